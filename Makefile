@@ -1,0 +1,59 @@
+# durable: durable execution in PostgreSQL
+#
+#   make && make install   build for and install into the server of PG_CONFIG
+#   make installcheck      run the tests against that server, running (PGHOST, PGPORT, ...)
+#   make test              run all tests beside a throwaway server
+#   make demo              run the demo beside a throwaway server
+#
+# The last two need nothing but make: they install what is missing by apt.
+# TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
+# ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
+# scratch directory with all results.
+
+EXTENSION = durable
+MODULE_big = durable
+PGFILEDESC = "durable - durable execution in PostgreSQL"
+DATA = $(sort $(wildcard durable--*.sql))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers
+
+USE_MODULE_DB = 1
+# sql/extension.sql makes what the others use.
+REGRESS := $(patsubst sql/%.sql,%,$(filter sql/extension.sql,$(wildcard sql/*)) \
+	$(sort $(filter-out sql/extension.sql,$(wildcard sql/*.sql))))
+ISOLATION := $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --load-extension=durable
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS := $(if $(PROVE_TESTS),1)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+
+# Flags and attributes in the server's makefiles and headers that only gcc knows.
+ifneq ($(findstring clang,$(CC)),)
+override CFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes \
+	-Wno-ignored-optimization-argument
+endif
+
+# PGXS does not know which header a file includes.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+else
+all install installcheck clean:
+	@echo "No PostgreSQL to build for: $(PG_CONFIG) is missing or knows no PGXS." >&2
+	@echo "Install postgresql-server-dev-15 or set PG_CONFIG." >&2
+	@false
+endif
+
+.PHONY: all install installcheck clean test demo
+
+test:
+	@scripts/install-packages
+	@scripts/with-cluster scripts/run-tests
+
+demo:
+	@scripts/install-packages
+	@scripts/with-cluster /usr/bin/python3 examples/demo.py

@@ -1,0 +1,426 @@
+/* durable--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION durable" to load this file. \quit
+
+---------------------------------------------------------------------------
+-- Types
+---------------------------------------------------------------------------
+
+CREATE TYPE durable.task_status AS ENUM
+	('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'PAUSED', 'CANCELLED');
+COMMENT ON TYPE durable.task_status IS
+	'Status of a workflow or step; the legal transitions stand in src/state.c';
+
+CREATE TYPE durable.task_kind AS ENUM ('WORKFLOW', 'STEP', 'TRANSACTION');
+COMMENT ON TYPE durable.task_kind IS
+	'WORKFLOW, or the two kinds of step: STEP (its effects are outside the database) and TRANSACTION (they commit with its outcome)';
+
+CREATE TYPE durable.claim_action AS ENUM
+	('EXECUTE', 'REPLAY', 'FAILED', 'LOCKED', 'WAIT', 'STOP');
+COMMENT ON TYPE durable.claim_action IS
+	'What the caller of claim_step does next: run the step, take its output, raise its error, leave it alone, come back at run_at, or stop';
+
+---------------------------------------------------------------------------
+-- Tables
+--
+-- Texts that are compared or sorted are COLLATE "C": an upgrade of the
+-- operating system's collations must not break an index.
+---------------------------------------------------------------------------
+
+CREATE TABLE durable.workflow
+(
+	id uuid NOT NULL,
+	root_id uuid NOT NULL,
+	status durable.task_status NOT NULL,
+	lease int NOT NULL,
+	deadline timestamptz,
+	parent_id uuid,
+	parent_sequence int,
+	priority int NOT NULL DEFAULT 0,
+	recovery_count int NOT NULL DEFAULT 0,
+	max_recovery_attempts int NOT NULL DEFAULT 100,
+	created_at timestamptz NOT NULL,
+	run_at timestamptz,
+	started_at timestamptz,
+	completed_at timestamptz,
+	timeout interval,
+	name text COLLATE "C" NOT NULL,
+	handler text COLLATE "C",
+	queue_name text COLLATE "C",
+	executor_id text COLLATE "C",
+	app_version text COLLATE "C",
+	-- while PAUSED: the status to go back to, and the workflow whose pause it is
+	paused_from durable.task_status,
+	paused_by uuid,
+	input jsonb,
+	output jsonb,
+	error text,
+	CONSTRAINT workflow_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE durable.workflow IS
+	'One row for each workflow; change it only through the functions of the extension';
+
+-- start: at most one active root of a name
+CREATE UNIQUE INDEX workflow_active_root ON durable.workflow (name)
+	WHERE parent_id IS NULL AND status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]);
+-- the children of a workflow, in order
+CREATE INDEX workflow_parent ON durable.workflow (parent_id, parent_sequence)
+	WHERE parent_id IS NOT NULL;
+-- claim: what waits in a queue, in the order in which it is claimed
+CREATE INDEX workflow_pending ON durable.workflow (queue_name, priority DESC, run_at, id)
+	WHERE status = 'PENDING' AND queue_name IS NOT NULL;
+-- claim: the slots of a queue that are taken
+CREATE INDEX workflow_slot ON durable.workflow (queue_name)
+	WHERE queue_name IS NOT NULL AND (status = 'RUNNING' OR (status = 'PAUSED' AND paused_from = 'RUNNING'));
+-- heartbeat, recover, release: what an executor drives (an inline child has none)
+CREATE INDEX workflow_executor ON durable.workflow (executor_id, started_at)
+	WHERE status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[]) AND (parent_id IS NULL OR queue_name IS NOT NULL);
+-- recover: deadlines
+CREATE INDEX workflow_deadline ON durable.workflow (deadline)
+	WHERE status = 'RUNNING' AND deadline IS NOT NULL AND (parent_id IS NULL OR queue_name IS NOT NULL);
+-- recover: released roots that wait for any executor
+CREATE INDEX workflow_released ON durable.workflow (run_at)
+	WHERE status = 'PENDING' AND queue_name IS NULL AND parent_id IS NULL;
+-- list: newest roots, by status, by name
+CREATE INDEX workflow_root ON durable.workflow (created_at, id) WHERE parent_id IS NULL;
+CREATE INDEX workflow_status ON durable.workflow (status, created_at, id);
+CREATE INDEX workflow_name ON durable.workflow (name, created_at, id);
+
+-- A step is inserted by its claim and updated by its outcome, and has one
+-- index only, so that the update is HOT; half a page is left for it.
+CREATE TABLE durable.step
+(
+	workflow_id uuid NOT NULL,
+	sequence int NOT NULL,
+	lease int NOT NULL,
+	attempt int NOT NULL,
+	status durable.task_status NOT NULL,
+	kind durable.task_kind NOT NULL,
+	max_retries int NOT NULL DEFAULT 0,
+	retry_count int NOT NULL DEFAULT 0,
+	started_at timestamptz,
+	completed_at timestamptz,
+	run_at timestamptz,
+	deadline timestamptz,
+	name text COLLATE "C" NOT NULL,
+	executor_id text COLLATE "C",
+	-- the retry policy, NULL where there are no retries
+	backoff interval,
+	backoff_multiplier float8,
+	max_backoff interval,
+	timeout interval,
+	child_id uuid,
+	input jsonb,
+	output jsonb,
+	error text,
+	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE durable.step IS
+	'One row for each position of a workflow, with its recorded outcome; a child workflow has one at its parent''s position';
+
+CREATE TABLE durable.queue
+(
+	name text COLLATE "C" NOT NULL,
+	max_concurrency int,
+	rate_limit int,
+	rate_limit_window interval NOT NULL,
+	paused boolean NOT NULL DEFAULT false,
+	created_at timestamptz NOT NULL,
+	-- the current window of the rate limit, and the claims in it
+	window_start timestamptz,
+	window_count int NOT NULL DEFAULT 0,
+	CONSTRAINT queue_pkey PRIMARY KEY (name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
+
+CREATE TABLE durable.executor
+(
+	executor_id text COLLATE "C" NOT NULL,
+	last_seen timestamptz NOT NULL,
+	CONSTRAINT executor_pkey PRIMARY KEY (executor_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with its last heartbeat';
+
+SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
+
+---------------------------------------------------------------------------
+-- Identity: pure arithmetic, looks nothing up
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.step_id(workflow_id uuid, sequence int) RETURNS uuid
+AS 'MODULE_PATHNAME', 'durable_step_id'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.step_id(uuid, int) IS
+	'The id of the step at that position (0 .. 16777213), known before the step runs: an idempotency key. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.bucket(name text) RETURNS int
+AS 'MODULE_PATHNAME', 'durable_bucket_name'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.bucket(text) IS
+	'The bucket, 0 .. 4095, of a root workflow''s name: top 12 bits of its CRC-32C in UTF-8. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.bucket(task_id uuid) RETURNS int
+AS 'MODULE_PATHNAME', 'durable_bucket_id'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.bucket(uuid) IS
+	'The bucket, 0 .. 4095, that a task''s id carries: that of its root''s name. Errors: 22004';
+
+-- Workflows and steps in one shape; a child workflow is shown once, as the workflow.
+CREATE VIEW durable.task AS
+	SELECT w.id, w.parent_id, w.parent_sequence AS sequence, w.name, w.handler, w.status,
+		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
+		0 AS retry_count, 0 AS max_retries, w.recovery_count,
+		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt
+	FROM durable.workflow w
+	UNION ALL
+	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text, s.status,
+		s.kind, s.input, s.output, s.error, NULL::text, s.executor_id,
+		s.retry_count, s.max_retries, 0,
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt
+	FROM durable.step s
+	WHERE s.kind <> 'WORKFLOW';
+COMMENT ON VIEW durable.task IS
+	'Workflows and steps in one shape; a step''s parent is its workflow, its created_at the start of its latest attempt';
+
+---------------------------------------------------------------------------
+-- Running a workflow
+--
+-- SECURITY DEFINER: callers need EXECUTE only, no privilege on the tables.
+-- SET search_path: the caller's path neither reaches a statement inside nor
+-- makes its cached plan be analysed anew.
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
+	queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
+	max_recovery_attempts int = 100, app_version text = NULL,
+	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text)
+AS 'MODULE_PATHNAME', 'durable_start'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text) IS
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
+	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
+AS 'MODULE_PATHNAME', 'durable_attach'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.attach(uuid, text, boolean) IS
+	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
+
+CREATE FUNCTION durable.claim_step(workflow_id uuid, sequence int, name text, input jsonb = NULL,
+	kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL, max_retries int = 0,
+	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
+	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
+	OUT run_at timestamptz)
+AS 'MODULE_PATHNAME', 'durable_claim_step'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
+	'Finds or creates the step at that position and claims it; action says what the caller does. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.complete(task_id uuid, output jsonb = NULL, lease int = NULL, attempt int = NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_complete'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.complete(uuid, jsonb, int, int) IS
+	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+
+CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true,
+	OUT status durable.task_status, OUT retry_count int, OUT run_at timestamptz)
+AS 'MODULE_PATHNAME', 'durable_fail'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean) IS
+	'Records the failure of a step or workflow; a step with retries left is PENDING again until run_at. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+
+CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
+	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
+	max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL,
+	timeout interval = NULL, attempt int = NULL,
+	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
+	OUT run_at timestamptz)
+AS 'MODULE_PATHNAME', 'durable_complete_and_claim'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, input jsonb = NULL, handler text = NULL,
+	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL,
+	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT output jsonb, OUT error text,
+	OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_start_child'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval, int) IS
+	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
+COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
+	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
+
+CREATE FUNCTION durable.history(workflow_id uuid,
+	OUT sequence int, OUT step_id uuid, OUT name text, OUT kind durable.task_kind, OUT status durable.task_status,
+	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_history'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.history(uuid) IS
+	'Every recorded step in order: a whole replay in one round trip. Errors: WF001, 22023, 22004';
+
+CREATE FUNCTION durable.status(task_id uuid) RETURNS durable.task_status
+AS 'MODULE_PATHNAME', 'durable_status'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.status(uuid) IS 'The status of a workflow or step. Errors: WF001, 22004';
+
+CREATE FUNCTION durable.input(task_id uuid) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'durable_input'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.input(uuid) IS 'The recorded input of a workflow or step. Errors: WF001, 22004';
+
+CREATE FUNCTION durable.output(task_id uuid) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'durable_output'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.output(uuid) IS
+	'The recorded output of a workflow or step, NULL unless COMPLETED. Errors: WF001, 22004';
+
+CREATE FUNCTION durable.error(task_id uuid) RETURNS text
+AS 'MODULE_PATHNAME', 'durable_error'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.error(uuid) IS 'The last recorded error of a workflow or step. Errors: WF001, 22004';
+
+CREATE FUNCTION durable.is_completed(task_id uuid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_is_completed'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.is_completed(uuid) IS 'Whether a workflow or step is COMPLETED. Errors: WF001, 22004';
+
+CREATE FUNCTION durable.set_timeout(task_id uuid, timeout interval) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_set_timeout'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
+	'Re-arms the deadline of an unfinished workflow or step: started_at + timeout; NULL removes it. Errors: WF001, WF002, WF005, 22023, 22004';
+
+---------------------------------------------------------------------------
+-- Control
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.pause_tree(workflow_id uuid) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_pause_tree'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.pause_tree(uuid) IS
+	'Pauses a workflow and all below it; a RUNNING step may still record its outcome. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
+
+CREATE FUNCTION durable.resume_tree(workflow_id uuid) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_resume_tree'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.resume_tree(uuid) IS
+	'Undoes exactly what pause_tree of that workflow did. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
+
+CREATE FUNCTION durable.cancel_tree(workflow_id uuid) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_cancel_tree'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.cancel_tree(uuid) IS
+	'Cancels a workflow and all that is unfinished below it, for good. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
+
+CREATE FUNCTION durable.resume_failed(workflow_id uuid, executor_id text = NULL, from_sequence int = 0,
+	OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_resume_failed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
+	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. Errors: WF001, WF002, WF005, WF009, 22023, 22004';
+
+---------------------------------------------------------------------------
+-- Queues, executors, recovery
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
+	rate_limit_window interval = '1 second') RETURNS void
+AS 'MODULE_PATHNAME', 'durable_create_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.create_queue(text, int, int, interval) IS
+	'Creates a queue; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
+
+CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
+	rate_limit_window interval = '1 second') RETURNS void
+AS 'MODULE_PATHNAME', 'durable_alter_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval) IS
+	'Sets all limits of a queue; NULL is no limit. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.drop_queue(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_drop_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.drop_queue(text) IS
+	'Drops a queue that has no unfinished workflow. Errors: WF002, WF012, 22023, 22004';
+
+CREATE FUNCTION durable.pause_queue(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_pause_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.pause_queue(text) IS
+	'Nothing is claimed from the queue until resume_queue. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.resume_queue(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_resume_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1,
+	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
+	OUT created_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_claim'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.claim(text, text, int) IS
+	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), run_at, id. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.heartbeat(executor_id text, workflow_ids uuid[] = NULL, leases int[] = NULL,
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_heartbeat'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.heartbeat(text, uuid[], int[]) IS
+	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, and those that it owns without knowing. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.recover(executor_id text, max_workflows int = 100, stale_after interval = NULL,
+	queue text = NULL, handlers text[] = NULL,
+	OUT workflow_id uuid, OUT parent_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int,
+	OUT recovery_count int, OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_recover'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[]) IS
+	'Takes over workflows that nobody alive drives, that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.release(executor_id text, workflow_id uuid = NULL, run_at timestamptz = NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_release'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
+	'Hands all workflows of an executor back and forgets it, or just the one, not before run_at. Returns how many. Errors: WF001, 22023, 22004';
+
+---------------------------------------------------------------------------
+-- Looking
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
+	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
+	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
+RETURNS SETOF durable.task
+AS 'MODULE_PATHNAME', 'durable_list'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int) IS
+	'Tasks that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
+	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_count'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
+	'The number of tasks that match all given filters. Errors: 22004';
+
+CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'durable_tree'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.tree(uuid) IS
+	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
+
+CREATE FUNCTION durable.check(OUT task_id uuid, OUT problem text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_check'
+LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.check() IS
+	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';

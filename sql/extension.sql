@@ -1,0 +1,192 @@
+-- The extension itself: what it creates, how that is labelled, and that it can be dropped and created
+-- again under a session that is using it. Every other file needs this one: it leaves the extension and
+-- the schema test with the helpers.
+\pset null -
+\set VERBOSITY sqlstate
+CREATE EXTENSION durable;
+SELECT extversion, extrelocatable, extnamespace::regnamespace FROM pg_extension WHERE extname = 'durable';
+
+-- pg_dump keeps every row: all four tables are marked for it.
+SELECT ARRAY(SELECT c::regclass::text FROM unnest(extconfig) c ORDER BY 1) FROM pg_extension WHERE extname = 'durable';
+
+-- Types (API 1 and 5.1).
+SELECT t.typname, array_agg(e.enumlabel ORDER BY e.enumsortorder)
+  FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid
+ WHERE t.typnamespace = 'durable'::regnamespace GROUP BY 1 ORDER BY 1;
+
+-- Public columns (API 3): none is missing, so no row.
+SELECT t.relname, c.column_name AS missing
+  FROM (VALUES
+    ('workflow', 'id root_id parent_id parent_sequence name handler status lease queue_name priority run_at executor_id app_version input output error timeout deadline recovery_count max_recovery_attempts created_at started_at completed_at'),
+    ('step', 'workflow_id sequence name kind status lease attempt executor_id input output error max_retries retry_count backoff backoff_multiplier max_backoff run_at timeout deadline child_id started_at completed_at'),
+    ('queue', 'name max_concurrency rate_limit rate_limit_window paused created_at'),
+    ('executor', 'executor_id last_seen'),
+    ('task', 'id parent_id sequence name handler status kind input output error queue_name executor_id retry_count max_retries recovery_count created_at started_at completed_at deadline lease attempt')
+  ) t(relname, columns), regexp_split_to_table(t.columns, ' ') c(column_name)
+ WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                    WHERE a.attrelid = format('durable.%I', t.relname)::regclass
+                      AND a.attname = c.column_name AND a.attnum > 0);
+
+-- Signatures of "Running a workflow", bucket and heartbeat (API 2 and 5).
+CREATE TEMP VIEW mine AS
+  SELECT p.* FROM pg_proc p
+   WHERE p.pronamespace = 'durable'::regnamespace
+     AND p.proname IN ('start', 'attach', 'claim_step', 'complete', 'fail', 'complete_and_claim', 'start_child', 'history',
+                       'status', 'input', 'output', 'error', 'is_completed', 'set_timeout', 'step_id', 'bucket', 'heartbeat');
+\pset tuples_only on
+\pset format unaligned
+SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_function_result(oid) FROM mine ORDER BY 1;
+\pset tuples_only off
+\pset format aligned
+
+-- Labels: VOLATILE unless they only read, step_id IMMUTABLE, never STRICT where NULL deserves an error.
+SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT proname, ' ' ORDER BY proname) AS functions
+  FROM mine GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+-- Whatever runs as its owner has a search_path of its own: no row, over all functions of the schema.
+SELECT proname FROM pg_proc
+ WHERE pronamespace = 'durable'::regnamespace AND prosecdef
+   AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%');
+-- Settings: their defaults, and who may change them.
+SELECT name, setting, unit, vartype, context FROM pg_settings
+ WHERE name IN ('durable.clock_offset', 'durable.executor_timeout') ORDER BY name;
+
+-- The helpers of all files. ------------------------------------------------------------------------
+CREATE SCHEMA test;
+-- The latest workflow of that name.
+CREATE FUNCTION test.id(n text) RETURNS uuid LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN (SELECT w.id FROM durable.workflow w WHERE w.name = n ORDER BY w.id DESC LIMIT 1);
+END $$;
+-- The extension's clock.
+CREATE FUNCTION test.clock() RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT clock_timestamp() + coalesce((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset'), 0) * interval '1 s'
+$$;
+-- Seconds from now by that clock, to the nearest ten: a slow machine does not show.
+CREATE FUNCTION test.seconds(t timestamptz) RETURNS numeric LANGUAGE sql AS $$
+  SELECT round(extract(epoch FROM t - test.clock())::numeric, -1)
+$$;
+-- Ids become <name of the workflow> or <name of the workflow/sequence>, times become <time>.
+CREATE FUNCTION test.mask(line text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  u text;
+  n text;
+  p int;
+BEGIN
+  FOR u IN SELECT DISTINCT m[1] FROM regexp_matches(line, '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'g') m LOOP
+    SELECT w.name INTO n FROM durable.workflow w WHERE w.id = overlay(u PLACING '000000' FROM 31)::uuid;
+    p := ('x' || right(u, 6))::bit(24)::int;
+    line := replace(line, u, coalesce('<' || n || CASE WHEN p > 0 THEN '/' || p - 1 ELSE '' END || '>', '<unknown>'));
+  END LOOP;
+  line := regexp_replace(line, '(\w{3} \w{3} \d\d )?(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d(\.\d+)?( \d{4})?( ?[A-Z]{3,4}|[+-]\d\d(:?\d\d)?)?', '<time>', 'g');
+  RETURN line;
+END $$;
+-- What a statement answers: its rows, or SQLSTATE and message.
+CREATE FUNCTION test.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  r text;
+BEGIN
+  EXECUTE 'SELECT string_agg(q::text, chr(10)) FROM (' || statement || ') q' INTO r;
+  RETURN test.mask(coalesce(r, 'no row'));
+EXCEPTION WHEN OTHERS THEN
+  RETURN SQLSTATE || ': ' || test.mask(left(SQLERRM, 300));
+END $$;
+-- The whole error of a statement.
+CREATE FUNCTION test.error(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  m text;
+  d text;
+  h text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
+  RETURN test.mask(format(E'%s: %s\n  DETAIL: %s\n  HINT: %s', SQLSTATE, left(m, 300), left(d, 300), left(h, 300)));
+END $$;
+-- Stands in for release, pause_tree and cancel_tree (API 4): the workflow and all below it.
+CREATE FUNCTION test.put(w uuid, s text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  t uuid[];
+BEGIN
+  WITH RECURSIVE tree AS (SELECT w AS id UNION ALL SELECT c.id FROM durable.workflow c JOIN tree ON c.parent_id = tree.id)
+    SELECT array_agg(id) INTO t FROM tree;
+  IF s = 'PENDING' THEN
+    UPDATE durable.workflow SET status = 'PENDING', executor_id = NULL, started_at = NULL, deadline = NULL WHERE id = w;
+    UPDATE durable.workflow SET lease = lease + 1 WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
+  ELSIF s = 'PAUSED' THEN
+    UPDATE durable.workflow SET status = 'PAUSED' WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING');
+    UPDATE durable.step SET status = 'PAUSED' WHERE workflow_id = ANY (t) AND status = 'PENDING';
+  ELSIF s = 'CANCELLED' THEN
+    UPDATE durable.workflow SET status = 'CANCELLED', completed_at = test.clock() WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
+    UPDATE durable.step SET status = 'CANCELLED', completed_at = test.clock()
+     WHERE workflow_id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
+  END IF;
+END $$;
+-- One workflow from its first call to its last, through every function of "Running a workflow". (The extension's own types as
+-- text: what PL/pgSQL keeps of a type does not outlive DROP EXTENSION, whoever made the type.)
+CREATE FUNCTION test.drive(n text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+  w uuid;
+  r record;
+  c record;
+BEGIN
+  SELECT workflow_id, created, status::text, lease, owner INTO r FROM durable.start(n, '{"in": 1}', 'a handler', n || '''s executor', timeout => '1 hour', app_version => '7');
+  w := r.workflow_id;
+  RETURN NEXT concat_ws(' ', 'start', r.created, r.status, r.lease, r.owner = n || '''s executor');
+  SELECT handler, input, name, status::text, lease INTO r FROM durable.attach(w);
+  RETURN NEXT concat_ws(' ', 'attach', r.name = n, r.handler, r.input, r.status, r.lease);
+  SELECT step_id, action::text, output, attempt INTO r FROM durable.claim_step(w, 0, 'first', '[0]', lease => 1, max_retries => 2);
+  RETURN NEXT concat_ws(' ', 'claim_step', r.action, r.attempt, r.step_id = durable.step_id(w, 0));
+  SELECT status::text, retry_count, run_at INTO r FROM durable.fail(r.step_id, 'it''s bad', lease => 1, attempt => 1);
+  RETURN NEXT concat_ws(' ', 'fail', r.status, r.retry_count, r.run_at <= test.clock());
+  SELECT step_id, action::text, output, attempt INTO r FROM durable.claim_step(w, 0, 'first', '[0]', lease => 1, max_retries => 2);
+  RETURN NEXT concat_ws(' ', 'claim_step', r.action, r.attempt);
+  SELECT step_id, action::text, output, attempt INTO r FROM durable.complete_and_claim(r.step_id, '{"out": 0}', 'second', kind => 'TRANSACTION', lease => 1);
+  RETURN NEXT concat_ws(' ', 'complete_and_claim', r.action, r.attempt, r.step_id = durable.step_id(w, 1));
+  RETURN NEXT concat_ws(' ', 'complete', durable.complete(r.step_id, NULL, 1), durable.complete(r.step_id, NULL, 1));
+  SELECT workflow_id, created, status::text, output, lease INTO c FROM durable.start_child(w, 2, n || '-child', '[2]', lease => 1, timeout => '1 minute');
+  RETURN NEXT concat_ws(' ', 'start_child', c.created, c.status, c.lease);
+  SELECT step_id, action::text, output, attempt INTO r FROM durable.claim_step(c.workflow_id, 0, 'below', lease => c.lease);
+  RETURN NEXT concat_ws(' ', 'below', r.action, durable.complete(r.step_id, '"b"'), durable.complete(c.workflow_id, '"child"', c.lease));
+  SELECT workflow_id, created, status::text, output, lease INTO r FROM durable.start_child(w, 2, n || '-child');
+  RETURN NEXT concat_ws(' ', 'start_child', r.created, r.status, r.output);
+  PERFORM durable.set_timeout(w, NULL);
+  FOR r IN SELECT sequence, name, kind::text, status::text, output, attempt, child_id FROM durable.history(w) LOOP
+    RETURN NEXT concat_ws(' ', 'history', r.sequence, replace(r.name, n, 'n'), r.kind, r.status, r.output, r.attempt, r.child_id = c.workflow_id);
+  END LOOP;
+  PERFORM durable.heartbeat(n || '''s executor', ARRAY[w], ARRAY[1]);
+  RETURN NEXT concat_ws(' ', 'complete', durable.complete(w, '{"all": "done"}', 1));
+  RETURN NEXT concat_ws(' ', 'accessors', durable.status(w)::text, durable.input(w), durable.output(w), durable.is_completed(w), durable.error(w) IS NULL);
+  SELECT step_id, action::text, output, attempt INTO r FROM durable.claim_step(w, 1, 'second', kind => 'TRANSACTION', lease => 1);
+  RETURN NEXT concat_ws(' ', 'claim_step', r.action, r.output IS NULL, durable.bucket(w) = durable.bucket(n));
+END $$;
+
+-- DROP and CREATE in a session that uses it. -----------------------------------------------------------
+SELECT * FROM test.drive('extension-1');
+SELECT string_agg(l, '; ') AS log FROM test.drive('extension-2') l \gset
+PREPARE p AS SELECT created, status::text, lease FROM durable.start('extension-3');
+EXECUTE p;
+DROP EXTENSION durable;
+-- Nothing is left behind.
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('durable')) AS relations,
+       (SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('durable')) AS functions,
+       (SELECT count(*) FROM pg_type WHERE typnamespace = to_regnamespace('durable')) AS types;
+EXECUTE p;
+CREATE EXTENSION durable;
+EXECUTE p;
+SELECT string_agg(l, '; ') = :'log' AS same_log FROM test.drive('extension-2') l;
+-- The same within one transaction that is then rolled back: the former extension and its rows are back.
+BEGIN;
+DROP EXTENSION durable;
+CREATE EXTENSION durable;
+EXECUTE p;
+SELECT string_agg(l, '; ') = :'log' AS same_log FROM test.drive('extension-2') l;
+ROLLBACK;
+EXECUTE p;
+SELECT string_agg(l, '; ') = :'log' AS same_log FROM test.drive('extension-4') l;
+SELECT name, status FROM durable.workflow WHERE name LIKE 'extension-%' ORDER BY name;
+DEALLOCATE p;
+-- All that is in the schema belongs to the extension: no row.
+SELECT c.oid::regclass FROM pg_class c
+ WHERE c.relnamespace = 'durable'::regnamespace AND c.relkind IN ('r', 'v', 'S', 'm', 'p', 'f')
+   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e');

@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.c
+ *	  Time: the one clock, and the arithmetic on it.
+ *
+ * Every statement gets its time from here as a parameter, so that a test can
+ * move it (durable.clock_offset) and one call knows one time only.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "durable.h"
+
+#include <math.h>
+#include <time.h>
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* settings, in seconds (init.c) */
+double		durable_clock_offset = 0;
+double		durable_executor_timeout = 180;
+
+#define NS_PER_SEC INT64CONST(1000000000)
+
+/* The last instant that clients can read: 9999-12-31 23:59:59+00. */
+#define LAST_INSTANT \
+	((TimestampTz) ((INT64CONST(253402300799) - UNIX_EPOCH_OFFSET) * USECS_PER_SEC))
+#define UNIX_EPOCH_OFFSET \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
+
+/* Nanoseconds since the Unix epoch. */
+int64
+clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64) ts.tv_sec * NS_PER_SEC + ts.tv_nsec +
+		(int64) (durable_clock_offset * 1e9);
+}
+
+TimestampTz
+clock_timestamp_of(int64 ns)
+{
+	return ns / 1000 - UNIX_EPOCH_OFFSET * USECS_PER_SEC;
+}
+
+TimestampTz
+clock_now(void)
+{
+	return clock_timestamp_of(clock_ns());
+}
+
+/* t + seconds; never fails, a far future is the last instant. */
+TimestampTz
+clock_add(TimestampTz t, double seconds)
+{
+	if (isnan(seconds) || seconds >= (double) (LAST_INSTANT - t) / USECS_PER_SEC)
+		return LAST_INSTANT;
+	return t + (int64) rint(seconds * USECS_PER_SEC);
+}
+
+/*
+ * The length of an interval in seconds, a month being 30 days and a day 24
+ * hours, as where the server compares intervals.
+ */
+double
+interval_seconds(const Interval *interval)
+{
+	return (double) interval->time / USECS_PER_SEC +
+		(double) interval->day * SECS_PER_DAY +
+		(double) interval->month * DAYS_PER_MONTH * SECS_PER_DAY;
+}
+
+/* start + timeout by the server's calendar; NULL where there is no timeout. */
+NullableDatum
+clock_deadline(TimestampTz start, NullableDatum timeout)
+{
+	if (timeout.isnull)
+		return a_null();
+	return a_value(DirectFunctionCall2(timestamptz_pl_interval,
+									   TimestampTzGetDatum(start),
+									   timeout.value));
+}
+
+/* An executor that was last seen before that time is dead. */
+TimestampTz
+clock_stale_before(TimestampTz now, NullableDatum stale_after)
+{
+	if (stale_after.isnull)
+		return clock_add(now, -durable_executor_timeout);
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+												   TimestampTzGetDatum(now),
+												   stale_after.value));
+}

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between PostgreSQL 15 and 19, all of them.
+ *
+ * Include it right after postgres.h, before any other header of the server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_COMPAT_H
+#define DURABLE_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "durable needs PostgreSQL 15 or later"
+#endif
+
+/* 16 moved the accessors of variable-length values out of postgres.h */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 lets a module tell its name and version */
+#ifdef PG_MODULE_MAGIC_EXT
+#define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "durable", .version = "1.0")
+#else
+#define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 18 spells it as a prefix, 15 to 17 as a suffix */
+#ifndef pg_noreturn
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
+#endif							/* DURABLE_COMPAT_H */

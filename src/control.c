@@ -1,0 +1,226 @@
+/*-------------------------------------------------------------------------
+ *
+ * control.c
+ *	  Whole trees: pause_tree, resume_tree, cancel_tree, resume_failed.
+ *
+ * Each locks the tree exclusively before any row: it waits for the calls that
+ * write in the tree and are not yet committed, and later ones wait for it and
+ * then see what it did.  Rows follow from parents to children (tree.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/resowner.h"
+
+PG_FUNCTION_INFO_V1(durable_pause_tree);
+PG_FUNCTION_INFO_V1(durable_resume_tree);
+PG_FUNCTION_INFO_V1(durable_cancel_tree);
+PG_FUNCTION_INFO_V1(durable_resume_failed);
+
+/* Locks the tree of the named workflow, and looks at it as it is then. */
+static void
+lock_and_look(const pg_uuid_t *id, Workflow *workflow)
+{
+	look_workflow_or_raise(id, NEWEST, workflow);
+	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
+	look_workflow_or_raise(id, NEWEST, workflow);
+}
+
+/* What the nearest ancestor with one of two statuses forbids. */
+static void
+raise_if_below(const Workflow *workflow, Event event, TaskStatus status, TaskStatus or_status)
+{
+	Params		params = {0};
+
+	if (!workflow->has_parent)
+		return;
+	param_id(&params, &workflow->parent_id);
+	run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		const pg_uuid_t *ancestor = DatumGetUUIDP(result_value(row, 0));
+		TaskStatus	found = status_from_datum(result_value(row, 1));
+		Refusal		refusal;
+
+		if (found != status && found != or_status)
+			continue;
+		refusal.sqlstate = ERRCODE_WRONG_STATUS;
+		refusal.message = psprintf("cannot %s workflow %s \"%s\" below one that is %s", event_verb(event),
+								   uuid_text(&workflow->id), workflow->name, status_label(found));
+		refusal.detail = psprintf("The workflow is %s, its ancestor %s is %s.",
+								  status_label(workflow->status), uuid_text(ancestor), status_label(found));
+		refusal.hint = found == PAUSED ? psprintf("Call resume_tree(%s) first.", uuid_text(ancestor)) :
+			"A cancelled tree stays cancelled: start a new run.";
+		raise_refusal(&refusal);
+	}
+}
+
+/*
+ * pause_tree, resume_tree and cancel_tree.  What they change is decided row by
+ * row under the lock (tree.c), here only whether the named workflow allows it.
+ */
+static Datum
+control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
+{
+	Workflow	workflow;
+	pg_uuid_t	paused_by;
+	int64		changed;
+
+	require(fcinfo->args[0], "workflow_id");
+	begin_call();
+	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
+	if (!workflow_transition(event, workflow.status, NULL))
+		raise_refusal(refuse_workflow_status(&workflow, event));
+	/* a pause holds for the whole tree below it: only all of it is resumed */
+	if (event == EVENT_RESUME)
+		raise_if_below(&workflow, event, PAUSED, PAUSED);
+	/* it may have been paused with an ancestor that has ended since */
+	if (event == EVENT_RESUME)
+		paused_by = *DatumGetUUIDP(workflow.paused_by.value);
+	else
+		paused_by = workflow.id;
+	changed = cascade_tree(cascade, &workflow.id, &paused_by, clock_now());
+	end_call();
+	PG_RETURN_INT64(changed);
+}
+
+/* pause_tree(workflow_id) */
+Datum
+durable_pause_tree(PG_FUNCTION_ARGS)
+{
+	return control_tree(fcinfo, EVENT_PAUSE, CASCADE_PAUSE);
+}
+
+/* resume_tree(workflow_id) */
+Datum
+durable_resume_tree(PG_FUNCTION_ARGS)
+{
+	return control_tree(fcinfo, EVENT_RESUME, CASCADE_RESUME);
+}
+
+/* cancel_tree(workflow_id) */
+Datum
+durable_cancel_tree(PG_FUNCTION_ARGS)
+{
+	return control_tree(fcinfo, EVENT_CANCEL, CASCADE_CANCEL);
+}
+
+static pg_noreturn void
+raise_other_run(const Workflow *workflow, const Workflow *other)
+{
+	Refusal		refusal;
+
+	refusal.sqlstate = ERRCODE_WRONG_STATUS;
+	refusal.message = psprintf("cannot run workflow %s \"%s\" again while another run of that name is active",
+							   uuid_text(&workflow->id), workflow->name);
+	refusal.detail = other ?
+		psprintf("Workflow %s of that name is %s.", uuid_text(&other->id), status_label(other->status)) :
+		"A run of that name was started at the same time.";
+	refusal.hint = "Wait for that run, or cancel it with cancel_tree.";
+	raise_refusal(&refusal);
+}
+
+/*
+ * Makes a FAILED workflow active again; false if a run of its name was started
+ * at the same time, which the unique index on the names of active roots told.
+ * The subtransaction takes back what the statement had done until then.
+ */
+static bool
+rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+	Params		params = {0};
+
+	param_id(&params, &workflow->id);
+	param(&params, executor_id);
+	param_time(&params, now);
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run_plan(PLAN_RERUN_WORKFLOWS, &params, NEWEST);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/*
+ * resume_failed(workflow_id, executor_id, from_sequence)
+ *
+ * Locks the tree exclusively, the executor's row, then workflow rows from the
+ * named one down, then steps.  Of two callers the second waits for the tree
+ * and then finds the workflow not FAILED any more.
+ */
+Datum
+durable_resume_failed(PG_FUNCTION_ARGS)
+{
+	NullableDatum executor_id = fcinfo->args[1];
+	TupleDesc	desc = result_desc(fcinfo);
+	TimestampTz now;
+	MemoryContext caller;
+	Workflow	workflow;
+	Workflow	other;
+	int32		from_sequence;
+	Params		params = {0};
+	Datum		self;
+	NullableDatum columns[4];
+
+	require(fcinfo->args[0], "workflow_id");
+	check_name(executor_id, "executor_id");
+	require_not_negative(fcinfo->args[2], "from_sequence");
+	from_sequence = PG_GETARG_INT32(2);
+
+	caller = begin_call();
+	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
+	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
+	if (!workflow_transition(EVENT_RESUME_FAILED, workflow.status, NULL))
+		raise_refusal(refuse_workflow_status(&workflow, EVENT_RESUME_FAILED));
+	raise_if_below(&workflow, EVENT_RESUME_FAILED, PAUSED, CANCELLED);
+	if (workflow.recovery_count >= workflow.max_recovery_attempts)
+		raise_refusal(refuse_recovery_limit(&workflow));
+	if (!workflow.has_parent &&
+		look_active_root(CStringGetTextDatum(workflow.name), &other))
+		raise_other_run(&workflow, &other);
+
+	now = clock_now();
+	register_executor(executor_id, now, clock_stale_before(now, a_null()));
+	if (!rerun(&workflow, executor_id, now))
+		raise_other_run(&workflow, NULL);
+
+	self = id_array(&workflow.id, 1);
+	cascade_below(CASCADE_RERUN, self, from_sequence, now);
+	param_datum(&params, self);
+	param_int(&params, from_sequence);
+	run_plan(PLAN_RERUN_STEPS, &params, NEWEST);
+	if (workflow.has_parent)
+		record_on_stand_ins(self);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+
+	columns[0] = workflow.handler;
+	columns[1] = workflow.input;
+	columns[2] = workflow.status_datum;
+	columns[3] = a_value(Int32GetDatum(workflow.lease));
+	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+}

@@ -1,0 +1,351 @@
+/*-------------------------------------------------------------------------
+ *
+ * durable.h
+ *	  The words, the state machine, and what every file of durable shares.
+ *
+ * Words (the same in SQL, C and the documentation):
+ *
+ *	workflow	a unit of work that one executor drives to its end
+ *	step		one numbered position of a workflow, with its outcome
+ *	child		a workflow that stands at a position of its parent; the step row
+ *				at that position (kind WORKFLOW) is called its stand-in
+ *	inline		a child without a queue: whoever drives the parent drives it
+ *	task		a workflow or a step
+ *	executor	a process that drives workflows and sends heartbeats
+ *	lease		a number per workflow, plus one each time it changes hands
+ *	claim		to become the one that runs a step, or drives a workflow
+ *	cascade		a change of a workflow and of those below it
+ *
+ * Locks, in the one order in which they are taken (tree.c has the functions):
+ *
+ *	1. the queue's lock		heavyweight; what may start in a queue, and its limits
+ *	2. the tree's lock		heavyweight, by root; shared by each call that writes
+ *							steps or ends or starts workflows in the tree,
+ *							exclusive for a cascade that others must not overlap
+ *	3. executor rows
+ *	4. workflow rows		parents before their children
+ *	5. step rows			after the workflow rows, stand-ins last
+ *
+ * The heavyweight locks write nothing, are held to the end of the transaction,
+ * and are granted in the order of arrival, so that a cascade waits for those
+ * that were there before it and never for later ones.  A row lock would have
+ * cost each claim a WAL record and a dirty page, and a stream of claims that
+ * share a row can keep a cascade waiting for ever.
+ *
+ * A call first looks (one SELECT without locks: a replay ends there and has
+ * written nothing), decides in C, then acts: one statement whose WHERE repeats
+ * what the decision rests on.  If that finds nothing to change, something
+ * overtook us: look again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_H
+#define DURABLE_H
+
+#include "postgres.h"
+#include "compat.h"
+
+#include "access/tupdesc.h"
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+#include "storage/lock.h"
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+/* ---- state.c: the state machine ---------------------------------------- */
+
+typedef enum TaskStatus
+{
+	NO_TASK,					/* there is no row */
+	PENDING,
+	RUNNING,
+	COMPLETED,
+	FAILED,
+	PAUSED,
+	CANCELLED
+} TaskStatus;
+
+#define STATUS_COUNT (CANCELLED + 1)
+
+typedef enum TaskKind
+{
+	WORKFLOW,
+	STEP,
+	TRANSACTION
+} TaskKind;
+
+/* What can happen to a task.  A row of the tables in state.c for each. */
+typedef enum Event
+{
+	EVENT_CLAIM,				/* claim_step of a step, claim of a workflow */
+	EVENT_TAKE,					/* start by name, attach as owner, recover */
+	EVENT_START_AGAIN,			/* start_child of an existing child */
+	EVENT_COMPLETE,
+	EVENT_FAIL,
+	EVENT_RETRY,				/* a failure with retries left */
+	EVENT_RELEASE,
+	EVENT_PAUSE,
+	EVENT_RESUME,
+	EVENT_CANCEL,
+	EVENT_RESUME_FAILED,
+	EVENT_SET_TIMEOUT
+} Event;
+
+#define EVENT_COUNT (EVENT_SET_TIMEOUT + 1)
+
+extern bool workflow_transition(Event event, TaskStatus from, TaskStatus *to);
+extern bool step_transition(Event event, TaskStatus from, TaskStatus *to);
+extern const char *event_verb(Event event);
+extern const char *status_label(TaskStatus status);
+extern const char *kind_label(TaskKind kind);
+extern TaskStatus status_from_datum(Datum status);
+extern TaskKind kind_from_datum(Datum kind);
+extern Datum enum_datum(Oid enumtype, const char *label);
+
+static inline bool
+is_finished(TaskStatus status)
+{
+	return status == COMPLETED || status == FAILED || status == CANCELLED;
+}
+
+/* ---- errors.c: what a call may be refused for -------------------------- */
+
+#define ERRCODE_NO_SUCH_TASK		MAKE_SQLSTATE('W', 'F', '0', '0', '1')
+#define ERRCODE_WRONG_STATUS		MAKE_SQLSTATE('W', 'F', '0', '0', '2')
+#define ERRCODE_WORKFLOW_PAUSED		MAKE_SQLSTATE('W', 'F', '0', '0', '4')
+#define ERRCODE_TASK_CANCELLED		MAKE_SQLSTATE('W', 'F', '0', '0', '5')
+#define ERRCODE_DEADLINE_EXCEEDED	MAKE_SQLSTATE('W', 'F', '0', '0', '6')
+#define ERRCODE_OTHER_STEP			MAKE_SQLSTATE('W', 'F', '0', '0', '7')
+#define ERRCODE_LEASE_LOST			MAKE_SQLSTATE('W', 'F', '0', '0', '8')
+#define ERRCODE_RECOVERY_LIMIT		MAKE_SQLSTATE('W', 'F', '0', '0', '9')
+#define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
+#define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')
+
+/*
+ * Why a call is refused.  Built first and raised by one function, because
+ * complete_and_claim answers some of them instead of raising.
+ */
+typedef struct Refusal
+{
+	int			sqlstate;
+	const char *message;
+	const char *detail;
+	const char *hint;
+} Refusal;
+
+struct Workflow;
+struct Step;
+
+extern pg_noreturn void raise_refusal(const Refusal *refusal);
+extern char *refusal_text(const Refusal *refusal);
+
+extern Refusal *refuse_unknown_task(const pg_uuid_t *id);
+extern Refusal *refuse_workflow_status(const struct Workflow *workflow, Event event);
+extern Refusal *refuse_step_status(const struct Step *step, Event event);
+extern Refusal *refuse_other_output(const char *what, const pg_uuid_t *id, const char *name);
+extern Refusal *refuse_not_claimable(const struct Workflow *workflow);
+extern Refusal *refuse_finished(const struct Workflow *workflow);
+extern Refusal *refuse_deadline(const struct Workflow *workflow);
+extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
+extern Refusal *refuse_attempt(const struct Step *step, int32 given);
+extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
+extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
+extern Refusal *refuse_unknown_queue(const char *name);
+extern char *uuid_text(const pg_uuid_t *id);
+
+/* ---- args.c: arguments --------------------------------------------------- */
+
+extern void require(NullableDatum arg, const char *name);
+extern void require_name(NullableDatum arg, const char *name);
+extern void check_name(NullableDatum arg, const char *name);
+extern void require_sequence(NullableDatum sequence);
+extern void require_not_negative(NullableDatum arg, const char *name);
+extern void check_not_negative(NullableDatum arg, const char *name);
+extern void check_span(NullableDatum arg, const char *name);
+extern void check_interval(NullableDatum arg, const char *name);
+extern pg_noreturn void bad_argument(const char *name, const char *what);
+
+/* ---- clock.c: time ------------------------------------------------------- */
+
+extern double durable_clock_offset;
+extern double durable_executor_timeout;
+
+extern int64 clock_ns(void);
+extern TimestampTz clock_timestamp_of(int64 ns);
+extern TimestampTz clock_now(void);
+extern TimestampTz clock_add(TimestampTz t, double seconds);
+extern double interval_seconds(const Interval *interval);
+extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
+extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
+
+/* ---- ids.c: identity ------------------------------------------------------ */
+
+#define MAX_SEQUENCE 16777213
+
+extern void new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id);
+extern TimestampTz id_created_at(const pg_uuid_t *id);
+extern int32 name_bucket(const char *name, int len);
+extern int32 id_bucket(const pg_uuid_t *id);
+extern int32 id_sequence(const pg_uuid_t *id);
+extern void id_workflow(const pg_uuid_t *id, pg_uuid_t *workflow_id);
+extern void id_step(const pg_uuid_t *workflow_id, int32 sequence, pg_uuid_t *step_id);
+
+static inline bool
+same_id(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t)) == 0;
+}
+
+/* ---- rows.c: rows as C structures --------------------------------------- */
+
+/*
+ * A NullableDatum of a row points into the result of the statement that read
+ * it and lives until SPI_finish.
+ */
+typedef struct Workflow
+{
+	pg_uuid_t	id;
+	pg_uuid_t	root_id;
+	bool		has_parent;
+	pg_uuid_t	parent_id;
+	int32		parent_sequence;
+	TaskStatus	status;
+	int32		lease;
+	int32		recovery_count;
+	int32		max_recovery_attempts;
+	char	   *name;
+	bool		has_queue;
+	NullableDatum status_datum;
+	NullableDatum handler;
+	NullableDatum executor_id;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum timeout;
+	NullableDatum deadline;
+	NullableDatum paused_from;
+	NullableDatum paused_by;
+} Workflow;
+
+typedef struct Step
+{
+	pg_uuid_t	id;				/* by arithmetic */
+	pg_uuid_t	workflow_id;
+	int32		sequence;
+	TaskStatus	status;			/* NO_TASK where there is no row */
+	TaskKind	kind;
+	int32		lease;
+	int32		attempt;
+	int32		max_retries;
+	int32		retry_count;
+	char	   *name;
+	NullableDatum status_datum;
+	NullableDatum executor_id;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum run_at;
+	NullableDatum deadline;
+	NullableDatum started_at;
+	NullableDatum child_id;
+} Step;
+
+/* An inline child is driven by whoever drives its parent. */
+static inline bool
+is_inline(const Workflow *workflow)
+{
+	return workflow->has_parent && !workflow->has_queue;
+}
+
+/* Whose view of the database a statement has (plans.c). */
+typedef enum View
+{
+	NEWEST,						/* all that is committed now, and our own writes */
+	CALLERS						/* that of the calling query: STABLE functions */
+} View;
+
+extern void look_workflow_or_raise(const pg_uuid_t *id, View view, Workflow *workflow);
+extern bool look_active_root(Datum name, Workflow *workflow);
+extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
+extern void look_step_to_end(const pg_uuid_t *id, NullableDatum lease, NullableDatum attempt,
+							 Workflow *workflow, Step *step);
+extern bool same_json(NullableDatum a, NullableDatum b);
+extern bool same_text(NullableDatum a, NullableDatum b);
+
+/* ---- tree.c: locks and cascades ------------------------------------------ */
+
+typedef enum Cascade
+{
+	CASCADE_PAUSE,				/* pause_tree */
+	CASCADE_RESUME,				/* resume_tree */
+	CASCADE_CANCEL,				/* cancel_tree */
+	CASCADE_RERUN,				/* resume_failed */
+	CASCADE_ABANDON,			/* the parent completed */
+	CASCADE_FAIL,				/* the parent failed */
+	CASCADE_FENCE				/* the parent changed hands */
+} Cascade;
+
+extern void lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern void lock_queue(Datum name, LOCKMODE mode);
+extern void unlock_queue(Datum name, LOCKMODE mode);
+
+extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const pg_uuid_t *paused_by, TimestampTz now);
+extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
+extern void record_on_stand_ins(Datum workflow_ids);
+extern Datum id_array(const pg_uuid_t *ids, int count);
+
+/* the tree's lock */
+#define TREE_SHARED			ShareLock
+#define TREE_EXCLUSIVE		ExclusiveLock
+
+/* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
+#define QUEUE_START			AccessShareLock
+#define QUEUE_CLAIM			RowExclusiveLock
+#define QUEUE_CLAIM_LIMITED	ExclusiveLock
+#define QUEUE_CHANGE		AccessExclusiveLock
+
+/* ---- workflow.c ----------------------------------------------------------- */
+
+extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
+extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease);
+extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
+extern void raise_if_inline(const Workflow *workflow, Event event);
+
+/* ---- executor.c, queue.c --------------------------------------------------- */
+
+extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
+extern void register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before);
+extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
+
+/* ---- results --------------------------------------------------------------- */
+
+extern MemoryContext begin_call(void);
+extern void end_call(void);
+extern TupleDesc result_desc(FunctionCallInfo fcinfo);
+extern Oid column_type(TupleDesc desc, int column);
+extern Datum end_call_with_row(TupleDesc desc, MemoryContext caller, const NullableDatum *columns);
+extern Datum end_call_with_value(FunctionCallInfo fcinfo, MemoryContext caller, NullableDatum d);
+extern void begin_rows(FunctionCallInfo fcinfo);
+extern void return_rows(FunctionCallInfo fcinfo);
+
+static inline NullableDatum
+a_value(Datum value)
+{
+	NullableDatum d = {.value = value, .isnull = false};
+
+	return d;
+}
+
+static inline NullableDatum
+a_null(void)
+{
+	NullableDatum d = {.value = (Datum) 0, .isnull = true};
+
+	return d;
+}
+
+#endif							/* DURABLE_H */

@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.c
+ *	  What a call may be refused for: SQLSTATE, message, detail and hint of
+ *	  each condition of class WF.
+ *
+ * The message says what and which id, the detail the state found, the hint
+ * what to do.  Bad arguments are in args.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "durable.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+static Refusal *
+refusal(int sqlstate, const char *message, const char *detail, const char *hint)
+{
+	Refusal    *r = palloc(sizeof(Refusal));
+
+	r->sqlstate = sqlstate;
+	r->message = message;
+	r->detail = detail;
+	r->hint = hint;
+	return r;
+}
+
+void
+raise_refusal(const Refusal *r)
+{
+	ereport(ERROR,
+			(errcode(r->sqlstate),
+			 errmsg_internal("%s", r->message),
+			 r->detail ? errdetail_internal("%s", r->detail) : 0,
+			 r->hint ? errhint("%s", r->hint) : 0));
+	pg_unreachable();
+}
+
+/* 'WFnnn: message', as complete_and_claim answers it */
+char *
+refusal_text(const Refusal *r)
+{
+	return psprintf("%s: %s", unpack_sql_state(r->sqlstate), r->message);
+}
+
+char *
+uuid_text(const pg_uuid_t *id)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+}
+
+Refusal *
+refuse_unknown_task(const pg_uuid_t *id)
+{
+	return refusal(ERRCODE_NO_SUCH_TASK,
+				   psprintf("%s %s does not exist",
+							id_sequence(id) < 0 ? "workflow" : "step", uuid_text(id)),
+				   "There is no row with this id.",
+				   "Use an id that start, start_child, claim or claim_step returned, in the same database.");
+}
+
+/* The workflow is in a status in which the event is not legal. */
+Refusal *
+refuse_workflow_status(const Workflow *workflow, Event event)
+{
+	int			sqlstate = ERRCODE_WRONG_STATUS;
+	const char *hint;
+
+	switch (workflow->status)
+	{
+		case PENDING:
+			hint = workflow->has_queue ? "Claim it from its queue first." :
+				is_inline(workflow) ? "Call start_child at its position of the parent first." :
+				"Call start with its name, or attach, first.";
+			break;
+		case RUNNING:
+			hint = "It is still running: wait for it, or use cancel_tree.";
+			break;
+		case PAUSED:
+			if (event == EVENT_COMPLETE || event == EVENT_FAIL)
+				sqlstate = ERRCODE_WORKFLOW_PAUSED;
+			hint = "Call resume_tree first.";
+			break;
+		case CANCELLED:
+			sqlstate = ERRCODE_TASK_CANCELLED;
+			hint = "A cancelled workflow stays cancelled: stop driving it, or start a new run.";
+			break;
+		case FAILED:
+			hint = "Call resume_failed to run it again.";
+			break;
+		default:
+			hint = "It is finished: start a new run.";
+			break;
+	}
+	return refusal(sqlstate,
+				   psprintf("cannot %s workflow %s \"%s\"",
+							event_verb(event), uuid_text(&workflow->id), workflow->name),
+				   psprintf("The workflow is %s.", status_label(workflow->status)),
+				   hint);
+}
+
+/* The step is in a status in which the event is not legal. */
+Refusal *
+refuse_step_status(const Step *step, Event event)
+{
+	int			sqlstate = ERRCODE_WRONG_STATUS;
+	const char *hint;
+
+	switch (step->status)
+	{
+		case PENDING:
+			hint = "Claim it first with claim_step.";
+			break;
+		case PAUSED:
+			hint = "Call resume_tree of its workflow, then claim it again.";
+			break;
+		case CANCELLED:
+			sqlstate = ERRCODE_TASK_CANCELLED;
+			hint = "Its workflow was cancelled: stop driving it.";
+			break;
+		case FAILED:
+			hint = "Its failure is recorded: replay it, or call resume_failed of its workflow to run it again.";
+			break;
+		default:
+			hint = "Its outcome is recorded: replay it with claim_step.";
+			break;
+	}
+	return refusal(sqlstate,
+				   psprintf("cannot %s step %d \"%s\" of workflow %s",
+							event_verb(event), step->sequence, step->name, uuid_text(&step->workflow_id)),
+				   psprintf("The step is %s, attempt %d.", status_label(step->status), step->attempt),
+				   hint);
+}
+
+/* A task is there with this outcome, and was told another. */
+Refusal *
+refuse_other_output(const char *what, const pg_uuid_t *id, const char *name)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot complete %s %s \"%s\" again with another output", what, uuid_text(id), name),
+				   psprintf("The %s is COMPLETED with a different output.", what),
+				   "Use the recorded output; an outcome is never changed.");
+}
+
+/* The conditions of a workflow under which nothing in it can be claimed. */
+Refusal *
+refuse_not_claimable(const Workflow *workflow)
+{
+	Refusal    *r = refuse_workflow_status(workflow, EVENT_CLAIM);
+
+	if (workflow->status == PAUSED)
+		r->sqlstate = ERRCODE_WORKFLOW_PAUSED;
+	r->message = psprintf("workflow %s \"%s\" is %s", uuid_text(&workflow->id), workflow->name,
+						  workflow->status == PAUSED ? "paused" :
+						  workflow->status == CANCELLED ? "cancelled" : "not running");
+	return r;
+}
+
+Refusal *
+refuse_finished(const Workflow *workflow)
+{
+	return refusal(ERRCODE_WORKFLOW_FINISHED,
+				   psprintf("workflow %s \"%s\" has already finished",
+							uuid_text(&workflow->id), workflow->name),
+				   psprintf("The workflow is %s and takes no new step.", status_label(workflow->status)),
+				   workflow->status == FAILED ? "Call resume_failed to run it again." :
+				   "Take its output, or start a new run.");
+}
+
+Refusal *
+refuse_deadline(const Workflow *workflow)
+{
+	return refusal(ERRCODE_DEADLINE_EXCEEDED,
+				   psprintf("workflow %s \"%s\" is past its deadline",
+							uuid_text(&workflow->id), workflow->name),
+				   psprintf("The deadline was %s.",
+							timestamptz_to_str(DatumGetTimestampTz(workflow->deadline.value))),
+				   is_inline(workflow) ? "Fail it, or re-arm it with set_timeout." :
+				   "Fail it, re-arm it with set_timeout, or leave it to recover.");
+}
+
+Refusal *
+refuse_lease(const Workflow *workflow, int32 given)
+{
+	return refusal(ERRCODE_LEASE_LOST,
+				   psprintf("lease %d of workflow %s \"%s\" is not yours any more",
+							given, uuid_text(&workflow->id), workflow->name),
+				   workflow->executor_id.isnull ?
+				   psprintf("The workflow is at lease %d.", workflow->lease) :
+				   psprintf("The workflow is at lease %d, driven by \"%s\".", workflow->lease,
+							TextDatumGetCString(workflow->executor_id.value)),
+				   "Stop driving this workflow: somebody else has taken it over.");
+}
+
+Refusal *
+refuse_attempt(const Step *step, int32 given)
+{
+	return refusal(ERRCODE_LEASE_LOST,
+				   psprintf("attempt %d of step %d \"%s\" of workflow %s is not yours any more",
+							given, step->sequence, step->name, uuid_text(&step->workflow_id)),
+				   psprintf("The step is %s, attempt %d.", status_label(step->status), step->attempt),
+				   "Drop this attempt's outcome: the step was claimed again.");
+}
+
+Refusal *
+refuse_other_step(const Step *step, const char *name, TaskKind kind)
+{
+	return refusal(ERRCODE_OTHER_STEP,
+				   psprintf("step %d of workflow %s is not %s \"%s\"",
+							step->sequence, uuid_text(&step->workflow_id), kind_label(kind), name),
+				   psprintf("Recorded there is %s \"%s\".", kind_label(step->kind), step->name),
+				   "The program has changed since this workflow started: run it with the program that recorded its steps.");
+}
+
+Refusal *
+refuse_recovery_limit(const Workflow *workflow)
+{
+	return refusal(ERRCODE_RECOVERY_LIMIT,
+				   psprintf("workflow %s \"%s\" has reached its limit of recovery attempts",
+							uuid_text(&workflow->id), workflow->name),
+				   psprintf("recovery_count is %d, max_recovery_attempts is %d.",
+							workflow->recovery_count, workflow->max_recovery_attempts),
+				   "Find out why it keeps failing, then start a new run.");
+}
+
+Refusal *
+refuse_unknown_queue(const char *name)
+{
+	return refusal(ERRCODE_NO_SUCH_QUEUE,
+				   psprintf("queue \"%s\" does not exist", name),
+				   "There is no row with this name in durable.queue.",
+				   "Create it with create_queue.");
+}

@@ -1,0 +1,249 @@
+/*-------------------------------------------------------------------------
+ *
+ * executor.c
+ *	  Executors: heartbeat, recover, release.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_heartbeat);
+PG_FUNCTION_INFO_V1(durable_recover);
+PG_FUNCTION_INFO_V1(durable_release);
+
+/* Whether the executor is registered and was seen since. */
+bool
+executor_alive(Datum executor_id, TimestampTz stale_before)
+{
+	Params		params = {0};
+
+	param_datum(&params, executor_id);
+	return run_plan(PLAN_LOOK_EXECUTOR, &params, NEWEST) > 0 &&
+		DatumGetTimestampTz(result_value(0, 0)) >= stale_before;
+}
+
+/*
+ * Registers an executor that is unknown, and refreshes one that is stale;
+ * NULL is nobody.  Locks its row, before any row of a workflow.
+ */
+void
+register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before)
+{
+	Params		params = {0};
+
+	if (executor_id.isnull || executor_alive(executor_id.value, stale_before))
+		return;
+	param(&params, executor_id);
+	param_time(&params, now);
+	run_plan(PLAN_REGISTER, &params, NEWEST);
+}
+
+static void
+check_no_null_in(ArrayType *array, const char *name)
+{
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not contain NULL", name)));
+	if (ARR_NDIM(array) > 1)
+		bad_argument(name, "must have one dimension");
+}
+
+static int
+array_length_of(ArrayType *array)
+{
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/*
+ * heartbeat(executor_id, workflow_ids, leases)
+ *
+ * Locks and writes the executor's row, nothing else.
+ */
+Datum
+durable_heartbeat(PG_FUNCTION_ARGS)
+{
+	NullableDatum workflow_ids = fcinfo->args[1];
+	NullableDatum leases = fcinfo->args[2];
+	TimestampTz now = clock_now();
+
+	require_name(fcinfo->args[0], "executor_id");
+	if (workflow_ids.isnull != leases.isnull)
+		bad_argument(workflow_ids.isnull ? "workflow_ids" : "leases", "must be given with the other, or neither");
+	if (!workflow_ids.isnull)
+	{
+		ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(1);
+		ArrayType  *numbers = PG_GETARG_ARRAYTYPE_P(2);
+
+		check_no_null_in(ids, "workflow_ids");
+		check_no_null_in(numbers, "leases");
+		if (array_length_of(ids) != array_length_of(numbers))
+			bad_argument("leases", "must be as long as \"workflow_ids\"");
+	}
+
+	begin_rows(fcinfo);
+	begin_call();
+	/* whenever it was last seen */
+	register_executor(fcinfo->args[0], now, DT_NOEND);
+	if (!workflow_ids.isnull)
+	{
+		Params		params = {0};
+
+		for (int i = 0; i < 3; i++)
+			param(&params, fcinfo->args[i]);
+		run_plan(PLAN_HEARTBEAT_ANSWER, &params, NEWEST);
+		return_rows(fcinfo);
+	}
+	end_call();
+	return (Datum) 0;
+}
+
+/* Why recover takes a workflow, and the statement that finds such ones. */
+typedef struct RecoverReason
+{
+	const char *reason;
+	PlanId		find;
+	bool		since_now;		/* asks what is due now, not who has been silent since */
+	bool		counts;			/* is a recovery, and counts against the limit */
+} RecoverReason;
+
+static const RecoverReason recover_reasons[] = {
+	{"stale executor", PLAN_FIND_STALE, false, true},
+	{"no executor", PLAN_FIND_ORPHANS, false, true},
+	{"deadline", PLAN_FIND_LATE, true, true},
+	{"released", PLAN_FIND_RELEASED, true, false},
+};
+
+/* Ends those that have been recovered too often. */
+static void
+fail_poison(Datum ids, TimestampTz now, const char *reason)
+{
+	Params		params = {0};
+
+	param_datum(&params, ids);
+	param_time(&params, now);
+	param_datum(&params, CStringGetTextDatum(reason));
+	if (run_plan(PLAN_FAIL_POISON, &params, NEWEST) > 0)
+	{
+		ids = result_ids(0);
+		cascade_below(CASCADE_FAIL, ids, 0, now);
+		record_on_stand_ins(ids);
+	}
+}
+
+/*
+ * recover(executor_id, max_workflows, stale_after, queue, handlers)
+ *
+ * Locks the executor's row, then the workflows' rows, SKIP LOCKED: any number
+ * of callers get disjoint workflows and none waits for another; then those of
+ * their inline descendants.  No step row is touched but the stand-ins of what
+ * is given up.
+ */
+Datum
+durable_recover(PG_FUNCTION_ARGS)
+{
+	NullableDatum executor_id = fcinfo->args[0];
+	NullableDatum stale_after = fcinfo->args[2];
+	NullableDatum queue = fcinfo->args[3];
+	NullableDatum handlers = fcinfo->args[4];
+	TimestampTz now = clock_now();
+	TimestampTz stale_before;
+	int32		left;
+
+	require_name(executor_id, "executor_id");
+	require_not_negative(fcinfo->args[1], "max_workflows");
+	check_interval(stale_after, "stale_after");
+	check_name(queue, "queue");
+	left = PG_GETARG_INT32(1);
+	stale_before = clock_stale_before(now, stale_after);
+
+	begin_rows(fcinfo);
+	begin_call();
+	lock_queue_to_start(queue, now);
+	register_executor(executor_id, now, stale_before);
+
+	for (int i = 0; i < lengthof(recover_reasons) && left > 0; i++)
+	{
+		const RecoverReason *r = &recover_reasons[i];
+		Params		params = {0};
+		Datum		ids;
+
+		param(&params, executor_id);
+		param_time(&params, r->since_now ? now : stale_before);
+		param_int(&params, left);
+		param(&params, queue);
+		param(&params, handlers);
+		if (run_plan(r->find, &params, NEWEST) == 0)
+			continue;
+		left -= SPI_processed;
+		ids = result_ids(0);
+
+		if (r->counts)
+			fail_poison(ids, now, r->reason);
+		params.n = 0;
+		param_datum(&params, ids);
+		param(&params, executor_id);
+		param_time(&params, now);
+		param_bool(&params, r->counts);
+		param_datum(&params, CStringGetTextDatum(r->reason));
+		if (run_plan(PLAN_RECOVER, &params, NEWEST) > 0)
+		{
+			ids = result_ids(0);
+			return_rows(fcinfo);
+			cascade_below(CASCADE_FENCE, ids, 0, now);
+		}
+	}
+	end_call();
+	return (Datum) 0;
+}
+
+/*
+ * release(executor_id, workflow_id, run_at)
+ *
+ * Locks the executor's row, then the workflows' rows, then those of their
+ * inline descendants.
+ */
+Datum
+durable_release(PG_FUNCTION_ARGS)
+{
+	NullableDatum executor_id = fcinfo->args[0];
+	NullableDatum workflow_id = fcinfo->args[1];
+	NullableDatum run_at = fcinfo->args[2];
+	TimestampTz now = clock_now();
+	Params		params = {0};
+	int64		released;
+
+	require_name(executor_id, "executor_id");
+	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
+		bad_argument("run_at", "must be finite");
+
+	begin_call();
+	if (workflow_id.isnull)
+	{
+		Params		forget = {0};
+
+		param(&forget, executor_id);
+		run_plan(PLAN_FORGET, &forget, NEWEST);
+	}
+	else
+	{
+		Workflow	workflow;
+
+		look_workflow_or_raise(DatumGetUUIDP(workflow_id.value), NEWEST, &workflow);
+	}
+	param(&params, executor_id);
+	param(&params, workflow_id);
+	param(&params, run_at);
+	param_time(&params, now);
+	released = run_plan(PLAN_RELEASE, &params, NEWEST);
+	if (released > 0)
+		cascade_below(CASCADE_FENCE, result_ids(0), 0, now);
+	end_call();
+	PG_RETURN_INT64(released);
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * init.c
+ *	  Loading the library: its settings.
+ *
+ * Nothing is allocated, started or hooked: CREATE EXTENSION is all it takes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "durable.h"
+
+#include <float.h>
+
+#include "utils/guc.h"
+
+DURABLE_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+/* in seconds; a span that a timestamp can be moved by */
+#define MAX_OFFSET 1e10
+
+void
+_PG_init(void)
+{
+	DefineCustomRealVariable("durable.clock_offset",
+							 "Moves the clock of durable by that many seconds.",
+							 "For tests: deadlines, retries and heartbeats follow this clock.",
+							 &durable_clock_offset,
+							 0, -MAX_OFFSET, MAX_OFFSET,
+							 PGC_SUSET, GUC_UNIT_S,
+							 NULL, NULL, NULL);
+	DefineCustomRealVariable("durable.executor_timeout",
+							 "An executor that was silent for longer is dead.",
+							 "Its workflows may be taken over by recover and attach.",
+							 &durable_executor_timeout,
+							 180, 0, MAX_OFFSET,
+							 PGC_USERSET, GUC_UNIT_S,
+							 NULL, NULL, NULL);
+	MarkGUCPrefixReserved("durable");
+}

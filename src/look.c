@@ -1,0 +1,369 @@
+/*-------------------------------------------------------------------------
+ *
+ * look.c
+ *	  Looking: history, the accessors, set_timeout, list, count, tree, check.
+ *
+ * All but set_timeout are STABLE, lock nothing, and see what the calling query
+ * sees.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_history);
+PG_FUNCTION_INFO_V1(durable_status);
+PG_FUNCTION_INFO_V1(durable_input);
+PG_FUNCTION_INFO_V1(durable_output);
+PG_FUNCTION_INFO_V1(durable_error);
+PG_FUNCTION_INFO_V1(durable_is_completed);
+PG_FUNCTION_INFO_V1(durable_set_timeout);
+PG_FUNCTION_INFO_V1(durable_list);
+PG_FUNCTION_INFO_V1(durable_count);
+PG_FUNCTION_INFO_V1(durable_tree);
+PG_FUNCTION_INFO_V1(durable_check);
+
+/* history(workflow_id) */
+Datum
+durable_history(PG_FUNCTION_ARGS)
+{
+	Params		params = {0};
+	Workflow	workflow;
+
+	require(fcinfo->args[0], "workflow_id");
+	begin_rows(fcinfo);
+	begin_call();
+	param_id(&params, PG_GETARG_UUID_P(0));
+	/* no step: the workflow is new, or there is none */
+	if (run_plan(PLAN_HISTORY, &params, CALLERS) == 0)
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), CALLERS, &workflow);
+	else
+		return_rows(fcinfo);
+	end_call();
+	return (Datum) 0;
+}
+
+/* What the accessors answer from: a workflow's row or a step's. */
+typedef struct Task
+{
+	TaskStatus	status;
+	NullableDatum status_datum;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+} Task;
+
+static Task
+look_task(NullableDatum task_id)
+{
+	const pg_uuid_t *id = DatumGetUUIDP(task_id.value);
+	Workflow	workflow;
+	Step		step;
+	pg_uuid_t	workflow_id;
+	Task		task;
+
+	if (id_sequence(id) < 0)
+	{
+		look_workflow_or_raise(id, CALLERS, &workflow);
+		task.status = workflow.status;
+		task.status_datum = workflow.status_datum;
+		task.input = workflow.input;
+		task.output = workflow.output;
+		task.error = workflow.error;
+		return task;
+	}
+	id_workflow(id, &workflow_id);
+	if (!look_step(&workflow_id, id_sequence(id), CALLERS, &workflow, &step) || step.status == NO_TASK)
+		raise_refusal(refuse_unknown_task(id));
+	task.status = step.status;
+	task.status_datum = step.status_datum;
+	task.input = step.input;
+	task.output = step.output;
+	task.error = step.error;
+	return task;
+}
+
+/* status(task_id) */
+Datum
+durable_status(PG_FUNCTION_ARGS)
+{
+	Task		task;
+
+	require(fcinfo->args[0], "task_id");
+	begin_call();
+	task = look_task(fcinfo->args[0]);
+	end_call();
+	PG_RETURN_DATUM(task.status_datum.value);
+}
+
+/* input(task_id) */
+Datum
+durable_input(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+
+	require(fcinfo->args[0], "task_id");
+	caller = begin_call();
+	return end_call_with_value(fcinfo, caller, look_task(fcinfo->args[0]).input);
+}
+
+/* output(task_id): NULL unless COMPLETED */
+Datum
+durable_output(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+	Task		task;
+
+	require(fcinfo->args[0], "task_id");
+	caller = begin_call();
+	task = look_task(fcinfo->args[0]);
+	return end_call_with_value(fcinfo, caller, task.status == COMPLETED ? task.output : a_null());
+}
+
+/* error(task_id) */
+Datum
+durable_error(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+
+	require(fcinfo->args[0], "task_id");
+	caller = begin_call();
+	return end_call_with_value(fcinfo, caller, look_task(fcinfo->args[0]).error);
+}
+
+/* is_completed(task_id) */
+Datum
+durable_is_completed(PG_FUNCTION_ARGS)
+{
+	Task		task;
+
+	require(fcinfo->args[0], "task_id");
+	begin_call();
+	task = look_task(fcinfo->args[0]);
+	end_call();
+	PG_RETURN_BOOL(task.status == COMPLETED);
+}
+
+/*
+ * set_timeout(task_id, timeout)
+ *
+ * Locks the tree (shared) and the one row.
+ */
+Datum
+durable_set_timeout(PG_FUNCTION_ARGS)
+{
+	NullableDatum timeout = fcinfo->args[1];
+	const pg_uuid_t *id;
+	bool		done = false;
+
+	require(fcinfo->args[0], "task_id");
+	check_interval(timeout, "timeout");
+	id = PG_GETARG_UUID_P(0);
+
+	begin_call();
+	while (!done)
+	{
+		Workflow	workflow;
+		Params		params = {0};
+
+		if (id_sequence(id) < 0)
+		{
+			look_workflow_or_raise(id, NEWEST, &workflow);
+			if (!workflow_transition(EVENT_SET_TIMEOUT, workflow.status, NULL))
+				raise_refusal(refuse_workflow_status(&workflow, EVENT_SET_TIMEOUT));
+			lock_tree(&workflow.root_id, TREE_SHARED);
+			param_id(&params, id);
+			param(&params, timeout);
+			done = run_plan(PLAN_SET_WORKFLOW_TIMEOUT, &params, NEWEST) > 0;
+		}
+		else
+		{
+			Step		step;
+
+			look_step_to_end(id, a_null(), a_null(), &workflow, &step);
+			if (!step_transition(EVENT_SET_TIMEOUT, step.status, NULL))
+				raise_refusal(refuse_step_status(&step, EVENT_SET_TIMEOUT));
+			lock_tree(&workflow.root_id, TREE_SHARED);
+			param_id(&params, &step.workflow_id);
+			param_int(&params, step.sequence);
+			param(&params, timeout);
+			done = run_plan(PLAN_SET_STEP_TIMEOUT, &params, NEWEST) > 0;
+		}
+	}
+	end_call();
+	PG_RETURN_VOID();
+}
+
+/* Reads the filters that list and count share, in the order of TASK_FILTERS (plans.c). */
+static void
+param_filters(Params *params, FunctionCallInfo fcinfo)
+{
+	NullableDatum status = fcinfo->args[0];
+	NullableDatum kind = fcinfo->args[1];
+
+	require(fcinfo->args[3], "root_only");
+	param(params, status.isnull ? status :
+		  a_value(CStringGetTextDatum(status_label(status_from_datum(status.value)))));
+	param(params, kind.isnull ? kind :
+		  a_value(CStringGetTextDatum(kind_label(kind_from_datum(kind.value)))));
+	for (int i = 2; i < 7; i++)
+		param(params, fcinfo->args[i]);
+}
+
+/* list(status, kind, parent_id, root_only, name, queue_name, handler, sort, descending, max_rows, skip) */
+Datum
+durable_list(PG_FUNCTION_ARGS)
+{
+	static const char *const sorts[] = {"created_at", "started_at", "completed_at", "name", "status"};
+	Params		params = {0};
+	char	   *sort;
+	bool		known = false;
+
+	require(fcinfo->args[7], "sort");
+	require(fcinfo->args[8], "descending");
+	require_not_negative(fcinfo->args[9], "max_rows");
+	require_not_negative(fcinfo->args[10], "skip");
+	sort = TextDatumGetCString(fcinfo->args[7].value);
+	for (int i = 0; i < lengthof(sorts); i++)
+		known |= strcmp(sort, sorts[i]) == 0;
+	if (!known)
+		bad_argument("sort", "must be created_at, started_at, completed_at, name or status");
+
+	begin_rows(fcinfo);
+	begin_call();
+	param_filters(&params, fcinfo);
+	for (int i = 7; i < 11; i++)
+		param(&params, fcinfo->args[i]);
+	run_plan(PLAN_LIST, &params, CALLERS);
+	return_rows(fcinfo);
+	end_call();
+	return (Datum) 0;
+}
+
+/* count(status, kind, parent_id, root_only, name, queue_name, handler) */
+Datum
+durable_count(PG_FUNCTION_ARGS)
+{
+	Params		params = {0};
+	int64		count;
+
+	begin_call();
+	param_filters(&params, fcinfo);
+	run_plan(PLAN_COUNT, &params, CALLERS);
+	count = DatumGetInt64(result_value(0, 0));
+	end_call();
+	PG_RETURN_INT64(count);
+}
+
+/* Appends a length of time in the unit that a reader would use. */
+static void
+append_duration(StringInfo line, TimestampTz from, TimestampTz to)
+{
+	double		seconds = (double) (to - from) / USECS_PER_SEC;
+
+	if (seconds < 1)
+		appendStringInfo(line, " %.0f ms", seconds * 1000);
+	else if (seconds < 60)
+		appendStringInfo(line, " %.1f s", seconds);
+	else if (seconds < 3600)
+		appendStringInfo(line, " %.1f min", seconds / 60);
+	else if (seconds < 86400)
+		appendStringInfo(line, " %.1f h", seconds / 3600);
+	else
+		appendStringInfo(line, " %.1f days", seconds / 86400);
+}
+
+/* One line of tree from a row of PLAN_TREE. */
+static text *
+tree_line(uint64 row, TimestampTz now)
+{
+	StringInfoData line;
+	int32		depth = DatumGetInt32(result_value(row, 0));
+	NullableDatum sequence = result_column(row, 1);
+	TaskStatus	status = status_from_datum(result_value(row, 2));
+	TaskKind	kind = kind_from_datum(result_value(row, 3));
+	NullableDatum attempt = result_column(row, 5);
+	NullableDatum queue = result_column(row, 6);
+	NullableDatum executor = result_column(row, 7);
+	NullableDatum started_at = result_column(row, 8);
+	NullableDatum completed_at = result_column(row, 9);
+	NullableDatum error = result_column(row, 10);
+
+	initStringInfo(&line);
+	appendStringInfo(&line, "%-9s ", status_label(status));
+	appendStringInfoSpaces(&line, 2 * depth);
+	if (depth > 0 && !sequence.isnull)
+		appendStringInfo(&line, "%d. ", DatumGetInt32(sequence.value));
+	appendStringInfoString(&line, TextDatumGetCString(result_value(row, 4)));
+	if (kind == WORKFLOW)
+		appendStringInfoString(&line, depth > 0 ? " (workflow)" : "");
+	else if (kind == TRANSACTION)
+		appendStringInfoString(&line, " (transaction)");
+	if (!queue.isnull)
+		appendStringInfo(&line, " queue %s", TextDatumGetCString(queue.value));
+	if (!executor.isnull && kind == WORKFLOW)
+		appendStringInfo(&line, " on %s", TextDatumGetCString(executor.value));
+	if (!attempt.isnull && DatumGetInt32(attempt.value) > 1)
+		appendStringInfo(&line, " attempt %d", DatumGetInt32(attempt.value));
+	if (!started_at.isnull)
+	{
+		if (!completed_at.isnull)
+			append_duration(&line, DatumGetTimestampTz(started_at.value), DatumGetTimestampTz(completed_at.value));
+		else if (status == RUNNING)
+			append_duration(&line, DatumGetTimestampTz(started_at.value), now);
+	}
+	if (!error.isnull)
+	{
+		char	   *first_line = TextDatumGetCString(error.value);
+
+		first_line[strcspn(first_line, "\r\n")] = '\0';
+		appendStringInfo(&line, " error: %s", first_line);
+	}
+	return cstring_to_text_with_len(line.data, line.len);
+}
+
+/* tree(workflow_id) */
+Datum
+durable_tree(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Params		params = {0};
+	Workflow	workflow;
+	TimestampTz now = clock_now();
+
+	require(fcinfo->args[0], "workflow_id");
+	begin_rows(fcinfo);
+	begin_call();
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), CALLERS, &workflow);
+	param_id(&params, PG_GETARG_UUID_P(0));
+	run_plan(PLAN_TREE, &params, CALLERS);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Datum		value = PointerGetDatum(tree_line(row, now));
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
+	end_call();
+	return (Datum) 0;
+}
+
+/* check() */
+Datum
+durable_check(PG_FUNCTION_ARGS)
+{
+	Params		params = {0};
+
+	begin_rows(fcinfo);
+	begin_call();
+	run_plan(PLAN_CHECK, &params, CALLERS);
+	return_rows(fcinfo);
+	end_call();
+	return (Datum) 0;
+}

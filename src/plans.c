@@ -1,0 +1,760 @@
+/*-------------------------------------------------------------------------
+ *
+ * plans.c
+ *	  The statements of the extension, and the one way to run them.
+ *
+ * All are prepared once a backend, as generic plans, and kept.  They name
+ * everything in full, operators too, so that no search_path changes what they
+ * mean.  Parameters have built-in types only: a plan with a parameter of a
+ * type of ours would die with DROP EXTENSION, these are analysed anew.
+ * Statuses in predicates are literals, so that a generic plan can use the
+ * partial indexes.
+ *
+ * Neither IN, CASE x WHEN, NULLIF, IS DISTINCT FROM nor USING stand here: they
+ * look for their operators in the search_path.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/snapmgr.h"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define NE " OPERATOR(pg_catalog.<>) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define GT " OPERATOR(pg_catalog.>) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define PLUS " OPERATOR(pg_catalog.+) "
+#define MINUS " OPERATOR(pg_catalog.-) "
+
+#define S_PENDING "'PENDING'::durable.task_status"
+#define S_RUNNING "'RUNNING'::durable.task_status"
+#define S_COMPLETED "'COMPLETED'::durable.task_status"
+#define S_FAILED "'FAILED'::durable.task_status"
+#define S_PAUSED "'PAUSED'::durable.task_status"
+#define S_CANCELLED "'CANCELLED'::durable.task_status"
+#define K_WORKFLOW "'WORKFLOW'::durable.task_kind"
+#define STEP_KIND(is_transaction) \
+	"CASE WHEN " is_transaction " THEN 'TRANSACTION'::durable.task_kind ELSE 'STEP'::durable.task_kind END"
+
+#define UNFINISHED(t) \
+	t ".status" EQ "ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
+#define DRIVEN(t) \
+	t ".status" EQ "ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])"
+/* not an inline child: has an executor of its own */
+#define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
+
+/* read by read_workflow and read_step (rows.c), in this order */
+#define WORKFLOW_COLUMNS \
+	"w.id, w.root_id, w.parent_id, w.parent_sequence, w.status, w.lease, w.recovery_count, " \
+	"w.max_recovery_attempts, w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, " \
+	"w.timeout, w.deadline, w.paused_from, w.paused_by"
+#define STEP_COLUMNS \
+	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
+	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.run_at, s.deadline, " \
+	"s.started_at, s.child_id"
+#define TASK_COLUMNS \
+	"t.id, t.parent_id, t.sequence, t.name, t.handler, t.status, t.kind, t.input, t.output, t.error, " \
+	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \
+	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
+
+/* $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler */
+#define TASK_FILTERS \
+	"($1 IS NULL OR t.status" EQ "$1::durable.task_status) " \
+	"AND ($2 IS NULL OR t.kind" EQ "$2::durable.task_kind) " \
+	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
+	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
+	"AND ($5 IS NULL OR t.name" EQ "$5) " \
+	"AND ($6 IS NULL OR t.queue_name" EQ "$6) " \
+	"AND ($7 IS NULL OR t.handler" EQ "$7)"
+#define SORT_BY(column) \
+	"CASE WHEN $8" EQ "'" column "' AND NOT $9 THEN t." column " END, " \
+	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
+
+/*
+ * The priorities that wait in queue $1, highest first: one index probe each,
+ * so that what is not yet due at one priority costs the next nothing.
+ */
+#define WAITING_PRIORITIES \
+	"WITH RECURSIVE waiting AS (" \
+	"  (SELECT w.priority FROM durable.workflow w" \
+	"   WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
+	"   ORDER BY w.priority DESC LIMIT 1)" \
+	"  UNION ALL" \
+	"  SELECT (SELECT w.priority FROM durable.workflow w" \
+	"    WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LT "p.priority" \
+	"    ORDER BY w.priority DESC LIMIT 1)" \
+	"  FROM waiting p WHERE p.priority IS NOT NULL)"
+#define DUE_AT_PRIORITY \
+	"  SELECT w.id FROM durable.workflow w" \
+	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
+	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2" \
+	"  ORDER BY w.run_at, w.id"
+
+/* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
+#define WINDOW_OVER(now) \
+	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
+
+/* $4, $5: the queue and the handlers to which recover is narrowed */
+#define RECOVER_FILTERS \
+	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5))"
+
+typedef struct Statement
+{
+	const char *sql;
+	int			nargs;
+	Oid			argtypes[MAX_PARAMS];
+	bool		custom;			/* planned for its parameters at each call */
+} Statement;
+
+static const Statement statements[PLAN_COUNT_OF_PLANS] = {
+
+	/* ---- looking ------------------------------------------------------- */
+
+	[PLAN_LOOK_WORKFLOW] = {
+		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w WHERE w.id" EQ "$1",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_ACTIVE_ROOT] = {
+		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
+		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
+		1, {TEXTOID}
+	},
+	[PLAN_LOOK_STEP] = {
+		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " FROM durable.workflow w "
+		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
+		"WHERE w.id" EQ "$1",
+		2, {UUIDOID, INT4OID}
+	},
+	[PLAN_LOOK_EXECUTOR] = {
+		"SELECT e.last_seen FROM durable.executor e WHERE e.executor_id" EQ "$1",
+		1, {TEXTOID}
+	},
+	[PLAN_LOOK_QUEUE] = {
+		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
+		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END "
+		"FROM durable.queue q WHERE q.name" EQ "$1",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_LOOK_DUE] = {
+		WAITING_PRIORITIES
+		"SELECT 1 FROM waiting p CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT 1) d LIMIT 1",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_LOOK_INLINE_UNFINISHED] = {
+		"SELECT 1 FROM durable.workflow w "
+		"WHERE w.parent_id" EQ "$1 AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_ANCESTORS] = {
+		"WITH RECURSIVE up AS ("
+		"  SELECT w.id, w.parent_id, w.status, w.queue_name, 1 AS height FROM durable.workflow w WHERE w.id" EQ "$1"
+		"  UNION ALL"
+		"  SELECT w.id, w.parent_id, w.status, w.queue_name, u.height" PLUS "1"
+		"  FROM up u JOIN durable.workflow w ON w.id" EQ "u.parent_id) "
+		"SELECT u.id, u.status, " UNIT("u") " FROM up u ORDER BY u.height",
+		1, {UUIDOID}
+	},
+	[PLAN_HISTORY] = {
+		"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
+		"CASE WHEN s.status" EQ S_COMPLETED " THEN s.output END, s.error, s.attempt, s.run_at, s.child_id "
+		"FROM durable.step s WHERE s.workflow_id" EQ "$1 ORDER BY s.sequence",
+		1, {UUIDOID}
+	},
+	[PLAN_LIST] = {
+		"SELECT " TASK_COLUMNS " FROM durable.task t WHERE " TASK_FILTERS " ORDER BY "
+		SORT_BY("created_at") SORT_BY("started_at") SORT_BY("completed_at") SORT_BY("name") SORT_BY("status")
+		"CASE WHEN NOT $9 THEN t.id END, CASE WHEN $9 THEN t.id END DESC "
+		"LIMIT $10 OFFSET $11",
+		11, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID, INT4OID},
+		true
+	},
+	[PLAN_COUNT] = {
+		"SELECT pg_catalog.count(*) FROM durable.task t WHERE " TASK_FILTERS,
+		7, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID},
+		true
+	},
+	[PLAN_TREE] = {
+		"WITH RECURSIVE below AS ("
+		"  SELECT w.id, ARRAY[]::pg_catalog.int4[] AS path FROM durable.workflow w WHERE w.id" EQ "$1"
+		"  UNION ALL"
+		"  SELECT w.id, pg_catalog.array_append(b.path, w.parent_sequence)"
+		"  FROM below b JOIN durable.workflow w ON w.parent_id" EQ "b.id), "
+		"line AS ("
+		"  SELECT b.path, w.status, " K_WORKFLOW " AS kind, w.name, NULL::pg_catalog.int4 AS attempt, w.queue_name,"
+		"    w.executor_id, w.started_at, w.completed_at, w.error, w.parent_sequence AS sequence"
+		"  FROM below b JOIN durable.workflow w ON w.id" EQ "b.id"
+		"  UNION ALL"
+		"  SELECT pg_catalog.array_append(b.path, s.sequence), s.status, s.kind, s.name, s.attempt, NULL,"
+		"    s.executor_id, s.started_at, s.completed_at, s.error, s.sequence"
+		"  FROM below b JOIN durable.step s ON s.workflow_id" EQ "b.id AND s.kind" NE K_WORKFLOW ") "
+		"SELECT pg_catalog.cardinality(l.path), l.sequence, l.status, l.kind, l.name, l.attempt, l.queue_name, "
+		"  l.executor_id, l.started_at, l.completed_at, l.error "
+		"FROM line l ORDER BY l.path",
+		1, {UUIDOID}
+	},
+
+	[PLAN_CHECK] = {
+		"WITH RECURSIVE "
+		/* all below a paused workflow */
+		"held AS ("
+		"  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_PAUSED
+		"  UNION"
+		"  SELECT w.id, w.status FROM held h JOIN durable.workflow w ON w.parent_id" EQ "h.id), "
+		/* inline children that were cancelled because their parent completed: queued children below go on */
+		"abandoned AS ("
+		"  SELECT w.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_COMPLETED " AND w.status" EQ S_CANCELLED " AND w.queue_name IS NULL"
+		"  UNION ALL"
+		"  SELECT w.id FROM abandoned a JOIN durable.workflow w ON w.parent_id" EQ "a.id"
+		"  WHERE w.status" EQ S_CANCELLED " AND w.queue_name IS NULL), "
+		/* a workflow beside its parent and the step that stands for it */
+		"child AS ("
+		"  SELECT w.id, w.status, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
+		"    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,"
+		"    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output"
+		"  FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id" EQ "w.parent_id"
+		"  LEFT JOIN durable.step s ON s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence"
+		"  WHERE w.parent_id IS NOT NULL) "
+
+		"SELECT w.id, 'finished without completed_at, or completed_at without being finished' "
+		"FROM durable.workflow w WHERE (" UNFINISHED("w") ")" EQ "(w.completed_at IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round' "
+		"FROM durable.workflow w WHERE (w.status" EQ S_PAUSED ")" NE "(w.paused_from IS NOT NULL) "
+		"  OR (w.status" EQ S_PAUSED ")" NE "(w.paused_by IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'pending with an executor or a deadline' "
+		"FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'running without started_at or a lease' "
+		"FROM durable.workflow w WHERE w.status" EQ S_RUNNING " AND (w.started_at IS NULL OR w.lease" LT "1) "
+		"UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it' "
+		"FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.run_at IS NULL AND " UNIT("w") " "
+		"UNION ALL SELECT w.id, 'has an output without being completed' "
+		"FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status" NE S_COMPLETED " "
+		"UNION ALL SELECT w.id, 'failed without an error' "
+		"FROM durable.workflow w WHERE w.status" EQ S_FAILED " AND w.error IS NULL "
+		"UNION ALL SELECT w.id, 'an inline child with an executor of its own' "
+		"FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT " UNIT("w") " "
+		"UNION ALL SELECT w.id, 'unfinished in a queue that does not exist' "
+		"FROM durable.workflow w LEFT JOIN durable.queue q ON q.name" EQ "w.queue_name "
+		"WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND " UNFINISHED("w") " "
+		"UNION ALL SELECT w.id, 'not the only active root of its name' "
+		"FROM durable.workflow w JOIN durable.workflow o ON o.name" EQ "w.name AND o.id" NE "w.id AND o.parent_id IS NULL "
+		"WHERE w.parent_id IS NULL AND " UNFINISHED("w") " AND " UNFINISHED("o") " "
+		"UNION ALL SELECT w.id, 'a root whose root_id is not its own' "
+		"FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id" NE "w.id "
+		"UNION ALL SELECT h.id, 'not paused below a workflow that is paused' "
+		"FROM held h WHERE h.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+
+		"UNION ALL SELECT c.id, 'its parent does not exist' FROM child c WHERE c.parent IS NULL "
+		"UNION ALL SELECT c.id, 'its root_id is not that of its parent' FROM child c WHERE c.root_id" NE "c.parent_root "
+		"UNION ALL SELECT c.id, 'no step stands for it at its parent' "
+		"FROM child c WHERE c.child_id IS NULL OR c.child_id" NE "c.id OR c.stand_in_name" NE "c.name "
+		"UNION ALL SELECT c.id, 'the step that stands for it says otherwise' "
+		"FROM child c WHERE c.stand_in_status" NE "CASE WHEN " UNFINISHED("c") " THEN " S_RUNNING " ELSE c.status END "
+		"  OR (c.output IS NULL)" NE "(c.stand_in_output IS NULL) OR c.output" NE "c.stand_in_output "
+		"UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow' "
+		"FROM child c WHERE c.queue_name IS NULL AND " UNFINISHED("c") " "
+		"  AND c.parent_status" EQ "ANY (ARRAY['COMPLETED', 'FAILED', 'CANCELLED']::durable.task_status[]) "
+		"UNION ALL SELECT c.id, 'unfinished below a workflow that is cancelled' "
+		"FROM child c WHERE c.parent_status" EQ S_CANCELLED " AND " UNFINISHED("c") " "
+		"  AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id" EQ "c.parent) "
+
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its workflow does not exist' "
+		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.workflow_id WHERE w.id IS NULL "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its lease is above its workflow''s' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id WHERE s.lease" GT "w.lease "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished in a workflow that is cancelled' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id "
+		"WHERE w.status" EQ S_CANCELLED " AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s") " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'paused in a workflow that is not' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id "
+		"WHERE s.status" EQ S_PAUSED " AND w.status" NE S_PAUSED " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'finished without completed_at, or completed_at without being finished' "
+		"FROM durable.step s WHERE (" UNFINISHED("s") ")" EQ "(s.completed_at IS NOT NULL) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has an output without being completed' "
+		"FROM durable.step s WHERE s.output IS NOT NULL AND s.status" NE S_COMPLETED " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'failed without an error, or completed with one' "
+		"FROM durable.step s WHERE (s.status" EQ S_FAILED " AND s.error IS NULL) "
+		"  OR (s.status" EQ S_COMPLETED " AND s.error IS NOT NULL) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'running without started_at or an attempt' "
+		"FROM durable.step s WHERE s.status" EQ S_RUNNING " AND (s.started_at IS NULL OR s.attempt" LT "1) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist' "
+		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.child_id "
+		"WHERE (s.kind" EQ K_WORKFLOW ")" NE "(s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)",
+		0, {InvalidOid}
+	},
+
+	/* ---- workflows ------------------------------------------------------- */
+
+	[PLAN_START] = {
+		"INSERT INTO durable.workflow (id, root_id, status, lease, created_at, started_at, deadline, run_at, "
+		"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) "
+		"SELECT $1, $1, "
+		"  CASE WHEN $6 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
+		"  CASE WHEN $6 IS NULL THEN 1 ELSE 0 END, $12, "
+		"  CASE WHEN $6 IS NULL THEN $12 END, "
+		"  CASE WHEN $6 IS NULL THEN $12" PLUS "$9 END, "
+		"  CASE WHEN $6 IS NOT NULL THEN COALESCE($8, $12) END, "
+		"  $2, $3, $4, CASE WHEN $6 IS NULL THEN $5 END, $6, $7, $9, $10, $11 "
+		"ON CONFLICT DO NOTHING",
+		12, {UUIDOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
+		INT4OID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_TAKE] = {
+		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2, "
+		"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, "
+		"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
+		"WHERE w.id" EQ "$1 AND w.lease" EQ "$4 "
+		"  AND w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+		"RETURNING w.lease",
+		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
+	},
+	[PLAN_END_WORKFLOW] = {
+		"UPDATE durable.workflow w SET "
+		"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, "
+		"  output = $4, error = $5, completed_at = $6 "
+		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$2",
+		6, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, TIMESTAMPTZOID}
+	},
+
+	/*
+	 * FOR SHARE: whatever ends or fences the parent waits for us and then finds
+	 * the child.
+	 */
+	[PLAN_START_CHILD] = {
+		"WITH parent AS MATERIALIZED ("
+		"  SELECT w.id, w.root_id, w.lease, w.max_recovery_attempts, w.app_version"
+		"  FROM durable.workflow w"
+		"  WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$6"
+		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$10)"
+		"  FOR SHARE OF w), "
+		"stand_in AS ("
+		"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, name, child_id, input)"
+		"  SELECT p.id, $2, p.lease, 1, " S_RUNNING ", " K_WORKFLOW ", $11, $3, $10, $4 FROM parent p"
+		"  ON CONFLICT DO NOTHING RETURNING 1) "
+		"INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, "
+		"  deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version) "
+		"SELECT $10, p.root_id, p.id, $2, "
+		"  CASE WHEN $7 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
+		"  CASE WHEN $7 IS NULL THEN 1 ELSE 0 END, $11, "
+		"  CASE WHEN $7 IS NULL THEN $11 END, "
+		"  CASE WHEN $7 IS NULL THEN $11" PLUS "$9 END, "
+		"  CASE WHEN $7 IS NOT NULL THEN $11 END, "
+		"  $3, $4, $5, $7, $8, $9, p.max_recovery_attempts, p.app_version "
+		"FROM parent p CROSS JOIN stand_in",
+		11, {UUIDOID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INTERVALOID, UUIDOID,
+		TIMESTAMPTZOID}
+	},
+	[PLAN_START_CHILD_AGAIN] = {
+		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, started_at = $3, "
+		"  deadline = $3" PLUS "w.timeout "
+		"FROM durable.workflow p "
+		"WHERE w.id" EQ "$1 AND w.status" EQ S_PENDING " AND w.lease" EQ "$2 "
+		"  AND p.id" EQ "w.parent_id AND p.status" EQ S_RUNNING " AND p.lease" EQ "$4 "
+		"RETURNING w.lease",
+		4, {UUIDOID, INT4OID, TIMESTAMPTZOID, INT4OID}
+	},
+	[PLAN_SET_WORKFLOW_TIMEOUT] = {
+		"UPDATE durable.workflow w SET timeout = $2, "
+		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
+		"    THEN w.started_at" PLUS "$2 END "
+		"WHERE w.id" EQ "$1 AND " UNFINISHED("w"),
+		2, {UUIDOID, INTERVALOID}
+	},
+
+	/* ---- steps ------------------------------------------------------------- */
+
+	[PLAN_CLAIM_NEW_STEP] = {
+		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
+		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
+		"SELECT w.id, $2, w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 "
+		"FROM durable.workflow w "
+		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$3 "
+		"ON CONFLICT DO NOTHING",
+		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
+		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_CLAIM_STEP_AGAIN] = {
+		"UPDATE durable.step s SET status = " S_RUNNING ", lease = w.lease, attempt = $7, executor_id = $8, "
+		"  max_retries = $9, backoff = $10, backoff_multiplier = $11, max_backoff = $12, timeout = $13, "
+		"  started_at = $14, deadline = $15, run_at = NULL "
+		"FROM durable.workflow w "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
+		"  AND w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$3 "
+		"  AND s.status" EQ "CASE WHEN $4 THEN " S_PENDING " ELSE " S_RUNNING " END "
+		"  AND s.lease" EQ "$5 AND s.attempt" EQ "$6",
+		15, {UUIDOID, INT4OID, INT4OID, BOOLOID, INT4OID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID,
+		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_COMPLETE_STEP] = {
+		"UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $6 "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
+		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
+		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID}
+	},
+	[PLAN_FAIL_STEP] = {
+		"UPDATE durable.step s SET "
+		"  status = CASE WHEN $5 THEN " S_PENDING " ELSE " S_FAILED " END, "
+		"  retry_count = CASE WHEN $5 THEN s.retry_count" PLUS "1 ELSE s.retry_count END, "
+		"  error = $6, run_at = CASE WHEN $5 THEN $8 END, completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
+		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
+		8, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_COMPLETE_AND_CLAIM] = {
+		"WITH completed AS ("
+		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $17"
+		"  WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2"
+		"    AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4"
+		"  RETURNING 1) "
+		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
+		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
+		"SELECT w.id, $6, w.lease, 1, " S_RUNNING ", " STEP_KIND("$8") ", $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 "
+		"FROM completed CROSS JOIN durable.workflow w "
+		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$7 "
+		"ON CONFLICT DO NOTHING",
+		18, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
+		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_SET_STEP_TIMEOUT] = {
+		"UPDATE durable.step s SET timeout = $3, "
+		"  deadline = CASE WHEN s.status" EQ S_RUNNING " THEN s.started_at" PLUS "$3 END "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND " UNFINISHED("s"),
+		3, {UUIDOID, INT4OID, INTERVALOID}
+	},
+
+	/* ---- cascades (tree.c) --------------------------------------------------- */
+
+	[PLAN_CHILDREN] = {
+		"SELECT w.id FROM durable.workflow w "
+		"WHERE w.parent_id" EQ "ANY ($1) AND w.parent_sequence" GE "$2 "
+		"  AND (NOT $3 OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
+		"  AND (NOT $4 OR w.status" EQ S_FAILED ")",
+		4, {UUIDARRAYOID, INT4OID, BOOLOID, BOOLOID}
+	},
+	[PLAN_PAUSE_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2 "
+		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+		"RETURNING w.id",
+		2, {UUIDARRAYOID, UUIDOID}
+	},
+	[PLAN_RESUME_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET status = w.paused_from, paused_from = NULL, paused_by = NULL "
+		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ S_PAUSED " AND w.paused_by" EQ "$2 "
+		"RETURNING w.id",
+		2, {UUIDARRAYOID, UUIDOID}
+	},
+	[PLAN_CANCEL_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET status = " S_CANCELLED ", completed_at = $2, paused_from = NULL, paused_by = NULL "
+		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		2, {UUIDARRAYOID, TIMESTAMPTZOID}
+	},
+	[PLAN_FAIL_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET status = " S_FAILED ", error = 'parent workflow failed', completed_at = $2, "
+		"  paused_from = NULL, paused_by = NULL "
+		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		2, {UUIDARRAYOID, TIMESTAMPTZOID}
+	},
+	[PLAN_RERUN_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET "
+		"  status = CASE WHEN w.queue_name IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
+		"  executor_id = CASE WHEN w.queue_name IS NULL THEN $2 END, "
+		"  lease = w.lease" PLUS "1, recovery_count = w.recovery_count" PLUS "1, "
+		"  error = NULL, completed_at = NULL, started_at = $3, "
+		"  deadline = CASE WHEN w.queue_name IS NULL THEN $3" PLUS "w.timeout END "
+		"WHERE w.id" EQ "$1 AND w.status" EQ S_FAILED " RETURNING w.status, w.lease",
+		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_RERUN_CHILDREN] = {
+		"UPDATE durable.workflow w SET status = " S_PENDING ", lease = w.lease" PLUS "1, executor_id = NULL, "
+		"  error = NULL, completed_at = NULL, deadline = NULL "
+		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ S_FAILED " RETURNING w.id",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_FENCE_WORKFLOWS] = {
+		"UPDATE durable.workflow w SET lease = w.lease" PLUS "1 "
+		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_PAUSE_STEPS] = {
+		"UPDATE durable.step s SET status = " S_PAUSED " "
+		"WHERE s.workflow_id" EQ "ANY ($1) AND s.status" EQ S_PENDING,
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_RESUME_STEPS] = {
+		"UPDATE durable.step s SET status = " S_PENDING " "
+		"WHERE s.workflow_id" EQ "ANY ($1) AND s.status" EQ S_PAUSED,
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_CANCEL_STEPS] = {
+		"UPDATE durable.step s SET status = " S_CANCELLED ", completed_at = $2 "
+		"WHERE s.workflow_id" EQ "ANY ($1) AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s"),
+		2, {UUIDARRAYOID, TIMESTAMPTZOID}
+	},
+	[PLAN_RERUN_STEPS] = {
+		"UPDATE durable.step s SET status = " S_PENDING ", retry_count = 0, error = NULL, run_at = NULL, "
+		"  completed_at = NULL, deadline = NULL "
+		"WHERE s.workflow_id" EQ "ANY ($1) AND s.kind" NE K_WORKFLOW " "
+		"  AND ((s.status" EQ S_FAILED " AND s.sequence" GE "$2) OR s.status" EQ S_RUNNING ")",
+		2, {UUIDARRAYOID, INT4OID}
+	},
+	[PLAN_RECORD_ON_STAND_INS] = {
+		"UPDATE durable.step s SET "
+		"  status = CASE WHEN " UNFINISHED("w") " THEN " S_RUNNING " ELSE w.status END, "
+		"  output = w.output, error = w.error, completed_at = w.completed_at "
+		"FROM durable.workflow w "
+		"WHERE w.id" EQ "ANY ($1) AND s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence",
+		1, {UUIDARRAYOID}
+	},
+
+	/* ---- queues ------------------------------------------------------------------ */
+
+	[PLAN_CREATE_QUEUE] = {
+		"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, created_at) "
+		"SELECT $1, $2, $3, $4, $5 ON CONFLICT DO NOTHING",
+		5, {TEXTOID, INT4OID, INT4OID, INTERVALOID, TIMESTAMPTZOID}
+	},
+	[PLAN_ALTER_QUEUE] = {
+		"UPDATE durable.queue q SET max_concurrency = $2, rate_limit = $3, rate_limit_window = $4 "
+		"WHERE q.name" EQ "$1",
+		4, {TEXTOID, INT4OID, INT4OID, INTERVALOID}
+	},
+	[PLAN_DROP_QUEUE] = {
+		"DELETE FROM durable.queue q WHERE q.name" EQ "$1",
+		1, {TEXTOID}
+	},
+	[PLAN_PAUSE_QUEUE] = {
+		"UPDATE durable.queue q SET paused = $2 WHERE q.name" EQ "$1",
+		2, {TEXTOID, BOOLOID}
+	},
+	[PLAN_QUEUE_UNFINISHED] = {
+		"SELECT w.id FROM durable.workflow w WHERE w.queue_name" EQ "$1 AND " UNFINISHED("w") " LIMIT 1",
+		1, {TEXTOID}
+	},
+	[PLAN_COUNT_SLOTS] = {
+		"SELECT pg_catalog.count(*) FROM durable.workflow w WHERE w.queue_name" EQ "$1 "
+		"  AND (w.status" EQ S_RUNNING " OR (w.status" EQ S_PAUSED " AND w.paused_from" EQ S_RUNNING "))",
+		1, {TEXTOID}
+	},
+	[PLAN_CLAIM] = {
+		WAITING_PRIORITIES ", "
+		"due AS MATERIALIZED ("
+		"  SELECT d.id FROM waiting p"
+		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $3), "
+		"taken AS ("
+		"  UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $4,"
+		"    started_at = $2, deadline = $2" PLUS "w.timeout"
+		"  FROM due d WHERE w.id" EQ "d.id"
+		"  RETURNING w.id, w.name, w.handler, w.input, w.lease, w.recovery_count, w.created_at, w.priority, w.run_at) "
+		"SELECT t.id, t.name, t.handler, t.input, t.lease, t.recovery_count, t.created_at "
+		"FROM taken t ORDER BY t.priority DESC, t.run_at, t.id",
+		4, {TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}
+	},
+	[PLAN_COUNT_STARTS] = {
+		"UPDATE durable.queue q SET "
+		"  window_start = CASE WHEN " WINDOW_OVER("$2") " THEN $2 ELSE q.window_start END, "
+		"  window_count = CASE WHEN " WINDOW_OVER("$2") " THEN $3 ELSE q.window_count" PLUS "$3 END "
+		"WHERE q.name" EQ "$1",
+		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
+	},
+
+	/* ---- executors ------------------------------------------------------------------ */
+
+	[PLAN_REGISTER] = {
+		"INSERT INTO durable.executor AS e (executor_id, last_seen) SELECT $1, $2 "
+		"ON CONFLICT (executor_id) DO UPDATE SET last_seen = $2",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_FORGET] = {
+		"DELETE FROM durable.executor e WHERE e.executor_id" EQ "$1",
+		1, {TEXTOID}
+	},
+	[PLAN_HEARTBEAT_ANSWER] = {
+		"SELECT b.id, w.status, w.lease, w.executor_id "
+		"FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS b (id, lease) "
+		"LEFT JOIN durable.workflow w ON w.id" EQ "b.id "
+		"WHERE w.id IS NULL OR (" UNIT("w") " AND (w.status" NE S_RUNNING " OR w.lease" NE "b.lease "
+		"  OR w.executor_id IS NULL OR w.executor_id" NE "$1)) "
+		"UNION ALL "
+		"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.workflow w "
+		"WHERE w.executor_id" EQ "$1 AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
+		"  AND NOT w.id" EQ "ANY ($2)",
+		3, {TEXTOID, UUIDARRAYOID, INT4ARRAYOID}
+	},
+
+	/* $1 the caller, $2 silent since, $3 at most */
+	[PLAN_FIND_STALE] = {
+		"SELECT d.id FROM durable.executor e CROSS JOIN LATERAL ("
+		"  SELECT w.id FROM durable.workflow w"
+		"  WHERE w.executor_id" EQ "e.executor_id AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
+		"    AND " RECOVER_FILTERS
+		"  LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d "
+		"WHERE e.last_seen" LT "$2 AND e.executor_id" NE "$1 LIMIT $3",
+		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+	},
+
+	/*
+	 * The executors that own something are found by one index probe each; then
+	 * each workflow without a registered one is asked for signs of life.
+	 */
+	[PLAN_FIND_ORPHANS] = {
+		"WITH RECURSIVE owner AS ("
+		"  (SELECT w.executor_id FROM durable.workflow w"
+		"   WHERE w.executor_id IS NOT NULL AND " DRIVEN("w") " AND " UNIT("w")
+		"   ORDER BY w.executor_id LIMIT 1)"
+		"  UNION ALL"
+		"  SELECT (SELECT w.executor_id FROM durable.workflow w"
+		"    WHERE w.executor_id" GT "o.executor_id AND " DRIVEN("w") " AND " UNIT("w")
+		"    ORDER BY w.executor_id LIMIT 1)"
+		"  FROM owner o WHERE o.executor_id IS NOT NULL), "
+		"candidate AS ("
+		"  SELECT w.id, w.lease FROM owner o JOIN durable.workflow w ON w.executor_id" EQ "o.executor_id"
+		"  WHERE w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2"
+		"    AND w.executor_id" NE "$1"
+		"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "o.executor_id)"
+		"  UNION ALL"
+		"  SELECT w.id, w.lease FROM durable.workflow w"
+		"  WHERE w.executor_id IS NULL"
+		"    AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2) "
+		"SELECT w.id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
+		"WHERE w.status" EQ S_RUNNING " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
+		"  AND NOT EXISTS ("
+		"    WITH RECURSIVE below AS ("
+		"      SELECT c.id"
+		"      UNION ALL"
+		"      SELECT i.id FROM below b JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
+		"    SELECT 1 FROM below b JOIN durable.step s ON s.workflow_id" EQ "b.id"
+		"    WHERE s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.run_at" GE "$2) "
+		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
+		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+	},
+	/* $2 is now; $1 is not asked: a deadline holds for the caller's own, too */
+	[PLAN_FIND_LATE] = {
+		"SELECT w.id FROM durable.workflow w "
+		"WHERE w.status" EQ S_RUNNING " AND w.deadline" LE "$2 AND " UNIT("w") " AND " RECOVER_FILTERS " "
+		"  AND $1 IS NOT NULL "
+		"LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
+		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+	},
+	[PLAN_FIND_RELEASED] = {
+		"SELECT w.id FROM durable.workflow w "
+		"WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at" LE "$2 "
+		"  AND " RECOVER_FILTERS " AND $1 IS NOT NULL "
+		"ORDER BY w.run_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
+		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+	},
+	[PLAN_RECOVER] = {
+		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2, "
+		"  recovery_count = CASE WHEN $4 THEN w.recovery_count" PLUS "1 ELSE w.recovery_count END, "
+		"  started_at = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3 ELSE w.started_at END, "
+		"  deadline = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3" PLUS "w.timeout ELSE w.deadline END "
+		"WHERE w.id" EQ "ANY ($1) AND (NOT $4 OR w.recovery_count" LT "w.max_recovery_attempts) "
+		"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, $5",
+		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID}
+	},
+	[PLAN_FAIL_POISON] = {
+		"UPDATE durable.workflow w SET status = " S_FAILED ", completed_at = $2, "
+		"  error = pg_catalog.format('gave up after %s recoveries (max_recovery_attempts), the last reason: %s', w.recovery_count, $3) "
+		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts RETURNING w.id",
+		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
+	},
+	[PLAN_RELEASE] = {
+		"UPDATE durable.workflow w SET "
+		"  status = CASE WHEN w.status" EQ S_RUNNING " THEN " S_PENDING " ELSE w.status END, "
+		"  paused_from = CASE WHEN w.status" EQ S_PAUSED " THEN " S_PENDING " END, "
+		"  lease = w.lease" PLUS "1, executor_id = NULL, deadline = NULL, "
+		"  run_at = COALESCE($3, CASE WHEN w.queue_name IS NULL THEN $4 ELSE w.run_at END) "
+		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w")
+		"  AND ($2 IS NULL OR (w.id" EQ "$2 AND w.status" EQ S_RUNNING ")) "
+		"RETURNING w.id",
+		4, {TEXTOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+};
+
+static SPIPlanPtr plans[PLAN_COUNT_OF_PLANS];
+
+/* The row that result_column took apart last. */
+static uint64 current_row;
+static Datum current_values[64];
+static bool current_nulls[64];
+
+/*
+ * Runs a statement and returns the number of rows that it returned or changed.
+ *
+ * NEWEST: in READ COMMITTED each statement sees what is committed when it
+ * starts, as everywhere.  Above it, the caller's snapshot may be older than
+ * the lock that we wait for, and rows that we must not miss (a pause, a child)
+ * are invisible in it, so there the statement gets the latest snapshot, as
+ * the server's own foreign keys do; what changes under it is 40001.
+ *
+ * CALLERS: the snapshot of the query that called, for functions that only
+ * look.
+ */
+uint64
+run_plan(PlanId id, const Params *params, View view)
+{
+	const Statement *statement = &statements[id];
+	Snapshot	snapshot = InvalidSnapshot;
+	int			rc;
+
+	if (plans[id] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs,
+											  (Oid *) statement->argtypes,
+											  statement->custom ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare statement %d: %s", id, SPI_result_code_string(SPI_result));
+		plans[id] = plan;
+	}
+
+	Assert(params->n == statement->nargs);
+	if (view == NEWEST && IsolationUsesXactSnapshot())
+		snapshot = GetLatestSnapshot();
+	rc = SPI_execute_snapshot(plans[id], (Datum *) params->values, params->nulls,
+							  snapshot, InvalidSnapshot, view == CALLERS, true, 0);
+	if (rc < 0)
+		elog(ERROR, "statement %d failed: %s", id, SPI_result_code_string(rc));
+	current_row = PG_UINT64_MAX;
+	return SPI_processed;
+}
+
+/* A column (from 0) of a row (from 0) of the last result. */
+NullableDatum
+result_column(uint64 row, int column)
+{
+	NullableDatum d;
+
+	if (row != current_row)
+	{
+		Assert(SPI_tuptable->tupdesc->natts <= lengthof(current_values));
+		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, current_values, current_nulls);
+		current_row = row;
+	}
+	d.value = current_values[column];
+	d.isnull = current_nulls[column];
+	return d;
+}
+
+Datum
+result_value(uint64 row, int column)
+{
+	return result_column(row, column).value;
+}
+
+/* The ids in a column of the last result, as an array. */
+Datum
+result_ids(int column)
+{
+	pg_uuid_t  *ids = palloc(Max(SPI_processed, 1) * sizeof(pg_uuid_t));
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+		ids[row] = *DatumGetUUIDP(result_value(row, column));
+	return id_array(ids, SPI_processed);
+}

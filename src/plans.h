@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * plans.h
+ *	  The statements of the extension, and the one way to run them.
+ *
+ * The text of each statement stands in plans.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_PLANS_H
+#define DURABLE_PLANS_H
+
+#include "durable.h"
+
+typedef enum PlanId
+{
+	/* looking */
+	PLAN_LOOK_WORKFLOW,
+	PLAN_LOOK_ACTIVE_ROOT,
+	PLAN_LOOK_STEP,
+	PLAN_LOOK_EXECUTOR,
+	PLAN_LOOK_QUEUE,
+	PLAN_LOOK_DUE,
+	PLAN_LOOK_INLINE_UNFINISHED,
+	PLAN_LOOK_ANCESTORS,
+	PLAN_HISTORY,
+	PLAN_LIST,
+	PLAN_COUNT,
+	PLAN_TREE,
+	PLAN_CHECK,
+
+	/* workflows */
+	PLAN_START,
+	PLAN_TAKE,
+	PLAN_END_WORKFLOW,
+	PLAN_START_CHILD,
+	PLAN_START_CHILD_AGAIN,
+	PLAN_SET_WORKFLOW_TIMEOUT,
+
+	/* steps */
+	PLAN_CLAIM_NEW_STEP,
+	PLAN_CLAIM_STEP_AGAIN,
+	PLAN_COMPLETE_STEP,
+	PLAN_FAIL_STEP,
+	PLAN_COMPLETE_AND_CLAIM,
+	PLAN_SET_STEP_TIMEOUT,
+
+	/* cascades */
+	PLAN_CHILDREN,
+	PLAN_PAUSE_WORKFLOWS,
+	PLAN_RESUME_WORKFLOWS,
+	PLAN_CANCEL_WORKFLOWS,
+	PLAN_FAIL_WORKFLOWS,
+	PLAN_RERUN_WORKFLOWS,
+	PLAN_RERUN_CHILDREN,
+	PLAN_FENCE_WORKFLOWS,
+	PLAN_PAUSE_STEPS,
+	PLAN_RESUME_STEPS,
+	PLAN_CANCEL_STEPS,
+	PLAN_RERUN_STEPS,
+	PLAN_RECORD_ON_STAND_INS,
+
+	/* queues */
+	PLAN_CREATE_QUEUE,
+	PLAN_ALTER_QUEUE,
+	PLAN_DROP_QUEUE,
+	PLAN_PAUSE_QUEUE,
+	PLAN_QUEUE_UNFINISHED,
+	PLAN_COUNT_SLOTS,
+	PLAN_CLAIM,
+	PLAN_COUNT_STARTS,
+
+	/* executors */
+	PLAN_REGISTER,
+	PLAN_FORGET,
+	PLAN_HEARTBEAT_ANSWER,
+	PLAN_FIND_STALE,
+	PLAN_FIND_ORPHANS,
+	PLAN_FIND_LATE,
+	PLAN_FIND_RELEASED,
+	PLAN_RECOVER,
+	PLAN_FAIL_POISON,
+	PLAN_RELEASE,
+
+	PLAN_COUNT_OF_PLANS
+} PlanId;
+
+/* The parameters of a statement, filled in order. */
+#define MAX_PARAMS 20
+
+typedef struct Params
+{
+	int			n;
+	Datum		values[MAX_PARAMS];
+	char		nulls[MAX_PARAMS + 1];
+} Params;
+
+static inline void
+param(Params *params, NullableDatum d)
+{
+	Assert(params->n < MAX_PARAMS);
+	params->values[params->n] = d.value;
+	params->nulls[params->n] = d.isnull ? 'n' : ' ';
+	params->n++;
+}
+
+static inline void
+param_datum(Params *params, Datum value)
+{
+	param(params, a_value(value));
+}
+
+static inline void
+param_id(Params *params, const pg_uuid_t *id)
+{
+	param_datum(params, UUIDPGetDatum(id));
+}
+
+static inline void
+param_int(Params *params, int32 value)
+{
+	param_datum(params, Int32GetDatum(value));
+}
+
+static inline void
+param_bool(Params *params, bool value)
+{
+	param_datum(params, BoolGetDatum(value));
+}
+
+static inline void
+param_time(Params *params, TimestampTz value)
+{
+	param_datum(params, TimestampTzGetDatum(value));
+}
+
+extern uint64 run_plan(PlanId id, const Params *params, View view);
+extern NullableDatum result_column(uint64 row, int column);
+extern Datum result_value(uint64 row, int column);
+extern Datum result_ids(int column);
+
+#endif							/* DURABLE_PLANS_H */

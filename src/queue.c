@@ -1,0 +1,332 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  Queues: create, alter, drop, pause, resume, and claim.
+ *
+ * A queue's lock (tree.c) is shared by those who start in it and those who
+ * claim without limits.  Claimers within limits exclude each other, so that
+ * they count exactly; changes exclude all.  Queues do not wait for each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_create_queue);
+PG_FUNCTION_INFO_V1(durable_alter_queue);
+PG_FUNCTION_INFO_V1(durable_drop_queue);
+PG_FUNCTION_INFO_V1(durable_pause_queue);
+PG_FUNCTION_INFO_V1(durable_resume_queue);
+PG_FUNCTION_INFO_V1(durable_claim);
+
+typedef struct Queue
+{
+	NullableDatum max_concurrency;
+	NullableDatum rate_limit;
+	NullableDatum rate_limit_window;
+	bool		paused;
+	int32		window_count;	/* starts in the current window */
+} Queue;
+
+static bool
+is_limited(const Queue *queue)
+{
+	return !queue->max_concurrency.isnull || !queue->rate_limit.isnull;
+}
+
+static bool
+look_queue(Datum name, TimestampTz now, Queue *queue)
+{
+	Params		params = {0};
+
+	param_datum(&params, name);
+	param_time(&params, now);
+	if (run_plan(PLAN_LOOK_QUEUE, &params, NEWEST) == 0)
+		return false;
+	queue->max_concurrency = result_column(0, 0);
+	queue->rate_limit = result_column(0, 1);
+	queue->rate_limit_window = result_column(0, 2);
+	queue->paused = DatumGetBool(result_value(0, 3));
+	queue->window_count = DatumGetInt32(result_value(0, 4));
+	return true;
+}
+
+static void
+look_queue_or_raise(Datum name, TimestampTz now, Queue *queue)
+{
+	if (!look_queue(name, now, queue))
+		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
+}
+
+/* Locks a queue in which a workflow is to be started, so that it stays; NULL is no queue. */
+void
+lock_queue_to_start(NullableDatum name, TimestampTz now)
+{
+	Queue		queue;
+
+	if (name.isnull)
+		return;
+	lock_queue(name.value, QUEUE_START);
+	look_queue_or_raise(name.value, now, &queue);
+}
+
+/* Reads and checks the arguments of create_queue and alter_queue. */
+static void
+param_limits(Params *params, FunctionCallInfo fcinfo)
+{
+	static const char *const limits[] = {NULL, "max_concurrency", "rate_limit"};
+
+	require_name(fcinfo->args[0], "name");
+	for (int i = 1; i <= 2; i++)
+		if (!fcinfo->args[i].isnull && DatumGetInt32(fcinfo->args[i].value) < 1)
+			bad_argument(limits[i], "must be at least 1, or NULL for no limit");
+	require(fcinfo->args[3], "rate_limit_window");
+	check_interval(fcinfo->args[3], "rate_limit_window");
+	if (interval_seconds(DatumGetIntervalP(fcinfo->args[3].value)) <= 0)
+		bad_argument("rate_limit_window", "must be longer than 0");
+	for (int i = 0; i <= 3; i++)
+		param(params, fcinfo->args[i]);
+}
+
+static bool
+same_int(NullableDatum a, NullableDatum b)
+{
+	return a.isnull || b.isnull ? a.isnull && b.isnull : DatumGetInt32(a.value) == DatumGetInt32(b.value);
+}
+
+/* create_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+Datum
+durable_create_queue(PG_FUNCTION_ARGS)
+{
+	Datum		name = fcinfo->args[0].value;
+	Params		params = {0};
+	TimestampTz now = clock_now();
+	Queue		queue;
+
+	param_limits(&params, fcinfo);
+	param_time(&params, now);
+
+	begin_call();
+	for (;;)
+	{
+		if (look_queue(name, now, &queue))
+		{
+			if (!same_int(queue.max_concurrency, fcinfo->args[1]) ||
+				!same_int(queue.rate_limit, fcinfo->args[2]) ||
+				!DatumGetBool(DirectFunctionCall2(interval_eq, queue.rate_limit_window.value,
+												  fcinfo->args[3].value)))
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("queue \"%s\" already exists with other settings", TextDatumGetCString(name)),
+						 errhint("Use alter_queue to change them.")));
+			break;
+		}
+		if (run_plan(PLAN_CREATE_QUEUE, &params, NEWEST) > 0)
+			break;
+	}
+	end_call();
+	PG_RETURN_VOID();
+}
+
+/* Changes one queue that must be there. */
+static void
+change_queue(Datum name, PlanId plan, const Params *params)
+{
+	lock_queue(name, QUEUE_CHANGE);
+	if (run_plan(plan, params, NEWEST) == 0)
+		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
+}
+
+/* alter_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+Datum
+durable_alter_queue(PG_FUNCTION_ARGS)
+{
+	Params		params = {0};
+
+	param_limits(&params, fcinfo);
+	begin_call();
+	change_queue(fcinfo->args[0].value, PLAN_ALTER_QUEUE, &params);
+	end_call();
+	PG_RETURN_VOID();
+}
+
+/* drop_queue(name) */
+Datum
+durable_drop_queue(PG_FUNCTION_ARGS)
+{
+	Datum		name = fcinfo->args[0].value;
+	Params		params = {0};
+
+	require_name(fcinfo->args[0], "name");
+	begin_call();
+	param_datum(&params, name);
+	change_queue(name, PLAN_DROP_QUEUE, &params);
+	if (run_plan(PLAN_QUEUE_UNFINISHED, &params, NEWEST) > 0)
+	{
+		Refusal		refusal;
+
+		refusal.sqlstate = ERRCODE_WRONG_STATUS;
+		refusal.message = psprintf("cannot drop queue \"%s\", which has unfinished workflows",
+								   TextDatumGetCString(name));
+		refusal.detail = psprintf("Workflow %s is one of them.", uuid_text(DatumGetUUIDP(result_value(0, 0))));
+		refusal.hint = "Let them finish, or cancel them with cancel_tree.";
+		raise_refusal(&refusal);
+	}
+	end_call();
+	PG_RETURN_VOID();
+}
+
+static Datum
+set_paused(FunctionCallInfo fcinfo, bool paused)
+{
+	Params		params = {0};
+
+	require_name(fcinfo->args[0], "name");
+	begin_call();
+	param(&params, fcinfo->args[0]);
+	param_bool(&params, paused);
+	change_queue(fcinfo->args[0].value, PLAN_PAUSE_QUEUE, &params);
+	end_call();
+	PG_RETURN_VOID();
+}
+
+/* pause_queue(name) */
+Datum
+durable_pause_queue(PG_FUNCTION_ARGS)
+{
+	return set_paused(fcinfo, true);
+}
+
+/* resume_queue(name) */
+Datum
+durable_resume_queue(PG_FUNCTION_ARGS)
+{
+	return set_paused(fcinfo, false);
+}
+
+static bool
+has_due(Datum name, TimestampTz now)
+{
+	Params		params = {0};
+
+	param_datum(&params, name);
+	param_time(&params, now);
+	return run_plan(PLAN_LOOK_DUE, &params, NEWEST) > 0;
+}
+
+/* How many of its workflows hold a slot. */
+static int64
+count_slots(Datum name)
+{
+	Params		params = {0};
+
+	param_datum(&params, name);
+	run_plan(PLAN_COUNT_SLOTS, &params, NEWEST);
+	return DatumGetInt64(result_value(0, 0));
+}
+
+/* How many the limits allow now; exact only under the lock of a limited claimer. */
+static int64
+allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
+{
+	if (queue->paused)
+		return 0;
+	if (!queue->rate_limit.isnull)
+		wanted = Min(wanted, (int64) DatumGetInt32(queue->rate_limit.value) - queue->window_count);
+	if (wanted > 0 && !queue->max_concurrency.isnull)
+		wanted = Min(wanted, DatumGetInt32(queue->max_concurrency.value) - count_slots(name));
+	return Max(wanted, 0);
+}
+
+/*
+ * Locks the queue for a claim, in the mode that its limits want, and looks at
+ * it as it is then.
+ */
+static void
+lock_queue_to_claim(Datum name, Queue *queue)
+{
+	for (;;)
+	{
+		bool		limited = is_limited(queue);
+		LOCKMODE	mode = limited ? QUEUE_CLAIM_LIMITED : QUEUE_CLAIM;
+
+		lock_queue(name, mode);
+		look_queue_or_raise(name, clock_now(), queue);
+		if (is_limited(queue) == limited)
+			return;
+		/* altered before we had the lock */
+		unlock_queue(name, mode);
+	}
+}
+
+static void
+count_starts(Datum name, TimestampTz now, uint64 starts)
+{
+	Params		params = {0};
+
+	param_datum(&params, name);
+	param_time(&params, now);
+	param_int(&params, (int32) starts);
+	run_plan(PLAN_COUNT_STARTS, &params, NEWEST);
+}
+
+/*
+ * claim(queue, executor_id, max_workflows)
+ *
+ * Nothing is written or locked where there is nothing to claim.  Locks the
+ * queue, the executor's row, the workflows' rows (SKIP LOCKED: claimers do not
+ * wait for each other), those of their unfinished inline descendants, and, for
+ * the rate limit, the queue's row.
+ */
+Datum
+durable_claim(PG_FUNCTION_ARGS)
+{
+	Datum		name = fcinfo->args[0].value;
+	NullableDatum executor_id = fcinfo->args[1];
+	int64		wanted;
+	TimestampTz now = clock_now();
+	Queue		queue;
+
+	require_name(fcinfo->args[0], "queue");
+	require_name(executor_id, "executor_id");
+	require_not_negative(fcinfo->args[2], "max_workflows");
+	wanted = PG_GETARG_INT32(2);
+
+	begin_rows(fcinfo);
+	begin_call();
+	look_queue_or_raise(name, now, &queue);
+	if (has_due(name, now) && allowed_by_limits(name, &queue, wanted) > 0)
+	{
+		lock_queue_to_claim(name, &queue);
+		/* we may have waited: the window of the rate limit is that of now */
+		now = clock_now();
+		look_queue_or_raise(name, now, &queue);
+		wanted = allowed_by_limits(name, &queue, wanted);
+		if (wanted > 0)
+		{
+			Params		params = {0};
+			uint64		claimed;
+
+			register_executor(executor_id, now, clock_stale_before(now, a_null()));
+			param_datum(&params, name);
+			param_time(&params, now);
+			param_datum(&params, Int64GetDatum(wanted));
+			param(&params, executor_id);
+			claimed = run_plan(PLAN_CLAIM, &params, NEWEST);
+			if (claimed > 0)
+			{
+				Datum		ids = result_ids(0);
+
+				return_rows(fcinfo);
+				cascade_below(CASCADE_FENCE, ids, 0, now);
+				if (!queue.rate_limit.isnull)
+					count_starts(name, now, claimed);
+			}
+		}
+	}
+	end_call();
+	return (Datum) 0;
+}

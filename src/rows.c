@@ -1,0 +1,274 @@
+/*-------------------------------------------------------------------------
+ *
+ * rows.c
+ *	  Rows as C structures, and how a function returns its result.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_collation_d.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+
+static NullableDatum
+next_column(int *column)
+{
+	return result_column(0, (*column)++);
+}
+
+static char *
+text_or_null(NullableDatum d)
+{
+	return d.isnull ? NULL : TextDatumGetCString(d.value);
+}
+
+/* Reads the columns WORKFLOW_COLUMNS of plans.c from the first row. */
+static void
+read_workflow(Workflow *workflow, int *column)
+{
+	NullableDatum d;
+
+	workflow->id = *DatumGetUUIDP(next_column(column).value);
+	workflow->root_id = *DatumGetUUIDP(next_column(column).value);
+	d = next_column(column);
+	workflow->has_parent = !d.isnull;
+	if (!d.isnull)
+		workflow->parent_id = *DatumGetUUIDP(d.value);
+	workflow->parent_sequence = DatumGetInt32(next_column(column).value);
+	workflow->status_datum = next_column(column);
+	workflow->status = status_from_datum(workflow->status_datum.value);
+	workflow->lease = DatumGetInt32(next_column(column).value);
+	workflow->recovery_count = DatumGetInt32(next_column(column).value);
+	workflow->max_recovery_attempts = DatumGetInt32(next_column(column).value);
+	workflow->name = text_or_null(next_column(column));
+	workflow->has_queue = !next_column(column).isnull;
+	workflow->handler = next_column(column);
+	workflow->executor_id = next_column(column);
+	workflow->input = next_column(column);
+	workflow->output = next_column(column);
+	workflow->error = next_column(column);
+	workflow->timeout = next_column(column);
+	workflow->deadline = next_column(column);
+	workflow->paused_from = next_column(column);
+	workflow->paused_by = next_column(column);
+}
+
+/* Reads the columns STEP_COLUMNS of plans.c from the first row. */
+static void
+read_step(Step *step, int *column)
+{
+	step->status_datum = next_column(column);
+	if (step->status_datum.isnull)
+	{
+		step->status = NO_TASK;
+		return;
+	}
+	step->status = status_from_datum(step->status_datum.value);
+	step->kind = kind_from_datum(next_column(column).value);
+	step->lease = DatumGetInt32(next_column(column).value);
+	step->attempt = DatumGetInt32(next_column(column).value);
+	step->max_retries = DatumGetInt32(next_column(column).value);
+	step->retry_count = DatumGetInt32(next_column(column).value);
+	step->name = text_or_null(next_column(column));
+	step->executor_id = next_column(column);
+	step->backoff = next_column(column);
+	step->backoff_multiplier = next_column(column);
+	step->max_backoff = next_column(column);
+	step->input = next_column(column);
+	step->output = next_column(column);
+	step->error = next_column(column);
+	step->run_at = next_column(column);
+	step->deadline = next_column(column);
+	step->started_at = next_column(column);
+	step->child_id = next_column(column);
+}
+
+/*
+ * Reads a workflow without a lock.  The id of a step is a bad argument, any
+ * other that is not there is unknown.
+ */
+void
+look_workflow_or_raise(const pg_uuid_t *id, View view, Workflow *workflow)
+{
+	Params		params = {0};
+	int			column = 0;
+	pg_uuid_t	workflow_id;
+	Step		step;
+
+	param_id(&params, id);
+	if (run_plan(PLAN_LOOK_WORKFLOW, &params, view) > 0)
+	{
+		read_workflow(workflow, &column);
+		return;
+	}
+	id_workflow(id, &workflow_id);
+	if (id_sequence(id) >= 0 &&
+		look_step(&workflow_id, id_sequence(id), view, workflow, &step) &&
+		step.status != NO_TASK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be the id of a workflow", "workflow_id"),
+				 errdetail("%s is the id of step %d \"%s\".", uuid_text(id), step.sequence, step.name),
+				 errhint("Its workflow is %s.", uuid_text(&workflow_id))));
+	raise_refusal(refuse_unknown_task(id));
+}
+
+/* The PENDING, RUNNING or PAUSED root of that name. */
+bool
+look_active_root(Datum name, Workflow *workflow)
+{
+	Params		params = {0};
+	int			column = 0;
+
+	param_datum(&params, name);
+	if (run_plan(PLAN_LOOK_ACTIVE_ROOT, &params, NEWEST) == 0)
+		return false;
+	read_workflow(workflow, &column);
+	return true;
+}
+
+/*
+ * Reads a workflow and its step at that position; false if there is no such
+ * workflow, NO_TASK as the step's status if there is no such step.
+ */
+bool
+look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step)
+{
+	Params		params = {0};
+	int			column = 0;
+
+	step->workflow_id = *workflow_id;
+	step->sequence = sequence;
+	id_step(workflow_id, sequence, &step->id);
+
+	param_id(&params, workflow_id);
+	param_int(&params, sequence);
+	if (run_plan(PLAN_LOOK_STEP, &params, view) == 0)
+		return false;
+	read_workflow(workflow, &column);
+	read_step(step, &column);
+	return true;
+}
+
+bool
+same_json(NullableDatum a, NullableDatum b)
+{
+	if (a.isnull || b.isnull)
+		return a.isnull && b.isnull;
+	return DatumGetBool(DirectFunctionCall2(jsonb_eq, a.value, b.value));
+}
+
+bool
+same_text(NullableDatum a, NullableDatum b)
+{
+	if (a.isnull || b.isnull)
+		return a.isnull && b.isnull;
+	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, a.value, b.value));
+}
+
+/*
+ * Every function that reads or writes begins with begin_call and ends with one
+ * of the end_call functions: results are formed in the caller's memory, which
+ * SPI_finish leaves alone.
+ */
+MemoryContext
+begin_call(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	return caller;
+}
+
+void
+end_call(void)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/* The row type that the function was declared to return. */
+TupleDesc
+result_desc(FunctionCallInfo fcinfo)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return desc;
+}
+
+/* The type of a column (from 0) of it. */
+Oid
+column_type(TupleDesc desc, int column)
+{
+	return TupleDescAttr(desc, column)->atttypid;
+}
+
+Datum
+end_call_with_row(TupleDesc desc, MemoryContext caller, const NullableDatum *columns)
+{
+	Datum		values[16];
+	bool		nulls[16];
+	Datum		result;
+
+	MemoryContextSwitchTo(caller);
+	Assert(desc->natts <= lengthof(values));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		values[i] = columns[i].value;
+		nulls[i] = columns[i].isnull;
+	}
+	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	end_call();
+	return result;
+}
+
+/* The same for a value of variable length. */
+Datum
+end_call_with_value(FunctionCallInfo fcinfo, MemoryContext caller, NullableDatum d)
+{
+	MemoryContextSwitchTo(caller);
+	if (!d.isnull)
+		d.value = datumCopy(d.value, false, -1);
+	fcinfo->isnull = d.isnull;
+	end_call();
+	return d.value;
+}
+
+/* The two halves of a function that returns a set: before begin_call ... */
+void
+begin_rows(FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+}
+
+/* ... and after a statement, of which it returns all rows. */
+void
+return_rows(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			natts = rsinfo->setDesc->natts;
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Datum		values[32];
+		bool		nulls[32];
+
+		Assert(natts <= lengthof(values));
+		for (int i = 0; i < natts; i++)
+		{
+			NullableDatum d = result_column(row, i);
+
+			values[i] = d.value;
+			nulls[i] = d.isnull;
+		}
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}

@@ -1,0 +1,567 @@
+/*-------------------------------------------------------------------------
+ *
+ * step.c
+ *	  Steps: claim_step, complete, fail, complete_and_claim.
+ *
+ * All lock the tree (shared) before they write, so that no cascade overlaps
+ * them, and after it the one step row; two callers at one position meet there
+ * or on the primary key, others never.  What is already recorded is answered
+ * from the look, which locks nothing.  The workflow's row is never locked: a
+ * claim or an outcome that overlaps a change of its lease comes before it, and
+ * the new lease's owner then finds the step as it was left.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include <math.h>
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_claim_step);
+PG_FUNCTION_INFO_V1(durable_complete);
+PG_FUNCTION_INFO_V1(durable_fail);
+PG_FUNCTION_INFO_V1(durable_complete_and_claim);
+
+/* What a claim asks for: the arguments of claim_step from name on. */
+typedef struct ClaimArgs
+{
+	NullableDatum name;
+	NullableDatum input;
+	TaskKind	kind;
+	NullableDatum lease;
+	NullableDatum executor_id;
+	NullableDatum max_retries;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+	NullableDatum timeout;
+} ClaimArgs;
+
+/* What a claim answers. */
+typedef struct ClaimAnswer
+{
+	pg_uuid_t	step_id;
+	const char *action;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum attempt;
+	NullableDatum run_at;
+} ClaimAnswer;
+
+/* Reads and checks the arguments of a claim; those from input on stand at first. */
+static ClaimArgs
+claim_args(FunctionCallInfo fcinfo, int name, int first)
+{
+	NullableDatum *arg = &fcinfo->args[first];
+	ClaimArgs	args;
+
+	args.name = fcinfo->args[name];
+	args.input = arg[0];
+	args.lease = arg[2];
+	args.executor_id = arg[3];
+	args.max_retries = arg[4];
+	args.backoff = arg[5];
+	args.backoff_multiplier = arg[6];
+	args.max_backoff = arg[7];
+	args.timeout = arg[8];
+
+	require_name(args.name, "name");
+	require(arg[1], "kind");
+	args.kind = kind_from_datum(arg[1].value);
+	if (args.kind == WORKFLOW)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be STEP or TRANSACTION", "kind"),
+				 errhint("Use start_child for a child workflow.")));
+	check_name(args.executor_id, "executor_id");
+	require_not_negative(args.max_retries, "max_retries");
+	require(args.backoff, "backoff");
+	check_span(args.backoff, "backoff");
+	require(args.backoff_multiplier, "backoff_multiplier");
+	if (!isfinite(DatumGetFloat8(args.backoff_multiplier.value)) ||
+		DatumGetFloat8(args.backoff_multiplier.value) < 0)
+		bad_argument("backoff_multiplier", "must be finite and not negative");
+	check_span(args.max_backoff, "max_backoff");
+	check_interval(args.timeout, "timeout");
+
+	/* a policy that allows no retry is not stored */
+	if (DatumGetInt32(args.max_retries.value) == 0)
+		args.backoff = args.backoff_multiplier = args.max_backoff = a_null();
+	return args;
+}
+
+static Datum
+end_call_with_answer(TupleDesc desc, MemoryContext caller, const ClaimAnswer *answer)
+{
+	NullableDatum columns[6];
+
+	columns[0] = a_value(UUIDPGetDatum(&answer->step_id));
+	columns[1] = a_value(enum_datum(column_type(desc, 1), answer->action));
+	columns[2] = answer->output;
+	columns[3] = answer->error;
+	columns[4] = answer->attempt;
+	columns[5] = answer->run_at;
+	return end_call_with_row(desc, caller, columns);
+}
+
+/* The parameters that both ways to claim a step share, in this order. */
+static void
+param_policy(Params *params, const ClaimArgs *args, TimestampTz now)
+{
+	param(params, args->executor_id);
+	param(params, args->max_retries);
+	param(params, args->backoff);
+	param(params, args->backoff_multiplier);
+	param(params, args->max_backoff);
+	param(params, args->timeout);
+	param_time(params, now);
+	param(params, clock_deadline(now, args->timeout));
+}
+
+static void
+param_new_step(Params *params, const ClaimArgs *args, TimestampTz now)
+{
+	param_bool(params, args->kind == TRANSACTION);
+	param(params, args->name);
+	param(params, args->input);
+	param_policy(params, args, now);
+}
+
+/* Whether a RUNNING step's own timeout has passed. */
+static bool
+is_late(const Step *step, TimestampTz now)
+{
+	return !step->deadline.isnull && DatumGetTimestampTz(step->deadline.value) <= now;
+}
+
+/* Whether the caller is the one that holds the step, and asks again. */
+static bool
+is_holder(const Step *step, const ClaimArgs *args)
+{
+	return !args->lease.isnull && DatumGetInt32(args->lease.value) == step->lease &&
+		!args->executor_id.isnull && same_text(args->executor_id, step->executor_id);
+}
+
+/*
+ * Finds or creates the step at that position and claims it: fills in the
+ * answer, or returns what forbids it.
+ */
+static Refusal *
+claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, ClaimAnswer *answer)
+{
+	id_step(workflow_id, sequence, &answer->step_id);
+	answer->output = answer->error = answer->run_at = a_null();
+
+	for (;;)
+	{
+		TimestampTz now = clock_now();
+		Workflow	workflow;
+		Step		step;
+		Refusal    *refusal;
+		bool		finished;
+		Params		params = {0};
+		int32		attempt;
+		PlanId		plan;
+
+		if (!look_step(workflow_id, sequence, NEWEST, &workflow, &step))
+			look_workflow_or_raise(workflow_id, NEWEST, &workflow);
+		if ((refusal = refuse_claim_in(&workflow, args->lease, now)) != NULL)
+			return refusal;
+		finished = workflow.status != RUNNING;
+
+		if (step.status != NO_TASK)
+		{
+			const char *name = TextDatumGetCString(args->name.value);
+
+			if (step.kind != args->kind || strcmp(step.name, name) != 0)
+				return refuse_other_step(&step, name, args->kind);
+			answer->attempt = a_value(Int32GetDatum(step.attempt));
+			if (step.status == COMPLETED)
+			{
+				answer->action = "REPLAY";
+				answer->output = step.output;
+				return NULL;
+			}
+			if (step.status == FAILED)
+			{
+				answer->action = "FAILED";
+				answer->error = step.error;
+				return NULL;
+			}
+		}
+		if (finished)
+			return refuse_finished(&workflow);
+		if (!step_transition(EVENT_CLAIM, step.status, NULL))
+			return refuse_step_status(&step, EVENT_CLAIM);
+
+		if (step.status == NO_TASK)
+		{
+			plan = PLAN_CLAIM_NEW_STEP;
+			attempt = 1;
+			param_id(&params, workflow_id);
+			param_int(&params, sequence);
+			param_int(&params, workflow.lease);
+			param_new_step(&params, args, now);
+		}
+		else
+		{
+			attempt = step.attempt + 1;
+			if (step.status == PENDING)
+			{
+				if (!step.run_at.isnull && DatumGetTimestampTz(step.run_at.value) > now)
+				{
+					answer->action = "WAIT";
+					answer->run_at = step.run_at;
+					return NULL;
+				}
+			}
+			else if (step.lease == workflow.lease && !is_late(&step, now))
+			{
+				if (!is_holder(&step, args))
+				{
+					answer->action = "LOCKED";
+					return NULL;
+				}
+				attempt = step.attempt;
+			}
+			plan = PLAN_CLAIM_STEP_AGAIN;
+			param_id(&params, workflow_id);
+			param_int(&params, sequence);
+			param_int(&params, workflow.lease);
+			param_bool(&params, step.status == PENDING);
+			param_int(&params, step.lease);
+			param_int(&params, step.attempt);
+			param_int(&params, attempt);
+			param_policy(&params, args, now);
+		}
+
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		if (run_plan(plan, &params, NEWEST) > 0)
+		{
+			answer->action = "EXECUTE";
+			answer->attempt = a_value(Int32GetDatum(attempt));
+			return NULL;
+		}
+	}
+}
+
+/* claim_step(workflow_id, sequence, name, ...) */
+Datum
+durable_claim_step(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc = result_desc(fcinfo);
+	MemoryContext caller;
+	ClaimArgs	args;
+	ClaimAnswer answer;
+	Refusal    *refusal;
+
+	require(fcinfo->args[0], "workflow_id");
+	require_sequence(fcinfo->args[1]);
+	args = claim_args(fcinfo, 2, 3);
+
+	caller = begin_call();
+	refusal = claim(PG_GETARG_UUID_P(0), PG_GETARG_INT32(1), &args, &answer);
+	if (refusal)
+		raise_refusal(refusal);
+	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
+}
+
+/* A step that stands for a child has the child's outcome and none of its own. */
+static void
+raise_if_stand_in(const Step *step)
+{
+	if (step->kind != WORKFLOW)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must not be a step that stands for a child workflow", "task_id"),
+			 errdetail("%s is step %d of workflow %s, the child \"%s\".",
+					   uuid_text(&step->id), step->sequence, uuid_text(&step->workflow_id), step->name),
+			 errhint("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value)))));
+}
+
+/*
+ * Looks at a step whose outcome is to be recorded, and checks, in the order of
+ * the contract, that it is there, the lease, and the attempt.
+ */
+void
+look_step_to_end(const pg_uuid_t *id, NullableDatum lease, NullableDatum attempt, Workflow *workflow, Step *step)
+{
+	pg_uuid_t	workflow_id;
+
+	id_workflow(id, &workflow_id);
+	if (!look_step(&workflow_id, id_sequence(id), NEWEST, workflow, step) || step->status == NO_TASK)
+		raise_refusal(refuse_unknown_task(id));
+	raise_if_stand_in(step);
+	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
+		raise_refusal(refuse_lease(workflow, DatumGetInt32(lease.value)));
+	if (!attempt.isnull && DatumGetInt32(attempt.value) != step->attempt)
+		raise_refusal(refuse_attempt(step, DatumGetInt32(attempt.value)));
+}
+
+static void
+param_step_as_seen(Params *params, const Step *step)
+{
+	param_id(params, &step->workflow_id);
+	param_int(params, step->sequence);
+	param_int(params, step->lease);
+	param_int(params, step->attempt);
+}
+
+/* Whether the step is COMPLETED with that output; with another one is an error. */
+static bool
+is_completed_with(const Step *step, NullableDatum output)
+{
+	if (step->status != COMPLETED)
+		return false;
+	if (!same_json(output, step->output))
+		raise_refusal(refuse_other_output("step", &step->id, step->name));
+	return true;
+}
+
+/* complete of a step: true if this call did it, false if it was done with an equal output. */
+static bool
+complete_step(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, NullableDatum attempt)
+{
+	for (;;)
+	{
+		Workflow	workflow;
+		Step		step;
+		Params		params = {0};
+
+		look_step_to_end(id, lease, attempt, &workflow, &step);
+		if (is_completed_with(&step, output))
+			return false;
+		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
+			raise_refusal(refuse_step_status(&step, EVENT_COMPLETE));
+
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		param_step_as_seen(&params, &step);
+		param(&params, output);
+		param_time(&params, clock_now());
+		if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
+			return true;
+	}
+}
+
+static void
+check_no_attempt(NullableDatum attempt)
+{
+	if (!attempt.isnull)
+		bad_argument("attempt", "must be NULL for a workflow, which has no attempts");
+}
+
+/* complete(task_id, output, lease, attempt) */
+Datum
+durable_complete(PG_FUNCTION_ARGS)
+{
+	NullableDatum output = fcinfo->args[1];
+	NullableDatum lease = fcinfo->args[2];
+	NullableDatum attempt = fcinfo->args[3];
+	bool		done;
+
+	require(fcinfo->args[0], "task_id");
+	begin_call();
+	if (id_sequence(PG_GETARG_UUID_P(0)) < 0)
+	{
+		check_no_attempt(attempt);
+		done = complete_workflow(PG_GETARG_UUID_P(0), output, lease);
+	}
+	else
+		done = complete_step(PG_GETARG_UUID_P(0), output, lease, attempt);
+	end_call();
+	PG_RETURN_BOOL(done);
+}
+
+/*
+ * When the next attempt is due: backoff * max(1, multiplier ^ (retry - 1)), at
+ * most max_backoff, from now.
+ */
+static TimestampTz
+retry_at(const Step *step, TimestampTz now)
+{
+	double		wait = 0;
+
+	if (!step->backoff.isnull)
+		wait = interval_seconds(DatumGetIntervalP(step->backoff.value));
+	/* 0 * infinity is no number */
+	if (wait > 0)
+		wait *= Max(1, pow(DatumGetFloat8(step->backoff_multiplier.value), step->retry_count));
+	if (!step->max_backoff.isnull)
+		wait = Min(wait, interval_seconds(DatumGetIntervalP(step->max_backoff.value)));
+	return clock_add(now, wait);
+}
+
+/* What fail answers. */
+typedef struct FailAnswer
+{
+	TaskStatus	status;
+	int32		retry_count;
+	NullableDatum run_at;
+} FailAnswer;
+
+static FailAnswer
+fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, NullableDatum attempt, bool retryable)
+{
+	for (;;)
+	{
+		TimestampTz now = clock_now();
+		Workflow	workflow;
+		Step		step;
+		FailAnswer	answer;
+		bool		retry;
+		Params		params = {0};
+
+		look_step_to_end(id, lease, attempt, &workflow, &step);
+
+		/* a repeated call: this failure is recorded already */
+		if ((step.status == FAILED || step.status == PENDING) && same_text(error, step.error))
+		{
+			answer.status = step.status;
+			answer.retry_count = step.retry_count;
+			answer.run_at = step.run_at;
+			return answer;
+		}
+
+		retry = retryable && step.retry_count < step.max_retries;
+		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
+			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
+		answer.retry_count = step.retry_count + (retry ? 1 : 0);
+		answer.run_at = retry ? a_value(TimestampTzGetDatum(retry_at(&step, now))) : a_null();
+
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		param_step_as_seen(&params, &step);
+		param_bool(&params, retry);
+		param(&params, error);
+		param_time(&params, now);
+		param(&params, answer.run_at);
+		if (run_plan(PLAN_FAIL_STEP, &params, NEWEST) > 0)
+			return answer;
+	}
+}
+
+/* fail(task_id, error, lease, attempt, retryable) */
+Datum
+durable_fail(PG_FUNCTION_ARGS)
+{
+	NullableDatum error = fcinfo->args[1];
+	NullableDatum lease = fcinfo->args[2];
+	NullableDatum attempt = fcinfo->args[3];
+	NullableDatum retryable = fcinfo->args[4];
+	TupleDesc	desc = result_desc(fcinfo);
+	MemoryContext caller;
+	FailAnswer	answer = {.status = FAILED,.retry_count = 0,.run_at = {.isnull = true}};
+	NullableDatum columns[3];
+
+	require(fcinfo->args[0], "task_id");
+	require(error, "error");
+	require(retryable, "retryable");
+
+	caller = begin_call();
+	if (id_sequence(PG_GETARG_UUID_P(0)) < 0)
+	{
+		check_no_attempt(attempt);
+		fail_workflow(PG_GETARG_UUID_P(0), error, lease);
+	}
+	else
+		answer = fail_step(PG_GETARG_UUID_P(0), error, lease, attempt, DatumGetBool(retryable.value));
+
+	columns[0] = a_value(enum_datum(column_type(desc, 0), status_label(answer.status)));
+	columns[1] = a_value(Int32GetDatum(answer.retry_count));
+	columns[2] = answer.run_at;
+	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+}
+
+/*
+ * Completes a step and, where nothing is in the way, claims the next in the
+ * same statement.  Returns whether the next was claimed; if not, the step is
+ * COMPLETED and the claim is still to be made.
+ */
+static bool
+complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum attempt, int32 sequence,
+					   const ClaimArgs *args)
+{
+	for (;;)
+	{
+		TimestampTz now = clock_now();
+		Workflow	workflow;
+		Step		step;
+		Params		params = {0};
+
+		look_step_to_end(id, args->lease, attempt, &workflow, &step);
+		if (is_completed_with(&step, output))
+			return false;
+		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
+			raise_refusal(refuse_step_status(&step, EVENT_COMPLETE));
+
+		/* what forbids the claim, claim will tell */
+		if (workflow.status != RUNNING || refuse_claim_in(&workflow, args->lease, now) != NULL ||
+			sequence == step.sequence)
+		{
+			complete_step(id, output, args->lease, attempt);
+			return false;
+		}
+
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		param_step_as_seen(&params, &step);
+		param(&params, output);
+		param_int(&params, sequence);
+		param_int(&params, workflow.lease);
+		param_new_step(&params, args, now);
+		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
+			return true;
+		/* completed by us, with a step already there, or overtaken: look again */
+	}
+}
+
+/*
+ * complete_and_claim(step_id, output, name, sequence, ..., attempt)
+ *
+ * Once the completion is legal it stands, whatever the claim is refused for.
+ */
+Datum
+durable_complete_and_claim(PG_FUNCTION_ARGS)
+{
+	NullableDatum output = fcinfo->args[1];
+	NullableDatum sequence = fcinfo->args[3];
+	NullableDatum attempt = fcinfo->args[13];
+	TupleDesc	desc = result_desc(fcinfo);
+	const pg_uuid_t *id;
+	pg_uuid_t	workflow_id;
+	MemoryContext caller;
+	ClaimArgs	args;
+	ClaimAnswer answer = {.action = "EXECUTE"};
+
+	require(fcinfo->args[0], "step_id");
+	id = PG_GETARG_UUID_P(0);
+	if (id_sequence(id) < 0)
+		bad_argument("step_id", "must be the id of a step, and is that of a workflow");
+	if (sequence.isnull)
+		sequence = a_value(Int32GetDatum(id_sequence(id) + 1));
+	require_sequence(sequence);
+	args = claim_args(fcinfo, 2, 4);
+	id_workflow(id, &workflow_id);
+
+	caller = begin_call();
+	if (complete_and_claim_new(id, output, attempt, DatumGetInt32(sequence.value), &args))
+	{
+		id_step(&workflow_id, DatumGetInt32(sequence.value), &answer.step_id);
+		answer.output = answer.error = answer.run_at = a_null();
+		answer.attempt = a_value(Int32GetDatum(1));
+	}
+	else
+	{
+		Refusal    *refusal = claim(&workflow_id, DatumGetInt32(sequence.value), &args, &answer);
+
+		if (refusal)
+		{
+			answer.action = "STOP";
+			answer.output = answer.attempt = answer.run_at = a_null();
+			answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
+		}
+	}
+	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
+}

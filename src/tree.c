@@ -1,0 +1,304 @@
+/*-------------------------------------------------------------------------
+ *
+ * tree.c
+ *	  The heavyweight locks, and the one cascade: a change of a workflow and of
+ *	  those below it.  durable.h has the order of all locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+
+/*
+ * Our lock tags are advisory locks of classes of our own: those that users can
+ * take have class 1 or 2.  In pg_locks they are locktype advisory with this
+ * objsubid.
+ */
+#define LOCK_CLASS_TREE		0xD001
+#define LOCK_CLASS_QUEUE	0xD002
+
+/* At most so many ids go into one statement. */
+#define IDS_PER_STATEMENT	10000
+
+typedef struct IdList
+{
+	pg_uuid_t  *ids;
+	uint64		count;
+	uint64		capacity;
+} IdList;
+
+typedef enum Scope
+{
+	ALL_CHILDREN,
+	INLINE_UNFINISHED,
+	FAILED_ONLY
+} Scope;
+
+/* What a cascade does at each level, and how it goes down. */
+typedef struct CascadeRule
+{
+	PlanId		change_workflows;
+	int			change_steps;	/* a PlanId, or NO_PLAN */
+	Scope		scope;
+	bool		through_unchanged;	/* goes on below a workflow that it leaves alone, and changes its steps */
+	bool		record;			/* the stand-ins of what changed change too */
+} CascadeRule;
+
+#define NO_PLAN (-1)
+
+static const CascadeRule rules[] = {
+	[CASCADE_PAUSE] = {PLAN_PAUSE_WORKFLOWS, PLAN_PAUSE_STEPS, ALL_CHILDREN, true, false},
+	[CASCADE_RESUME] = {PLAN_RESUME_WORKFLOWS, PLAN_RESUME_STEPS, ALL_CHILDREN, true, false},
+	[CASCADE_CANCEL] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, ALL_CHILDREN, true, true},
+	[CASCADE_RERUN] = {PLAN_RERUN_CHILDREN, PLAN_RERUN_STEPS, FAILED_ONLY, false, true},
+	[CASCADE_ABANDON] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, INLINE_UNFINISHED, false, true},
+	[CASCADE_FAIL] = {PLAN_FAIL_WORKFLOWS, PLAN_RESUME_STEPS, INLINE_UNFINISHED, false, true},
+	[CASCADE_FENCE] = {PLAN_FENCE_WORKFLOWS, NO_PLAN, INLINE_UNFINISHED, false, false},
+};
+
+static LOCKTAG
+lock_tag(uint16 class, const void *key, int len)
+{
+	uint64		hash = hash_bytes_extended(key, len, 0);
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, class);
+	return tag;
+}
+
+/* Locks the tree of that root to the end of the transaction. */
+void
+lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
+{
+	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, sizeof(*root_id));
+
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/* The same, without waiting. */
+bool
+try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
+{
+	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, sizeof(*root_id));
+
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static LOCKTAG
+queue_tag(Datum name)
+{
+	text	   *t = DatumGetTextPP(name);
+
+	return lock_tag(LOCK_CLASS_QUEUE, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}
+
+/* Locks the queue of that name to the end of the transaction. */
+void
+lock_queue(Datum name, LOCKMODE mode)
+{
+	LOCKTAG		tag = queue_tag(name);
+
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/* Gives a lock back that nothing has been done under. */
+void
+unlock_queue(Datum name, LOCKMODE mode)
+{
+	LOCKTAG		tag = queue_tag(name);
+
+	(void) LockRelease(&tag, mode, false);
+}
+
+Datum
+id_array(const pg_uuid_t *ids, int count)
+{
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+static void
+append_id(IdList *list, const pg_uuid_t *id)
+{
+	if (list->count == list->capacity)
+	{
+		list->capacity = Max(64, list->capacity * 2);
+		list->ids = list->ids ?
+			repalloc_huge(list->ids, list->capacity * sizeof(pg_uuid_t)) :
+			MemoryContextAllocHuge(CurrentMemoryContext, list->capacity * sizeof(pg_uuid_t));
+	}
+	list->ids[list->count++] = *id;
+}
+
+static void
+append_ids(IdList *list, const IdList *more)
+{
+	for (uint64 i = 0; i < more->count; i++)
+		append_id(list, &more->ids[i]);
+}
+
+/* Appends the ids that the last statement returned. */
+static void
+append_result(IdList *list)
+{
+	for (uint64 row = 0; row < SPI_processed; row++)
+		append_id(list, DatumGetUUIDP(result_value(row, 0)));
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Runs a statement over all ids in pieces; the other parameters are already
+ * there, ids come first.  Appends what it returns to result, if given, and
+ * returns the number of rows.
+ */
+static uint64
+run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result)
+{
+	uint64		rows = 0;
+
+	for (uint64 i = 0; i < list->count; i += IDS_PER_STATEMENT)
+	{
+		Params		params = {0};
+		Datum		ids = id_array(&list->ids[i], Min(IDS_PER_STATEMENT, list->count - i));
+
+		CHECK_FOR_INTERRUPTS();
+		param_datum(&params, ids);
+		for (int p = 0; p < others->n; p++)
+			param(&params, (NullableDatum) {
+				.value = others->values[p],.isnull = others->nulls[p] == 'n'
+			});
+		rows += run_plan(plan, &params, NEWEST);
+		if (result)
+			append_result(result);
+		pfree(DatumGetPointer(ids));
+	}
+	return rows;
+}
+
+static IdList
+children(const IdList *parents, Scope scope, int32 from_sequence)
+{
+	IdList		list = {0};
+	Params		params = {0};
+
+	param_int(&params, from_sequence);
+	param_bool(&params, scope == INLINE_UNFINISHED);
+	param_bool(&params, scope == FAILED_ONLY);
+	run_over_ids(PLAN_CHILDREN, parents, &params, &list);
+	return list;
+}
+
+/*
+ * The cascade: changes the workflows of a level, then looks for their
+ * children, until there is no level left; then all steps, then the stand-ins.
+ * Returns the number of tasks changed.
+ *
+ * Each level's rows are locked before its children are looked for, in a new
+ * snapshot, and start_child holds its parent's row: so no child is missed,
+ * even by those cascades that do not lock the tree exclusively.  All go from
+ * parents to children, so two of them cannot deadlock.
+ */
+static int64
+walk(const CascadeRule *rule, IdList level, const Params *workflow_params, const Params *step_params)
+{
+	IdList		with_steps = {0};
+	IdList		changed = {0};
+	uint64		steps = 0;
+	Params		none = {0};
+
+	while (level.count > 0)
+	{
+		IdList		level_changed = {0};
+
+		run_over_ids(rule->change_workflows, &level, workflow_params, &level_changed);
+		append_ids(&changed, &level_changed);
+		if (!rule->through_unchanged)
+			level = level_changed;
+		append_ids(&with_steps, &level);
+		level = children(&level, rule->scope, 0);
+	}
+
+	if (rule->change_steps != NO_PLAN)
+		/* what cancels leaves no step unfinished anywhere; the others only touch what they changed */
+		steps = run_over_ids(rule->change_steps,
+							 rule->change_steps == PLAN_CANCEL_STEPS ? &with_steps : &changed,
+							 step_params, NULL);
+	if (rule->record)
+		run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL);
+	return (int64) (changed.count + steps);
+}
+
+static int64
+run_cascade(Cascade cascade, IdList first, const pg_uuid_t *paused_by, TimestampTz now)
+{
+	Params		workflow_params = {0};
+	Params		step_params = {0};
+
+	switch (cascade)
+	{
+		case CASCADE_PAUSE:
+		case CASCADE_RESUME:
+			param_id(&workflow_params, paused_by);
+			break;
+		case CASCADE_CANCEL:
+		case CASCADE_ABANDON:
+			param_time(&workflow_params, now);
+			param_time(&step_params, now);
+			break;
+		case CASCADE_FAIL:
+			param_time(&workflow_params, now);
+			break;
+		case CASCADE_RERUN:
+			param_int(&step_params, 0);
+			break;
+		case CASCADE_FENCE:
+			break;
+	}
+	return walk(&rules[cascade], first, &workflow_params, &step_params);
+}
+
+/* A cascade that begins with the named workflow; a pause, and its end, are those of paused_by. */
+int64
+cascade_tree(Cascade cascade, const pg_uuid_t *top, const pg_uuid_t *paused_by, TimestampTz now)
+{
+	IdList		first = {0};
+
+	append_id(&first, top);
+	return run_cascade(cascade, first, paused_by, now);
+}
+
+/*
+ * A cascade that begins with the children of workflows which the caller has
+ * changed itself.
+ */
+int64
+cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
+{
+	IdList		parents = {0};
+	Datum	   *elements;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(workflow_ids), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR,
+					  &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		append_id(&parents, DatumGetUUIDP(elements[i]));
+	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), NULL, now);
+}
+
+/* Copies the outcome of children, or that there is none, to the step rows that stand for them. */
+void
+record_on_stand_ins(Datum workflow_ids)
+{
+	Params		params = {0};
+
+	param_datum(&params, workflow_ids);
+	run_plan(PLAN_RECORD_ON_STAND_INS, &params, NEWEST);
+}

@@ -1,0 +1,501 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow.c
+ *	  Workflows: start, attach, start_child, and how they end.
+ *
+ * What a workflow's steps do is in step.c, what is done to whole trees in
+ * control.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_start);
+PG_FUNCTION_INFO_V1(durable_attach);
+PG_FUNCTION_INFO_V1(durable_start_child);
+
+/*
+ * Whether an executor that attaches becomes the owner; if not, it joins.
+ * name_is_enough: start by its name runs a released root even for a caller
+ * that names no executor.
+ */
+static bool
+becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough,
+			  TimestampTz now)
+{
+	if (is_inline(workflow) || !workflow_transition(EVENT_TAKE, workflow->status, NULL))
+		return false;
+	if (workflow->status == PENDING)
+		return !workflow->has_queue && (!executor_id.isnull || takeover || name_is_enough);
+	if (takeover)
+		return true;
+	if (executor_id.isnull)
+		return false;
+	return workflow->executor_id.isnull ||
+		same_text(workflow->executor_id, executor_id) ||
+		!executor_alive(workflow->executor_id.value, clock_stale_before(now, a_null()));
+}
+
+/*
+ * Makes the executor the owner of a workflow as it was looked at; false if
+ * something overtook us.
+ *
+ * Locks the executor's row, the workflow's, then those of its unfinished inline
+ * descendants, from parents to children.  The lease in the WHERE makes one of
+ * several callers win.
+ */
+static bool
+take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
+{
+	Params		params = {0};
+
+	register_executor(executor_id, now, clock_stale_before(now, a_null()));
+
+	param_id(&params, &workflow->id);
+	param(&params, executor_id);
+	param_time(&params, now);
+	param_int(&params, workflow->lease);
+	if (run_plan(PLAN_TAKE, &params, NEWEST) == 0)
+		return false;
+	cascade_below(CASCADE_FENCE, id_array(&workflow->id, 1), 0, now);
+	return true;
+}
+
+/* An inline child has no owner of its own. */
+static NullableDatum
+owner_of(const Workflow *workflow)
+{
+	return is_inline(workflow) ? a_null() : workflow->executor_id;
+}
+
+/*
+ * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
+ *		 max_recovery_attempts, app_version)
+ *
+ * Locks the queue (shared) and inserts; the unique index on the names of
+ * active roots makes a second caller wait and then find the first one's
+ * workflow.  One that only joins has not locked or written anything.
+ */
+Datum
+durable_start(PG_FUNCTION_ARGS)
+{
+	NullableDatum name = fcinfo->args[0];
+	NullableDatum input = fcinfo->args[1];
+	NullableDatum handler = fcinfo->args[2];
+	NullableDatum executor_id = fcinfo->args[3];
+	NullableDatum queue = fcinfo->args[4];
+	NullableDatum priority = fcinfo->args[5];
+	NullableDatum run_at = fcinfo->args[6];
+	NullableDatum timeout = fcinfo->args[7];
+	NullableDatum max_recovery_attempts = fcinfo->args[8];
+	NullableDatum app_version = fcinfo->args[9];
+	TupleDesc	desc = result_desc(fcinfo);
+	MemoryContext caller;
+	Workflow	workflow;
+	bool		created = false;
+	NullableDatum columns[5];
+
+	require_name(name, "name");
+	check_name(handler, "handler");
+	check_name(executor_id, "executor_id");
+	check_name(queue, "queue");
+	require(priority, "priority");
+	check_interval(timeout, "timeout");
+	require_not_negative(max_recovery_attempts, "max_recovery_attempts");
+	check_name(app_version, "app_version");
+	if (!run_at.isnull && queue.isnull)
+		bad_argument("run_at", "needs a queue");
+	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
+		bad_argument("run_at", "must be finite");
+
+	caller = begin_call();
+	for (;;)
+	{
+		int64		ns = clock_ns();
+		TimestampTz now = clock_timestamp_of(ns);
+
+		if (look_active_root(name.value, &workflow))
+		{
+			if (created || !becomes_owner(&workflow, executor_id, false, true, now))
+				break;
+			if (take(&workflow, executor_id, now))
+				look_workflow_or_raise(&workflow.id, NEWEST, &workflow);
+			else
+				continue;
+			break;
+		}
+		else
+		{
+			Params		params = {0};
+			text	   *t = DatumGetTextPP(name.value);
+			pg_uuid_t	id;
+
+			lock_queue_to_start(queue, now);
+			if (queue.isnull)
+				register_executor(executor_id, now, clock_stale_before(now, a_null()));
+
+			new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), &id);
+			param_id(&params, &id);
+			param(&params, name);
+			param(&params, input);
+			param(&params, handler);
+			param(&params, executor_id);
+			param(&params, queue);
+			param(&params, priority);
+			param(&params, run_at);
+			param(&params, timeout);
+			param(&params, max_recovery_attempts);
+			param(&params, app_version);
+			param_time(&params, id_created_at(&id));
+			/* none: somebody else was faster, or the id is taken: look again */
+			if (run_plan(PLAN_START, &params, NEWEST) == 0)
+				continue;
+			created = true;
+			workflow.id = id;
+			workflow.status = queue.isnull ? RUNNING : PENDING;
+			workflow.lease = queue.isnull ? 1 : 0;
+			workflow.has_parent = false;
+			workflow.executor_id = queue.isnull ? executor_id : a_null();
+			break;
+		}
+	}
+
+	columns[0] = a_value(UUIDPGetDatum(&workflow.id));
+	columns[1] = a_value(BoolGetDatum(created));
+	columns[2] = a_value(enum_datum(column_type(desc, 2), status_label(workflow.status)));
+	columns[3] = a_value(Int32GetDatum(workflow.lease));
+	columns[4] = owner_of(&workflow);
+	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+}
+
+/* The nearest ancestor that is not inline: who drives this workflow is registered there. */
+static pg_uuid_t
+driven_ancestor(const Workflow *workflow)
+{
+	pg_uuid_t	id = workflow->id;
+	Params		params = {0};
+
+	param_id(&params, &workflow->parent_id);
+	run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		id = *DatumGetUUIDP(result_value(row, 0));
+		if (DatumGetBool(result_value(row, 2)))
+			break;
+	}
+	return id;
+}
+
+/* An inline child changes hands, and is run again, with what drives it only. */
+void
+raise_if_inline(const Workflow *workflow, Event event)
+{
+	pg_uuid_t	driven;
+	Refusal		refusal;
+
+	if (!is_inline(workflow))
+		return;
+	driven = driven_ancestor(workflow);
+	refusal.sqlstate = ERRCODE_WRONG_STATUS;
+	refusal.message = psprintf("cannot %s workflow %s \"%s\" by itself",
+							   event_verb(event), uuid_text(&workflow->id), workflow->name);
+	refusal.detail = psprintf("It is an inline child, driven by whoever drives its parent, and %s.",
+							  status_label(workflow->status));
+	refusal.hint = psprintf("Use workflow %s, its nearest ancestor that is not inline.", uuid_text(&driven));
+	raise_refusal(&refusal);
+}
+
+/*
+ * attach(workflow_id, executor_id, takeover)
+ *
+ * Locks nothing and writes nothing where it joins; see take for the rest.
+ */
+Datum
+durable_attach(PG_FUNCTION_ARGS)
+{
+	NullableDatum executor_id = fcinfo->args[1];
+	NullableDatum takeover = fcinfo->args[2];
+	TupleDesc	desc = result_desc(fcinfo);
+	MemoryContext caller;
+	Workflow	workflow;
+	NullableDatum columns[6];
+
+	require(fcinfo->args[0], "workflow_id");
+	check_name(executor_id, "executor_id");
+	require(takeover, "takeover");
+
+	caller = begin_call();
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+	if (DatumGetBool(takeover.value))
+		raise_if_inline(&workflow, EVENT_TAKE);
+	for (;;)
+	{
+		TimestampTz now = clock_now();
+
+		if (!becomes_owner(&workflow, executor_id, DatumGetBool(takeover.value), false, now))
+			break;
+		if (take(&workflow, executor_id, now))
+		{
+			look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+			break;
+		}
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+	}
+
+	columns[0] = a_value(CStringGetTextDatum(workflow.name));
+	columns[1] = workflow.handler;
+	columns[2] = workflow.input;
+	columns[3] = workflow.status_datum;
+	columns[4] = a_value(Int32GetDatum(workflow.lease));
+	columns[5] = owner_of(&workflow);
+	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+}
+
+/*
+ * What forbids a claim in a workflow, in the order of the contract: the lease,
+ * the status, the deadline; NULL if nothing does, or if it is finished, where
+ * recorded outcomes are still answered.
+ */
+Refusal *
+refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
+{
+	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
+		return refuse_lease(workflow, DatumGetInt32(lease.value));
+	switch (workflow->status)
+	{
+		case COMPLETED:
+		case FAILED:
+			return NULL;
+		case RUNNING:
+			if (!workflow->deadline.isnull && DatumGetTimestampTz(workflow->deadline.value) <= now)
+				return refuse_deadline(workflow);
+			return NULL;
+		default:
+			return refuse_not_claimable(workflow);
+	}
+}
+
+/*
+ * start_child(parent_id, sequence, name, input, handler, lease, queue,
+ *			   priority, timeout)
+ *
+ * Locks the queue (shared), the tree (shared), and the parent's row FOR SHARE:
+ * what ends or fences the parent waits, and then finds the child.  A second
+ * caller at the position waits on the primary key of step and then finds the
+ * first one's child.
+ */
+Datum
+durable_start_child(PG_FUNCTION_ARGS)
+{
+	NullableDatum name = fcinfo->args[2];
+	NullableDatum input = fcinfo->args[3];
+	NullableDatum handler = fcinfo->args[4];
+	NullableDatum lease = fcinfo->args[5];
+	NullableDatum queue = fcinfo->args[6];
+	NullableDatum priority = fcinfo->args[7];
+	NullableDatum timeout = fcinfo->args[8];
+	TupleDesc	desc = result_desc(fcinfo);
+	const pg_uuid_t *parent_id;
+	int32		sequence;
+	MemoryContext caller;
+	Workflow	child;
+	bool		created = false;
+	NullableDatum columns[6];
+
+	require(fcinfo->args[0], "parent_id");
+	require_sequence(fcinfo->args[1]);
+	require_name(name, "name");
+	check_name(handler, "handler");
+	check_name(queue, "queue");
+	require(priority, "priority");
+	check_interval(timeout, "timeout");
+	parent_id = PG_GETARG_UUID_P(0);
+	sequence = PG_GETARG_INT32(1);
+
+	caller = begin_call();
+	for (;;)
+	{
+		int64		ns = clock_ns();
+		TimestampTz now = clock_timestamp_of(ns);
+		Workflow	parent;
+		Step		stand_in;
+		Refusal    *refusal;
+		bool		finished;
+
+		if (!look_step(parent_id, sequence, NEWEST, &parent, &stand_in))
+			look_workflow_or_raise(parent_id, NEWEST, &parent);
+		if ((refusal = refuse_claim_in(&parent, lease, now)) != NULL)
+			raise_refusal(refusal);
+		finished = parent.status != RUNNING;
+
+		if (stand_in.status != NO_TASK)
+		{
+			if (stand_in.kind != WORKFLOW || strcmp(stand_in.name, TextDatumGetCString(name.value)) != 0)
+				raise_refusal(refuse_other_step(&stand_in, TextDatumGetCString(name.value), WORKFLOW));
+			if (finished && stand_in.status != COMPLETED && stand_in.status != FAILED)
+				raise_refusal(refuse_finished(&parent));
+			look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), NEWEST, &child);
+
+			if (finished || !is_inline(&child) ||
+				!workflow_transition(EVENT_START_AGAIN, child.status, NULL))
+				break;
+			else
+			{
+				Params		params = {0};
+
+				lock_tree(&parent.root_id, TREE_SHARED);
+				param_id(&params, &child.id);
+				param_int(&params, child.lease);
+				param_time(&params, now);
+				param_int(&params, parent.lease);
+				if (run_plan(PLAN_START_CHILD_AGAIN, &params, NEWEST) == 0)
+					continue;
+				child.status = RUNNING;
+				child.lease++;
+				break;
+			}
+		}
+		else
+		{
+			Params		params = {0};
+			pg_uuid_t	id;
+
+			if (finished)
+				raise_refusal(refuse_finished(&parent));
+			lock_queue_to_start(queue, now);
+			lock_tree(&parent.root_id, TREE_SHARED);
+
+			new_workflow_id(ns, id_bucket(parent_id), &id);
+			param_id(&params, parent_id);
+			param_int(&params, sequence);
+			param(&params, name);
+			param(&params, input);
+			param(&params, handler);
+			param_int(&params, parent.lease);
+			param(&params, queue);
+			param(&params, priority);
+			param(&params, timeout);
+			param_id(&params, &id);
+			param_time(&params, id_created_at(&id));
+			if (run_plan(PLAN_START_CHILD, &params, NEWEST) == 0)
+				continue;
+			created = true;
+			child.id = id;
+			child.status = queue.isnull ? RUNNING : PENDING;
+			child.lease = queue.isnull ? 1 : 0;
+			child.output = a_null();
+			child.error = a_null();
+			break;
+		}
+	}
+
+	columns[0] = a_value(UUIDPGetDatum(&child.id));
+	columns[1] = a_value(BoolGetDatum(created));
+	columns[2] = a_value(enum_datum(column_type(desc, 2), status_label(child.status)));
+	columns[3] = child.output;
+	columns[4] = child.error;
+	columns[5] = a_value(Int32GetDatum(child.lease));
+	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+}
+
+static bool
+has_unfinished_inline_children(const pg_uuid_t *id)
+{
+	Params		params = {0};
+
+	param_id(&params, id);
+	return run_plan(PLAN_LOOK_INLINE_UNFINISHED, &params, NEWEST) > 0;
+}
+
+/*
+ * Ends a workflow as it was looked at; false if something overtook us.
+ *
+ * Locks the tree (shared), the workflow's row, those of its unfinished inline
+ * descendants and their steps, and last the stand-in at its parent.  To
+ * complete above unfinished inline children cancels their steps, which a
+ * claim must not overlap, so that takes the tree exclusively, before any row.
+ * A child that is started between our look and our row lock is found
+ * afterwards: then the tree must be free at once, or the caller tries again.
+ */
+static bool
+end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
+{
+	bool		exclusive = completed && has_unfinished_inline_children(&workflow->id);
+	TimestampTz now = clock_now();
+	Params		params = {0};
+	Datum		self = id_array(&workflow->id, 1);
+
+	lock_tree(&workflow->root_id, exclusive ? TREE_EXCLUSIVE : TREE_SHARED);
+
+	param_id(&params, &workflow->id);
+	param_int(&params, workflow->lease);
+	param_bool(&params, completed);
+	param(&params, output);
+	param(&params, error);
+	param_time(&params, now);
+	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
+		return false;
+
+	if (completed && !exclusive)
+	{
+		if (has_unfinished_inline_children(&workflow->id) &&
+			!try_lock_tree(&workflow->root_id, TREE_EXCLUSIVE))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not complete workflow %s \"%s\" because a child was started at the same time",
+							uuid_text(&workflow->id), workflow->name),
+					 errhint("Nothing was changed: call complete again.")));
+	}
+	cascade_below(completed ? CASCADE_ABANDON : CASCADE_FAIL, self, 0, now);
+	if (workflow->has_parent)
+		record_on_stand_ins(self);
+	return true;
+}
+
+/* complete of a workflow: true if this call did it, false if it was done with an equal output. */
+bool
+complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
+{
+	for (;;)
+	{
+		Workflow	workflow;
+
+		look_workflow_or_raise(id, NEWEST, &workflow);
+		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
+			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
+		if (workflow.status == COMPLETED)
+		{
+			if (!same_json(output, workflow.output))
+				raise_refusal(refuse_other_output("workflow", id, workflow.name));
+			return false;
+		}
+		if (!workflow_transition(EVENT_COMPLETE, workflow.status, NULL))
+			raise_refusal(refuse_workflow_status(&workflow, EVENT_COMPLETE));
+		if (end_workflow(&workflow, true, output, a_null()))
+			return true;
+	}
+}
+
+/* fail of a workflow; again with the same error changes nothing. */
+void
+fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease)
+{
+	for (;;)
+	{
+		Workflow	workflow;
+
+		look_workflow_or_raise(id, NEWEST, &workflow);
+		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
+			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
+		if (workflow.status == FAILED && same_text(error, workflow.error))
+			return;
+		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
+			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
+		if (end_workflow(&workflow, false, a_null(), error))
+			return;
+	}
+}
