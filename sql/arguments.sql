@@ -74,8 +74,10 @@ SELECT pg_temp.bad('set_timeout', '{{task_id,"{s}"},{timeout,"''1 s''"}}', ARRAY
 SELECT pg_temp.bad('step_id', '{{workflow_id,"{w}"},{sequence,0}}', ARRAY[['workflow_id', 'NULL'], ['sequence', 'NULL'], ['sequence', '-1'], ['sequence', '16777214']]);
 SELECT pg_temp.bad('bucket', '{}', ARRAY[['name', 'NULL'], ['name', ''''''], ['name', 'repeat(''x'', 1025)'], ['task_id', 'NULL']]);
 SELECT pg_temp.bad('heartbeat', '{{executor_id,"''arguments-a''"}}', ARRAY[
-  ['executor_id', 'NULL'], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'], ['executor_id', 'repeat(''x'', 10485760)'],
-  ['workflow_ids', 'ARRAY[{w}]::uuid[]'], ['leases', 'ARRAY[1]']]);
+  ['executor_id', 'NULL'], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'], ['executor_id', 'repeat(''x'', 10485760)']]);
+SELECT pg_temp.bad('heartbeat', '{{executor_id,"''arguments-a''"},{workflow_ids,"ARRAY[{w}]::uuid[]"},{leases,ARRAY[1]}}', ARRAY[
+  ['workflow_ids', 'NULL'], ['leases', 'NULL'], ['leases', 'ARRAY[1, 2]'], ['leases', 'ARRAY[]::int[]'], ['leases', 'ARRAY[NULL]::int[]'],
+  ['workflow_ids', 'ARRAY[NULL]::uuid[]'], ['workflow_ids', 'ARRAY[[{w}]]::uuid[]']]);
 
 -- Bad arguments come before everything else: an unknown id, a wrong lease.
 SELECT test.try($$SELECT durable.claim_step('00000000-0000-7000-8000-000000000000', 0, '')$$);

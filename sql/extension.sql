@@ -119,7 +119,7 @@ BEGIN
   ELSIF s = 'CANCELLED' THEN
     UPDATE durable.workflow SET status = 'CANCELLED', completed_at = test.clock() WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
     UPDATE durable.step SET status = 'CANCELLED', completed_at = test.clock()
-     WHERE workflow_id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
+     WHERE (workflow_id = ANY (t) OR child_id = ANY (t)) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
   END IF;
 END $$;
 -- One workflow from its first call to its last, through every function of "Running a workflow". (The extension's own types as

@@ -38,7 +38,7 @@ SELECT * FROM pg_temp.fails(:'w', 2, 5, 3, '100 s', 3);
 SELECT * FROM pg_temp.fails(:'w', 3, 3, 3, '100 s', 1);
 SELECT * FROM pg_temp.fails(:'w', 4, 3, 3, '100 s', 0.5);
 SELECT * FROM pg_temp.fails(:'w', 5, 3, 3, '100 s', 0);
-SELECT * FROM pg_temp.fails(:'w', 6, 3, 3, '100 s', 1.5);
+SELECT * FROM pg_temp.fails(:'w', 6, 3, 3, '200 s', 1.5);
 -- Capped by max_backoff, from the first retry on.
 SELECT * FROM pg_temp.fails(:'w', 7, 5, 9, '100 s', 2, '250 s');
 SELECT * FROM pg_temp.fails(:'w', 8, 2, 9, '100 s', 2, '50 s');
@@ -105,13 +105,15 @@ SELECT durable.complete(:'w');
 -- A workflow that is COMPLETED, PENDING, PAUSED, CANCELLED.
 SELECT workflow_id AS w FROM durable.start('fail-2') \gset
 SELECT step_id AS s FROM durable.claim_step(:'w', 0, 's') \gset
+SELECT step_id AS r FROM durable.claim_step(:'w', 1, 'r', max_retries => 1, backoff => '100 s') \gset
 SELECT test.put(:'w', 'PENDING');
 SELECT * FROM durable.fail(:'w', 'e');
 SELECT status FROM durable.attach(:'w', 'fail-a');
 SELECT test.put(:'w', 'PAUSED');
 SELECT * FROM durable.fail(:'w', 'e');
--- (a RUNNING step may record its failure while paused; a PAUSED one is WF002)
+-- (a RUNNING step may record its failure while paused, with retries left too; a PAUSED one is WF002)
 SELECT * FROM durable.fail(:'s', 'e');
+SELECT status, retry_count, test.seconds(run_at) FROM durable.fail(:'r', 'e');
 UPDATE durable.step SET status = 'PAUSED' WHERE workflow_id = :'w';
 SELECT * FROM durable.fail(:'s', 'e');
 SELECT test.put(:'w', 'CANCELLED');

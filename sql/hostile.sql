@@ -79,7 +79,6 @@ SELECT status, lease, owner FROM durable.heartbeat('hostile-executor', '{}', '{}
 SELECT durable.claim_step(:'w', 0, 'other');
 SELECT durable.complete(:'w', '1', 2);
 SELECT durable.complete(:'w', '{"done": true}', 3);
-SELECT name, status, kind, output, error FROM durable.task ORDER BY id USING OPERATOR(pg_catalog.<) LIMIT 0;
 RESET search_path;
 SELECT name, kind, status, output, error, attempt, lease FROM durable.task
  WHERE id = :'w' OR parent_id = :'w' ORDER BY sequence NULLS FIRST;

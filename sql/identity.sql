@@ -32,7 +32,7 @@ SELECT action FROM durable.claim_step(:'w', 16777214, 'past the last');
 -- The bucket: the top 12 bits of the CRC-32C of the root's name. CRC-32C of 123456789 is 0xE3069283.
 SELECT durable.bucket('123456789') = x'E30'::int AS known, durable.bucket('123456789');
 -- Others, computed outside.
-SELECT left(n, 20) AS name, durable.bucket(n) = b AS known
+SELECT CASE WHEN octet_length(n) < 100 THEN n END AS name, durable.bucket(n) = b AS known
   FROM (VALUES ('a', 3101), ('The quick brown fox jumps over the lazy dog', 550), ('it''s', 2825), ('zażółć gęślą jaźń', 756), ('日本語', 4058),
                ('🚀', 3146), (repeat('x', 1024), 3767)) v(n, b);
 -- The same by id for the workflow, its steps, and every workflow of the tree.

@@ -39,7 +39,7 @@ BEGIN
   log := log || (SELECT created || ' ' || status FROM durable.start_child(w, 2, 'c'));
   log := log || (SELECT created || ' ' || status FROM durable.start_child(w, 2, 'c'));
   log := log || durable.complete(w)::text;
-  log := log || (SELECT created || ' ' || status FROM durable.start_child(w, 2, 'c'));
+  log := log || (SELECT string_agg(sequence || ' ' || status, ' ' ORDER BY sequence) FROM durable.history(w));
   log := log || (SELECT created || ' ' || lease FROM durable.start(n));
   RETURN array_to_string(log, ', ');
 END $$;

@@ -66,11 +66,12 @@ SELECT created FROM durable.start('replay-new');
 ROLLBACK;
 
 -- The rows themselves are untouched: the same versions at the same places after a thousand replays.
-CREATE TEMP TABLE before AS SELECT 's' AS t, ctid AS place, xmin::text, xmax::text FROM durable.step WHERE workflow_id = :'w' UNION ALL SELECT 'w', ctid, xmin::text, xmax::text FROM durable.workflow WHERE root_id = :'w'
-  UNION ALL SELECT 'e', ctid, xmin::text, xmax::text FROM durable.executor;
+CREATE TEMP VIEW versions AS
+  SELECT 'step' AS t, ctid::text AS place, xmin::text AS made, xmax::text AS locked FROM durable.step
+  UNION ALL SELECT 'workflow', ctid::text, xmin::text, xmax::text FROM durable.workflow
+  UNION ALL SELECT 'executor', ctid::text, xmin::text, xmax::text FROM durable.executor;
+CREATE TEMP TABLE before AS SELECT * FROM versions;
 SELECT count(action) FROM generate_series(1, 1000) n, LATERAL durable.claim_step(:'w', 0, 'completed', kind => 'TRANSACTION', lease => 1 + n * 0, executor_id => 'replay-a');
 SELECT count(*) FROM generate_series(1, 100) n, LATERAL durable.attach(:'w', 'replay-another-' || n);
 SELECT count(*) FROM generate_series(1, 100) n, LATERAL durable.start_child(:'w', 3, 'child completed', to_jsonb(n));
-SELECT count(*) AS changed FROM (
-  SELECT 's' AS t, ctid AS place, xmin::text, xmax::text FROM durable.step WHERE workflow_id = :'w' UNION ALL SELECT 'w', ctid, xmin::text, xmax::text FROM durable.workflow WHERE root_id = :'w'
-  UNION ALL SELECT 'e', ctid, xmin::text, xmax::text FROM durable.executor EXCEPT SELECT * FROM before) q;
+SELECT count(*) AS changed FROM (SELECT * FROM versions EXCEPT SELECT * FROM before) q;

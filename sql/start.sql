@@ -51,11 +51,13 @@ SELECT test.put(:'w', 'PAUSED');
 SELECT created, status, lease, owner, workflow_id = :'w' AS same FROM durable.start('start-5', executor_id => 'start-a');
 SELECT created, status, lease, owner FROM durable.start('start-5');
 
--- PENDING without a queue (released): the caller with an executor_id becomes owner, one without joins.
+-- PENDING without a queue (released): start by its name makes it RUNNING, lease + 1 (API 4); an executor_id becomes its owner.
 SELECT workflow_id AS w FROM durable.start('start-6', executor_id => 'start-a', timeout => '1 hour') \gset
 SELECT test.put(:'w', 'PENDING');
-SELECT created, status, lease, owner FROM durable.start('start-6');
 SELECT created, status, lease, owner FROM durable.start('start-6', executor_id => 'start-b');
+SELECT workflow_id AS w2 FROM durable.start('start-10', executor_id => 'start-a') \gset
+SELECT test.put(:'w2', 'PENDING');
+SELECT created, status, lease, owner FROM durable.start('start-10');
 -- started_at and the deadline are set by that change to RUNNING.
 SELECT started_at >= created_at AS started, deadline - started_at AS deadline FROM durable.workflow WHERE id = :'w';
 

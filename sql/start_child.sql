@@ -25,6 +25,11 @@ SELECT workflow_id AS n FROM durable.start_child(:'w', 5, 'no output') \gset
 SELECT durable.complete(:'n');
 SELECT created, status, output FROM durable.start_child(:'w', 5, 'no output');
 
+-- And one that was cancelled by itself.
+SELECT workflow_id AS x FROM durable.start_child(:'w', 10, 'cancelled') \gset
+SELECT test.put(:'x', 'CANCELLED');
+SELECT workflow_id = :'x' AS same, created, status, output, error FROM durable.start_child(:'w', 10, 'cancelled');
+
 -- Another name or kind is WF007, running or finished.
 SELECT created FROM durable.start_child(:'w', 3, 'other');
 SELECT workflow_id AS c FROM durable.start_child(:'w', 6, 'child') \gset
@@ -105,7 +110,9 @@ SELECT * FROM pg_temp.rows(:'p');
 SELECT action FROM durable.claim_step(test.id('g'), 9, 'new');
 SELECT durable.complete(durable.step_id(test.id('g'), 2));
 SELECT durable.complete(test.id('c'));
+-- Under the finished parent a COMPLETED or FAILED child comes back, a CANCELLED one is WF011 like a new one (5.1).
 SELECT created, status FROM durable.start_child(:'p', 0, 'c');
+SELECT created, status, error FROM durable.start_child(:'p', 2, 'f');
 SELECT created, status, output FROM durable.start_child(:'p', 1, 'd');
 SELECT created FROM durable.start_child(:'p', 5, 'new');
 -- When it fails: FAILED with the error "parent workflow failed"; PAUSED steps become PENDING, RUNNING ones stay.

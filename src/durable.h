@@ -289,6 +289,8 @@ typedef enum Cascade
 } Cascade;
 
 extern void lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
+extern bool lock_known_tree(const pg_uuid_t *workflow_id);
 extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);

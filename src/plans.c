@@ -21,6 +21,9 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
+#include "utils/guc.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
@@ -46,6 +49,14 @@
 	t ".status" EQ "ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
 #define DRIVEN(t) \
 	t ".status" EQ "ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])"
+
+/*
+ * A condition on a row that is found by its id.  CASE hides it from the choice
+ * of indexes: while the table is small, or was when the plan was made, the
+ * planner would as soon read all rows of that status as the one of that id.
+ */
+#define CHECKED(condition) "(CASE WHEN " condition " THEN true ELSE false END)"
+
 /* not an inline child: has an executor of its own */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
 
@@ -63,13 +74,20 @@
 	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \
 	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
 
+/* $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt */
+#define STEP_TO_COMPLETE \
+	"s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND s.status" EQ S_RUNNING " AND s.kind" NE K_WORKFLOW \
+	" AND ($3 IS NULL OR w.lease" EQ "$3) AND ($4 IS NULL OR s.attempt" EQ "$4)"
+
 /* $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler */
 #define TASK_FILTERS \
-	"($1 IS NULL OR t.status" EQ "$1::durable.task_status) " \
+	"($1 IS NULL OR (pg_catalog.hashenum(t.status)" EQ "pg_catalog.hashenum($1::durable.task_status)" \
+	"  AND t.status" EQ "$1::durable.task_status)) " \
 	"AND ($2 IS NULL OR t.kind" EQ "$2::durable.task_kind) " \
 	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
 	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
-	"AND ($5 IS NULL OR t.name" EQ "$5) " \
+	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE \"C\")" \
+	"  AND t.name" EQ "$5)) " \
 	"AND ($6 IS NULL OR t.queue_name" EQ "$6) " \
 	"AND ($7 IS NULL OR t.handler" EQ "$7)"
 #define SORT_BY(column) \
@@ -104,12 +122,20 @@
 #define RECOVER_FILTERS \
 	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5))"
 
+/* How a statement is planned. */
+typedef enum Planning
+{
+	BY_INDEX,					/* once, for any parameters, never reading a whole table */
+	FOR_PARAMS,					/* at each call, for its parameters */
+	ANYHOW						/* once, for any parameters */
+} Planning;
+
 typedef struct Statement
 {
 	const char *sql;
 	int			nargs;
 	Oid			argtypes[MAX_PARAMS];
-	bool		custom;			/* planned for its parameters at each call */
+	Planning	planning;
 } Statement;
 
 static const Statement statements[PLAN_COUNT_OF_PLANS] = {
@@ -172,12 +198,12 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"CASE WHEN NOT $9 THEN t.id END, CASE WHEN $9 THEN t.id END DESC "
 		"LIMIT $10 OFFSET $11",
 		11, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID, INT4OID},
-		true
+		FOR_PARAMS
 	},
 	[PLAN_COUNT] = {
 		"SELECT pg_catalog.count(*) FROM durable.task t WHERE " TASK_FILTERS,
 		7, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID},
-		true
+		FOR_PARAMS
 	},
 	[PLAN_TREE] = {
 		"WITH RECURSIVE below AS ("
@@ -287,7 +313,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist' "
 		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.child_id "
 		"WHERE (s.kind" EQ K_WORKFLOW ")" NE "(s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)",
-		0, {InvalidOid}
+		0, {InvalidOid},
+		ANYHOW
 	},
 
 	/* ---- workflows ------------------------------------------------------- */
@@ -311,7 +338,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, "
 		"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
 		"WHERE w.id" EQ "$1 AND w.lease" EQ "$4 "
-		"  AND w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
 		"RETURNING w.lease",
 		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
@@ -319,7 +346,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UPDATE durable.workflow w SET "
 		"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, "
 		"  output = $4, error = $5, completed_at = $6 "
-		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$2",
+		"WHERE w.id" EQ "$1 AND w.lease" EQ "$2 AND " CHECKED("w.status" EQ S_RUNNING),
 		6, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, TIMESTAMPTZOID}
 	},
 
@@ -331,7 +358,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"WITH parent AS MATERIALIZED ("
 		"  SELECT w.id, w.root_id, w.lease, w.max_recovery_attempts, w.app_version"
 		"  FROM durable.workflow w"
-		"  WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$6"
+		"  WHERE w.id" EQ "$1 AND w.lease" EQ "$6 AND " CHECKED("w.status" EQ S_RUNNING)
 		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$10)"
 		"  FOR SHARE OF w), "
 		"stand_in AS ("
@@ -355,8 +382,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, started_at = $3, "
 		"  deadline = $3" PLUS "w.timeout "
 		"FROM durable.workflow p "
-		"WHERE w.id" EQ "$1 AND w.status" EQ S_PENDING " AND w.lease" EQ "$2 "
-		"  AND p.id" EQ "w.parent_id AND p.status" EQ S_RUNNING " AND p.lease" EQ "$4 "
+		"WHERE w.id" EQ "$1 AND w.lease" EQ "$2 AND " CHECKED("w.status" EQ S_PENDING)
+		"  AND p.id" EQ "w.parent_id AND p.lease" EQ "$4 AND " CHECKED("p.status" EQ S_RUNNING) " "
 		"RETURNING w.lease",
 		4, {UUIDOID, INT4OID, TIMESTAMPTZOID, INT4OID}
 	},
@@ -364,7 +391,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UPDATE durable.workflow w SET timeout = $2, "
 		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
 		"    THEN w.started_at" PLUS "$2 END "
-		"WHERE w.id" EQ "$1 AND " UNFINISHED("w"),
+		"WHERE w.id" EQ "$1 AND " CHECKED(UNFINISHED("w")),
 		2, {UUIDOID, INTERVALOID}
 	},
 
@@ -375,7 +402,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
 		"SELECT w.id, $2, w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 "
 		"FROM durable.workflow w "
-		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$3 "
+		"WHERE w.id" EQ "$1 AND w.lease" EQ "$3 AND " CHECKED("w.status" EQ S_RUNNING) " "
 		"ON CONFLICT DO NOTHING",
 		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
 		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
@@ -386,7 +413,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  started_at = $14, deadline = $15, run_at = NULL "
 		"FROM durable.workflow w "
 		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
-		"  AND w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$3 "
+		"  AND w.id" EQ "$1 AND w.lease" EQ "$3 AND " CHECKED("w.status" EQ S_RUNNING) " "
 		"  AND s.status" EQ "CASE WHEN $4 THEN " S_PENDING " ELSE " S_RUNNING " END "
 		"  AND s.lease" EQ "$5 AND s.attempt" EQ "$6",
 		15, {UUIDOID, INT4OID, INT4OID, BOOLOID, INT4OID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID,
@@ -394,8 +421,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 	[PLAN_COMPLETE_STEP] = {
 		"UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $6 "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
-		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
+		"FROM durable.workflow w WHERE w.id" EQ "$1 AND " STEP_TO_COMPLETE,
 		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[PLAN_FAIL_STEP] = {
@@ -409,17 +435,16 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 	[PLAN_COMPLETE_AND_CLAIM] = {
 		"WITH completed AS ("
-		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $17"
-		"  WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2"
-		"    AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4"
-		"  RETURNING 1) "
+		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
+		"  FROM durable.workflow w WHERE w.id" EQ "$1 AND " STEP_TO_COMPLETE
+		"    AND " CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT "$16)")
+		"  RETURNING w.lease) "
 		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
 		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
-		"SELECT w.id, $6, w.lease, 1, " S_RUNNING ", " STEP_KIND("$8") ", $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 "
-		"FROM completed CROSS JOIN durable.workflow w "
-		"WHERE w.id" EQ "$1 AND w.status" EQ S_RUNNING " AND w.lease" EQ "$7 "
+		"SELECT $1, $6, c.lease, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
+		"FROM completed c "
 		"ON CONFLICT DO NOTHING",
-		18, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
+		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[PLAN_SET_STEP_TIMEOUT] = {
@@ -440,25 +465,25 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 	[PLAN_PAUSE_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2 "
-		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
 		"RETURNING w.id",
 		2, {UUIDARRAYOID, UUIDOID}
 	},
 	[PLAN_RESUME_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = w.paused_from, paused_from = NULL, paused_by = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ S_PAUSED " AND w.paused_by" EQ "$2 "
+		"WHERE w.id" EQ "ANY ($1) AND w.paused_by" EQ "$2 AND " CHECKED("w.status" EQ S_PAUSED) " "
 		"RETURNING w.id",
 		2, {UUIDARRAYOID, UUIDOID}
 	},
 	[PLAN_CANCEL_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_CANCELLED ", completed_at = $2, paused_from = NULL, paused_by = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
 	[PLAN_FAIL_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_FAILED ", error = 'parent workflow failed', completed_at = $2, "
 		"  paused_from = NULL, paused_by = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
 	[PLAN_RERUN_WORKFLOWS] = {
@@ -468,18 +493,18 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  lease = w.lease" PLUS "1, recovery_count = w.recovery_count" PLUS "1, "
 		"  error = NULL, completed_at = NULL, started_at = $3, "
 		"  deadline = CASE WHEN w.queue_name IS NULL THEN $3" PLUS "w.timeout END "
-		"WHERE w.id" EQ "$1 AND w.status" EQ S_FAILED " RETURNING w.status, w.lease",
+		"WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED),
 		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[PLAN_RERUN_CHILDREN] = {
 		"UPDATE durable.workflow w SET status = " S_PENDING ", lease = w.lease" PLUS "1, executor_id = NULL, "
 		"  error = NULL, completed_at = NULL, deadline = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND w.status" EQ S_FAILED " RETURNING w.id",
+		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ S_FAILED) " RETURNING w.id",
 		1, {UUIDARRAYOID}
 	},
 	[PLAN_FENCE_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET lease = w.lease" PLUS "1 "
-		"WHERE w.id" EQ "ANY ($1) AND " UNFINISHED("w") " RETURNING w.id",
+		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		1, {UUIDARRAYOID}
 	},
 	[PLAN_PAUSE_STEPS] = {
@@ -623,7 +648,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  WHERE w.executor_id IS NULL"
 		"    AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2) "
 		"SELECT w.id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
-		"WHERE w.status" EQ S_RUNNING " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
+		"WHERE " CHECKED("w.status" EQ S_RUNNING) " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
 		"  AND NOT EXISTS ("
 		"    WITH RECURSIVE below AS ("
 		"      SELECT c.id"
@@ -684,6 +709,36 @@ static uint64 current_row;
 static Datum current_values[64];
 static bool current_nulls[64];
 
+static void
+prepare(PlanId id)
+{
+	const Statement *statement = &statements[id];
+	SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, (Oid *) statement->argtypes,
+										  statement->planning == FOR_PARAMS ?
+										  CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare statement %d: %s", id, SPI_result_code_string(SPI_result));
+	plans[id] = plan;
+}
+
+/*
+ * Makes a generic plan that does not read a whole table, which would seem
+ * cheapest while the tables are new, and stay in the plan while they grow.
+ */
+static void
+plan_by_index(PlanId id)
+{
+	int			level = NewGUCNestLevel();
+	CachedPlan *plan;
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	plan = SPI_plan_get_cached_plan(plans[id]);
+	if (plan)
+		ReleaseCachedPlan(plan, CurrentResourceOwner);
+	AtEOXact_GUC(true, level);
+}
+
 /*
  * Runs a statement and returns the number of rows that it returned or changed.
  *
@@ -699,22 +754,16 @@ static bool current_nulls[64];
 uint64
 run_plan(PlanId id, const Params *params, View view)
 {
-	const Statement *statement = &statements[id];
 	Snapshot	snapshot = InvalidSnapshot;
+	bool		planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
 	int			rc;
 
 	if (plans[id] == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs,
-											  (Oid *) statement->argtypes,
-											  statement->custom ? CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
+		prepare(id);
+	if (!planned && statements[id].planning == BY_INDEX)
+		plan_by_index(id);
 
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare statement %d: %s", id, SPI_result_code_string(SPI_result));
-		plans[id] = plan;
-	}
-
-	Assert(params->n == statement->nargs);
+	Assert(params->n == statements[id].nargs);
 	if (view == NEWEST && IsolationUsesXactSnapshot())
 		snapshot = GetLatestSnapshot();
 	rc = SPI_execute_snapshot(plans[id], (Datum *) params->values, params->nulls,

@@ -152,6 +152,7 @@ look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *wor
 		return false;
 	read_workflow(workflow, &column);
 	read_step(step, &column);
+	remember_tree(workflow_id, &workflow->root_id);
 	return true;
 }
 
@@ -197,8 +198,13 @@ end_call(void)
 TupleDesc
 result_desc(FunctionCallInfo fcinfo)
 {
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TupleDesc	desc;
 
+	/* in FROM, the executor has built it already */
+	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
+		rsinfo->expectedDesc->tdtypmod >= 0)
+		return rsinfo->expectedDesc;
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	return desc;

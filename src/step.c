@@ -322,7 +322,26 @@ is_completed_with(const Step *step, NullableDatum output)
 	return true;
 }
 
-/* complete of a step: true if this call did it, false if it was done with an equal output. */
+/* The parameters STEP_TO_COMPLETE (plans.c), and the output. */
+static void
+param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
+				 NullableDatum attempt, pg_uuid_t *workflow_id)
+{
+	id_workflow(id, workflow_id);
+	param_id(params, workflow_id);
+	param_int(params, id_sequence(id));
+	param(params, lease);
+	param(params, attempt);
+	param(params, output);
+}
+
+/*
+ * complete of a step: true if this call did it, false if it was done with an
+ * equal output.
+ *
+ * The statement itself asks all that makes a completion legal, so where the
+ * tree is known it goes first, and the look only tells why it found nothing.
+ */
 static bool
 complete_step(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, NullableDatum attempt)
 {
@@ -331,19 +350,21 @@ complete_step(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, Nu
 		Workflow	workflow;
 		Step		step;
 		Params		params = {0};
+		pg_uuid_t	workflow_id;
+
+		param_completion(&params, id, output, lease, attempt, &workflow_id);
+		if (lock_known_tree(&workflow_id))
+		{
+			param_time(&params, clock_now());
+			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
+				return true;
+		}
 
 		look_step_to_end(id, lease, attempt, &workflow, &step);
 		if (is_completed_with(&step, output))
 			return false;
 		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
 			raise_refusal(refuse_step_status(&step, EVENT_COMPLETE));
-
-		lock_tree(&workflow.root_id, TREE_SHARED);
-		param_step_as_seen(&params, &step);
-		param(&params, output);
-		param_time(&params, clock_now());
-		if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
-			return true;
 	}
 }
 
@@ -484,37 +505,20 @@ static bool
 complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum attempt, int32 sequence,
 					   const ClaimArgs *args)
 {
-	for (;;)
+	Params		params = {0};
+	pg_uuid_t	workflow_id;
+
+	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
+	if (sequence != id_sequence(id) && lock_known_tree(&workflow_id))
 	{
-		TimestampTz now = clock_now();
-		Workflow	workflow;
-		Step		step;
-		Params		params = {0};
-
-		look_step_to_end(id, args->lease, attempt, &workflow, &step);
-		if (is_completed_with(&step, output))
-			return false;
-		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
-			raise_refusal(refuse_step_status(&step, EVENT_COMPLETE));
-
-		/* what forbids the claim, claim will tell */
-		if (workflow.status != RUNNING || refuse_claim_in(&workflow, args->lease, now) != NULL ||
-			sequence == step.sequence)
-		{
-			complete_step(id, output, args->lease, attempt);
-			return false;
-		}
-
-		lock_tree(&workflow.root_id, TREE_SHARED);
-		param_step_as_seen(&params, &step);
-		param(&params, output);
 		param_int(&params, sequence);
-		param_int(&params, workflow.lease);
-		param_new_step(&params, args, now);
+		param_new_step(&params, args, clock_now());
 		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
 			return true;
-		/* completed by us, with a step already there, or overtaken: look again */
 	}
+	/* it may be completed by now, with a step already there */
+	complete_step(id, output, args->lease, attempt);
+	return false;
 }
 
 /*

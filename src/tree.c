@@ -8,6 +8,7 @@
  */
 #include "plans.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -80,7 +81,46 @@ lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	(void) LockAcquire(&tag, mode, false, false);
 }
 
-/* The same, without waiting. */
+/*
+ * The trees that this backend has seen last: workflow_id, root_id.  A fact that
+ * never changes, so nothing depends on whether it is here.
+ */
+#define KNOWN_TREES 64
+
+static pg_uuid_t known_trees[KNOWN_TREES][2];
+
+static pg_uuid_t *
+known_tree(const pg_uuid_t *workflow_id)
+{
+	return known_trees[hash_bytes(workflow_id->data, UUID_LEN) % KNOWN_TREES];
+}
+
+void
+remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
+{
+	pg_uuid_t  *known = known_tree(workflow_id);
+
+	known[0] = *workflow_id;
+	known[1] = *root_id;
+}
+
+/*
+ * Locks the tree of a workflow (shared), to write in it without a look before;
+ * false if the look is needed, because the tree is not known here or because
+ * nothing but a look is allowed.
+ */
+bool
+lock_known_tree(const pg_uuid_t *workflow_id)
+{
+	pg_uuid_t  *known = known_tree(workflow_id);
+
+	if (XactReadOnly || !same_id(&known[0], workflow_id))
+		return false;
+	lock_tree(&known[1], TREE_SHARED);
+	return true;
+}
+
+/* The same as lock_tree, without waiting. */
 bool
 try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {

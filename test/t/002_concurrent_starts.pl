@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $SESSIONS = 24;
-my $ROUNDS = 5;
+my $ROUNDS = 3;
 my $others = $SESSIONS - 1;
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
