@@ -19,12 +19,16 @@
 /* A deadline must fit into a timestamp that every client can read. */
 #define MAX_SPAN_YEARS	1000
 
+/* Refuses an argument, as in "argument %s %s"; detail is what it is, hint what to pass. */
 void
-bad_argument(const char *name, const char *what)
+bad_argument(const char *name, const char *what, const char *detail, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" %s", name, what)));
+			 errmsg("argument \"%s\" %s", name, what),
+			 errdetail_internal("%s", detail),
+			 errhint("%s", hint)));
+	pg_unreachable();
 }
 
 void
@@ -33,7 +37,9 @@ require(NullableDatum arg, const char *name)
 	if (arg.isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be NULL", name)));
+				 errmsg("argument \"%s\" must not be NULL", name),
+				 errdetail("There is nothing that NULL could mean here."),
+				 errhint("Pass a value.")));
 }
 
 /* Names, handlers, queue names and executor ids are 1 to 1024 bytes. */
@@ -47,10 +53,9 @@ check_name(NullableDatum arg, const char *name)
 	/* does not read the value, which may be long and stored elsewhere */
 	len = toast_raw_datum_size(arg.value) - VARHDRSZ;
 	if (len < 1 || len > MAX_NAME_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be 1 to %d bytes long", name, MAX_NAME_BYTES),
-				 errdetail("It is %zu bytes long.", len)));
+		bad_argument(name, psprintf("must be 1 to %d bytes long", MAX_NAME_BYTES),
+					 psprintf("It is %zu bytes long.", len),
+					 "Pass a short name; what is long belongs into the input.");
 }
 
 void
@@ -60,32 +65,47 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-void
-check_not_negative(NullableDatum arg, const char *name)
+/* An int that is at least so much, and at most, if given, so much. */
+static void
+check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
-	if (!arg.isnull && DatumGetInt32(arg.value) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must not be negative", name),
-				 errdetail("It is %d.", DatumGetInt32(arg.value))));
+	int32		value;
+
+	if (arg.isnull)
+		return;
+	value = DatumGetInt32(arg.value);
+	if (value < least || value > most)
+		bad_argument(name,
+					 most == PG_INT32_MAX ? psprintf("must be at least %d", least) :
+					 psprintf("must be %d to %d", least, most),
+					 psprintf("It is %d.", value), "Pass a number in that range.");
 }
 
 void
 require_not_negative(NullableDatum arg, const char *name)
 {
 	require(arg, name);
-	check_not_negative(arg, name);
+	check_int(arg, name, 0, PG_INT32_MAX);
+}
+
+/* A limit: at least 1, or NULL for none. */
+void
+check_limit(NullableDatum arg, const char *name)
+{
+	check_int(arg, name, 1, PG_INT32_MAX);
 }
 
 void
 require_sequence(NullableDatum sequence)
 {
 	require(sequence, "sequence");
-	if (DatumGetInt32(sequence.value) < 0 || DatumGetInt32(sequence.value) > MAX_SEQUENCE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be 0 to %d", "sequence", MAX_SEQUENCE),
-				 errdetail("It is %d.", DatumGetInt32(sequence.value))));
+	check_int(sequence, "sequence", 0, MAX_SEQUENCE);
+}
+
+static char *
+interval_text(NullableDatum arg)
+{
+	return DatumGetCString(DirectFunctionCall1(interval_out, arg.value));
 }
 
 /* A length of time, however long. */
@@ -93,11 +113,8 @@ void
 check_span(NullableDatum arg, const char *name)
 {
 	if (!arg.isnull && interval_seconds(DatumGetIntervalP(arg.value)) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must not be negative", name),
-				 errdetail("It is %s.",
-						   DatumGetCString(DirectFunctionCall1(interval_out, arg.value)))));
+		bad_argument(name, "must not be negative", psprintf("It is %s.", interval_text(arg)),
+					 "Pass a length of time, 0 or longer.");
 }
 
 /* A length of time that a timestamp can be moved by. */
@@ -107,7 +124,16 @@ check_interval(NullableDatum arg, const char *name)
 	check_span(arg, name);
 	if (!arg.isnull &&
 		interval_seconds(DatumGetIntervalP(arg.value)) > (double) MAX_SPAN_YEARS * 366 * SECS_PER_DAY)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must not be longer than %d years", name, MAX_SPAN_YEARS)));
+		bad_argument(name, psprintf("must not be longer than %d years", MAX_SPAN_YEARS),
+					 psprintf("It is %s.", interval_text(arg)),
+					 "Pass a shorter length of time, or NULL where there is to be none.");
+}
+
+/* A time at which something is to run. */
+void
+check_run_at(NullableDatum run_at)
+{
+	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
+		bad_argument("run_at", "must be finite", "It is infinity, or minus infinity.",
+					 "Pass a time, or NULL for now.");
 }

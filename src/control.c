@@ -25,9 +25,9 @@ PG_FUNCTION_INFO_V1(durable_resume_failed);
 static void
 lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 {
-	look_workflow_or_raise(id, NEWEST, workflow);
+	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
-	look_workflow_or_raise(id, NEWEST, workflow);
+	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 }
 
 /* What the nearest ancestor with one of two statuses forbids. */
@@ -216,7 +216,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	run_plan(PLAN_RERUN_STEPS, &params, NEWEST);
 	if (workflow.has_parent)
 		record_on_stand_ins(self);
-	look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 
 	columns[0] = workflow.handler;
 	columns[1] = workflow.input;

@@ -160,10 +160,11 @@ extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
 extern void require_sequence(NullableDatum sequence);
 extern void require_not_negative(NullableDatum arg, const char *name);
-extern void check_not_negative(NullableDatum arg, const char *name);
+extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
-extern pg_noreturn void bad_argument(const char *name, const char *what);
+extern void check_run_at(NullableDatum run_at);
+extern pg_noreturn void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
 
 /* ---- clock.c: time ------------------------------------------------------- */
 
@@ -267,11 +268,11 @@ typedef enum View
 	CALLERS						/* that of the calling query: STABLE functions */
 } View;
 
-extern void look_workflow_or_raise(const pg_uuid_t *id, View view, Workflow *workflow);
+extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
 extern bool look_active_root(Datum name, Workflow *workflow);
 extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
-extern void look_step_to_end(const pg_uuid_t *id, NullableDatum lease, NullableDatum attempt,
-							 Workflow *workflow, Step *step);
+extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
+							 NullableDatum attempt, Workflow *workflow, Step *step);
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
 

@@ -50,9 +50,11 @@ check_no_null_in(ArrayType *array, const char *name)
 	if (array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not contain NULL", name)));
+				 errmsg("argument \"%s\" must not contain NULL", name),
+				 errdetail("There is nothing that NULL could mean here."),
+				 errhint("Pass values only.")));
 	if (ARR_NDIM(array) > 1)
-		bad_argument(name, "must have one dimension");
+		bad_argument(name, "must have one dimension", psprintf("It has %d.", ARR_NDIM(array)), "Pass a plain array.");
 }
 
 static int
@@ -75,7 +77,8 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 
 	require_name(fcinfo->args[0], "executor_id");
 	if (workflow_ids.isnull != leases.isnull)
-		bad_argument(workflow_ids.isnull ? "workflow_ids" : "leases", "must be given with the other, or neither");
+		bad_argument(workflow_ids.isnull ? "workflow_ids" : "leases", "must be given where the other is",
+					 "One of \"workflow_ids\" and \"leases\" is NULL.", "Pass both, or neither.");
 	if (!workflow_ids.isnull)
 	{
 		ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(1);
@@ -84,7 +87,9 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 		check_no_null_in(ids, "workflow_ids");
 		check_no_null_in(numbers, "leases");
 		if (array_length_of(ids) != array_length_of(numbers))
-			bad_argument("leases", "must be as long as \"workflow_ids\"");
+			bad_argument("leases", "must be as long as \"workflow_ids\"",
+						 psprintf("They have %d and %d elements.", array_length_of(numbers), array_length_of(ids)),
+						 "Pass one lease for each workflow.");
 	}
 
 	begin_rows(fcinfo);
@@ -220,8 +225,7 @@ durable_release(PG_FUNCTION_ARGS)
 	int64		released;
 
 	require_name(executor_id, "executor_id");
-	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
-		bad_argument("run_at", "must be finite");
+	check_run_at(run_at);
 
 	begin_call();
 	if (workflow_id.isnull)
@@ -235,7 +239,7 @@ durable_release(PG_FUNCTION_ARGS)
 	{
 		Workflow	workflow;
 
-		look_workflow_or_raise(DatumGetUUIDP(workflow_id.value), NEWEST, &workflow);
+		look_workflow_or_raise(DatumGetUUIDP(workflow_id.value), "workflow_id", NEWEST, &workflow);
 	}
 	param(&params, executor_id);
 	param(&params, workflow_id);

@@ -128,7 +128,9 @@ durable_step_id(PG_FUNCTION_ARGS)
 	require_sequence(fcinfo->args[1]);
 	workflow_id = PG_GETARG_UUID_P(0);
 	if (id_sequence(workflow_id) >= 0)
-		bad_argument("workflow_id", "must be the id of a workflow, and is that of a step");
+		bad_argument("workflow_id", "must be the id of a workflow",
+					 psprintf("%s is the id of a step: its last 24 bits are not 0.", uuid_text(workflow_id)),
+					 "Pass the id of the step's workflow.");
 	id_step(workflow_id, PG_GETARG_INT32(1), step_id);
 	PG_RETURN_UUID_P(step_id);
 }

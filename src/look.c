@@ -42,7 +42,7 @@ durable_history(PG_FUNCTION_ARGS)
 	param_id(&params, PG_GETARG_UUID_P(0));
 	/* no step: the workflow is new, or there is none */
 	if (run_plan(PLAN_HISTORY, &params, CALLERS) == 0)
-		look_workflow_or_raise(PG_GETARG_UUID_P(0), CALLERS, &workflow);
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
 	else
 		return_rows(fcinfo);
 	end_call();
@@ -70,7 +70,7 @@ look_task(NullableDatum task_id)
 
 	if (id_sequence(id) < 0)
 	{
-		look_workflow_or_raise(id, CALLERS, &workflow);
+		look_workflow_or_raise(id, "task_id", CALLERS, &workflow);
 		task.status = workflow.status;
 		task.status_datum = workflow.status_datum;
 		task.input = workflow.input;
@@ -174,7 +174,7 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 
 		if (id_sequence(id) < 0)
 		{
-			look_workflow_or_raise(id, NEWEST, &workflow);
+			look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
 			if (!workflow_transition(EVENT_SET_TIMEOUT, workflow.status, NULL))
 				raise_refusal(refuse_workflow_status(&workflow, EVENT_SET_TIMEOUT));
 			lock_tree(&workflow.root_id, TREE_SHARED);
@@ -186,7 +186,7 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 		{
 			Step		step;
 
-			look_step_to_end(id, a_null(), a_null(), &workflow, &step);
+			look_step_to_end(id, "task_id", a_null(), a_null(), &workflow, &step);
 			if (!step_transition(EVENT_SET_TIMEOUT, step.status, NULL))
 				raise_refusal(refuse_step_status(&step, EVENT_SET_TIMEOUT));
 			lock_tree(&workflow.root_id, TREE_SHARED);
@@ -233,7 +233,8 @@ durable_list(PG_FUNCTION_ARGS)
 	for (int i = 0; i < lengthof(sorts); i++)
 		known |= strcmp(sort, sorts[i]) == 0;
 	if (!known)
-		bad_argument("sort", "must be created_at, started_at, completed_at, name or status");
+		bad_argument("sort", "must be the name of a column to sort by", psprintf("It is \"%s\".", sort),
+					 "Pass created_at, started_at, completed_at, name or status.");
 
 	begin_rows(fcinfo);
 	begin_call();
@@ -340,7 +341,7 @@ durable_tree(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "workflow_id");
 	begin_rows(fcinfo);
 	begin_call();
-	look_workflow_or_raise(PG_GETARG_UUID_P(0), CALLERS, &workflow);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
 	param_id(&params, PG_GETARG_UUID_P(0));
 	run_plan(PLAN_TREE, &params, CALLERS);
 	for (uint64 row = 0; row < SPI_processed; row++)

@@ -77,16 +77,13 @@ lock_queue_to_start(NullableDatum name, TimestampTz now)
 static void
 param_limits(Params *params, FunctionCallInfo fcinfo)
 {
-	static const char *const limits[] = {NULL, "max_concurrency", "rate_limit"};
-
 	require_name(fcinfo->args[0], "name");
-	for (int i = 1; i <= 2; i++)
-		if (!fcinfo->args[i].isnull && DatumGetInt32(fcinfo->args[i].value) < 1)
-			bad_argument(limits[i], "must be at least 1, or NULL for no limit");
+	check_limit(fcinfo->args[1], "max_concurrency");
+	check_limit(fcinfo->args[2], "rate_limit");
 	require(fcinfo->args[3], "rate_limit_window");
 	check_interval(fcinfo->args[3], "rate_limit_window");
 	if (interval_seconds(DatumGetIntervalP(fcinfo->args[3].value)) <= 0)
-		bad_argument("rate_limit_window", "must be longer than 0");
+		bad_argument("rate_limit_window", "must be longer than 0", "It is 0.", "Pass the time in which rate_limit workflows may start.");
 	for (int i = 0; i <= 3; i++)
 		param(params, fcinfo->args[i]);
 }

@@ -93,7 +93,7 @@ read_step(Step *step, int *column)
  * other that is not there is unknown.
  */
 void
-look_workflow_or_raise(const pg_uuid_t *id, View view, Workflow *workflow)
+look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow)
 {
 	Params		params = {0};
 	int			column = 0;
@@ -110,11 +110,9 @@ look_workflow_or_raise(const pg_uuid_t *id, View view, Workflow *workflow)
 	if (id_sequence(id) >= 0 &&
 		look_step(&workflow_id, id_sequence(id), view, workflow, &step) &&
 		step.status != NO_TASK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be the id of a workflow", "workflow_id"),
-				 errdetail("%s is the id of step %d \"%s\".", uuid_text(id), step.sequence, step.name),
-				 errhint("Its workflow is %s.", uuid_text(&workflow_id))));
+		bad_argument(argument, "must be the id of a workflow",
+					 psprintf("%s is the id of step %d \"%s\".", uuid_text(id), step.sequence, step.name),
+					 psprintf("Its workflow is %s.", uuid_text(&workflow_id)));
 	raise_refusal(refuse_unknown_task(id));
 }
 

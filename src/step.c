@@ -72,10 +72,8 @@ claim_args(FunctionCallInfo fcinfo, int name, int first)
 	require(arg[1], "kind");
 	args.kind = kind_from_datum(arg[1].value);
 	if (args.kind == WORKFLOW)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be STEP or TRANSACTION", "kind"),
-				 errhint("Use start_child for a child workflow.")));
+		bad_argument("kind", "must be STEP or TRANSACTION", "It is WORKFLOW.",
+					 "Use start_child for a child workflow.");
 	check_name(args.executor_id, "executor_id");
 	require_not_negative(args.max_retries, "max_retries");
 	require(args.backoff, "backoff");
@@ -83,7 +81,9 @@ claim_args(FunctionCallInfo fcinfo, int name, int first)
 	require(args.backoff_multiplier, "backoff_multiplier");
 	if (!isfinite(DatumGetFloat8(args.backoff_multiplier.value)) ||
 		DatumGetFloat8(args.backoff_multiplier.value) < 0)
-		bad_argument("backoff_multiplier", "must be finite and not negative");
+		bad_argument("backoff_multiplier", "must be finite and not negative",
+					 psprintf("It is %g.", DatumGetFloat8(args.backoff_multiplier.value)),
+					 "Pass 1 for a constant backoff, more for one that grows.");
 	check_span(args.max_backoff, "max_backoff");
 	check_interval(args.timeout, "timeout");
 
@@ -167,7 +167,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		PlanId		plan;
 
 		if (!look_step(workflow_id, sequence, NEWEST, &workflow, &step))
-			look_workflow_or_raise(workflow_id, NEWEST, &workflow);
+			look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
 		if ((refusal = refuse_claim_in(&workflow, args->lease, now)) != NULL)
 			return refusal;
 		finished = workflow.status != RUNNING;
@@ -271,16 +271,13 @@ durable_claim_step(PG_FUNCTION_ARGS)
 
 /* A step that stands for a child has the child's outcome and none of its own. */
 static void
-raise_if_stand_in(const Step *step)
+raise_if_stand_in(const Step *step, const char *argument)
 {
-	if (step->kind != WORKFLOW)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" must not be a step that stands for a child workflow", "task_id"),
-			 errdetail("%s is step %d of workflow %s, the child \"%s\".",
-					   uuid_text(&step->id), step->sequence, uuid_text(&step->workflow_id), step->name),
-			 errhint("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value)))));
+	if (step->kind == WORKFLOW)
+		bad_argument(argument, "must not be a step that stands for a child workflow",
+					 psprintf("%s is step %d of workflow %s, the child \"%s\".",
+							  uuid_text(&step->id), step->sequence, uuid_text(&step->workflow_id), step->name),
+					 psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
 }
 
 /*
@@ -288,14 +285,15 @@ raise_if_stand_in(const Step *step)
  * the contract, that it is there, the lease, and the attempt.
  */
 void
-look_step_to_end(const pg_uuid_t *id, NullableDatum lease, NullableDatum attempt, Workflow *workflow, Step *step)
+look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease, NullableDatum attempt,
+				 Workflow *workflow, Step *step)
 {
 	pg_uuid_t	workflow_id;
 
 	id_workflow(id, &workflow_id);
 	if (!look_step(&workflow_id, id_sequence(id), NEWEST, workflow, step) || step->status == NO_TASK)
 		raise_refusal(refuse_unknown_task(id));
-	raise_if_stand_in(step);
+	raise_if_stand_in(step, argument);
 	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
 		raise_refusal(refuse_lease(workflow, DatumGetInt32(lease.value)));
 	if (!attempt.isnull && DatumGetInt32(attempt.value) != step->attempt)
@@ -343,7 +341,8 @@ param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, Null
  * tree is known it goes first, and the look only tells why it found nothing.
  */
 static bool
-complete_step(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, NullableDatum attempt)
+complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, NullableDatum lease,
+			  NullableDatum attempt)
 {
 	for (;;)
 	{
@@ -360,7 +359,7 @@ complete_step(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, Nu
 				return true;
 		}
 
-		look_step_to_end(id, lease, attempt, &workflow, &step);
+		look_step_to_end(id, argument, lease, attempt, &workflow, &step);
 		if (is_completed_with(&step, output))
 			return false;
 		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
@@ -372,7 +371,9 @@ static void
 check_no_attempt(NullableDatum attempt)
 {
 	if (!attempt.isnull)
-		bad_argument("attempt", "must be NULL for a workflow, which has no attempts");
+		bad_argument("attempt", "must be NULL for a workflow",
+					 psprintf("It is %d, and a workflow has no attempts.", DatumGetInt32(attempt.value)),
+					 "Pass the lease only.");
 }
 
 /* complete(task_id, output, lease, attempt) */
@@ -392,7 +393,7 @@ durable_complete(PG_FUNCTION_ARGS)
 		done = complete_workflow(PG_GETARG_UUID_P(0), output, lease);
 	}
 	else
-		done = complete_step(PG_GETARG_UUID_P(0), output, lease, attempt);
+		done = complete_step(PG_GETARG_UUID_P(0), "task_id", output, lease, attempt);
 	end_call();
 	PG_RETURN_BOOL(done);
 }
@@ -436,7 +437,7 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, Nullabl
 		bool		retry;
 		Params		params = {0};
 
-		look_step_to_end(id, lease, attempt, &workflow, &step);
+		look_step_to_end(id, "task_id", lease, attempt, &workflow, &step);
 
 		/* a repeated call: this failure is recorded already */
 		if ((step.status == FAILED || step.status == PENDING) && same_text(error, step.error))
@@ -517,7 +518,7 @@ complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum 
 			return true;
 	}
 	/* it may be completed by now, with a step already there */
-	complete_step(id, output, args->lease, attempt);
+	complete_step(id, "step_id", output, args->lease, attempt);
 	return false;
 }
 
@@ -542,7 +543,9 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "step_id");
 	id = PG_GETARG_UUID_P(0);
 	if (id_sequence(id) < 0)
-		bad_argument("step_id", "must be the id of a step, and is that of a workflow");
+		bad_argument("step_id", "must be the id of a step",
+					 psprintf("%s is the id of a workflow.", uuid_text(id)),
+					 "Use complete to complete a workflow.");
 	if (sequence.isnull)
 		sequence = a_value(Int32GetDatum(id_sequence(id) + 1));
 	require_sequence(sequence);

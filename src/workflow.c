@@ -108,9 +108,9 @@ durable_start(PG_FUNCTION_ARGS)
 	require_not_negative(max_recovery_attempts, "max_recovery_attempts");
 	check_name(app_version, "app_version");
 	if (!run_at.isnull && queue.isnull)
-		bad_argument("run_at", "needs a queue");
-	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
-		bad_argument("run_at", "must be finite");
+		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_run_at(run_at);
 
 	caller = begin_call();
 	for (;;)
@@ -123,7 +123,7 @@ durable_start(PG_FUNCTION_ARGS)
 			if (created || !becomes_owner(&workflow, executor_id, false, true, now))
 				break;
 			if (take(&workflow, executor_id, now))
-				look_workflow_or_raise(&workflow.id, NEWEST, &workflow);
+				look_workflow_or_raise(&workflow.id, "workflow_id", NEWEST, &workflow);
 			else
 				continue;
 			break;
@@ -229,7 +229,7 @@ durable_attach(PG_FUNCTION_ARGS)
 	require(takeover, "takeover");
 
 	caller = begin_call();
-	look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 	if (DatumGetBool(takeover.value))
 		raise_if_inline(&workflow, EVENT_TAKE);
 	for (;;)
@@ -240,10 +240,10 @@ durable_attach(PG_FUNCTION_ARGS)
 			break;
 		if (take(&workflow, executor_id, now))
 		{
-			look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+			look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 			break;
 		}
-		look_workflow_or_raise(PG_GETARG_UUID_P(0), NEWEST, &workflow);
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 	}
 
 	columns[0] = a_value(CStringGetTextDatum(workflow.name));
@@ -327,7 +327,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 		bool		finished;
 
 		if (!look_step(parent_id, sequence, NEWEST, &parent, &stand_in))
-			look_workflow_or_raise(parent_id, NEWEST, &parent);
+			look_workflow_or_raise(parent_id, "parent_id", NEWEST, &parent);
 		if ((refusal = refuse_claim_in(&parent, lease, now)) != NULL)
 			raise_refusal(refusal);
 		finished = parent.status != RUNNING;
@@ -338,7 +338,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 				raise_refusal(refuse_other_step(&stand_in, TextDatumGetCString(name.value), WORKFLOW));
 			if (finished && stand_in.status != COMPLETED && stand_in.status != FAILED)
 				raise_refusal(refuse_finished(&parent));
-			look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), NEWEST, &child);
+			look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, &child);
 
 			if (finished || !is_inline(&child) ||
 				!workflow_transition(EVENT_START_AGAIN, child.status, NULL))
@@ -464,7 +464,7 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 	{
 		Workflow	workflow;
 
-		look_workflow_or_raise(id, NEWEST, &workflow);
+		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
 		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
 			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
 		if (workflow.status == COMPLETED)
@@ -488,7 +488,7 @@ fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease)
 	{
 		Workflow	workflow;
 
-		look_workflow_or_raise(id, NEWEST, &workflow);
+		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
 		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
 			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
 		if (workflow.status == FAILED && same_text(error, workflow.error))
