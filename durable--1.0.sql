@@ -178,8 +178,8 @@ CREATE VIEW durable.task AS
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt
 	FROM durable.workflow w
 	UNION ALL
-	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text, s.status,
-		s.kind, s.input, s.output, s.error, NULL::text, s.executor_id,
+	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
+		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
 		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt
 	FROM durable.step s

@@ -27,7 +27,7 @@ SELECT durable.status(:'w');
 SELECT pg_temp.claim(:'w', 'queued-a');
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
 SELECT durable.complete(durable.step_id(:'w', 0));
--- Its executor is not registered, so a live one becomes owner.
+-- Its executor was registered by start, and is alive: another one joins.
 SELECT status, lease, owner FROM durable.attach(:'w', 'queued-b');
 
 -- A queued child: PENDING under lease 0; it inherits max_recovery_attempts; the parent goes on.

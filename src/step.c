@@ -16,6 +16,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -344,7 +345,8 @@ static bool
 complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, NullableDatum lease,
 			  NullableDatum attempt)
 {
-	for (;;)
+	/* where nothing may be written, a repeated call is still answered, by the look */
+	for (bool looked = false;; looked = true)
 	{
 		Workflow	workflow;
 		Step		step;
@@ -352,7 +354,7 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 		pg_uuid_t	workflow_id;
 
 		param_completion(&params, id, output, lease, attempt, &workflow_id);
-		if (lock_known_tree(&workflow_id))
+		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id))
 		{
 			param_time(&params, clock_now());
 			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
@@ -510,7 +512,7 @@ complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum 
 	pg_uuid_t	workflow_id;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
-	if (sequence != id_sequence(id) && lock_known_tree(&workflow_id))
+	if (sequence != id_sequence(id) && !XactReadOnly && lock_known_tree(&workflow_id))
 	{
 		param_int(&params, sequence);
 		param_new_step(&params, args, clock_now());

@@ -8,7 +8,6 @@
  */
 #include "plans.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -20,8 +19,8 @@
  * take have class 1 or 2.  In pg_locks they are locktype advisory with this
  * objsubid.
  */
-#define LOCK_CLASS_TREE		0xD001
-#define LOCK_CLASS_QUEUE	0xD002
+#define LOCK_CLASS_TREE		17409	/* 'D', 1 */
+#define LOCK_CLASS_QUEUE	17410	/* 'D', 2 */
 
 /* At most so many ids go into one statement. */
 #define IDS_PER_STATEMENT	10000
@@ -104,17 +103,13 @@ remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 	known[1] = *root_id;
 }
 
-/*
- * Locks the tree of a workflow (shared), to write in it without a look before;
- * false if the look is needed, because the tree is not known here or because
- * nothing but a look is allowed.
- */
+/* Locks the tree of a workflow (shared), without a look; false if it is not known here. */
 bool
 lock_known_tree(const pg_uuid_t *workflow_id)
 {
 	pg_uuid_t  *known = known_tree(workflow_id);
 
-	if (XactReadOnly || !same_id(&known[0], workflow_id))
+	if (!same_id(&known[0], workflow_id))
 		return false;
 	lock_tree(&known[1], TREE_SHARED);
 	return true;

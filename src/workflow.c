@@ -135,8 +135,7 @@ durable_start(PG_FUNCTION_ARGS)
 			pg_uuid_t	id;
 
 			lock_queue_to_start(queue, now);
-			if (queue.isnull)
-				register_executor(executor_id, now, clock_stale_before(now, a_null()));
+			register_executor(executor_id, now, clock_stale_before(now, a_null()));
 
 			new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), &id);
 			param_id(&params, &id);
@@ -440,17 +439,19 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
 		return false;
 
-	if (completed && !exclusive)
+	if (!completed)
+		cascade_below(CASCADE_FAIL, self, 0, now);
+	else if (exclusive || has_unfinished_inline_children(&workflow->id))
 	{
-		if (has_unfinished_inline_children(&workflow->id) &&
-			!try_lock_tree(&workflow->root_id, TREE_EXCLUSIVE))
+		if (!exclusive && !try_lock_tree(&workflow->root_id, TREE_EXCLUSIVE))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not complete workflow %s \"%s\" because a child was started at the same time",
 							uuid_text(&workflow->id), workflow->name),
+					 errdetail("The child is unfinished, and others are writing in the tree."),
 					 errhint("Nothing was changed: call complete again.")));
+		cascade_below(CASCADE_ABANDON, self, 0, now);
 	}
-	cascade_below(completed ? CASCADE_ABANDON : CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self);
 	return true;
