@@ -22,9 +22,11 @@
  *	2. the tree's lock		heavyweight, by root; shared by each call that writes
  *							steps or ends or starts workflows in the tree,
  *							exclusive for a cascade that others must not overlap
- *	3. executor rows
- *	4. workflow rows		parents before their children
- *	5. step rows			after the workflow rows, stand-ins last
+ *	3. a workflow's children	heavyweight; shared by those who start one,
+ *							exclusive for who completes the workflow
+ *	4. executor rows
+ *	5. workflow rows		parents before their children
+ *	6. step rows			after the workflow rows, stand-ins last
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those
@@ -292,7 +294,9 @@ typedef enum Cascade
 extern void lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
-extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
+extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
 
@@ -301,9 +305,11 @@ extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_seque
 extern void record_on_stand_ins(Datum workflow_ids);
 extern Datum id_array(const pg_uuid_t *ids, int count);
 
-/* the tree's lock */
+/* the tree's lock, and that of a workflow's children */
 #define TREE_SHARED			ShareLock
 #define TREE_EXCLUSIVE		ExclusiveLock
+#define CHILDREN_START		ShareLock
+#define CHILDREN_END		ExclusiveLock
 
 /* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
 #define QUEUE_START			AccessShareLock

@@ -21,6 +21,7 @@
  */
 #define LOCK_CLASS_TREE		17409	/* 'D', 1 */
 #define LOCK_CLASS_QUEUE	17410	/* 'D', 2 */
+#define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
 
 /* At most so many ids go into one statement. */
 #define IDS_PER_STATEMENT	10000
@@ -71,13 +72,62 @@ lock_tag(uint16 class, const void *key, int len)
 	return tag;
 }
 
-/* Locks the tree of that root to the end of the transaction. */
+static void
+lock(LOCKTAG tag, LOCKMODE mode)
+{
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/* Gives a lock back that nothing has been done under. */
+static void
+unlock(LOCKTAG tag, LOCKMODE mode)
+{
+	(void) LockRelease(&tag, mode, false);
+}
+
+/* All these lock to the end of the transaction. */
 void
 lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
-	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, sizeof(*root_id));
+	lock(lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN), mode);
+}
 
-	(void) LockAcquire(&tag, mode, false, false);
+void
+unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
+{
+	unlock(lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN), mode);
+}
+
+void
+lock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
+{
+	lock(lock_tag(LOCK_CLASS_CHILDREN, parent_id, UUID_LEN), mode);
+}
+
+void
+unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
+{
+	unlock(lock_tag(LOCK_CLASS_CHILDREN, parent_id, UUID_LEN), mode);
+}
+
+static LOCKTAG
+queue_tag(Datum name)
+{
+	text	   *t = DatumGetTextPP(name);
+
+	return lock_tag(LOCK_CLASS_QUEUE, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}
+
+void
+lock_queue(Datum name, LOCKMODE mode)
+{
+	lock(queue_tag(name), mode);
+}
+
+void
+unlock_queue(Datum name, LOCKMODE mode)
+{
+	unlock(queue_tag(name), mode);
 }
 
 /*
@@ -113,41 +163,6 @@ lock_known_tree(const pg_uuid_t *workflow_id)
 		return false;
 	lock_tree(&known[1], TREE_SHARED);
 	return true;
-}
-
-/* The same as lock_tree, without waiting. */
-bool
-try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
-{
-	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, sizeof(*root_id));
-
-	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-static LOCKTAG
-queue_tag(Datum name)
-{
-	text	   *t = DatumGetTextPP(name);
-
-	return lock_tag(LOCK_CLASS_QUEUE, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
-}
-
-/* Locks the queue of that name to the end of the transaction. */
-void
-lock_queue(Datum name, LOCKMODE mode)
-{
-	LOCKTAG		tag = queue_tag(name);
-
-	(void) LockAcquire(&tag, mode, false, false);
-}
-
-/* Gives a lock back that nothing has been done under. */
-void
-unlock_queue(Datum name, LOCKMODE mode)
-{
-	LOCKTAG		tag = queue_tag(name);
-
-	(void) LockRelease(&tag, mode, false);
 }
 
 Datum

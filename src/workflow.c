@@ -282,10 +282,10 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
  * start_child(parent_id, sequence, name, input, handler, lease, queue,
  *			   priority, timeout)
  *
- * Locks the queue (shared), the tree (shared), and the parent's row FOR SHARE:
- * what ends or fences the parent waits, and then finds the child.  A second
- * caller at the position waits on the primary key of step and then finds the
- * first one's child.
+ * Locks the queue (shared), the tree (shared), the parent's children (shared),
+ * and the parent's row FOR SHARE: what ends or fences the parent waits, and
+ * then finds the child.  A second caller at the position waits on the primary
+ * key of step and then finds the first one's child.
  */
 Datum
 durable_start_child(PG_FUNCTION_ARGS)
@@ -367,6 +367,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 				raise_refusal(refuse_finished(&parent));
 			lock_queue_to_start(queue, now);
 			lock_tree(&parent.root_id, TREE_SHARED);
+			lock_children(parent_id, CHILDREN_START);
 
 			new_workflow_id(ns, id_bucket(parent_id), &id);
 			param_id(&params, parent_id);
@@ -411,24 +412,46 @@ has_unfinished_inline_children(const pg_uuid_t *id)
 }
 
 /*
+ * Takes the locks under which a workflow is ended; true if it has unfinished
+ * inline children that are to be cancelled with it.
+ *
+ * Their steps are cancelled too, which a claim must not overlap, so that wants
+ * the tree exclusively, before any row is locked.  No child can be started
+ * once we have asked whether there is one.
+ */
+static bool
+lock_to_complete(const Workflow *workflow)
+{
+	lock_tree(&workflow->root_id, TREE_SHARED);
+	lock_children(&workflow->id, CHILDREN_END);
+	if (!has_unfinished_inline_children(&workflow->id))
+		return false;
+	unlock_children(&workflow->id, CHILDREN_END);
+	unlock_tree(&workflow->root_id, TREE_SHARED);
+	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
+	return true;
+}
+
+/*
  * Ends a workflow as it was looked at; false if something overtook us.
  *
- * Locks the tree (shared), the workflow's row, those of its unfinished inline
- * descendants and their steps, and last the stand-in at its parent.  To
- * complete above unfinished inline children cancels their steps, which a
- * claim must not overlap, so that takes the tree exclusively, before any row.
- * A child that is started between our look and our row lock is found
- * afterwards: then the tree must be free at once, or the caller tries again.
+ * Locks as above (for a failure, the tree shared), then the workflow's row,
+ * those of its unfinished inline descendants and their steps, and last the
+ * stand-in at its parent.
  */
 static bool
 end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
 {
-	bool		exclusive = completed && has_unfinished_inline_children(&workflow->id);
-	TimestampTz now = clock_now();
+	bool		abandons = false;
+	TimestampTz now;
 	Params		params = {0};
 	Datum		self = id_array(&workflow->id, 1);
 
-	lock_tree(&workflow->root_id, exclusive ? TREE_EXCLUSIVE : TREE_SHARED);
+	if (completed)
+		abandons = lock_to_complete(workflow);
+	else
+		lock_tree(&workflow->root_id, TREE_SHARED);
+	now = clock_now();
 
 	param_id(&params, &workflow->id);
 	param_int(&params, workflow->lease);
@@ -439,19 +462,10 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
 		return false;
 
-	if (!completed)
-		cascade_below(CASCADE_FAIL, self, 0, now);
-	else if (exclusive || has_unfinished_inline_children(&workflow->id))
-	{
-		if (!exclusive && !try_lock_tree(&workflow->root_id, TREE_EXCLUSIVE))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not complete workflow %s \"%s\" because a child was started at the same time",
-							uuid_text(&workflow->id), workflow->name),
-					 errdetail("The child is unfinished, and others are writing in the tree."),
-					 errhint("Nothing was changed: call complete again.")));
+	if (abandons)
 		cascade_below(CASCADE_ABANDON, self, 0, now);
-	}
+	else if (!completed)
+		cascade_below(CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self);
 	return true;
