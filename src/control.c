@@ -30,11 +30,31 @@ lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 }
 
-/* What the nearest ancestor with one of two statuses forbids. */
+static pg_noreturn void
+raise_below(const Workflow *workflow, Event event, const pg_uuid_t *ancestor, TaskStatus status)
+{
+	Refusal		refusal;
+
+	refusal.sqlstate = ERRCODE_WRONG_STATUS;
+	refusal.message = psprintf("cannot %s workflow %s \"%s\" below one that is %s", event_verb(event),
+							   uuid_text(&workflow->id), workflow->name, status_label(status));
+	refusal.detail = psprintf("The workflow is %s, its ancestor %s is %s.",
+							  status_label(workflow->status), uuid_text(ancestor), status_label(status));
+	refusal.hint = status == PAUSED ? psprintf("Call resume_tree('%s') first.", uuid_text(ancestor)) :
+		"A cancelled tree stays cancelled: start a new run.";
+	raise_refusal(&refusal);
+}
+
+/*
+ * Nothing may begin to run below a workflow that is paused, or that was
+ * cancelled.  Inline children that were cancelled because the workflow above
+ * them completed do not count: queued children below them go on.
+ */
 static void
-raise_if_below(const Workflow *workflow, Event event, TaskStatus status, TaskStatus or_status)
+raise_if_held(const Workflow *workflow, Event event)
 {
 	Params		params = {0};
+	const pg_uuid_t *cancelled = NULL;
 
 	if (!workflow->has_parent)
 		return;
@@ -42,21 +62,27 @@ raise_if_below(const Workflow *workflow, Event event, TaskStatus status, TaskSta
 	run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		const pg_uuid_t *ancestor = DatumGetUUIDP(result_value(row, 0));
-		TaskStatus	found = status_from_datum(result_value(row, 1));
-		Refusal		refusal;
+		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+		TaskStatus	status = status_from_datum(result_value(row, 1));
+		bool		driven = DatumGetBool(result_value(row, 2));
 
-		if (found != status && found != or_status)
-			continue;
-		refusal.sqlstate = ERRCODE_WRONG_STATUS;
-		refusal.message = psprintf("cannot %s workflow %s \"%s\" below one that is %s", event_verb(event),
-								   uuid_text(&workflow->id), workflow->name, status_label(found));
-		refusal.detail = psprintf("The workflow is %s, its ancestor %s is %s.",
-								  status_label(workflow->status), uuid_text(ancestor), status_label(found));
-		refusal.hint = found == PAUSED ? psprintf("Call resume_tree(%s) first.", uuid_text(ancestor)) :
-			"A cancelled tree stays cancelled: start a new run.";
-		raise_refusal(&refusal);
+		*id = *DatumGetUUIDP(result_value(row, 0));
+		if (status == PAUSED)
+			raise_below(workflow, event, id, PAUSED);
+		if (status == CANCELLED)
+		{
+			if (cancelled == NULL)
+				cancelled = id;
+			if (driven)
+				break;
+		}
+		else if (status == COMPLETED)
+			cancelled = NULL;
+		else if (cancelled)
+			break;
 	}
+	if (cancelled)
+		raise_below(workflow, event, cancelled, CANCELLED);
 }
 
 /*
@@ -77,7 +103,7 @@ control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 		raise_refusal(refuse_workflow_status(&workflow, event));
 	/* a pause holds for the whole tree below it: only all of it is resumed */
 	if (event == EVENT_RESUME)
-		raise_if_below(&workflow, event, PAUSED, PAUSED);
+		raise_if_held(&workflow, event);
 	/* it may have been paused with an ancestor that has ended since */
 	if (event == EVENT_RESUME)
 		paused_by = *DatumGetUUIDP(workflow.paused_by.value);
@@ -107,6 +133,27 @@ Datum
 durable_cancel_tree(PG_FUNCTION_ARGS)
 {
 	return control_tree(fcinfo, EVENT_CANCEL, CASCADE_CANCEL);
+}
+
+/*
+ * Locks the queues of a FAILED workflow and of those below it that would run
+ * again, which must still be there.  Called once more under the tree's lock,
+ * for what failed in between.
+ */
+static void
+lock_queues_of_failed(const pg_uuid_t *id)
+{
+	Params		params = {0};
+	uint64		count;
+	Datum	   *names;
+
+	param_id(&params, id);
+	count = run_plan(PLAN_LOOK_QUEUES_OF_FAILED, &params, NEWEST);
+	names = palloc(count * sizeof(Datum));
+	for (uint64 row = 0; row < count; row++)
+		names[row] = result_value(row, 0);
+	for (uint64 i = 0; i < count; i++)
+		lock_queue_to_start(a_value(names[i]), clock_now());
 }
 
 static pg_noreturn void
@@ -154,10 +201,12 @@ rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			ReThrowError(error);
 		done = false;
 	}
 	PG_END_TRY();
@@ -169,9 +218,10 @@ rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 /*
  * resume_failed(workflow_id, executor_id, from_sequence)
  *
- * Locks the tree exclusively, the executor's row, then workflow rows from the
- * named one down, then steps.  Of two callers the second waits for the tree
- * and then finds the workflow not FAILED any more.
+ * Locks the queues to which workflows go back (shared), the tree exclusively,
+ * the executor's row, then workflow rows from the named one down, then steps.
+ * Of two callers the second waits for the tree and then finds the workflow not
+ * FAILED any more.
  */
 Datum
 durable_resume_failed(PG_FUNCTION_ARGS)
@@ -193,11 +243,13 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	from_sequence = PG_GETARG_INT32(2);
 
 	caller = begin_call();
+	lock_queues_of_failed(PG_GETARG_UUID_P(0));
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
 	if (!workflow_transition(EVENT_RESUME_FAILED, workflow.status, NULL))
 		raise_refusal(refuse_workflow_status(&workflow, EVENT_RESUME_FAILED));
-	raise_if_below(&workflow, EVENT_RESUME_FAILED, PAUSED, CANCELLED);
+	raise_if_held(&workflow, EVENT_RESUME_FAILED);
+	lock_queues_of_failed(&workflow.id);
 	if (workflow.recovery_count >= workflow.max_recovery_attempts)
 		raise_refusal(refuse_recovery_limit(&workflow));
 	if (!workflow.has_parent &&

@@ -294,6 +294,7 @@ typedef enum Cascade
 extern void lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
+extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
@@ -303,6 +304,7 @@ extern void unlock_queue(Datum name, LOCKMODE mode);
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const pg_uuid_t *paused_by, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void record_on_stand_ins(Datum workflow_ids);
+extern Datum takeable(bool *all);
 extern Datum id_array(const pg_uuid_t *ids, int count);
 
 /* the tree's lock, and that of a workflow's children */

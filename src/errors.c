@@ -83,7 +83,8 @@ refuse_workflow_status(const Workflow *workflow, Event event)
 			hint = "Call resume_tree first.";
 			break;
 		case CANCELLED:
-			sqlstate = ERRCODE_TASK_CANCELLED;
+			if (event != EVENT_SET_TIMEOUT)
+				sqlstate = ERRCODE_TASK_CANCELLED;
 			hint = "A cancelled workflow stays cancelled: stop driving it, or start a new run.";
 			break;
 		case FAILED:
@@ -98,6 +99,13 @@ refuse_workflow_status(const Workflow *workflow, Event event)
 							event_verb(event), uuid_text(&workflow->id), workflow->name),
 				   psprintf("The workflow is %s.", status_label(workflow->status)),
 				   hint);
+}
+
+static char *
+step_found(const Step *step)
+{
+	return psprintf("The step, at position %d of workflow %s, is %s, attempt %d.", step->sequence,
+					uuid_text(&step->workflow_id), status_label(step->status), step->attempt);
 }
 
 /* The step is in a status in which the event is not legal. */
@@ -116,7 +124,8 @@ refuse_step_status(const Step *step, Event event)
 			hint = "Call resume_tree of its workflow, then claim it again.";
 			break;
 		case CANCELLED:
-			sqlstate = ERRCODE_TASK_CANCELLED;
+			if (event != EVENT_SET_TIMEOUT)
+				sqlstate = ERRCODE_TASK_CANCELLED;
 			hint = "Its workflow was cancelled: stop driving it.";
 			break;
 		case FAILED:
@@ -127,9 +136,8 @@ refuse_step_status(const Step *step, Event event)
 			break;
 	}
 	return refusal(sqlstate,
-				   psprintf("cannot %s step %d \"%s\" of workflow %s",
-							event_verb(event), step->sequence, step->name, uuid_text(&step->workflow_id)),
-				   psprintf("The step is %s, attempt %d.", status_label(step->status), step->attempt),
+				   psprintf("cannot %s step %s \"%s\"", event_verb(event), uuid_text(&step->id), step->name),
+				   step_found(step),
 				   hint);
 }
 
@@ -197,9 +205,9 @@ Refusal *
 refuse_attempt(const Step *step, int32 given)
 {
 	return refusal(ERRCODE_LEASE_LOST,
-				   psprintf("attempt %d of step %d \"%s\" of workflow %s is not yours any more",
-							given, step->sequence, step->name, uuid_text(&step->workflow_id)),
-				   psprintf("The step is %s, attempt %d.", status_label(step->status), step->attempt),
+				   psprintf("attempt %d of step %s \"%s\" is not yours any more",
+							given, uuid_text(&step->id), step->name),
+				   step_found(step),
 				   "Drop this attempt's outcome: the step was claimed again.");
 }
 
@@ -207,9 +215,9 @@ Refusal *
 refuse_other_step(const Step *step, const char *name, TaskKind kind)
 {
 	return refusal(ERRCODE_OTHER_STEP,
-				   psprintf("step %d of workflow %s is not %s \"%s\"",
-							step->sequence, uuid_text(&step->workflow_id), kind_label(kind), name),
-				   psprintf("Recorded there is %s \"%s\".", kind_label(step->kind), step->name),
+				   psprintf("step %s is not %s \"%s\"", uuid_text(&step->id), kind_label(kind), name),
+				   psprintf("Recorded at position %d of workflow %s is %s \"%s\".", step->sequence,
+							uuid_text(&step->workflow_id), kind_label(step->kind), step->name),
 				   "The program has changed since this workflow started: run it with the program that recorded its steps.");
 }
 

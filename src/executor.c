@@ -125,8 +125,8 @@ static const RecoverReason recover_reasons[] = {
 	{"released", PLAN_FIND_RELEASED, true, false},
 };
 
-/* Ends those that have been recovered too often. */
-static void
+/* Ends those that have been recovered too often; whether there were any. */
+static bool
 fail_poison(Datum ids, TimestampTz now, const char *reason)
 {
 	Params		params = {0};
@@ -134,21 +134,21 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
 	param_datum(&params, ids);
 	param_time(&params, now);
 	param_datum(&params, CStringGetTextDatum(reason));
-	if (run_plan(PLAN_FAIL_POISON, &params, NEWEST) > 0)
-	{
-		ids = result_ids(0);
-		cascade_below(CASCADE_FAIL, ids, 0, now);
-		record_on_stand_ins(ids);
-	}
+	if (run_plan(PLAN_FAIL_POISON, &params, NEWEST) == 0)
+		return false;
+	ids = result_ids(0);
+	cascade_below(CASCADE_FAIL, ids, 0, now);
+	record_on_stand_ins(ids);
+	return true;
 }
 
 /*
  * recover(executor_id, max_workflows, stale_after, queue, handlers)
  *
- * Locks the executor's row, then the workflows' rows, SKIP LOCKED: any number
- * of callers get disjoint workflows and none waits for another; then those of
- * their inline descendants.  No step row is touched but the stand-ins of what
- * is given up.
+ * Locks the executor's row, then the workflows' rows, their trees (shared), and
+ * the rows of their unfinished inline descendants, all without waiting
+ * (takeable): any number of callers get disjoint workflows.  No step row is
+ * touched but the stand-ins of what is given up.
  */
 Datum
 durable_recover(PG_FUNCTION_ARGS)
@@ -173,46 +173,70 @@ durable_recover(PG_FUNCTION_ARGS)
 	lock_queue_to_start(queue, now);
 	register_executor(executor_id, now, stale_before);
 
-	for (int i = 0; i < lengthof(recover_reasons) && left > 0; i++)
+	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
 	{
 		const RecoverReason *r = &recover_reasons[i];
 		Params		params = {0};
+		uint64		taken;
 		Datum		ids;
+		bool		all;
+		bool		poison = false;
 
 		param(&params, executor_id);
 		param_time(&params, r->since_now ? now : stale_before);
 		param_int(&params, left);
 		param(&params, queue);
 		param(&params, handlers);
-		if (run_plan(r->find, &params, NEWEST) == 0)
-			continue;
-		left -= SPI_processed;
-		ids = result_ids(0);
+		run_plan(r->find, &params, NEWEST);
+		ids = takeable(&all);
 
 		if (r->counts)
-			fail_poison(ids, now, r->reason);
+			poison = fail_poison(ids, now, r->reason);
 		params.n = 0;
 		param_datum(&params, ids);
 		param(&params, executor_id);
 		param_time(&params, now);
 		param_bool(&params, r->counts);
 		param_datum(&params, CStringGetTextDatum(r->reason));
-		if (run_plan(PLAN_RECOVER, &params, NEWEST) > 0)
+		taken = run_plan(PLAN_RECOVER, &params, NEWEST);
+		if (taken > 0)
 		{
 			ids = result_ids(0);
 			return_rows(fcinfo);
 			cascade_below(CASCADE_FENCE, ids, 0, now);
+			left -= taken;
 		}
+		/* what was given up leaves room for others of the same reason */
+		if (!poison || !all)
+			i++;
 	}
 	end_call();
 	return (Datum) 0;
 }
 
+static void
+lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
+{
+	Params		params = {0};
+	uint64		count;
+	pg_uuid_t  *roots;
+
+	param(&params, executor_id);
+	param(&params, workflow_id);
+	count = run_plan(PLAN_LOOK_TREES_OF_EXECUTOR, &params, NEWEST);
+	roots = palloc(count * sizeof(pg_uuid_t));
+	for (uint64 row = 0; row < count; row++)
+		roots[row] = *DatumGetUUIDP(result_value(row, 0));
+	for (uint64 i = 0; i < count; i++)
+		lock_tree(&roots[i], TREE_SHARED);
+}
+
 /*
  * release(executor_id, workflow_id, run_at)
  *
- * Locks the executor's row, then the workflows' rows, then those of their
- * inline descendants.
+ * Locks the trees of what has parents or children (shared, in one order), the
+ * executor's row, then the workflows' rows, then those of their inline
+ * descendants.
  */
 Datum
 durable_release(PG_FUNCTION_ARGS)
@@ -228,6 +252,7 @@ durable_release(PG_FUNCTION_ARGS)
 	check_run_at(run_at);
 
 	begin_call();
+	lock_trees_of_executor(executor_id, workflow_id);
 	if (workflow_id.isnull)
 	{
 		Params		forget = {0};

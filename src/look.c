@@ -280,7 +280,36 @@ append_duration(StringInfo line, TimestampTz from, TimestampTz to)
 		appendStringInfo(line, " %.1f days", seconds / 86400);
 }
 
-/* One line of tree from a row of PLAN_TREE. */
+/* Appends a text that may hold anything as one line. */
+static void
+append_text(StringInfo line, const char *before, NullableDatum d)
+{
+	int			start;
+
+	if (d.isnull)
+		return;
+	appendStringInfoString(line, before);
+	start = line->len;
+	appendStringInfoString(line, TextDatumGetCString(d.value));
+	for (char *c = line->data + start; *c; c++)
+		if ((unsigned char) *c < ' ' || *c == 0x7F)
+			*c = ' ';
+}
+
+/* The first line of a text. */
+static NullableDatum
+first_line(NullableDatum d)
+{
+	char	   *line;
+
+	if (d.isnull)
+		return d;
+	line = TextDatumGetCString(d.value);
+	line[strcspn(line, "\r\n")] = '\0';
+	return a_value(CStringGetTextDatum(line));
+}
+
+/* One line of tree from a row of PLAN_TREE: status, name, attempt, duration, error. */
 static text *
 tree_line(uint64 row, TimestampTz now)
 {
@@ -289,6 +318,7 @@ tree_line(uint64 row, TimestampTz now)
 	NullableDatum sequence = result_column(row, 1);
 	TaskStatus	status = status_from_datum(result_value(row, 2));
 	TaskKind	kind = kind_from_datum(result_value(row, 3));
+	NullableDatum name = result_column(row, 4);
 	NullableDatum attempt = result_column(row, 5);
 	NullableDatum queue = result_column(row, 6);
 	NullableDatum executor = result_column(row, 7);
@@ -297,20 +327,17 @@ tree_line(uint64 row, TimestampTz now)
 	NullableDatum error = result_column(row, 10);
 
 	initStringInfo(&line);
-	appendStringInfo(&line, "%-9s ", status_label(status));
 	appendStringInfoSpaces(&line, 2 * depth);
-	if (depth > 0 && !sequence.isnull)
-		appendStringInfo(&line, "%d. ", DatumGetInt32(sequence.value));
-	appendStringInfoString(&line, TextDatumGetCString(result_value(row, 4)));
+	appendStringInfo(&line, "%-9s", status_label(status));
+	if (depth > 0)
+		appendStringInfo(&line, " %d.", DatumGetInt32(sequence.value));
+	append_text(&line, " ", name);
+	if (kind != STEP)
+		appendStringInfoString(&line, kind == WORKFLOW ? " (workflow)" : " (transaction)");
+	append_text(&line, " in queue ", queue);
 	if (kind == WORKFLOW)
-		appendStringInfoString(&line, depth > 0 ? " (workflow)" : "");
-	else if (kind == TRANSACTION)
-		appendStringInfoString(&line, " (transaction)");
-	if (!queue.isnull)
-		appendStringInfo(&line, " queue %s", TextDatumGetCString(queue.value));
-	if (!executor.isnull && kind == WORKFLOW)
-		appendStringInfo(&line, " on %s", TextDatumGetCString(executor.value));
-	if (!attempt.isnull && DatumGetInt32(attempt.value) > 1)
+		append_text(&line, " on ", executor);
+	if (!attempt.isnull)
 		appendStringInfo(&line, " attempt %d", DatumGetInt32(attempt.value));
 	if (!started_at.isnull)
 	{
@@ -319,13 +346,7 @@ tree_line(uint64 row, TimestampTz now)
 		else if (status == RUNNING)
 			append_duration(&line, DatumGetTimestampTz(started_at.value), now);
 	}
-	if (!error.isnull)
-	{
-		char	   *first_line = TextDatumGetCString(error.value);
-
-		first_line[strcspn(first_line, "\r\n")] = '\0';
-		appendStringInfo(&line, " error: %s", first_line);
-	}
+	append_text(&line, " error: ", first_line(error));
 	return cstring_to_text_with_len(line.data, line.len);
 }
 

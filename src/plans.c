@@ -79,17 +79,23 @@
 	"s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND s.status" EQ S_RUNNING " AND s.kind" NE K_WORKFLOW \
 	" AND ($3 IS NULL OR w.lease" EQ "$3) AND ($4 IS NULL OR s.attempt" EQ "$4)"
 
-/* $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler */
+/*
+ * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
+ * Planned for their values: what is not asked for folds away, and so does the
+ * table of steps where only workflows are, if the kind is a constant.
+ */
+#define KIND_IS(label) \
+	"($2 IS NULL OR $2" NE "'" label "' OR t.kind" EQ "'" label "'::durable.task_kind)"
 #define TASK_FILTERS \
 	"($1 IS NULL OR (pg_catalog.hashenum(t.status)" EQ "pg_catalog.hashenum($1::durable.task_status)" \
 	"  AND t.status" EQ "$1::durable.task_status)) " \
-	"AND ($2 IS NULL OR t.kind" EQ "$2::durable.task_kind) " \
+	"AND " KIND_IS("WORKFLOW") " AND " KIND_IS("STEP") " AND " KIND_IS("TRANSACTION") " " \
 	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
 	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
 	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE \"C\")" \
 	"  AND t.name" EQ "$5)) " \
-	"AND ($6 IS NULL OR t.queue_name" EQ "$6) " \
-	"AND ($7 IS NULL OR t.handler" EQ "$7)"
+	"AND ($6 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.queue_name" EQ "$6)) " \
+	"AND ($7 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.handler" EQ "$7))"
 #define SORT_BY(column) \
 	"CASE WHEN $8" EQ "'" column "' AND NOT $9 THEN t." column " END, " \
 	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
@@ -109,7 +115,7 @@
 	"    ORDER BY w.priority DESC LIMIT 1)" \
 	"  FROM waiting p WHERE p.priority IS NOT NULL)"
 #define DUE_AT_PRIORITY \
-	"  SELECT w.id FROM durable.workflow w" \
+	"  SELECT w.id, w.root_id FROM durable.workflow w" \
 	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
 	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2" \
 	"  ORDER BY w.run_at, w.id"
@@ -184,6 +190,15 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  SELECT w.id, w.parent_id, w.status, w.queue_name, u.height" PLUS "1"
 		"  FROM up u JOIN durable.workflow w ON w.id" EQ "u.parent_id) "
 		"SELECT u.id, u.status, " UNIT("u") " FROM up u ORDER BY u.height",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_QUEUES_OF_FAILED] = {
+		"WITH RECURSIVE failed AS ("
+		"  SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED)
+		"  UNION ALL"
+		"  SELECT w.id, w.queue_name FROM failed f JOIN durable.workflow w ON w.parent_id" EQ "f.id"
+		"  WHERE " CHECKED("w.status" EQ S_FAILED) ") "
+		"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name",
 		1, {UUIDOID}
 	},
 	[PLAN_HISTORY] = {
@@ -447,6 +462,11 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	[PLAN_RESTART_CLOCK] = {
+		"UPDATE durable.step s SET started_at = $3, deadline = $3" PLUS "s.timeout "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
+		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
+	},
 	[PLAN_SET_STEP_TIMEOUT] = {
 		"UPDATE durable.step s SET timeout = $3, "
 		"  deadline = CASE WHEN s.status" EQ S_RUNNING " THEN s.started_at" PLUS "$3 END "
@@ -462,6 +482,23 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  AND (NOT $3 OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
 		"  AND (NOT $4 OR w.status" EQ S_FAILED ")",
 		4, {UUIDARRAYOID, INT4OID, BOOLOID, BOOLOID}
+	},
+	[PLAN_LOCK_IF_FREE] = {
+		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_LOOK_INLINE_PARENTS] = {
+		"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+		"WHERE w.parent_id" EQ "ANY ($1) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")),
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_LOOK_TREES_OF_EXECUTOR] = {
+		"SELECT DISTINCT w.root_id FROM durable.workflow w "
+		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w") " AND ($2 IS NULL OR w.id" EQ "$2) "
+		"  AND (w.parent_id IS NOT NULL"
+		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id)) "
+		"ORDER BY w.root_id",
+		2, {TEXTOID, UUIDOID}
 	},
 	[PLAN_PAUSE_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2 "
@@ -567,19 +604,23 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  AND (w.status" EQ S_RUNNING " OR (w.status" EQ S_PAUSED " AND w.paused_from" EQ S_RUNNING "))",
 		1, {TEXTOID}
 	},
-	[PLAN_CLAIM] = {
+	[PLAN_FIND_DUE] = {
 		WAITING_PRIORITIES ", "
 		"due AS MATERIALIZED ("
-		"  SELECT d.id FROM waiting p"
-		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $3), "
-		"taken AS ("
-		"  UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $4,"
-		"    started_at = $2, deadline = $2" PLUS "w.timeout"
-		"  FROM due d WHERE w.id" EQ "d.id"
+		"  SELECT d.id, d.root_id FROM waiting p"
+		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $3) "
+		"SELECT d.id, d.root_id FROM due d",
+		3, {TEXTOID, TIMESTAMPTZOID, INT8OID}
+	},
+	[PLAN_CLAIM] = {
+		"WITH taken AS ("
+		"  UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2,"
+		"    started_at = $3, deadline = $3" PLUS "w.timeout"
+		"  WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ S_PENDING)
 		"  RETURNING w.id, w.name, w.handler, w.input, w.lease, w.recovery_count, w.created_at, w.priority, w.run_at) "
 		"SELECT t.id, t.name, t.handler, t.input, t.lease, t.recovery_count, t.created_at "
 		"FROM taken t ORDER BY t.priority DESC, t.run_at, t.id",
-		4, {TEXTOID, TIMESTAMPTZOID, INT8OID, TEXTOID}
+		3, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[PLAN_COUNT_STARTS] = {
 		"UPDATE durable.queue q SET "
@@ -615,8 +656,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 
 	/* $1 the caller, $2 silent since, $3 at most */
 	[PLAN_FIND_STALE] = {
-		"SELECT d.id FROM durable.executor e CROSS JOIN LATERAL ("
-		"  SELECT w.id FROM durable.workflow w"
+		"SELECT d.id, d.root_id FROM durable.executor e CROSS JOIN LATERAL ("
+		"  SELECT w.id, w.root_id FROM durable.workflow w"
 		"  WHERE w.executor_id" EQ "e.executor_id AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
 		"    AND " RECOVER_FILTERS
 		"  LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d "
@@ -647,28 +688,28 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  SELECT w.id, w.lease FROM durable.workflow w"
 		"  WHERE w.executor_id IS NULL"
 		"    AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2) "
-		"SELECT w.id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
+		"SELECT w.id, w.root_id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
 		"WHERE " CHECKED("w.status" EQ S_RUNNING) " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
 		"  AND NOT EXISTS ("
 		"    WITH RECURSIVE below AS ("
-		"      SELECT c.id"
+		"      SELECT c.id, NULL::pg_catalog.timestamptz AS started_at"
 		"      UNION ALL"
-		"      SELECT i.id FROM below b JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
-		"    SELECT 1 FROM below b JOIN durable.step s ON s.workflow_id" EQ "b.id"
-		"    WHERE s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.run_at" GE "$2) "
+		"      SELECT i.id, i.started_at FROM below b JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
+		"    SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id"
+		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2) "
 		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},
 	/* $2 is now; $1 is not asked: a deadline holds for the caller's own, too */
 	[PLAN_FIND_LATE] = {
-		"SELECT w.id FROM durable.workflow w "
+		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_RUNNING " AND w.deadline" LE "$2 AND " UNIT("w") " AND " RECOVER_FILTERS " "
 		"  AND $1 IS NOT NULL "
 		"LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},
 	[PLAN_FIND_RELEASED] = {
-		"SELECT w.id FROM durable.workflow w "
+		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at" LE "$2 "
 		"  AND " RECOVER_FILTERS " AND $1 IS NOT NULL "
 		"ORDER BY w.run_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
@@ -685,7 +726,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 	[PLAN_FAIL_POISON] = {
 		"UPDATE durable.workflow w SET status = " S_FAILED ", completed_at = $2, "
-		"  error = pg_catalog.format('gave up after %s recoveries (max_recovery_attempts), the last reason: %s', w.recovery_count, $3) "
+		"  error = pg_catalog.format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, $3) "
 		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts RETURNING w.id",
 		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
 	},
@@ -722,9 +763,16 @@ prepare(PlanId id)
 	plans[id] = plan;
 }
 
+static void
+turn_off(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
- * Makes a generic plan that does not read a whole table, which would seem
- * cheapest while the tables are new, and stay in the plan while they grow.
+ * Makes a generic plan of index scans and nested loops.  Others read whole
+ * tables: that seems cheapest while these are small, and would stay in the
+ * plan while they grow.
  */
 static void
 plan_by_index(PlanId id)
@@ -732,7 +780,10 @@ plan_by_index(PlanId id)
 	int			level = NewGUCNestLevel();
 	CachedPlan *plan;
 
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	turn_off("enable_seqscan");
+	turn_off("enable_hashjoin");
+	turn_off("enable_mergejoin");
+	turn_off("jit");
 	plan = SPI_plan_get_cached_plan(plans[id]);
 	if (plan)
 		ReleaseCachedPlan(plan, CurrentResourceOwner);
@@ -756,18 +807,30 @@ run_plan(PlanId id, const Params *params, View view)
 {
 	Snapshot	snapshot = InvalidSnapshot;
 	bool		planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
+	int			level = 0;
 	int			rc;
 
 	if (plans[id] == NULL)
 		prepare(id);
-	if (!planned && statements[id].planning == BY_INDEX)
-		plan_by_index(id);
+	if (statements[id].planning == BY_INDEX)
+	{
+		if (!planned)
+			plan_by_index(id);
+	}
+	else
+	{
+		/* costs more than it gains, and would be decided by an estimate */
+		level = NewGUCNestLevel();
+		turn_off("jit");
+	}
 
 	Assert(params->n == statements[id].nargs);
 	if (view == NEWEST && IsolationUsesXactSnapshot())
 		snapshot = GetLatestSnapshot();
 	rc = SPI_execute_snapshot(plans[id], (Datum *) params->values, params->nulls,
 							  snapshot, InvalidSnapshot, view == CALLERS, true, 0);
+	if (level > 0)
+		AtEOXact_GUC(true, level);
 	if (rc < 0)
 		elog(ERROR, "statement %d failed: %s", id, SPI_result_code_string(rc));
 	current_row = PG_UINT64_MAX;

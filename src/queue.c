@@ -94,6 +94,12 @@ same_int(NullableDatum a, NullableDatum b)
 	return a.isnull || b.isnull ? a.isnull && b.isnull : DatumGetInt32(a.value) == DatumGetInt32(b.value);
 }
 
+static char *
+limit_text(NullableDatum limit)
+{
+	return limit.isnull ? "NULL" : psprintf("%d", DatumGetInt32(limit.value));
+}
+
 /* create_queue(name, max_concurrency, rate_limit, rate_limit_window) */
 Datum
 durable_create_queue(PG_FUNCTION_ARGS)
@@ -118,6 +124,9 @@ durable_create_queue(PG_FUNCTION_ARGS)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_OBJECT),
 						 errmsg("queue \"%s\" already exists with other settings", TextDatumGetCString(name)),
+						 errdetail("It has max_concurrency %s, rate_limit %s, rate_limit_window %s.",
+								   limit_text(queue.max_concurrency), limit_text(queue.rate_limit),
+								   DatumGetCString(DirectFunctionCall1(interval_out, queue.rate_limit_window.value))),
 						 errhint("Use alter_queue to change them.")));
 			break;
 		}
@@ -274,9 +283,9 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
  * claim(queue, executor_id, max_workflows)
  *
  * Nothing is written or locked where there is nothing to claim.  Locks the
- * queue, the executor's row, the workflows' rows (SKIP LOCKED: claimers do not
- * wait for each other), those of their unfinished inline descendants, and, for
- * the rate limit, the queue's row.
+ * queue, the executor's row, then the workflows' rows, their trees (shared),
+ * and the rows of their unfinished inline descendants, all without waiting
+ * (takeable), and, for the rate limit, the queue's row.
  */
 Datum
 durable_claim(PG_FUNCTION_ARGS)
@@ -305,19 +314,25 @@ durable_claim(PG_FUNCTION_ARGS)
 		if (wanted > 0)
 		{
 			Params		params = {0};
+			Datum		ids;
+			bool		all;
 			uint64		claimed;
 
 			register_executor(executor_id, now, clock_stale_before(now, a_null()));
 			param_datum(&params, name);
 			param_time(&params, now);
 			param_datum(&params, Int64GetDatum(wanted));
+			run_plan(PLAN_FIND_DUE, &params, NEWEST);
+			ids = takeable(&all);
+
+			params.n = 0;
+			param_datum(&params, ids);
 			param(&params, executor_id);
+			param_time(&params, now);
 			claimed = run_plan(PLAN_CLAIM, &params, NEWEST);
+			return_rows(fcinfo);
 			if (claimed > 0)
 			{
-				Datum		ids = result_ids(0);
-
-				return_rows(fcinfo);
 				cascade_below(CASCADE_FENCE, ids, 0, now);
 				if (!queue.rate_limit.isnull)
 					count_starts(name, now, claimed);

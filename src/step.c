@@ -147,6 +147,26 @@ is_holder(const Step *step, const ClaimArgs *args)
 }
 
 /*
+ * A claim that had to wait, for another at its position that was then rolled
+ * back, has written the time of before: its timeout counts from now.
+ */
+#define LONG_WAIT (100 * 1000)	/* microseconds */
+
+static void
+restart_clock_after_wait(const pg_uuid_t *workflow_id, int32 sequence, TimestampTz before)
+{
+	TimestampTz now = clock_now();
+	Params		params = {0};
+
+	if (now - before <= LONG_WAIT)
+		return;
+	param_id(&params, workflow_id);
+	param_int(&params, sequence);
+	param_time(&params, now);
+	run_plan(PLAN_RESTART_CLOCK, &params, NEWEST);
+}
+
+/*
  * Finds or creates the step at that position and claims it: fills in the
  * answer, or returns what forbids it.
  */
@@ -240,8 +260,11 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		}
 
 		lock_tree(&workflow.root_id, TREE_SHARED);
+		if (clock_now() - now > LONG_WAIT)
+			continue;
 		if (run_plan(plan, &params, NEWEST) > 0)
 		{
+			restart_clock_after_wait(workflow_id, sequence, now);
 			answer->action = "EXECUTE";
 			answer->attempt = a_value(Int32GetDatum(attempt));
 			return NULL;
@@ -514,10 +537,15 @@ complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
 	if (sequence != id_sequence(id) && !XactReadOnly && lock_known_tree(&workflow_id))
 	{
+		TimestampTz now = clock_now();
+
 		param_int(&params, sequence);
-		param_new_step(&params, args, clock_now());
+		param_new_step(&params, args, now);
 		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
+		{
+			restart_clock_after_wait(&workflow_id, sequence, now);
 			return true;
+		}
 	}
 	/* it may be completed by now, with a step already there */
 	complete_step(id, "step_id", output, args->lease, attempt);

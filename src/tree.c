@@ -92,6 +92,15 @@ lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	lock(lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN), mode);
 }
 
+/* The same, without waiting. */
+bool
+try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
+{
+	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 void
 unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
@@ -341,6 +350,73 @@ cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, Timestam
 	for (int i = 0; i < count; i++)
 		append_id(&parents, DatumGetUUIDP(elements[i]));
 	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), NULL, now);
+}
+
+/* Whether all unfinished inline descendants of a workflow could be locked at once. */
+static bool
+try_lock_inline_below(const pg_uuid_t *id)
+{
+	Params		none = {0};
+	IdList		level = {0};
+
+	append_id(&level, id);
+	for (;;)
+	{
+		level = children(&level, INLINE_UNFINISHED, 0);
+		if (level.count == 0)
+			return true;
+		if (run_over_ids(PLAN_LOCK_IF_FREE, &level, &none, NULL) < level.count)
+			return false;
+	}
+}
+
+static bool
+contains(const IdList *list, const pg_uuid_t *id)
+{
+	for (uint64 i = 0; i < list->count; i++)
+		if (same_id(&list->ids[i], id))
+			return true;
+	return false;
+}
+
+/*
+ * Of the workflows that the last statement locked (id, root_id), those that
+ * can be taken without waiting: claim and recover lock many rows, and must not
+ * wait for one while they hold the others.  Left out is what a cascade is
+ * about to change, and what has inline descendants that somebody works on.
+ *
+ * The trees' locks (shared) are for the calls that follow in the same
+ * transaction; they are taken for so many only, since room for locks is
+ * limited.
+ */
+#define TREES_AT_ONCE 1000
+
+Datum
+takeable(bool *all)
+{
+	uint64		count = SPI_processed;
+	IdList		found = {0};
+	IdList		roots = {0};
+	IdList		parents = {0};
+	IdList		free = {0};
+	Params		none = {0};
+
+	for (uint64 row = 0; row < count; row++)
+	{
+		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
+		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
+	}
+	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
+	for (uint64 i = 0; i < count; i++)
+	{
+		if (i < TREES_AT_ONCE && !try_lock_tree(&roots.ids[i], TREE_SHARED))
+			continue;
+		if (contains(&parents, &found.ids[i]) && !try_lock_inline_below(&found.ids[i]))
+			continue;
+		append_id(&free, &found.ids[i]);
+	}
+	*all = free.count == count;
+	return id_array(free.ids, free.count);
 }
 
 /* Copies the outcome of children, or that there is none, to the step rows that stand for them. */

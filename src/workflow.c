@@ -44,8 +44,8 @@ becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover
  * Makes the executor the owner of a workflow as it was looked at; false if
  * something overtook us.
  *
- * Locks the executor's row, the workflow's, then those of its unfinished inline
- * descendants, from parents to children.  The lease in the WHERE makes one of
+ * Locks the tree (shared), the executor's row, the workflow's, then those of its
+ * unfinished inline descendants, from parents to children.  The lease in the WHERE makes one of
  * several callers win.
  */
 static bool
@@ -53,6 +53,7 @@ take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 {
 	Params		params = {0};
 
+	lock_tree(&workflow->root_id, TREE_SHARED);
 	register_executor(executor_id, now, clock_stale_before(now, a_null()));
 
 	param_id(&params, &workflow->id);
@@ -460,7 +461,13 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	param(&params, error);
 	param_time(&params, now);
 	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
+	{
+		/* the next look may want others */
+		unlock_tree(&workflow->root_id, abandons ? TREE_EXCLUSIVE : TREE_SHARED);
+		if (completed && !abandons)
+			unlock_children(&workflow->id, CHILDREN_END);
 		return false;
+	}
 
 	if (abandons)
 		cascade_below(CASCADE_ABANDON, self, 0, now);
