@@ -291,7 +291,7 @@ typedef enum Cascade
 	CASCADE_FENCE				/* the parent changed hands */
 } Cascade;
 
-extern void lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
 extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);

@@ -8,6 +8,7 @@
  */
 #include "plans.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -22,6 +23,7 @@
 #define LOCK_CLASS_TREE		17409	/* 'D', 1 */
 #define LOCK_CLASS_QUEUE	17410	/* 'D', 2 */
 #define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
+#define LOCK_CLASS_ALL_TREES	17412	/* 'D', 4 */
 
 /* At most so many ids go into one statement. */
 #define IDS_PER_STATEMENT	10000
@@ -85,11 +87,48 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 	(void) LockRelease(&tag, mode, false);
 }
 
-/* All these lock to the end of the transaction. */
-void
+/*
+ * A transaction that writes in very many trees locks, beyond so many, all trees
+ * at once (shared), because there is room for some thousands of locks only.
+ * Cascades say on the same lock, in a mode that does not keep them from each
+ * other, that they are there.
+ */
+#define TREES_AT_ONCE	1000
+#define ALL_TREES_SHARED	ShareLock
+#define ALL_TREES_CASCADE	RowExclusiveLock
+
+static void
+lock_all_trees(LOCKMODE mode)
+{
+	lock(lock_tag(LOCK_CLASS_ALL_TREES, NULL, 0), mode);
+}
+
+/*
+ * All these lock to the end of the transaction.  Returns whether it is the lock
+ * of that tree that was taken.
+ */
+bool
 lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
-	lock(lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN), mode);
+	static TimestampTz transaction = 0;
+	static int	trees = 0;
+	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+
+	if (transaction != GetCurrentTransactionStartTimestamp())
+	{
+		transaction = GetCurrentTransactionStartTimestamp();
+		trees = 0;
+	}
+	if (mode == TREE_EXCLUSIVE)
+		lock_all_trees(ALL_TREES_CASCADE);
+	else if (trees >= TREES_AT_ONCE)
+	{
+		lock_all_trees(ALL_TREES_SHARED);
+		return false;
+	}
+	if (LockAcquire(&tag, mode, false, false) == LOCKACQUIRE_OK)
+		trees++;
+	return true;
 }
 
 /* The same, without waiting. */
@@ -101,6 +140,7 @@ try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Gives back what lock_tree took; what was held before stays. */
 void
 unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
@@ -386,11 +426,8 @@ contains(const IdList *list, const pg_uuid_t *id)
  * about to change, and what has inline descendants that somebody works on.
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction; they are taken for so many only, since room for locks is
- * limited.
+ * transaction, and taken for so many only.
  */
-#define TREES_AT_ONCE 1000
-
 Datum
 takeable(bool *all)
 {

@@ -421,15 +421,16 @@ has_unfinished_inline_children(const pg_uuid_t *id)
  * once we have asked whether there is one.
  */
 static bool
-lock_to_complete(const Workflow *workflow)
+lock_to_complete(const Workflow *workflow, bool *tree_locked)
 {
-	lock_tree(&workflow->root_id, TREE_SHARED);
+	*tree_locked = lock_tree(&workflow->root_id, TREE_SHARED);
 	lock_children(&workflow->id, CHILDREN_END);
 	if (!has_unfinished_inline_children(&workflow->id))
 		return false;
 	unlock_children(&workflow->id, CHILDREN_END);
-	unlock_tree(&workflow->root_id, TREE_SHARED);
-	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
+	if (*tree_locked)
+		unlock_tree(&workflow->root_id, TREE_SHARED);
+	*tree_locked = lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
 	return true;
 }
 
@@ -444,14 +445,16 @@ static bool
 end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
 {
 	bool		abandons = false;
+	bool		tree_locked;
+	bool		done;
 	TimestampTz now;
 	Params		params = {0};
 	Datum		self = id_array(&workflow->id, 1);
 
 	if (completed)
-		abandons = lock_to_complete(workflow);
+		abandons = lock_to_complete(workflow, &tree_locked);
 	else
-		lock_tree(&workflow->root_id, TREE_SHARED);
+		tree_locked = lock_tree(&workflow->root_id, TREE_SHARED);
 	now = clock_now();
 
 	param_id(&params, &workflow->id);
@@ -460,12 +463,15 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	param(&params, output);
 	param(&params, error);
 	param_time(&params, now);
-	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
+	done = run_plan(PLAN_END_WORKFLOW, &params, NEWEST) > 0;
+	/* start_child now meets the row */
+	if (completed && !abandons)
+		unlock_children(&workflow->id, CHILDREN_END);
+	if (!done)
 	{
-		/* the next look may want others */
-		unlock_tree(&workflow->root_id, abandons ? TREE_EXCLUSIVE : TREE_SHARED);
-		if (completed && !abandons)
-			unlock_children(&workflow->id, CHILDREN_END);
+		/* the next look may want another lock */
+		if (tree_locked)
+			unlock_tree(&workflow->root_id, abandons ? TREE_EXCLUSIVE : TREE_SHARED);
 		return false;
 	}
 
