@@ -218,8 +218,8 @@ rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 /*
  * resume_failed(workflow_id, executor_id, from_sequence)
  *
- * Locks the queues to which workflows go back (shared), the tree exclusively,
- * the executor's row, then workflow rows from the named one down, then steps.
+ * Locks the executor's row, the queues to which workflows go back (shared), the
+ * tree exclusively, then workflow rows from the named one down, then steps.
  * Of two callers the second waits for the tree and then finds the workflow not
  * FAILED any more.
  */
@@ -243,6 +243,8 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	from_sequence = PG_GETARG_INT32(2);
 
 	caller = begin_call();
+	now = clock_now();
+	register_executor(executor_id, now, clock_stale_before(now, a_null()));
 	lock_queues_of_failed(PG_GETARG_UUID_P(0));
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
@@ -257,7 +259,6 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 		raise_other_run(&workflow, &other);
 
 	now = clock_now();
-	register_executor(executor_id, now, clock_stale_before(now, a_null()));
 	if (!rerun(&workflow, executor_id, now))
 		raise_other_run(&workflow, NULL);
 

@@ -18,13 +18,13 @@
  *
  * Locks, in the one order in which they are taken (tree.c has the functions):
  *
- *	1. the queue's lock		heavyweight; what may start in a queue, and its limits
- *	2. the tree's lock		heavyweight, by root; shared by each call that writes
+ *	1. executor rows		where one is registered, refreshed or forgotten
+ *	2. the queue's lock		heavyweight; what may start in a queue, and its limits
+ *	3. the tree's lock		heavyweight, by root; shared by each call that writes
  *							steps or ends or starts workflows in the tree,
  *							exclusive for a cascade that others must not overlap
- *	3. a workflow's children	heavyweight; shared by those who start one,
+ *	4. a workflow's children	heavyweight; shared by those who start one,
  *							exclusive for who completes the workflow
- *	4. executor rows
  *	5. workflow rows		parents before their children
  *	6. step rows			after the workflow rows, stand-ins last
  *
@@ -32,7 +32,8 @@
  * and are granted in the order of arrival, so that a cascade waits for those
  * that were there before it and never for later ones.  A row lock would have
  * cost each claim a WAL record and a dirty page, and a stream of claims that
- * share a row can keep a cascade waiting for ever.
+ * share a row can keep a cascade waiting for ever.  claim and recover, which
+ * lock many workflows, do not wait for any of them.
  *
  * A call first looks (one SELECT without locks: a replay ends there and has
  * written nothing), decides in C, then acts: one statement whose WHERE repeats
@@ -294,6 +295,7 @@ typedef enum Cascade
 extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
+extern void unlock_known_tree(const pg_uuid_t *workflow_id);
 extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);

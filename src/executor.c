@@ -145,7 +145,8 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
 /*
  * recover(executor_id, max_workflows, stale_after, queue, handlers)
  *
- * Locks the executor's row, then the workflows' rows, their trees (shared), and
+ * Locks the executor's row, the queue that it is narrowed to (shared), then the
+ * workflows' rows, their trees (shared), and
  * the rows of their unfinished inline descendants, all without waiting
  * (takeable): any number of callers get disjoint workflows.  No step row is
  * touched but the stand-ins of what is given up.
@@ -170,8 +171,8 @@ durable_recover(PG_FUNCTION_ARGS)
 
 	begin_rows(fcinfo);
 	begin_call();
-	lock_queue_to_start(queue, now);
 	register_executor(executor_id, now, stale_before);
+	lock_queue_to_start(queue, now);
 
 	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
 	{
@@ -234,8 +235,8 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
 /*
  * release(executor_id, workflow_id, run_at)
  *
- * Locks the trees of what has parents or children (shared, in one order), the
- * executor's row, then the workflows' rows, then those of their inline
+ * Locks the executor's row, the trees of what has parents or children (shared,
+ * in one order), then the workflows' rows, then those of their inline
  * descendants.
  */
 Datum
@@ -252,7 +253,6 @@ durable_release(PG_FUNCTION_ARGS)
 	check_run_at(run_at);
 
 	begin_call();
-	lock_trees_of_executor(executor_id, workflow_id);
 	if (workflow_id.isnull)
 	{
 		Params		forget = {0};
@@ -266,6 +266,7 @@ durable_release(PG_FUNCTION_ARGS)
 
 		look_workflow_or_raise(DatumGetUUIDP(workflow_id.value), "workflow_id", NEWEST, &workflow);
 	}
+	lock_trees_of_executor(executor_id, workflow_id);
 	param(&params, executor_id);
 	param(&params, workflow_id);
 	param(&params, run_at);

@@ -283,7 +283,7 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
  * claim(queue, executor_id, max_workflows)
  *
  * Nothing is written or locked where there is nothing to claim.  Locks the
- * queue, the executor's row, then the workflows' rows, their trees (shared),
+ * executor's row, the queue, then the workflows' rows, their trees (shared),
  * and the rows of their unfinished inline descendants, all without waiting
  * (takeable), and, for the rate limit, the queue's row.
  */
@@ -306,6 +306,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	look_queue_or_raise(name, now, &queue);
 	if (has_due(name, now) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
+		register_executor(executor_id, now, clock_stale_before(now, a_null()));
 		lock_queue_to_claim(name, &queue);
 		/* we may have waited: the window of the rate limit is that of now */
 		now = clock_now();
@@ -318,7 +319,6 @@ durable_claim(PG_FUNCTION_ARGS)
 			bool		all;
 			uint64		claimed;
 
-			register_executor(executor_id, now, clock_stale_before(now, a_null()));
 			param_datum(&params, name);
 			param_time(&params, now);
 			param_datum(&params, Int64GetDatum(wanted));

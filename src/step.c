@@ -382,6 +382,7 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 			param_time(&params, clock_now());
 			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
 				return true;
+			unlock_known_tree(&workflow_id);
 		}
 
 		look_step_to_end(id, argument, lease, attempt, &workflow, &step);

@@ -186,6 +186,7 @@ unlock_queue(Datum name, LOCKMODE mode)
 #define KNOWN_TREES 64
 
 static pg_uuid_t known_trees[KNOWN_TREES][2];
+static bool known_tree_locked;
 
 static pg_uuid_t *
 known_tree(const pg_uuid_t *workflow_id)
@@ -210,8 +211,17 @@ lock_known_tree(const pg_uuid_t *workflow_id)
 
 	if (!same_id(&known[0], workflow_id))
 		return false;
-	lock_tree(&known[1], TREE_SHARED);
+	known_tree_locked = lock_tree(&known[1], TREE_SHARED);
 	return true;
+}
+
+/* Gives back what lock_known_tree has just taken. */
+void
+unlock_known_tree(const pg_uuid_t *workflow_id)
+{
+	if (known_tree_locked)
+		unlock_tree(&known_tree(workflow_id)[1], TREE_SHARED);
+	known_tree_locked = false;
 }
 
 Datum

@@ -44,8 +44,8 @@ becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover
  * Makes the executor the owner of a workflow as it was looked at; false if
  * something overtook us.
  *
- * Locks the tree (shared), the executor's row, the workflow's, then those of its
- * unfinished inline descendants, from parents to children.  The lease in the WHERE makes one of
+ * Locks the executor's row, the tree (shared), the workflow's row, then those of
+ * its unfinished inline descendants, from parents to children.  The lease in the WHERE makes one of
  * several callers win.
  */
 static bool
@@ -53,8 +53,8 @@ take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 {
 	Params		params = {0};
 
-	lock_tree(&workflow->root_id, TREE_SHARED);
 	register_executor(executor_id, now, clock_stale_before(now, a_null()));
+	lock_tree(&workflow->root_id, TREE_SHARED);
 
 	param_id(&params, &workflow->id);
 	param(&params, executor_id);
@@ -77,7 +77,7 @@ owner_of(const Workflow *workflow)
  * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
  *		 max_recovery_attempts, app_version)
  *
- * Locks the queue (shared) and inserts; the unique index on the names of
+ * Locks the executor's row and the queue (shared), and inserts; the unique index on the names of
  * active roots makes a second caller wait and then find the first one's
  * workflow.  One that only joins has not locked or written anything.
  */
@@ -135,8 +135,8 @@ durable_start(PG_FUNCTION_ARGS)
 			text	   *t = DatumGetTextPP(name.value);
 			pg_uuid_t	id;
 
-			lock_queue_to_start(queue, now);
 			register_executor(executor_id, now, clock_stale_before(now, a_null()));
+			lock_queue_to_start(queue, now);
 
 			new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), &id);
 			param_id(&params, &id);
