@@ -74,10 +74,14 @@
 	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \
 	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
 
-/* $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt */
+/*
+ * $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt.
+ * If we wait for the step's row, only that row is read anew: it tells by its
+ * own lease that a new owner has claimed it.
+ */
 #define STEP_TO_COMPLETE \
 	"s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND s.status" EQ S_RUNNING " AND s.kind" NE K_WORKFLOW \
-	" AND ($3 IS NULL OR w.lease" EQ "$3) AND ($4 IS NULL OR s.attempt" EQ "$4)"
+	" AND ($3 IS NULL OR (w.lease" EQ "$3 AND s.lease" LE "$3)) AND ($4 IS NULL OR s.attempt" EQ "$4)"
 
 /*
  * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
