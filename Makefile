@@ -5,7 +5,7 @@
 #   make test              run all tests beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #
-# The last two need nothing but make: they install what is missing by apt.
+# The last three need nothing but make: they install what is missing by apt.
 # TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
@@ -48,7 +48,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo
+.PHONY: all install installcheck clean test demo bench
 
 test:
 	@scripts/install-packages
@@ -57,3 +57,7 @@ test:
 demo:
 	@scripts/install-packages
 	@scripts/with-cluster /usr/bin/python3 examples/demo.py
+
+bench:
+	@scripts/install-packages
+	@scripts/with-cluster test/bench/bench

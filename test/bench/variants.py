@@ -1,0 +1,155 @@
+"""The measured variants: what each sends for one workflow of ten steps, as a pgbench script.
+
+Every value that an SDK would pass as a parameter is a pgbench variable, so a parameter under -M prepared:
+:n a new name, :client_id the executor, :out an output of 100 bytes, :pool the number of recorded workflows.
+"""
+
+import re
+from dataclasses import dataclass
+
+STEPS = 10
+OUTPUT = '{"result": "' + 86 * "a" + '"}'  # 100 bytes
+NEW_NAME = r"\set n random(1, 1000000000000)"
+FROM_POOL = r"\set p random(1, :pool)"
+
+
+@dataclass
+class Variant:
+    text: str
+    lines: list[str]
+    steps: int = STEPS
+
+    @property
+    def script(self) -> str:
+        return "\n".join(line if re.search(r"\\(gset|set)\b", line) else line + ";" for line in self.lines) + "\n"
+
+    @property
+    def round_trips(self) -> int:
+        return sum(not line.startswith("\\") for line in self.lines)
+
+
+# ---- (a) raw: the rows that the extension writes, by hand, with no check at all --------------------
+
+# An id that sorts by time, as the extension's do: microseconds, then random bits.
+RAW_ID = ("(encode(int8send((extract(epoch FROM clock_timestamp()) * 1000000)::int8), 'hex') "
+          "|| encode(int8send(:n), 'hex'))::uuid")
+
+RAW_START = (
+    "INSERT INTO durable.workflow (id, root_id, status, lease, created_at, started_at, name, executor_id) "
+    f"SELECT i, i, 'RUNNING', 1, now(), now(), :n, :client_id FROM (SELECT {RAW_ID}) x (i) RETURNING id AS w \\gset")
+RAW_END = "UPDATE durable.workflow SET status = 'COMPLETED', output = :out, completed_at = now() WHERE id = :w"
+
+
+def raw_claim(i: int) -> str:
+    return ("INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, executor_id, "
+            f"max_retries, started_at) VALUES (:w, {i}, 1, 1, 'RUNNING', 'STEP', 'step', :client_id, 0, now())")
+
+
+def raw_complete(i: int) -> str:
+    return ("UPDATE durable.step SET status = 'COMPLETED', output = :out, completed_at = now() "
+            f"WHERE workflow_id = :w AND sequence = {i}")
+
+
+RAW_FUSED = Variant("(a) raw, UPDATE and next INSERT in one statement", [
+    NEW_NAME, RAW_START, raw_claim(0),
+    *(f"WITH done AS ({raw_complete(i - 1)}) {raw_claim(i)}" for i in range(1, STEPS)),
+    raw_complete(STEPS - 1), RAW_END])
+
+RAW_TWO = Variant("(a) raw, two transactions a step", [
+    NEW_NAME, RAW_START,
+    *(line for i in range(STEPS) for line in (raw_claim(i), raw_complete(i))),
+    RAW_END])
+
+
+# ---- (b) the seed: ctx.rs, start, step and complete, on its one table -------------------------------
+
+SEED_COLUMNS = ("id, parent_id, sequence, name, handler, kind, status::text, input, output, error, retry_count, "
+                "max_retries, timeout_ms, deadline_epoch_ms, queue_name, executor_id, recovery_count, "
+                "max_recovery_attempts, created_at, started_at, completed_at")
+
+
+def seed_find(id: str) -> str:
+    """check_status, check_deadline, and the first half of complete_task."""
+    return f"SELECT {SEED_COLUMNS} FROM seed.task WHERE id = {id} LIMIT 1"
+
+
+def seed_complete(id: str) -> list[str]:
+    return [seed_find(id), "UPDATE seed.task SET status = 'COMPLETED', output = :out, completed_at = now() "
+                           f"WHERE id = {id} RETURNING {SEED_COLUMNS}"]
+
+
+def seed_find_or_create(i: int) -> list[str]:
+    return ["INSERT INTO seed.task (id, parent_id, sequence, name, kind, status, input, max_retries) "
+            f"VALUES (gen_random_uuid(), :w, {i}, 'step', 'STEP', 'PENDING', NULL, 0) "
+            "ON CONFLICT (parent_id, sequence) DO NOTHING",
+            "SELECT id AS s, status::text, output FROM seed.task "
+            f"WHERE parent_id = :w AND sequence = {i} FOR UPDATE SKIP LOCKED"]
+
+
+SEED_RUNNING = (
+    "UPDATE seed.task SET status = 'RUNNING', started_at = COALESCE(started_at, now()), deadline_epoch_ms = CASE "
+    "WHEN 'RUNNING' = 'RUNNING' AND timeout_ms IS NOT NULL THEN EXTRACT(EPOCH FROM now()) * 1000 + timeout_ms "
+    "ELSE deadline_epoch_ms END WHERE id = :s")
+
+
+def seed_step(i: int) -> list[str]:
+    insert, lock = seed_find_or_create(i)
+    return [seed_find(":w"), seed_find(":w"), "BEGIN", insert, lock + r" \gset", SEED_RUNNING, "COMMIT",
+            *seed_complete(":s")]
+
+
+SEED = Variant("(b) the seed, nine statements a step", [
+    NEW_NAME,
+    "SELECT id FROM seed.task WHERE name = :n AND parent_id IS NULL AND status = 'RUNNING' LIMIT 1",
+    "BEGIN",
+    "INSERT INTO seed.task (id, parent_id, sequence, name, kind, status, input, started_at, executor_id) VALUES "
+    "(gen_random_uuid(), NULL, NULL, :n, 'WORKFLOW', 'RUNNING', 'null', now(), :client_id) RETURNING id AS w \\gset",
+    "COMMIT",
+    *(line for i in range(STEPS) for line in seed_step(i)),
+    *seed_complete(":w")])
+
+SEED_REPLAY = Variant("(b) the seed's replay", [
+    FROM_POOL, r"SELECT seed_id AS w FROM bench.pool WHERE n = :p \gset",
+    *(line for i in range(STEPS) for line in (
+        seed_find(":w"), seed_find(":w"), "BEGIN", *seed_find_or_create(i), "COMMIT"))])
+
+
+# ---- the extension ------------------------------------------------------------------------------------
+
+START = r"SELECT workflow_id AS w FROM durable.start(:n, executor_id => :client_id) \gset"
+END = "SELECT durable.complete(:w, :out, lease => 1)"
+COMPLETE = "SELECT durable.complete(:s, :out, lease => 1, attempt => 1)"
+
+
+def claim_step(i: int) -> str:
+    return ("SELECT step_id AS s, action, output, attempt FROM "
+            f"durable.claim_step(:w, {i}, 'step', lease => 1, executor_id => :client_id)")
+
+
+CLAIM_COMPLETE = Variant("(c) claim_step, complete", [
+    NEW_NAME, START,
+    *(line for i in range(STEPS) for line in (claim_step(i) + r" \gset", COMPLETE)),
+    END])
+
+COMPLETE_AND_CLAIM = Variant("(d) complete_and_claim", [
+    NEW_NAME, START, claim_step(0) + r" \gset",
+    *(STEPS - 1) * [
+        "SELECT step_id AS s, action, output, attempt FROM durable.complete_and_claim"
+        r"(:s, :out, 'step', lease => 1, executor_id => :client_id, attempt => 1) \gset"],
+    COMPLETE, END])
+
+REPLAY = Variant("(e) replay by claim_step", [
+    FROM_POOL, r"SELECT id AS w FROM bench.pool WHERE n = :p \gset",
+    *(claim_step(i) for i in range(STEPS))])
+
+HISTORY = Variant("(e) replay by history", [
+    FROM_POOL, "SELECT h.* FROM bench.pool p, durable.history(p.id) h WHERE p.n = :p"])
+
+# Its unit is the workflow. There is a backlog, so that each claim finds one, maybe another client's.
+QUEUE = Variant("(f) start into a queue, claim, complete", [
+    NEW_NAME, "SELECT workflow_id FROM durable.start(:n, queue => 'q')",
+    r"SELECT workflow_id AS w, lease FROM durable.claim('q', :client_id) \gset",
+    "SELECT durable.complete(:w, :out, lease => :lease)"], steps=1)
+
+MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
+GROWTH = [RAW_FUSED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, REPLAY, HISTORY, QUEUE]
