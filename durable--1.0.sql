@@ -50,9 +50,10 @@ CREATE TABLE durable.workflow
 	queue_name text COLLATE "C",
 	executor_id text COLLATE "C",
 	app_version text COLLATE "C",
-	-- while PAUSED: the status to go back to, and the workflow whose pause it is
+	-- while PAUSED: the status to go back to, and the workflow that was paused, and when
 	paused_from durable.task_status,
 	paused_by uuid,
+	paused_at timestamptz,
 	input jsonb,
 	output jsonb,
 	error text,

@@ -19,9 +19,9 @@ SELECT * FROM pg_temp.show(:'s');
 SELECT step_id AS f FROM durable.claim_step(:'w', 1, 'f') \gset
 SELECT status FROM durable.fail(:'f', 'for good');
 SELECT * FROM pg_temp.show(:'f');
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT * FROM pg_temp.show(:'w');
-UPDATE durable.workflow SET status = 'RUNNING' WHERE id = :'w';
+SELECT durable.resume_tree(:'w');
 SELECT durable.complete(:'w', '"out"');
 SELECT * FROM pg_temp.show(:'w');
 SELECT workflow_id AS x FROM durable.start('accessors-2') \gset
@@ -29,7 +29,7 @@ SELECT status FROM durable.fail(:'x', 'broke');
 SELECT * FROM pg_temp.show(:'x');
 SELECT workflow_id AS x FROM durable.start('accessors-3') \gset
 SELECT step_id AS xs FROM durable.claim_step(:'x', 0, 's') \gset
-SELECT test.put(:'x', 'CANCELLED');
+SELECT durable.cancel_tree(:'x');
 SELECT * FROM pg_temp.show(:'x');
 SELECT * FROM pg_temp.show(:'xs');
 -- COMPLETED with no output is completed.
@@ -63,3 +63,4 @@ SELECT workflow_id AS c FROM durable.start_child(:'p', 1, 'accessors-child') \gs
 SELECT status FROM durable.fail(:'c', 'child broke');
 SELECT status, output, error, is_completed FROM pg_temp.show(durable.step_id(:'p', 1));
 SELECT test.error(format('SELECT durable.fail(%L, %L)', durable.step_id(:'p', 1), 'child broke'));
+SELECT * FROM durable.check();

@@ -56,16 +56,15 @@ SELECT lease, owner FROM durable.attach(:'w', 'attach-joins');
 SELECT executor_id FROM durable.executor WHERE executor_id IN ('attach-j', 'attach-joins') ORDER BY 1;
 
 -- A PENDING root without a queue, whatever its run_at: an executor becomes owner, others see it as it is.
-SELECT workflow_id AS w FROM durable.start('attach-4', timeout => '1 hour') \gset
-SELECT test.put(:'w', 'PENDING');
-UPDATE durable.workflow SET run_at = '2100-01-01' WHERE id = :'w';
+SELECT workflow_id AS w FROM durable.start('attach-4', executor_id => 'attach-a', timeout => '1 hour') \gset
+SELECT durable.release('attach-a', :'w', '2100-01-01');
 SELECT status, lease, owner FROM durable.attach(:'w');
 SELECT status, lease, owner FROM durable.attach(:'w', 'attach-a');
 SELECT deadline - started_at AS deadline FROM durable.workflow WHERE id = :'w';
 
 -- PAUSED and finished ones are answered as they are, takeover or not.
 SELECT workflow_id AS w FROM durable.start('attach-5', executor_id => 'attach-a') \gset
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT status, lease, owner FROM durable.attach(:'w', 'attach-b', true);
 SELECT status, lease, owner FROM durable.attach(:'w', 'attach-a');
 SELECT status, lease FROM durable.workflow WHERE id = :'w';
@@ -76,7 +75,7 @@ SELECT workflow_id AS w FROM durable.start('attach-7', executor_id => 'attach-a'
 SELECT status FROM durable.fail(:'w', 'bad');
 SELECT status, lease FROM durable.attach(:'w', 'attach-a');
 SELECT workflow_id AS w FROM durable.start('attach-8') \gset
-SELECT test.put(:'w', 'CANCELLED');
+SELECT durable.cancel_tree(:'w');
 SELECT status, lease FROM durable.attach(:'w', 'attach-a', true);
 
 -- An inline child has no owner of its own: attach joins, takeover is WF002 and names the ancestor to take over.
@@ -103,3 +102,4 @@ SELECT action, attempt FROM durable.claim_step(:'g', 0, 's', lease => 2);
 -- A join raises nothing.
 SELECT lease, owner FROM durable.attach(:'w', 'attach-a');
 SELECT name, lease FROM durable.workflow WHERE id IN (:'w', :'c', :'g', :'f') ORDER BY id;
+SELECT * FROM durable.check();

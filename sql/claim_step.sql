@@ -103,14 +103,14 @@ SELECT workflow_id AS w FROM durable.start('claim-step-2', timeout => '1 hour') 
 SELECT action FROM durable.claim_step(:'w', 0, 's');
 SELECT durable.complete(durable.step_id(:'w', 0), '0');
 -- the lease before the status:
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 2);
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 0);
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
 -- the status before the deadline, the deadline only while RUNNING, and before the step:
 SET durable.clock_offset = 4000;
 SELECT action FROM durable.claim_step(:'w', 0, 'other', lease => 1);
-UPDATE durable.workflow SET status = 'RUNNING' WHERE id = :'w';
+SELECT durable.resume_tree(:'w');
 SELECT action FROM durable.claim_step(:'w', 0, 'other', lease => 1);
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 2);
@@ -133,11 +133,12 @@ SELECT action FROM durable.claim_step(:'w', 4, 'new');
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 7);
 RESET durable.clock_offset;
 -- CANCELLED and PENDING (a row of 5.1 each), even for a step that is COMPLETED.
-SELECT workflow_id AS w FROM durable.start('claim-step-3') \gset
+SELECT workflow_id AS w FROM durable.start('claim-step-3', executor_id => 'claim-step-a') \gset
 SELECT action FROM durable.claim_step(:'w', 0, 's');
 SELECT durable.complete(durable.step_id(:'w', 0));
-SELECT test.put(:'w', 'PENDING');
+SELECT durable.release('claim-step-a', :'w');
 SELECT action FROM durable.claim_step(:'w', 0, 's');
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
-SELECT test.put(:'w', 'CANCELLED');
+SELECT durable.cancel_tree(:'w');
 SELECT action FROM durable.claim_step(:'w', 0, 's');
+SELECT * FROM durable.check();

@@ -57,11 +57,11 @@ SELECT durable.complete(:'f', '1');
 SELECT durable.status(:'p'), durable.status(:'f'), durable.error(:'f');
 
 -- PAUSED: WF004 for the workflow, WF002 for a PAUSED step; a RUNNING step may record its outcome.
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT durable.complete(:'w', '1', 2);
 SELECT durable.complete(:'p', '1');
 SELECT durable.complete(:'s', '4', 2);
-UPDATE durable.workflow SET status = 'RUNNING' WHERE id = :'w';
+SELECT durable.resume_tree(:'w');
 
 -- The workflow: the same rules. A step that was RUNNING may still record its outcome, the others may not.
 SELECT step_id AS late FROM durable.claim_step(:'w', 7, 'late') \gset
@@ -88,7 +88,7 @@ SELECT durable.complete(:'s', '1');
 SELECT status, output, error FROM durable.workflow WHERE id = :'w';
 SELECT workflow_id AS w FROM durable.start('complete-4') \gset
 SELECT step_id AS s FROM durable.claim_step(:'w', 0, 's') \gset
-SELECT test.put(:'w', 'CANCELLED');
+SELECT durable.cancel_tree(:'w');
 SELECT durable.complete(:'w', '1');
 SELECT durable.complete(:'s', '1');
 SELECT durable.status(:'w'), durable.status(:'s'), durable.output(:'s');
@@ -111,3 +111,4 @@ SELECT workflow_id AS w FROM durable.start('complete-7') \gset
 CREATE TEMP TABLE odd AS SELECT * FROM (VALUES (0, '"it''s $1 %s \\ \""'::jsonb), (1, '{}'), (2, '[]'), (3, 'false'), (4, '0'), (5, '""'), (6, '1e100'), (7, to_jsonb(repeat('x', 10485760)))) v(n, o);
 SELECT n, durable.complete((durable.claim_step(:'w', n, 's')).step_id, o) FROM odd ORDER BY n;
 SELECT n, durable.output(durable.step_id(:'w', n)) = o AS same FROM odd ORDER BY n;
+SELECT * FROM durable.check();

@@ -54,7 +54,7 @@ DECLARE
   w uuid;
   r record;
 BEGIN
-  w := (durable.start('complete-and-claim-' || why, timeout => '1 hour')).workflow_id;
+  w := (durable.start('complete-and-claim-' || why, executor_id => 'complete-and-claim-a', timeout => '1 hour')).workflow_id;
   PERFORM durable.claim_step(w, 0, 'zero');
   IF state = 'step' THEN
     PERFORM durable.claim_step(w, 1, CASE WHEN why = 'name' THEN 'other' ELSE 'one' END, kind => CASE WHEN why = 'kind' THEN 'TRANSACTION' ELSE 'STEP' END::durable.task_kind);
@@ -68,9 +68,13 @@ BEGIN
     PERFORM durable.fail(w, 'bad');
   ELSIF state = 'completed, CANCELLED' THEN
     PERFORM durable.complete(durable.step_id(w, 0), '0');
-    PERFORM test.put(w, 'CANCELLED');
-  ELSE
-    PERFORM test.put(w, state);
+    PERFORM durable.cancel_tree(w);
+  ELSIF state = 'CANCELLED' THEN
+    PERFORM durable.cancel_tree(w);
+  ELSIF state = 'PAUSED' THEN
+    PERFORM durable.pause_tree(w);
+  ELSIF state = 'PENDING' THEN
+    PERFORM durable.release('complete-and-claim-a', w);
   END IF;
   SELECT * INTO r FROM durable.complete_and_claim(durable.step_id(w, 0), '0', 'one');
   RETURN QUERY SELECT left(r.error, 7), r.action::text, r.step_id = durable.step_id(w, 1), length(r.error) > 10,
@@ -113,3 +117,4 @@ SELECT action FROM durable.claim_step(:'w', 0, 'step 0');
 SELECT string_agg(DISTINCT action::text, ' ') AS actions, count(*) FROM (SELECT (durable.complete_and_claim(durable.step_id(:'w', n), to_jsonb(n), 'step ' || n + 1)).action FROM generate_series(0, 98) n) q;
 SELECT durable.complete(durable.step_id(:'w', 99), '99'), durable.complete(:'w');
 SELECT count(*), sum(output::int) FROM durable.history(:'w') WHERE status = 'COMPLETED';
+SELECT * FROM durable.check();

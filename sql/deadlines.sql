@@ -63,16 +63,16 @@ RESET durable.clock_offset;
 
 -- A pause does not stop it; PAUSED comes first, though.
 SELECT workflow_id AS w FROM durable.start('deadlines-4', timeout => '100 s') \gset
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SET durable.clock_offset = 110;
 SELECT action FROM durable.claim_step(:'w', 0, 's');
-UPDATE durable.workflow SET status = 'RUNNING' WHERE id = :'w';
+SELECT durable.resume_tree(:'w');
 SELECT action FROM durable.claim_step(:'w', 0, 's');
 RESET durable.clock_offset;
 
 -- While PENDING there is no deadline; becoming RUNNING sets started_at anew.
-SELECT workflow_id AS w FROM durable.start('deadlines-5', timeout => '100 s') \gset
-SELECT test.put(:'w', 'PENDING');
+SELECT workflow_id AS w FROM durable.start('deadlines-5', executor_id => 'deadlines-a', timeout => '100 s') \gset
+SELECT durable.release('deadlines-a', :'w');
 SET durable.clock_offset = 200;
 SELECT durable.set_timeout(:'w', '300 s');
 SELECT pg_temp.deadline(:'w'), deadline, timeout FROM durable.workflow WHERE id = :'w';
@@ -117,3 +117,4 @@ SELECT durable.set_timeout(:'s', NULL);
 SET durable.clock_offset = 100000;
 SELECT action, attempt FROM durable.claim_step(:'w', 0, 's');
 RESET durable.clock_offset;
+SELECT * FROM durable.check();

@@ -11,12 +11,12 @@ SELECT created FROM durable.start_child(:'w', 4, 'errors-child');
 SELECT workflow_id AS p FROM durable.start('errors-paused') \gset
 SELECT count(action) FROM (SELECT (durable.claim_step(:'p', n, 's', max_retries => n, backoff => '1 hour')).action FROM generate_series(0, 1) n) q;
 SELECT status FROM durable.fail(durable.step_id(:'p', 1), 'bad');
-SELECT test.put(:'p', 'PAUSED');
+SELECT durable.pause_tree(:'p');
 SELECT workflow_id AS c FROM durable.start('errors-cancelled') \gset
 SELECT action FROM durable.claim_step(:'c', 0, 's');
-SELECT test.put(:'c', 'CANCELLED');
-SELECT workflow_id AS n FROM durable.start('errors-pending') \gset
-SELECT test.put(:'n', 'PENDING');
+SELECT durable.cancel_tree(:'c');
+SELECT workflow_id AS n FROM durable.start('errors-pending', executor_id => 'errors-a') \gset
+SELECT durable.release('errors-a', :'n');
 SELECT workflow_id AS d FROM durable.start('errors-completed') \gset
 SELECT durable.complete(:'d', '1');
 SELECT workflow_id AS f FROM durable.start('errors-failed') \gset
@@ -121,3 +121,4 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'WF005' THEN
   RAISE NOTICE 'caught %', SQLSTATE;
 END $$;
+SELECT * FROM durable.check();

@@ -103,24 +103,57 @@ EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
   RETURN test.mask(format(E'%s: %s\n  DETAIL: %s\n  HINT: %s', SQLSTATE, left(m, 300), left(d, 300), left(h, 300)));
 END $$;
--- Stands in for release, pause_tree and cancel_tree (API 4): the workflow and all below it.
-CREATE FUNCTION test.put(w uuid, s text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  t uuid[];
+-- A workflow and all below it: a child beside the status of the step that stands for it at its parent.
+CREATE FUNCTION test.show(w uuid) RETURNS TABLE (task text, status text, stand_in text, lease int, attempt int, retries int, error text) LANGUAGE plpgsql AS $$
 BEGIN
-  WITH RECURSIVE tree AS (SELECT w AS id UNION ALL SELECT c.id FROM durable.workflow c JOIN tree ON c.parent_id = tree.id)
-    SELECT array_agg(id) INTO t FROM tree;
-  IF s = 'PENDING' THEN
-    UPDATE durable.workflow SET status = 'PENDING', executor_id = NULL, started_at = NULL, deadline = NULL WHERE id = w;
-    UPDATE durable.workflow SET lease = lease + 1 WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
-  ELSIF s = 'PAUSED' THEN
-    UPDATE durable.workflow SET status = 'PAUSED' WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING');
-    UPDATE durable.step SET status = 'PAUSED' WHERE workflow_id = ANY (t) AND status = 'PENDING';
-  ELSIF s = 'CANCELLED' THEN
-    UPDATE durable.workflow SET status = 'CANCELLED', completed_at = test.clock() WHERE id = ANY (t) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
-    UPDATE durable.step SET status = 'CANCELLED', completed_at = test.clock()
-     WHERE (workflow_id = ANY (t) OR child_id = ANY (t)) AND status IN ('PENDING', 'RUNNING', 'PAUSED');
-  END IF;
+  RETURN QUERY
+    WITH RECURSIVE below AS (
+      SELECT t.id, ARRAY[]::int[] AS path FROM durable.workflow t WHERE t.id = w
+      UNION ALL
+      SELECT t.id, b.path || t.parent_sequence FROM below b JOIN durable.workflow t ON t.parent_id = b.id),
+    line AS (
+      SELECT b.path, t.name || ':' AS name, t.status::text, s.status::text AS stand_in, t.lease, NULL::int AS attempt, NULL::int AS retries, t.error
+        FROM below b JOIN durable.workflow t ON t.id = b.id
+        LEFT JOIN durable.step s ON s.workflow_id = t.parent_id AND s.sequence = t.parent_sequence AND cardinality(b.path) > 0
+      UNION ALL
+      SELECT b.path || s.sequence, s.name, s.status::text, NULL, s.lease, s.attempt, s.retry_count, s.error
+        FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW')
+    SELECT repeat('  ', cardinality(l.path)) || l.name, l.status, l.stand_in, l.lease, l.attempt, l.retries, l.error FROM line l ORDER BY l.path;
+END $$;
+-- A tree with a task of every kind and status: inline and queued children, what is unfinished below a finished child, at each
+-- level. Its queue is <name>-q, its executors are <name>-a (the root) and <name>-b (the child "queued").
+CREATE FUNCTION test.world(n text) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+  w uuid;
+  c uuid;
+  d uuid;
+BEGIN
+  PERFORM durable.create_queue(n || '-q');
+  w := (durable.start(n, '{"in": 1}', n || ' handler', n || '-a', timeout => '10 hours')).workflow_id;
+  PERFORM durable.claim_step(w, s, (ARRAY['completed', 'failed', 'running', 'pending'])[s + 1], max_retries => s / 2, backoff => '1 hour') FROM generate_series(0, 3) s;
+  PERFORM durable.complete(durable.step_id(w, 0), '"0"'), durable.fail(durable.step_id(w, 1), 'step failed'), durable.fail(durable.step_id(w, 3), 'once');
+  c := (durable.start_child(w, 4, 'inline', timeout => '5 hours')).workflow_id;
+  PERFORM durable.claim_step(c, 0, 'running', max_retries => 1), durable.claim_step(c, 1, 'pending', max_retries => 1);
+  PERFORM durable.fail(durable.step_id(c, 1), 'once');
+  d := (durable.start_child(c, 2, 'inline-deep')).workflow_id;
+  PERFORM durable.claim_step(d, 0, 'running');
+  PERFORM durable.start_child(c, 3, 'queued-deep', queue => n || '-q');
+  PERFORM durable.start_child(w, 5, 'queued', queue => n || '-q', priority => 9);
+  c := (durable.claim(n || '-q', n || '-b')).workflow_id;
+  PERFORM durable.claim_step(c, 0, 'running');
+  PERFORM durable.start_child(c, 1, 'queued-inline');
+  c := (durable.start_child(w, 6, 'done')).workflow_id;
+  PERFORM durable.start_child(c, 0, 'done-queued', queue => n || '-q');
+  PERFORM durable.claim_step(c, 1, 'running'), durable.complete(c, '"6"');
+  c := (durable.start_child(w, 7, 'broken')).workflow_id;
+  PERFORM durable.claim_step(c, 0, 'failed'), durable.claim_step(c, 1, 'pending', max_retries => 1), durable.claim_step(c, 2, 'running');
+  PERFORM durable.fail(durable.step_id(c, 0), 'step failed'), durable.fail(durable.step_id(c, 1), 'once');
+  PERFORM durable.start_child(c, 3, 'broken-inline');
+  PERFORM durable.start_child(c, 4, 'broken-queued', queue => n || '-q');
+  PERFORM durable.fail(c, 'child failed');
+  c := (durable.start_child(w, 8, 'dropped')).workflow_id;
+  PERFORM durable.claim_step(c, 0, 'running'), durable.cancel_tree(c);
+  RETURN w;
 END $$;
 -- One workflow from its first call to its last, through every function of "Running a workflow". (The extension's own types as
 -- text: what PL/pgSQL keeps of a type does not outlive DROP EXTENSION, whoever made the type.)

@@ -103,23 +103,25 @@ SELECT * FROM durable.fail(:'w', 'another end', 1);
 SELECT status, error, output, completed_at >= started_at AS ended FROM durable.workflow WHERE id = :'w';
 SELECT durable.complete(:'w');
 -- A workflow that is COMPLETED, PENDING, PAUSED, CANCELLED.
-SELECT workflow_id AS w FROM durable.start('fail-2') \gset
+SELECT workflow_id AS w FROM durable.start('fail-2', executor_id => 'fail-a') \gset
 SELECT step_id AS s FROM durable.claim_step(:'w', 0, 's') \gset
 SELECT step_id AS r FROM durable.claim_step(:'w', 1, 'r', max_retries => 1, backoff => '100 s') \gset
-SELECT test.put(:'w', 'PENDING');
+SELECT step_id AS p FROM durable.claim_step(:'w', 2, 'p', max_retries => 1) \gset
+SELECT status FROM durable.fail(:'p', 'e');
+SELECT durable.release('fail-a', :'w');
 SELECT * FROM durable.fail(:'w', 'e');
 SELECT status FROM durable.attach(:'w', 'fail-a');
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT * FROM durable.fail(:'w', 'e');
 -- (a RUNNING step may record its failure while paused, with retries left too; a PAUSED one is WF002)
 SELECT * FROM durable.fail(:'s', 'e');
 SELECT status, retry_count, test.seconds(run_at) FROM durable.fail(:'r', 'e');
-UPDATE durable.step SET status = 'PAUSED' WHERE workflow_id = :'w';
-SELECT * FROM durable.fail(:'s', 'e');
-SELECT test.put(:'w', 'CANCELLED');
+SELECT * FROM durable.fail(:'p', 'e');
+SELECT durable.cancel_tree(:'w');
 SELECT * FROM durable.fail(:'w', 'e');
-SELECT * FROM durable.fail(:'s', 'e');
+SELECT * FROM durable.fail(:'p', 'e');
 SELECT workflow_id AS w FROM durable.start('fail-3') \gset
 SELECT durable.complete(:'w', '1');
 SELECT * FROM durable.fail(:'w', 'e');
 SELECT durable.output(:'w'), durable.error(:'w');
+SELECT * FROM durable.check();

@@ -42,3 +42,4 @@ SELECT name, queue_name, executor_id, retry_count, max_retries, recovery_count, 
        completed_at IS NOT NULL AS completed, deadline IS NOT NULL AS deadline
   FROM durable.task WHERE id IN (:'w', :'c1', :'c2') OR parent_id IN (:'w', :'c1', :'c2') ORDER BY parent_id NULLS FIRST, sequence;
 SELECT attname, atttypid::regtype FROM pg_attribute WHERE attrelid = 'durable.task'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT * FROM durable.check();

@@ -104,3 +104,4 @@ SELECT extract(epoch FROM timeout) AS timeout, extract(epoch FROM deadline - sta
 
 SET client_min_messages = warning;
 DROP SCHEMA evil CASCADE;
+SELECT * FROM durable.check();

@@ -55,3 +55,4 @@ BEGIN
 END $$;
 SELECT pg_stat_force_next_flush();
 SELECT updated - :u AS updates, (hot - :h) * 100 >= (updated - :u) * 99 AS at_least_99_percent_hot FROM pg_temp.updates();
+SELECT * FROM durable.check();

@@ -53,3 +53,4 @@ SELECT array_agg(name ORDER BY id) = array_agg(name ORDER BY created_at, id) AS 
 SELECT created FROM durable.start_child(:'w', 2, 'identity-1');
 SELECT created, workflow_id = :'w' AS the_first FROM durable.start('identity-1');
 SELECT created, workflow_id <> :'c' AS its_own FROM durable.start('identity-child');
+SELECT * FROM durable.check();

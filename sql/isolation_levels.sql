@@ -55,3 +55,4 @@ BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE;
 SELECT action, output FROM durable.claim_step(:'w', 0, 's', lease => 1);
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
 COMMIT;
+SELECT * FROM durable.check();

@@ -61,3 +61,4 @@ SELECT name, status, lease FROM durable.workflow WHERE name LIKE 'privileges-%' 
 
 DROP OWNED BY regress_durable_caller, regress_durable_stranger;
 DROP ROLE regress_durable_caller, regress_durable_stranger;
+SELECT * FROM durable.check();

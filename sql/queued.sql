@@ -1,11 +1,7 @@
--- Workflows and children with a queue, as far as start, attach, claim_step and start_child go. (claim and the
--- functions of queues come with issue 4: until then the queue is put in by hand, and a claim is stood in for.)
+-- Workflows and children with a queue, as far as start, attach, claim_step and start_child go.
 \pset null -
 \set VERBOSITY sqlstate
-INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, paused, created_at) VALUES ('queued-q', NULL, NULL, '1 s', false, test.clock());
-CREATE FUNCTION pg_temp.claim(w uuid, executor text) RETURNS void LANGUAGE sql AS $$
-  UPDATE durable.workflow SET status = 'RUNNING', lease = lease + 1, executor_id = executor, started_at = test.clock(), deadline = test.clock() + timeout WHERE id = w
-$$;
+SELECT durable.create_queue('queued-q');
 
 -- start with a queue: PENDING, lease 0, nobody's, no deadline yet.
 SELECT workflow_id AS w, created, status, lease, owner IS NULL AS no_owner FROM durable.start('queued-1', '1', 'h', 'queued-a', 'queued-q', 5, '2100-01-01', '1 hour') \gset
@@ -24,7 +20,8 @@ SELECT durable.complete(:'w');
 SELECT status FROM durable.fail(:'w', 'e');
 SELECT durable.status(:'w');
 -- Claimed, it is a workflow like any other.
-SELECT pg_temp.claim(:'w', 'queued-a');
+SELECT workflow_id AS w FROM durable.start('queued-3', executor_id => 'queued-a', queue => 'queued-q') \gset
+SELECT workflow_id = :'w' AS same, lease FROM durable.claim('queued-q', 'queued-a');
 SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
 SELECT durable.complete(durable.step_id(:'w', 0));
 -- Its executor was registered by start, and is alive: another one joins.
@@ -41,7 +38,7 @@ SELECT workflow_id = :'c' AS same, created, status, lease FROM durable.start_chi
 SELECT created, status, lease FROM durable.start_child(:'p', 0, 'queued-child');
 SELECT action FROM durable.claim_step(:'c', 0, 's');
 -- On its own: a takeover of the parent leaves its lease, it has an owner, and attach takes it over.
-SELECT pg_temp.claim(:'c', 'queued-c');
+SELECT workflow_id = :'c' AS same, lease FROM durable.claim('queued-q', 'queued-c');
 SELECT lease FROM durable.attach(:'p', 'queued-b', true);
 SELECT status, lease, owner FROM durable.attach(:'c');
 SELECT status, lease, owner FROM durable.attach(:'c', 'queued-d', true);
@@ -61,4 +58,6 @@ SELECT status, output FROM durable.step WHERE workflow_id = :'p' AND sequence = 
 SELECT created, status, output FROM durable.start_child(:'p', 0, 'queued-child');
 
 -- Leave no queue behind.
-UPDATE durable.workflow SET status = 'CANCELLED' WHERE queue_name = 'queued-q' AND status IN ('PENDING', 'RUNNING');
+SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE queue_name = 'queued-q' AND status IN ('PENDING', 'RUNNING');
+SELECT durable.drop_queue('queued-q');
+SELECT * FROM durable.check();

@@ -14,7 +14,7 @@ SELECT workflow_id AS c4 FROM durable.start_child(:'w', 4, 'child failed') \gset
 SELECT status FROM durable.fail(:'c4', 'c4 bad');
 SELECT workflow_id AS c5 FROM durable.start_child(:'w', 5, 'child running') \gset
 SELECT workflow_id AS p FROM durable.start('replay-paused') \gset
-SELECT test.put(:'p', 'PAUSED');
+SELECT durable.pause_tree(:'p');
 SELECT workflow_id AS f FROM durable.start('replay-finished') \gset
 SELECT action FROM durable.claim_step(:'f', 0, 's');
 SELECT durable.complete(durable.step_id(:'f', 0), '"s"'), durable.complete(:'f', '"f"');
@@ -75,3 +75,4 @@ SELECT count(action) FROM generate_series(1, 1000) n, LATERAL durable.claim_step
 SELECT count(*) FROM generate_series(1, 100) n, LATERAL durable.attach(:'w', 'replay-another-' || n);
 SELECT count(*) FROM generate_series(1, 100) n, LATERAL durable.start_child(:'w', 3, 'child completed', to_jsonb(n));
 SELECT count(*) AS changed FROM (SELECT * FROM versions EXCEPT SELECT * FROM before) q;
+SELECT * FROM durable.check();

@@ -41,22 +41,22 @@ SELECT workflow_id <> :'w' AS another, created, status, lease, workflow_id AS w2
 \echo :another :created :status :lease
 SELECT status, retry_count, run_at FROM durable.fail(:'w2', 'bad');
 SELECT workflow_id AS w3, created, status, lease FROM durable.start('start-3') \gset
-SELECT test.put(:'w3', 'CANCELLED');
+SELECT durable.cancel_tree(:'w3');
 SELECT created, status, lease FROM durable.start('start-3');
 SELECT status, output, error FROM durable.workflow WHERE name = 'start-3' ORDER BY id;
 
 -- PAUSED: found and answered as it is, also to its owner.
 SELECT workflow_id AS w FROM durable.start('start-5', executor_id => 'start-a') \gset
-SELECT test.put(:'w', 'PAUSED');
+SELECT durable.pause_tree(:'w');
 SELECT created, status, lease, owner, workflow_id = :'w' AS same FROM durable.start('start-5', executor_id => 'start-a');
 SELECT created, status, lease, owner FROM durable.start('start-5');
 
 -- PENDING without a queue (released): start by its name makes it RUNNING, lease + 1 (API 4); an executor_id becomes its owner.
 SELECT workflow_id AS w FROM durable.start('start-6', executor_id => 'start-a', timeout => '1 hour') \gset
-SELECT test.put(:'w', 'PENDING');
+SELECT durable.release('start-a', :'w');
 SELECT created, status, lease, owner FROM durable.start('start-6', executor_id => 'start-b');
 SELECT workflow_id AS w2 FROM durable.start('start-10', executor_id => 'start-a') \gset
-SELECT test.put(:'w2', 'PENDING');
+SELECT durable.release('start-a', :'w2');
 SELECT created, status, lease, owner FROM durable.start('start-10');
 -- started_at and the deadline are set by that change to RUNNING.
 SELECT started_at >= created_at AS started, deadline - started_at AS deadline FROM durable.workflow WHERE id = :'w';
@@ -89,3 +89,4 @@ ROLLBACK;
 SELECT count(*) FROM durable.workflow WHERE name = 'start-9';
 SELECT count(*) FROM durable.executor WHERE executor_id = 'start-never';
 SELECT created, lease FROM durable.start('start-9');
+SELECT * FROM durable.check();

@@ -27,7 +27,7 @@ SELECT created, status, output FROM durable.start_child(:'w', 5, 'no output');
 
 -- And one that was cancelled by itself.
 SELECT workflow_id AS x FROM durable.start_child(:'w', 10, 'cancelled') \gset
-SELECT test.put(:'x', 'CANCELLED');
+SELECT durable.cancel_tree(:'x');
 SELECT workflow_id = :'x' AS same, created, status, output, error FROM durable.start_child(:'w', 10, 'cancelled');
 
 -- Another name or kind is WF007, running or finished.
@@ -43,7 +43,7 @@ SELECT created FROM durable.start_child('00000000-0000-7000-8000-000000000000', 
 SELECT created FROM durable.start_child(:'w', 8, 'c', lease => 2);
 SELECT created FROM durable.start_child(:'w', 3, 'child', lease => 2);
 SELECT created FROM durable.start_child(:'w', 8, 'c', queue => 'start-child-no-such-queue');
-SELECT workflow_id AS p FROM durable.start('start-child-2', timeout => '1 hour') \gset
+SELECT workflow_id AS p FROM durable.start('start-child-2', executor_id => 'start-child-a', timeout => '1 hour') \gset
 SELECT workflow_id AS pc FROM durable.start_child(:'p', 0, 'c') \gset
 SELECT workflow_id AS pd FROM durable.start_child(:'p', 1, 'd') \gset
 SELECT durable.complete(:'pd', '"d"');
@@ -53,20 +53,21 @@ SELECT created FROM durable.start_child(:'p', 1, 'd');
 -- (a child has its own deadline and nothing else: its steps go on)
 SELECT action FROM durable.claim_step(:'pc', 0, 's');
 RESET durable.clock_offset;
-SELECT test.put(:'p', 'PENDING');
+SELECT durable.release('start-child-a', :'p');
 SELECT created FROM durable.start_child(:'p', 2, 'new');
 SELECT created FROM durable.start_child(:'p', 1, 'd');
 SELECT lease FROM durable.attach(:'p', 'start-child-a');
-SELECT test.put(:'p', 'PAUSED');
+SELECT durable.pause_tree(:'p');
 SELECT created FROM durable.start_child(:'p', 2, 'new');
 SELECT created FROM durable.start_child(:'p', 2, 'new', lease => 1);
-SELECT test.put(:'p', 'CANCELLED');
+SELECT durable.cancel_tree(:'p');
 SELECT created FROM durable.start_child(:'p', 1, 'd');
 
 -- A PENDING inline child: start_child by its parent again makes it RUNNING, lease + 1, and starts its clock anew.
 SELECT workflow_id AS p FROM durable.start('start-child-3') \gset
 SELECT workflow_id AS pc FROM durable.start_child(:'p', 0, 'c', timeout => '1 hour') \gset
-UPDATE durable.workflow SET status = 'PENDING', deadline = NULL WHERE id = :'pc';
+SELECT status FROM durable.fail(:'p', 'p broke');
+SELECT status, lease FROM durable.resume_failed(:'p');
 SELECT action FROM durable.claim_step(:'pc', 0, 's');
 SELECT status, lease, owner FROM durable.attach(:'pc', 'start-child-a');
 SELECT workflow_id = :'pc' AS same, created, status, lease FROM durable.start_child(:'p', 0, 'c');
@@ -89,9 +90,10 @@ BEGIN
   PERFORM durable.fail(durable.step_id(g, 1), 'bad');
   PERFORM durable.claim_step(g, 2, 'running');
   PERFORM durable.claim_step(g, 3, 'pending', max_retries => 1, backoff => '1 hour');
+  PERFORM durable.claim_step(g, 4, 'paused', max_retries => 1, backoff => '1 hour');
+  PERFORM durable.fail(durable.step_id(g, 4), 'again');
+  PERFORM durable.pause_tree(g);
   PERFORM durable.fail(durable.step_id(g, 3), 'again');
-  PERFORM durable.claim_step(g, 4, 'paused');
-  UPDATE durable.step SET status = 'PAUSED' WHERE workflow_id = g AND sequence = 4;
   PERFORM durable.complete(d, '"d"');
   PERFORM durable.fail(f, 'f broke');
   RETURN p;
@@ -129,10 +131,14 @@ SELECT * FROM pg_temp.rows(:'p') WHERE kind = 'WORKFLOW';
 -- A parent that ends twice does it once.
 SELECT durable.complete(:'p'), durable.complete(:'p');
 
--- A step whose parent is finished: a child that is still unfinished is WF011. (Here put so by hand.)
-UPDATE durable.workflow SET status = 'RUNNING' WHERE id = test.id('g');
-UPDATE durable.step SET status = 'RUNNING' WHERE child_id = test.id('g');
-SELECT created FROM durable.start_child(test.id('c'), 0, 'g');
+-- A step whose parent is finished: a child that is still unfinished (it has a queue, so it goes on) is WF011.
+SELECT durable.create_queue('start-child-q');
+SELECT workflow_id AS p FROM durable.start('start-child-8') \gset
+SELECT workflow_id AS q, created, status FROM durable.start_child(:'p', 0, 'q', queue => 'start-child-q') \gset
+SELECT durable.complete(:'p');
+SELECT created FROM durable.start_child(:'p', 0, 'q');
+SELECT durable.cancel_tree(:'q');
+SELECT durable.drop_queue('start-child-q');
 
 -- A deep tree, one bucket, one root; a takeover of the root raises every lease.
 DO $$
@@ -148,3 +154,4 @@ SELECT lease FROM durable.attach(:'w', 'start-child-a');
 SELECT count(*), count(DISTINCT durable.bucket(id)) AS buckets, min(lease), max(lease), count(executor_id) AS owned FROM durable.workflow WHERE root_id = :'w';
 SELECT durable.complete(:'w');
 SELECT status, count(*) FROM durable.workflow WHERE root_id = :'w' GROUP BY 1 ORDER BY 1;
+SELECT * FROM durable.check();

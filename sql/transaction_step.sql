@@ -102,3 +102,4 @@ BEGIN
   END;
 END $$;
 SELECT durable.status(durable.step_id(:'w', 7)), durable.error(durable.step_id(:'w', 7));
+SELECT * FROM durable.check();

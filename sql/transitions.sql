@@ -28,7 +28,9 @@ BEGIN
       WHEN 'FAILED' THEN PERFORM durable.fail(w, 'ew');
       WHEN 'OWNED' THEN PERFORM durable.attach(w, 'transitions-owner', true);
       WHEN 'LATE' THEN PERFORM durable.attach(w, 'transitions-owner', true); PERFORM set_config('durable.clock_offset', '40000', true);
-      ELSE PERFORM test.put(w, status);
+      WHEN 'PENDING' THEN PERFORM durable.attach(w, 'transitions-owner', true), durable.release('transitions-owner', w);
+      WHEN 'PAUSED' THEN PERFORM durable.pause_tree(w);
+      WHEN 'CANCELLED' THEN PERFORM durable.cancel_tree(w);
     END CASE;
     SELECT string_agg(q.r, ' ' ORDER BY q.r) INTO before FROM (SELECT t::text AS r FROM durable.workflow t WHERE t.root_id = w UNION ALL SELECT s::text FROM durable.step s WHERE s.workflow_id IN (w, c)) q;
     BEGIN
@@ -122,3 +124,28 @@ SELECT * FROM pg_temp.matrix(ARRAY[
   ['fail child', $$SELECT status FROM durable.fail($2, 'e4')$$],
   ['complete step of child', $$SELECT durable.complete(durable.step_id($2, 0), '0')$$],
   ['complete child by its step', $$SELECT durable.complete(durable.step_id($1, 4), '4')$$]]);
+
+-- Control, of the workflow and of the child at 4 (a child is inline: only with its root it runs again). A number is that of the tasks changed.
+SELECT * FROM pg_temp.matrix(ARRAY[
+  ['pause_tree', $$SELECT durable.pause_tree($1)$$],
+  ['resume_tree', $$SELECT durable.resume_tree($1)$$],
+  ['cancel_tree', $$SELECT durable.cancel_tree($1)$$],
+  ['resume_failed', $$SELECT concat_ws(' ', status, lease) FROM durable.resume_failed($1)$$],
+  ['resume_failed a', $$SELECT concat_ws(' ', status, lease) FROM durable.resume_failed($1, 'a', 2)$$],
+  ['pause_tree child', $$SELECT durable.pause_tree($2)$$],
+  ['resume_tree child', $$SELECT durable.resume_tree($2)$$],
+  ['cancel_tree child', $$SELECT durable.cancel_tree($2)$$],
+  ['resume_failed child', $$SELECT status FROM durable.resume_failed($2)$$],
+  ['pause_tree a step', $$SELECT durable.pause_tree(durable.step_id($1, 2))$$],
+  ['resume_tree a step', $$SELECT durable.resume_tree(durable.step_id($1, 2))$$],
+  ['cancel_tree a step', $$SELECT durable.cancel_tree(durable.step_id($1, 2))$$],
+  ['resume_failed a step', $$SELECT status FROM durable.resume_failed(durable.step_id($1, 2))$$]]);
+-- What comes after: each pair of them.
+CREATE FUNCTION pg_temp.two(w uuid, a text, b text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN left(test.try(format('SELECT durable.%s(%L)', a, w)), 5) || ' ' || left(test.try(format('SELECT durable.%s(%L)', b, w)), 5);
+END $$;
+SELECT * FROM pg_temp.matrix(ARRAY(
+  SELECT ARRAY[a || ', ' || b, format('SELECT pg_temp.two($1, %L, %L)', a, b)]
+    FROM unnest('{pause_tree,resume_tree,cancel_tree}'::text[]) a, unnest('{pause_tree,resume_tree,cancel_tree}'::text[]) b));
+SELECT * FROM durable.check();

@@ -26,7 +26,10 @@
 #define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* 18 spells it as a prefix, 15 to 17 as a suffix */
+/*
+ * 18 spells it as a prefix, 15 to 17 as a suffix.  Write it first of all, before
+ * extern and static: 19 makes it an attribute of C23.
+ */
 #ifndef pg_noreturn
 #define pg_noreturn __attribute__((noreturn))
 #endif

@@ -30,7 +30,7 @@ lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 }
 
-static pg_noreturn void
+pg_noreturn static void
 raise_below(const Workflow *workflow, Event event, const pg_uuid_t *ancestor, TaskStatus status)
 {
 	Refusal		refusal;
@@ -54,7 +54,9 @@ static void
 raise_if_held(const Workflow *workflow, Event event)
 {
 	Params		params = {0};
+	const pg_uuid_t *paused = NULL;
 	const pg_uuid_t *cancelled = NULL;
+	bool		decided = false;
 
 	if (!workflow->has_parent)
 		return;
@@ -68,19 +70,18 @@ raise_if_held(const Workflow *workflow, Event event)
 
 		*id = *DatumGetUUIDP(result_value(row, 0));
 		if (status == PAUSED)
-			raise_below(workflow, event, id, PAUSED);
-		if (status == CANCELLED)
-		{
-			if (cancelled == NULL)
-				cancelled = id;
-			if (driven)
-				break;
-		}
-		else if (status == COMPLETED)
+			paused = id;		/* the outermost is the one to resume first */
+		if (decided)
+			continue;
+		if (status == CANCELLED && cancelled == NULL)
+			cancelled = id;
+		if (status == COMPLETED)
 			cancelled = NULL;
-		else if (cancelled)
-			break;
+		else
+			decided = cancelled && (driven || status != CANCELLED);
 	}
+	if (paused)
+		raise_below(workflow, event, paused, PAUSED);
 	if (cancelled)
 		raise_below(workflow, event, cancelled, CANCELLED);
 }
@@ -93,7 +94,8 @@ static Datum
 control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 {
 	Workflow	workflow;
-	pg_uuid_t	paused_by;
+	TimestampTz now;
+	Pause		pause;
 	int64		changed;
 
 	require(fcinfo->args[0], "workflow_id");
@@ -104,12 +106,16 @@ control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 	/* a pause holds for the whole tree below it: only all of it is resumed */
 	if (event == EVENT_RESUME)
 		raise_if_held(&workflow, event);
-	/* it may have been paused with an ancestor that has ended since */
+	now = clock_now();
+	pause.paused_by = workflow.id;
+	pause.paused_at = now;
 	if (event == EVENT_RESUME)
-		paused_by = *DatumGetUUIDP(workflow.paused_by.value);
-	else
-		paused_by = workflow.id;
-	changed = cascade_tree(cascade, &workflow.id, &paused_by, clock_now());
+	{
+		/* it may have been paused with an ancestor that has ended since */
+		pause.paused_by = *DatumGetUUIDP(workflow.paused_by.value);
+		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
+	}
+	changed = cascade_tree(cascade, &workflow.id, &pause, now);
 	end_call();
 	PG_RETURN_INT64(changed);
 }
@@ -156,7 +162,7 @@ lock_queues_of_failed(const pg_uuid_t *id)
 		lock_queue_to_start(a_value(names[i]), clock_now());
 }
 
-static pg_noreturn void
+pg_noreturn static void
 raise_other_run(const Workflow *workflow, const Workflow *other)
 {
 	Refusal		refusal;

@@ -139,7 +139,7 @@ typedef struct Refusal
 struct Workflow;
 struct Step;
 
-extern pg_noreturn void raise_refusal(const Refusal *refusal);
+pg_noreturn extern void raise_refusal(const Refusal *refusal);
 extern char *refusal_text(const Refusal *refusal);
 
 extern Refusal *refuse_unknown_task(const pg_uuid_t *id);
@@ -167,7 +167,7 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
-extern pg_noreturn void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
+pg_noreturn extern void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
 
 /* ---- clock.c: time ------------------------------------------------------- */
 
@@ -227,8 +227,8 @@ typedef struct Workflow
 	NullableDatum error;
 	NullableDatum timeout;
 	NullableDatum deadline;
-	NullableDatum paused_from;
 	NullableDatum paused_by;
+	NullableDatum paused_at;
 } Workflow;
 
 typedef struct Step
@@ -292,6 +292,13 @@ typedef enum Cascade
 	CASCADE_FENCE				/* the parent changed hands */
 } Cascade;
 
+/* Which call of pause_tree it is that a workflow is paused by. */
+typedef struct Pause
+{
+	pg_uuid_t	paused_by;		/* the workflow that was named */
+	TimestampTz paused_at;
+} Pause;
+
 extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
@@ -303,7 +310,7 @@ extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
 
-extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const pg_uuid_t *paused_by, TimestampTz now);
+extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void record_on_stand_ins(Datum workflow_ids);
 extern Datum takeable(bool *all);

@@ -16,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(durable_history);
 PG_FUNCTION_INFO_V1(durable_status);
@@ -384,6 +385,8 @@ durable_check(PG_FUNCTION_ARGS)
 
 	begin_rows(fcinfo);
 	begin_call();
+	/* a parameter, so that it is planned for the tables as they are now */
+	param_bool(&params, true);
 	run_plan(PLAN_CHECK, &params, CALLERS);
 	return_rows(fcinfo);
 	end_call();

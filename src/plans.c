@@ -64,7 +64,7 @@
 #define WORKFLOW_COLUMNS \
 	"w.id, w.root_id, w.parent_id, w.parent_sequence, w.status, w.lease, w.recovery_count, " \
 	"w.max_recovery_attempts, w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, " \
-	"w.timeout, w.deadline, w.paused_from, w.paused_by"
+	"w.timeout, w.deadline, w.paused_by, w.paused_at"
 #define STEP_COLUMNS \
 	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
 	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.run_at, s.deadline, " \
@@ -137,7 +137,7 @@ typedef enum Planning
 {
 	BY_INDEX,					/* once, for any parameters, never reading a whole table */
 	FOR_PARAMS,					/* at each call, for its parameters */
-	ANYHOW						/* once, for any parameters */
+	ALL_ROWS					/* at each call, to read whole tables */
 } Planning;
 
 typedef struct Statement
@@ -260,19 +260,30 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  SELECT w.id FROM abandoned a JOIN durable.workflow w ON w.parent_id" EQ "a.id"
 		"  WHERE w.status" EQ S_CANCELLED " AND w.queue_name IS NULL), "
 		/* a workflow beside its parent and the step that stands for it */
+		/* all below a cancelled workflow */
+		"doomed AS ("
+		"  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_CANCELLED " AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id" EQ "p.id)"
+		"  UNION"
+		"  SELECT w.id, w.status FROM doomed d JOIN durable.workflow w ON w.parent_id" EQ "d.id), "
 		"child AS ("
-		"  SELECT w.id, w.status, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
+		"  SELECT w.id, w.status, w.error, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
 		"    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,"
-		"    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output"
+		"    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,"
+		"    s.error AS stand_in_error"
 		"  FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id" EQ "w.parent_id"
 		"  LEFT JOIN durable.step s ON s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence"
 		"  WHERE w.parent_id IS NOT NULL) "
 
+		"SELECT p.task_id, p.problem FROM ("
 		"SELECT w.id, 'finished without completed_at, or completed_at without being finished' "
 		"FROM durable.workflow w WHERE (" UNFINISHED("w") ")" EQ "(w.completed_at IS NOT NULL) "
 		"UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round' "
 		"FROM durable.workflow w WHERE (w.status" EQ S_PAUSED ")" NE "(w.paused_from IS NOT NULL) "
 		"  OR (w.status" EQ S_PAUSED ")" NE "(w.paused_by IS NOT NULL) "
+		"  OR (w.status" EQ S_PAUSED ")" NE "(w.paused_at IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'paused from a status in which it cannot be paused' "
+		"FROM durable.workflow w WHERE w.paused_from" NE "ALL (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
 		"UNION ALL SELECT w.id, 'pending with an executor or a deadline' "
 		"FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL) "
 		"UNION ALL SELECT w.id, 'running without started_at or a lease' "
@@ -303,12 +314,14 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UNION ALL SELECT c.id, 'the step that stands for it says otherwise' "
 		"FROM child c WHERE c.stand_in_status" NE "CASE WHEN " UNFINISHED("c") " THEN " S_RUNNING " ELSE c.status END "
 		"  OR (c.output IS NULL)" NE "(c.stand_in_output IS NULL) OR c.output" NE "c.stand_in_output "
+		"  OR (c.error IS NULL)" NE "(c.stand_in_error IS NULL) OR c.error" NE "c.stand_in_error "
 		"UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow' "
 		"FROM child c WHERE c.queue_name IS NULL AND " UNFINISHED("c") " "
 		"  AND c.parent_status" EQ "ANY (ARRAY['COMPLETED', 'FAILED', 'CANCELLED']::durable.task_status[]) "
-		"UNION ALL SELECT c.id, 'unfinished below a workflow that is cancelled' "
-		"FROM child c WHERE c.parent_status" EQ S_CANCELLED " AND " UNFINISHED("c") " "
-		"  AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id" EQ "c.parent) "
+		"UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled' "
+		"FROM doomed d WHERE " UNFINISHED("d") " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished below a workflow that is cancelled' "
+		"FROM doomed d JOIN durable.step s ON s.workflow_id" EQ "d.id AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s") " "
 
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its workflow does not exist' "
 		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.workflow_id WHERE w.id IS NULL "
@@ -331,9 +344,10 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"FROM durable.step s WHERE s.status" EQ S_RUNNING " AND (s.started_at IS NULL OR s.attempt" LT "1) "
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist' "
 		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.child_id "
-		"WHERE (s.kind" EQ K_WORKFLOW ")" NE "(s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)",
-		0, {InvalidOid},
-		ANYHOW
+		"WHERE (s.kind" EQ K_WORKFLOW ")" NE "(s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)"
+		") AS p (task_id, problem) WHERE $1",
+		1, {BOOLOID},
+		ALL_ROWS
 	},
 
 	/* ---- workflows ------------------------------------------------------- */
@@ -505,25 +519,26 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		2, {TEXTOID, UUIDOID}
 	},
 	[PLAN_PAUSE_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2 "
+		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2, paused_at = $3 "
 		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
 		"RETURNING w.id",
-		2, {UUIDARRAYOID, UUIDOID}
+		3, {UUIDARRAYOID, UUIDOID, TIMESTAMPTZOID}
 	},
 	[PLAN_RESUME_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = w.paused_from, paused_from = NULL, paused_by = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND w.paused_by" EQ "$2 AND " CHECKED("w.status" EQ S_PAUSED) " "
+		"UPDATE durable.workflow w SET status = w.paused_from, paused_from = NULL, paused_by = NULL, paused_at = NULL "
+		"WHERE w.id" EQ "ANY ($1) AND w.paused_by" EQ "$2 AND w.paused_at" EQ "$3 AND " CHECKED("w.status" EQ S_PAUSED) " "
 		"RETURNING w.id",
-		2, {UUIDARRAYOID, UUIDOID}
+		3, {UUIDARRAYOID, UUIDOID, TIMESTAMPTZOID}
 	},
 	[PLAN_CANCEL_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = " S_CANCELLED ", completed_at = $2, paused_from = NULL, paused_by = NULL "
+		"UPDATE durable.workflow w SET status = " S_CANCELLED ", completed_at = $2, "
+		"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
 		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
 	[PLAN_FAIL_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_FAILED ", error = 'parent workflow failed', completed_at = $2, "
-		"  paused_from = NULL, paused_by = NULL "
+		"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
 		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
@@ -683,11 +698,12 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"    WHERE w.executor_id" GT "o.executor_id AND " DRIVEN("w") " AND " UNIT("w")
 		"    ORDER BY w.executor_id LIMIT 1)"
 		"  FROM owner o WHERE o.executor_id IS NOT NULL), "
+		"unregistered AS MATERIALIZED ("
+		"  SELECT o.executor_id FROM owner o WHERE o.executor_id" NE "$1"
+		"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "o.executor_id)), "
 		"candidate AS ("
-		"  SELECT w.id, w.lease FROM owner o JOIN durable.workflow w ON w.executor_id" EQ "o.executor_id"
+		"  SELECT w.id, w.lease FROM unregistered o JOIN durable.workflow w ON w.executor_id" EQ "o.executor_id"
 		"  WHERE w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2"
-		"    AND w.executor_id" NE "$1"
-		"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "o.executor_id)"
 		"  UNION ALL"
 		"  SELECT w.id, w.lease FROM durable.workflow w"
 		"  WHERE w.executor_id IS NULL"
@@ -759,8 +775,8 @@ prepare(PlanId id)
 {
 	const Statement *statement = &statements[id];
 	SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, (Oid *) statement->argtypes,
-										  statement->planning == FOR_PARAMS ?
-										  CURSOR_OPT_CUSTOM_PLAN : CURSOR_OPT_GENERIC_PLAN);
+										  statement->planning == BY_INDEX ?
+										  CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
 
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare statement %d: %s", id, SPI_result_code_string(SPI_result));
@@ -768,9 +784,9 @@ prepare(PlanId id)
 }
 
 static void
-turn_off(const char *setting)
+set(const char *setting, const char *value)
 {
-	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*
@@ -784,10 +800,11 @@ plan_by_index(PlanId id)
 	int			level = NewGUCNestLevel();
 	CachedPlan *plan;
 
-	turn_off("enable_seqscan");
-	turn_off("enable_hashjoin");
-	turn_off("enable_mergejoin");
-	turn_off("jit");
+	set("enable_seqscan", "off");
+	set("enable_hashjoin", "off");
+	set("enable_mergejoin", "off");
+	set("enable_material", "off");
+	set("jit", "off");
 	plan = SPI_plan_get_cached_plan(plans[id]);
 	if (plan)
 		ReleaseCachedPlan(plan, CurrentResourceOwner);
@@ -823,9 +840,14 @@ run_plan(PlanId id, const Params *params, View view)
 	}
 	else
 	{
-		/* costs more than it gains, and would be decided by an estimate */
 		level = NewGUCNestLevel();
-		turn_off("jit");
+		/* leaves steps out where only workflows are asked for */
+		set("constraint_exclusion", "on");
+		/* without statistics, all tables look small enough for it */
+		if (statements[id].planning == ALL_ROWS)
+			set("enable_nestloop", "off");
+		/* costs more than it gains, and would be decided by an estimate */
+		set("jit", "off");
 	}
 
 	Assert(params->n == statements[id].nargs);

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/tuplestore.h"
 
 static NullableDatum
 next_column(int *column)
@@ -54,8 +55,8 @@ read_workflow(Workflow *workflow, int *column)
 	workflow->error = next_column(column);
 	workflow->timeout = next_column(column);
 	workflow->deadline = next_column(column);
-	workflow->paused_from = next_column(column);
 	workflow->paused_by = next_column(column);
+	workflow->paused_at = next_column(column);
 }
 
 /* Reads the columns STEP_COLUMNS of plans.c from the first row. */

@@ -64,7 +64,7 @@ static const char *const verbs[EVENT_COUNT] = {
 	[EVENT_PAUSE] = "pause",
 	[EVENT_RESUME] = "resume",
 	[EVENT_CANCEL] = "cancel",
-	[EVENT_RESUME_FAILED] = "run again",
+	[EVENT_RESUME_FAILED] = "resume",
 	[EVENT_SET_TIMEOUT] = "set the timeout of",
 };
 

@@ -346,7 +346,7 @@ walk(const CascadeRule *rule, IdList level, const Params *workflow_params, const
 }
 
 static int64
-run_cascade(Cascade cascade, IdList first, const pg_uuid_t *paused_by, TimestampTz now)
+run_cascade(Cascade cascade, IdList first, const Pause *pause, TimestampTz now)
 {
 	Params		workflow_params = {0};
 	Params		step_params = {0};
@@ -355,7 +355,8 @@ run_cascade(Cascade cascade, IdList first, const pg_uuid_t *paused_by, Timestamp
 	{
 		case CASCADE_PAUSE:
 		case CASCADE_RESUME:
-			param_id(&workflow_params, paused_by);
+			param_id(&workflow_params, &pause->paused_by);
+			param_time(&workflow_params, pause->paused_at);
 			break;
 		case CASCADE_CANCEL:
 		case CASCADE_ABANDON:
@@ -374,14 +375,14 @@ run_cascade(Cascade cascade, IdList first, const pg_uuid_t *paused_by, Timestamp
 	return walk(&rules[cascade], first, &workflow_params, &step_params);
 }
 
-/* A cascade that begins with the named workflow; a pause, and its end, are those of paused_by. */
+/* A cascade that begins with the named workflow; pause is that which begins or ends. */
 int64
-cascade_tree(Cascade cascade, const pg_uuid_t *top, const pg_uuid_t *paused_by, TimestampTz now)
+cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
 {
 	IdList		first = {0};
 
 	append_id(&first, top);
-	return run_cascade(cascade, first, paused_by, now);
+	return run_cascade(cascade, first, pause, now);
 }
 
 /*

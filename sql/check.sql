@@ -1,0 +1,91 @@
+-- check(): every broken invariant is listed, healthy data gives no row (issue 3).
+\pset null -
+\pset format unaligned
+\pset tuples_only on
+-- Healthy data of all kinds, as the functions make it: a tree as it was built; paused, within a pause; resumed; its root completed, failed,
+-- run again, cancelled.
+SELECT count(test.world('check-' || n)) FROM generate_series(1, 8) n;
+SELECT durable.pause_tree(id), durable.pause_tree(parent_id), durable.pause_tree(root_id) FROM durable.workflow WHERE name = 'inline-deep' AND root_id IN (test.id('check-2'), test.id('check-3'));
+SELECT durable.resume_tree(test.id('check-3'));
+SELECT durable.complete(test.id('check-4'), '"4"'), status(durable.fail(test.id('check-5'), 'broke')), status(durable.fail(test.id('check-6'), 'broke')), durable.cancel_tree(test.id('check-7'));
+SELECT status FROM durable.resume_failed(test.id('check-6'), 'check-b', 2);
+SELECT lease FROM durable.attach(test.id('check-8'), 'check-b', true);
+SELECT durable.release('check-8-b');
+SELECT kind, string_agg(DISTINCT status::text, ' ') FROM durable.task GROUP BY 1 ORDER BY 1;
+SELECT test.mask(task_id::text), problem FROM durable.check();
+
+-- One case for each invariant: rows are broken by hand, the problems are listed, all is rolled back. w is a root with a tree.
+CREATE FUNCTION pg_temp.broken(what text, VARIADIC statements text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+  statement text;
+  problems text[];
+BEGIN
+  RETURN NEXT what;
+  BEGIN
+    FOREACH statement IN ARRAY statements LOOP
+      EXECUTE statement USING test.id('check-1');
+    END LOOP;
+    problems := ARRAY(SELECT DISTINCT '  ' || test.mask(task_id::text) || ' ' || problem FROM durable.check() ORDER BY 1);
+    RAISE EXCEPTION SQLSTATE 'ZZ000';
+  EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
+    NULL;
+  END;
+  RETURN QUERY SELECT unnest(problems);
+END $$;
+-- A workflow by itself.
+SELECT pg_temp.broken('finished, no completed_at', 'UPDATE durable.workflow SET status = $$COMPLETED$$ WHERE id = test.id($$queued-inline$$)', 'UPDATE durable.step SET status = $$COMPLETED$$, completed_at = test.clock() WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('unfinished, completed_at', 'UPDATE durable.workflow SET completed_at = test.clock() WHERE id = $1');
+SELECT pg_temp.broken('paused by nobody', 'UPDATE durable.workflow SET status = $$PAUSED$$ WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('paused from nothing', 'UPDATE durable.workflow SET status = $$PAUSED$$, paused_by = id WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('running, paused_by', 'UPDATE durable.workflow SET paused_by = id WHERE id = $1');
+SELECT pg_temp.broken('pending, executor', 'UPDATE durable.workflow SET executor_id = $$x$$ WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('pending, deadline', 'UPDATE durable.workflow SET deadline = test.clock() WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('running, no started_at', 'UPDATE durable.workflow SET started_at = NULL WHERE id = $1');
+SELECT pg_temp.broken('running, no lease', 'UPDATE durable.workflow SET lease = 0 WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('pending, no run_at', 'UPDATE durable.workflow SET run_at = NULL WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('running, output', 'UPDATE durable.workflow SET output = $$1$$ WHERE id = $1');
+SELECT pg_temp.broken('failed, no error', 'UPDATE durable.workflow SET status = $$FAILED$$, completed_at = test.clock() WHERE id = test.id($$queued-inline$$)', 'UPDATE durable.step SET status = $$FAILED$$, error = $$e$$, completed_at = test.clock() WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('inline, executor', 'UPDATE durable.workflow SET executor_id = $$x$$ WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('unfinished, its queue gone', 'DELETE FROM durable.queue WHERE name = $$check-8-q$$');
+SELECT pg_temp.broken('two active roots', 'DROP INDEX durable.workflow_active_root', 'UPDATE durable.workflow SET name = $$check-1$$ WHERE name = $$check-8$$');
+SELECT pg_temp.broken('a root below another', 'UPDATE durable.workflow SET root_id = test.id($$check-2$$) WHERE id = $1');
+-- A workflow beside those around it.
+SELECT pg_temp.broken('running below a pause', 'UPDATE durable.workflow SET status = $$RUNNING$$, paused_from = NULL, paused_by = NULL WHERE name = $$queued-inline$$ AND root_id = test.id($$check-2$$)');
+SELECT pg_temp.broken('pending below a pause, below a finished child', 'UPDATE durable.workflow SET status = $$PENDING$$, paused_from = NULL, paused_by = NULL WHERE name = $$done-queued$$ AND root_id = test.id($$check-2$$)');
+SELECT pg_temp.broken('no parent', 'UPDATE durable.workflow SET parent_id = $$00000000-0000-7000-8000-000000000000$$ WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('another root than its parent', 'UPDATE durable.workflow SET root_id = test.id($$check-2$$) WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('no step stands for it', 'DELETE FROM durable.step WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('the step stands for another', 'UPDATE durable.step SET child_id = test.id($$queued-deep$$) WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('the step has another name', 'UPDATE durable.step SET name = $$other$$ WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('the step says CANCELLED', 'UPDATE durable.step SET status = $$CANCELLED$$, completed_at = test.clock() WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('the step says PENDING', 'UPDATE durable.step SET status = $$PENDING$$ WHERE child_id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('the step has another output', 'UPDATE durable.step SET output = $$7$$ WHERE child_id = test.id($$done$$)');
+SELECT pg_temp.broken('the step has no output', 'UPDATE durable.step SET output = NULL WHERE child_id = test.id($$done$$)');
+SELECT pg_temp.broken('the step has another error', 'UPDATE durable.step SET error = $$other$$ WHERE child_id = test.id($$broken$$)');
+SELECT pg_temp.broken('unfinished inline below COMPLETED', 'UPDATE durable.workflow SET status = $$COMPLETED$$, completed_at = test.clock() WHERE id = test.id($$check-8$$)');
+SELECT pg_temp.broken('unfinished inline below FAILED', 'UPDATE durable.workflow SET status = $$FAILED$$, error = $$e$$, completed_at = test.clock() WHERE id = test.id($$check-8$$)');
+SELECT pg_temp.broken('unfinished below CANCELLED', 'UPDATE durable.workflow SET status = $$CANCELLED$$, completed_at = test.clock() WHERE id = test.id($$check-8$$)');
+SELECT pg_temp.broken('queued, unfinished below CANCELLED, a finished child in between', 'UPDATE durable.workflow SET status = $$PENDING$$, completed_at = NULL WHERE name = $$done-queued$$ AND root_id = test.id($$check-7$$)',
+  'UPDATE durable.step SET status = $$RUNNING$$, completed_at = NULL WHERE child_id = (SELECT id FROM durable.workflow WHERE name = $$done-queued$$ AND root_id = test.id($$check-7$$))');
+SELECT pg_temp.broken('a step of a finished child below CANCELLED', 'UPDATE durable.step SET status = $$RUNNING$$, completed_at = NULL WHERE sequence = 1 AND workflow_id = (SELECT id FROM durable.workflow WHERE name = $$done$$ AND root_id = test.id($$check-7$$))');
+-- A step.
+SELECT pg_temp.broken('no workflow', 'UPDATE durable.step SET workflow_id = $$00000000-0000-7000-8000-000000000000$$ WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('a lease above its workflow''s', 'UPDATE durable.step SET lease = 9 WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('unfinished below CANCELLED', 'UPDATE durable.step SET status = $$RUNNING$$, completed_at = NULL WHERE workflow_id = test.id($$check-7$$) AND sequence = 2');
+SELECT pg_temp.broken('paused, its workflow is not', 'UPDATE durable.step SET status = $$PAUSED$$ WHERE workflow_id = $1 AND sequence = 3');
+SELECT pg_temp.broken('finished, no completed_at', 'UPDATE durable.step SET completed_at = NULL WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('unfinished, completed_at', 'UPDATE durable.step SET completed_at = test.clock() WHERE workflow_id = $1 AND sequence = 2');
+SELECT pg_temp.broken('failed, output', 'UPDATE durable.step SET output = $$1$$ WHERE workflow_id = $1 AND sequence = 1');
+SELECT pg_temp.broken('failed, no error', 'UPDATE durable.step SET error = NULL WHERE workflow_id = $1 AND sequence = 1');
+SELECT pg_temp.broken('completed, error', 'UPDATE durable.step SET error = $$e$$ WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('running, no started_at', 'UPDATE durable.step SET started_at = NULL WHERE workflow_id = $1 AND sequence = 2');
+SELECT pg_temp.broken('running, no attempt', 'UPDATE durable.step SET attempt = 0 WHERE workflow_id = $1 AND sequence = 2');
+SELECT pg_temp.broken('stands for a child that is gone', 'DELETE FROM durable.workflow WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('kind WORKFLOW, no child', 'UPDATE durable.step SET kind = $$WORKFLOW$$ WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('a child, kind STEP', 'UPDATE durable.step SET kind = $$STEP$$ WHERE child_id = test.id($$queued-inline$$)');
+
+-- All was rolled back; it looks only.
+SELECT test.mask(task_id::text), problem FROM durable.check();
+BEGIN READ ONLY;
+SELECT count(*) FROM durable.check();
+COMMIT;

@@ -1,0 +1,2 @@
+-- What the other files have left behind, all made by the functions: it is healthy (issue 3).
+SELECT test.mask(task_id::text) AS task, problem FROM durable.check();
