@@ -28,6 +28,8 @@ COMMENT ON TYPE durable.claim_action IS
 -- operating system's collations must not break an index.
 ---------------------------------------------------------------------------
 
+-- Vacuumed often, and its indexes always: until then the entries of what was
+-- claimed stay at the head of workflow_pending, where every claim begins.
 CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,
@@ -58,7 +60,7 @@ CREATE TABLE durable.workflow
 	output jsonb,
 	error text,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 
@@ -105,6 +107,7 @@ CREATE TABLE durable.step
 	completed_at timestamptz,
 	run_at timestamptz,
 	deadline timestamptz,
+	failed_at timestamptz,			-- of the last attempt that left a retry
 	name text COLLATE "C" NOT NULL,
 	executor_id text COLLATE "C",
 	-- the retry policy, NULL where there are no retries

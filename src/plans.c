@@ -105,23 +105,21 @@
 	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
 
 /*
- * The priorities that wait in queue $1, highest first: one index probe each,
- * so that what is not yet due at one priority costs the next nothing.
+ * The priorities that wait in queue $1, from $3 down: one index probe each, so
+ * that what is not yet due at one priority costs the next nothing.
  */
 #define WAITING_PRIORITIES \
 	"WITH RECURSIVE waiting AS (" \
-	"  (SELECT w.priority FROM durable.workflow w" \
-	"   WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
-	"   ORDER BY w.priority DESC LIMIT 1)" \
+	"  SELECT $3 AS priority" \
 	"  UNION ALL" \
 	"  SELECT (SELECT w.priority FROM durable.workflow w" \
 	"    WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LT "p.priority" \
 	"    ORDER BY w.priority DESC LIMIT 1)" \
 	"  FROM waiting p WHERE p.priority IS NOT NULL)"
-#define DUE_AT_PRIORITY \
-	"  SELECT w.id, w.root_id FROM durable.workflow w" \
+#define DUE_AT_PRIORITY_FROM(from) \
+	"  SELECT w.id, w.root_id, w.run_at FROM durable.workflow w" \
 	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
-	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2" \
+	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND w.run_at" GE from \
 	"  ORDER BY w.run_at, w.id"
 
 /* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
@@ -177,10 +175,16 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"FROM durable.queue q WHERE q.name" EQ "$1",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
+	[PLAN_LOOK_FIRST] = {
+		"SELECT w.priority, w.run_at FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " "
+		"ORDER BY w.priority DESC, w.run_at, w.id LIMIT 1",
+		1, {TEXTOID}
+	},
 	[PLAN_LOOK_DUE] = {
 		WAITING_PRIORITIES
-		"SELECT 1 FROM waiting p CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT 1) d LIMIT 1",
-		2, {TEXTOID, TIMESTAMPTZOID}
+		"SELECT p.priority, d.run_at FROM waiting p CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz") " LIMIT 1) d LIMIT 1",
+		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
 		"SELECT 1 FROM durable.workflow w "
@@ -461,7 +465,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UPDATE durable.step s SET "
 		"  status = CASE WHEN $5 THEN " S_PENDING " ELSE " S_FAILED " END, "
 		"  retry_count = CASE WHEN $5 THEN s.retry_count" PLUS "1 ELSE s.retry_count END, "
-		"  error = $6, run_at = CASE WHEN $5 THEN $8 END, completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
+		"  error = $6, run_at = CASE WHEN $5 THEN $8 END, failed_at = CASE WHEN $5 THEN $7 ELSE s.failed_at END, "
+		"  completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
 		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
 		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
 		8, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
@@ -623,13 +628,16 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  AND (w.status" EQ S_RUNNING " OR (w.status" EQ S_PAUSED " AND w.paused_from" EQ S_RUNNING "))",
 		1, {TEXTOID}
 	},
+	/* from the first one that the look found due ($3, $4), past the dead entries before it */
 	[PLAN_FIND_DUE] = {
 		WAITING_PRIORITIES ", "
 		"due AS MATERIALIZED ("
 		"  SELECT d.id, d.root_id FROM waiting p"
-		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY " LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $3) "
+		"  CROSS JOIN LATERAL ("
+		DUE_AT_PRIORITY_FROM("CASE WHEN p.priority" EQ "$3 THEN $4 ELSE '-infinity'::pg_catalog.timestamptz END")
+		"    LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $5) "
 		"SELECT d.id, d.root_id FROM due d",
-		3, {TEXTOID, TIMESTAMPTZOID, INT8OID}
+		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID}
 	},
 	[PLAN_CLAIM] = {
 		"WITH taken AS ("
@@ -716,7 +724,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"      UNION ALL"
 		"      SELECT i.id, i.started_at FROM below b JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
 		"    SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id"
-		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2) "
+		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.failed_at" GE "$2) "
 		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},

@@ -213,14 +213,34 @@ durable_resume_queue(PG_FUNCTION_ARGS)
 	return set_paused(fcinfo, false);
 }
 
+/* Where in a queue the first workflow stands that is due. */
+typedef struct Due
+{
+	int32		priority;
+	TimestampTz run_at;
+} Due;
+
 static bool
-has_due(Datum name, TimestampTz now)
+look_due(Datum name, TimestampTz now, Due *due)
 {
 	Params		params = {0};
 
 	param_datum(&params, name);
+	if (run_plan(PLAN_LOOK_FIRST, &params, NEWEST) == 0)
+		return false;
+	due->priority = DatumGetInt32(result_value(0, 0));
+	due->run_at = DatumGetTimestampTz(result_value(0, 1));
+	if (due->run_at <= now)
+		return true;
+
+	/* the first has to wait, others may be due: later ones of lower priority */
 	param_time(&params, now);
-	return run_plan(PLAN_LOOK_DUE, &params, NEWEST) > 0;
+	param_int(&params, due->priority);
+	if (run_plan(PLAN_LOOK_DUE, &params, NEWEST) == 0)
+		return false;
+	due->priority = DatumGetInt32(result_value(0, 0));
+	due->run_at = DatumGetTimestampTz(result_value(0, 1));
+	return true;
 }
 
 /* How many of its workflows hold a slot. */
@@ -295,6 +315,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	int64		wanted;
 	TimestampTz now = clock_now();
 	Queue		queue;
+	Due			due;
 
 	require_name(fcinfo->args[0], "queue");
 	require_name(executor_id, "executor_id");
@@ -304,7 +325,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	begin_rows(fcinfo);
 	begin_call();
 	look_queue_or_raise(name, now, &queue);
-	if (has_due(name, now) && allowed_by_limits(name, &queue, wanted) > 0)
+	if (look_due(name, now, &due) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
 		register_executor(executor_id, now, clock_stale_before(now, a_null()));
 		lock_queue_to_claim(name, &queue);
@@ -321,6 +342,8 @@ durable_claim(PG_FUNCTION_ARGS)
 
 			param_datum(&params, name);
 			param_time(&params, now);
+			param_int(&params, due.priority);
+			param_time(&params, due.run_at);
 			param_datum(&params, Int64GetDatum(wanted));
 			run_plan(PLAN_FIND_DUE, &params, NEWEST);
 			ids = takeable(&all);
