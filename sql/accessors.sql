@@ -1,4 +1,4 @@
--- status, input, output, error, is_completed, set_timeout (API 5): by the id of a workflow or of a step.
+-- status, input, output, error, is_completed, set_timeout: by the id of a workflow or of a step.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('accessors-1', '{"in": 1}') \gset

@@ -1,4 +1,4 @@
--- Bad arguments: 22023, NULL where a value is needed 22004; the error names the argument, and nothing is changed (API 6).
+-- Bad arguments: 22023, NULL where a value is needed 22004; the error names the argument, and nothing is changed.
 -- Names, handlers, queue names and executor ids are 1 to 1024 bytes.
 SET client_encoding = 'UTF8';
 \pset tuples_only on

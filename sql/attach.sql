@@ -1,4 +1,4 @@
--- attach(): who becomes owner, and who joins (API 5). Executors are silent after 180 s (durable.executor_timeout).
+-- attach(): who becomes owner, and who joins. Executors are silent after 180 s (durable.executor_timeout).
 \pset null -
 \set VERBOSITY sqlstate
 SELECT status FROM durable.attach('00000000-0000-7000-8000-000000000000');

@@ -1,4 +1,4 @@
--- cancel_tree (API 4 and 5).
+-- cancel_tree.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT test.world('cancel-1') AS w \gset

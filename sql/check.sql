@@ -1,4 +1,4 @@
--- check(): every broken invariant is listed, healthy data gives no row (issue 3).
+-- check(): every broken invariant is listed, healthy data gives no row.
 \pset null -
 \pset format unaligned
 \pset tuples_only on

@@ -1,4 +1,4 @@
--- claim_step(): find-or-create and claim (API 5.1). Conditions of the workflow are errors, those of the step answers.
+-- claim_step(): find-or-create and claim. Conditions of the workflow are errors, those of the step answers.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('claim-step-1', executor_id => 'claim-step-a') \gset

@@ -1,4 +1,4 @@
--- complete(): a step's or a workflow's output, once (API 5).
+-- complete(): a step's or a workflow's output, once.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('complete-1', '{"in": 1}') \gset

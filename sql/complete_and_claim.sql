@@ -1,4 +1,4 @@
--- complete_and_claim(): completes one step and claims the next in one call (API 5).
+-- complete_and_claim(): completes one step and claims the next in one call.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('complete-and-claim-1') \gset

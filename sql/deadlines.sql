@@ -1,4 +1,4 @@
--- Deadlines (API 4): deadline = started_at + timeout; WF006 while RUNNING; an outcome is a fact.
+-- Deadlines: deadline = started_at + timeout; WF006 while RUNNING; an outcome is a fact.
 \pset null -
 \set VERBOSITY sqlstate
 CREATE FUNCTION pg_temp.deadline(t uuid) RETURNS interval LANGUAGE plpgsql AS $$

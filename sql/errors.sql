@@ -1,4 +1,4 @@
--- Every SQLSTATE of class WF (API 6), with MESSAGE, DETAIL and HINT: what and which id, the state found, what to do.
+-- Every SQLSTATE of class WF, with MESSAGE, DETAIL and HINT: what and which id, the state found, what to do.
 -- Ids are shown as <name of the workflow/sequence>, times as <time>. (WF009 and the rest of WF012 come with their functions.)
 \pset tuples_only on
 \pset format unaligned

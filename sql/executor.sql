@@ -1,4 +1,4 @@
--- Executors: recover, release, what heartbeat answers after them, and who is registered when (API 4 and 5). The clock
+-- Executors: recover, release, what heartbeat answers after them, and who is registered when. The clock
 -- is moved, so that nobody waits; the timeout of executors is 180 s.
 \pset null -
 \set VERBOSITY sqlstate

@@ -9,12 +9,12 @@ SELECT extversion, extrelocatable, extnamespace::regnamespace FROM pg_extension 
 -- pg_dump keeps every row: all four tables are marked for it.
 SELECT ARRAY(SELECT c::regclass::text FROM unnest(extconfig) c ORDER BY 1) FROM pg_extension WHERE extname = 'durable';
 
--- Types (API 1 and 5.1).
+-- Types.
 SELECT t.typname, array_agg(e.enumlabel ORDER BY e.enumsortorder)
   FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid
  WHERE t.typnamespace = 'durable'::regnamespace GROUP BY 1 ORDER BY 1;
 
--- Public columns (API 3): none is missing, so no row.
+-- Public columns: none is missing, so no row.
 SELECT t.relname, c.column_name AS missing
   FROM (VALUES
     ('workflow', 'id root_id parent_id parent_sequence name handler status lease queue_name priority run_at executor_id app_version input output error timeout deadline recovery_count max_recovery_attempts created_at started_at completed_at'),
@@ -27,7 +27,7 @@ SELECT t.relname, c.column_name AS missing
                     WHERE a.attrelid = format('durable.%I', t.relname)::regclass
                       AND a.attname = c.column_name AND a.attnum > 0);
 
--- Signatures of "Running a workflow", bucket and heartbeat (API 2 and 5).
+-- Signatures of "Running a workflow", bucket and heartbeat.
 CREATE TEMP VIEW mine AS
   SELECT p.* FROM pg_proc p
    WHERE p.pronamespace = 'durable'::regnamespace

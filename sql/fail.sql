@@ -1,4 +1,4 @@
--- fail(): records a failure; retries, backoff, repetition (API 5 and 5.1).
+-- fail(): records a failure; retries, backoff, repetition.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('fail-1') \gset

@@ -1,4 +1,4 @@
--- heartbeat(): registers or refreshes the executor, and answers what it believes wrongly (API 5).
+-- heartbeat(): registers or refreshes the executor, and answers what it believes wrongly.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT * FROM durable.heartbeat('heartbeat-a');

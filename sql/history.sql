@@ -1,4 +1,4 @@
--- history(): every recorded step in order, a whole replay in one round trip (API 5); and the view durable.task (API 3).
+-- history(): every recorded step in order, a whole replay in one round trip; and the view durable.task.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('history-1', '"in"', 'h', 'history-a', priority => 3, timeout => '1 hour') \gset

@@ -1,4 +1,4 @@
--- Safe against a hostile search_path and hostile settings (API 7): functions, operators, types and tables of
+-- Safe against a hostile search_path and hostile settings: functions, operators, types and tables of
 -- the same names stand first in the path, before a plan is made. Any use of one raises "hijacked".
 \c -
 \pset null -

@@ -1,4 +1,4 @@
--- durable.step has one index, and completing a step is always a HOT update (API 3).
+-- durable.step has one index, and completing a step is always a HOT update.
 \pset null -
 \set VERBOSITY sqlstate
 SET stats_fetch_consistency = none;

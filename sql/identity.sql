@@ -1,4 +1,4 @@
--- Identity (API 2): UUID version 7 with a bucket and a position, and the arithmetic on it.
+-- Identity: UUID version 7 with a bucket and a position, and the arithmetic on it.
 SET client_encoding = 'UTF8';
 \pset null -
 \set VERBOSITY sqlstate

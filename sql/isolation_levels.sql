@@ -1,4 +1,4 @@
--- The same calls inside REPEATABLE READ and SERIALIZABLE transactions (API 7): in one session they answer the same.
+-- The same calls inside REPEATABLE READ and SERIALIZABLE transactions: in one session they answer the same.
 -- (What two sessions do to each other there is in the isolation specs.)
 \pset null -
 \set VERBOSITY sqlstate

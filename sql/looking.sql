@@ -1,4 +1,4 @@
--- list, count, tree, the view durable.task, and history beside it (API 3 and 5).
+-- list, count, tree, the view durable.task, and history beside it.
 \pset null -
 \set VERBOSITY sqlstate
 -- In one transaction, without the rows of the other files.

@@ -1,4 +1,4 @@
--- pause_tree and resume_tree (API 4 and 5).
+-- pause_tree and resume_tree.
 \pset null -
 \set VERBOSITY sqlstate
 -- A tree of all kinds before it. (A child stands on one line: its status, and that of the step that stands for it.)

@@ -1,4 +1,4 @@
--- At a million tasks the usual questions reach an index, and plans that were made while the tables were empty do too (issue 3).
+-- At a million tasks the usual questions reach an index, and plans that were made while the tables were empty do too.
 -- In a database of its own, which is dropped at the end. What a call read is seen from outside: by auto_explain, and by the counters of
 -- each table and index.
 \set VERBOSITY sqlstate

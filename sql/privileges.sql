@@ -1,4 +1,4 @@
--- Callers need USAGE on the schema and EXECUTE on functions, and no privilege on the tables (API 7).
+-- Callers need USAGE on the schema and EXECUTE on functions, and no privilege on the tables.
 \pset null -
 \set VERBOSITY sqlstate
 CREATE ROLE regress_durable_caller;

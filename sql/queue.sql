@@ -1,5 +1,5 @@
 -- Queues: create, alter, drop, pause and resume them; claim: its order, its limits, and that it reads only where
--- there is nothing to claim (API 5, "Queues, executors, recovery").
+-- there is nothing to claim.
 \pset null -
 \set VERBOSITY sqlstate
 TRUNCATE durable.workflow, durable.step, durable.queue, durable.executor;

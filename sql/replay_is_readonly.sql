@@ -1,4 +1,4 @@
--- A call that only reads takes no lock and no transaction id, also as part of a transaction (API 5.1 and 7).
+-- A call that only reads takes no lock and no transaction id, also as part of a transaction.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('replay-1', '1', executor_id => 'replay-a') \gset

@@ -1,4 +1,4 @@
--- resume_failed (API 4 and 5).
+-- resume_failed.
 \pset null -
 \set VERBOSITY sqlstate
 -- Its FAILED steps and those left RUNNING become PENDING, their retries begin anew; its FAILED children become PENDING with their steps

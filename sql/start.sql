@@ -1,4 +1,4 @@
--- start(): finds the active root workflow of a name, or creates it (API 5).
+-- start(): finds the active root workflow of a name, or creates it.
 SET client_encoding = 'UTF8';
 \pset null -
 \set VERBOSITY sqlstate
@@ -51,7 +51,7 @@ SELECT durable.pause_tree(:'w');
 SELECT created, status, lease, owner, workflow_id = :'w' AS same FROM durable.start('start-5', executor_id => 'start-a');
 SELECT created, status, lease, owner FROM durable.start('start-5');
 
--- PENDING without a queue (released): start by its name makes it RUNNING, lease + 1 (API 4); an executor_id becomes its owner.
+-- PENDING without a queue (released): start by its name makes it RUNNING, lease + 1; an executor_id becomes its owner.
 SELECT workflow_id AS w FROM durable.start('start-6', executor_id => 'start-a', timeout => '1 hour') \gset
 SELECT durable.release('start-a', :'w');
 SELECT created, status, lease, owner FROM durable.start('start-6', executor_id => 'start-b');

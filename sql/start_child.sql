@@ -1,4 +1,4 @@
--- start_child(): inline children (API 4 and 5). Queued ones are in queued.sql.
+-- start_child(): inline children. Queued ones are in queued.sql.
 \pset null -
 \set VERBOSITY sqlstate
 SELECT workflow_id AS w FROM durable.start('start-child-1', executor_id => 'start-child-a', max_recovery_attempts => 7) \gset

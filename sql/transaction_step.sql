@@ -1,4 +1,4 @@
--- complete() in the same transaction as the user's own writes: both commit or neither (API 5). Both ways of the README.
+-- complete() in the same transaction as the user's own writes: both commit or neither. Both ways of the README.
 \pset null -
 \set VERBOSITY sqlstate
 CREATE TEMP TABLE account (name text PRIMARY KEY, amount int CHECK (amount >= 0));

@@ -1,4 +1,4 @@
--- Every status times every event (API 4 and 5.1). One world a cell: a workflow with step 0 COMPLETED, 1 FAILED, 2 RUNNING,
+-- Every status times every event. One world a cell: a workflow with step 0 COMPLETED, 1 FAILED, 2 RUNNING,
 -- 3 PENDING (due in an hour), child 4 RUNNING (its step 0 RUNNING), child 5 COMPLETED, child 6 FAILED, no step 9; then the workflow is put
 -- into the status, the event happens, and all is rolled back. A cell is the answer or the SQLSTATE; * marks that it changed a row.
 \pset null -

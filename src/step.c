@@ -305,8 +305,8 @@ raise_if_stand_in(const Step *step, const char *argument)
 }
 
 /*
- * Looks at a step whose outcome is to be recorded, and checks, in the order of
- * the contract, that it is there, the lease, and the attempt.
+ * Looks at a step whose outcome is to be recorded, and checks, in
+ * this order, that it is there, the lease, and the attempt.
  */
 void
 look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease, NullableDatum attempt,

@@ -256,7 +256,7 @@ durable_attach(PG_FUNCTION_ARGS)
 }
 
 /*
- * What forbids a claim in a workflow, in the order of the contract: the lease,
+ * What forbids a claim in a workflow, in this order: the lease,
  * the status, the deadline; NULL if nothing does, or if it is finished, where
  * recorded outcomes are still answered.
  */

@@ -246,7 +246,7 @@ for my $hammer (@hammers)
 	$hammer->{handle}->finish;
 }
 
-# What the hammers have seen: only what the contract says, no deadlock, and enough of everything.
+# What the hammers have seen: only what is promised, no deadlock, and enough of everything.
 my @allowed = qw(WF002 WF004 WF005 WF008 WF011);
 my $allowed = join '|', @allowed;
 is($node->safe_psql('postgres',
