@@ -4,6 +4,7 @@
 #   make installcheck      run the tests against that server, running (PGHOST, PGPORT, ...)
 #   make test              run all tests beside a throwaway server
 #   make demo              run the demo beside a throwaway server
+#   make bench             measure beside a throwaway server
 #
 # The last three need nothing but make: they install what is missing by apt.
 # TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",

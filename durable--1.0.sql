@@ -223,7 +223,7 @@ CREATE FUNCTION durable.claim_step(workflow_id uuid, sequence int, name text, in
 AS 'MODULE_PATHNAME', 'durable_claim_step'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
-	'Finds or creates the step at that position and claims it; action says what the caller does. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
 
 CREATE FUNCTION durable.complete(task_id uuid, output jsonb = NULL, lease int = NULL, attempt int = NULL)
 RETURNS boolean
@@ -247,6 +247,8 @@ CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text
 	OUT run_at timestamptz)
 AS 'MODULE_PATHNAME', 'durable_complete_and_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval, int) IS
+	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
 
 CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, input jsonb = NULL, handler text = NULL,
 	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL,
@@ -254,8 +256,6 @@ CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, inp
 	OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_start_child'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval, int) IS
-	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
 COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
 	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
@@ -298,7 +298,7 @@ CREATE FUNCTION durable.set_timeout(task_id uuid, timeout interval) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_set_timeout'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
-	'Re-arms the deadline of an unfinished workflow or step: started_at + timeout; NULL removes it. Errors: WF001, WF002, WF005, 22023, 22004';
+	'Re-arms the deadline of an unfinished workflow or step: started_at + timeout; NULL removes it. Errors: WF001, WF002, 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Control
@@ -327,7 +327,7 @@ CREATE FUNCTION durable.resume_failed(workflow_id uuid, executor_id text = NULL,
 AS 'MODULE_PATHNAME', 'durable_resume_failed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
-	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. Errors: WF001, WF002, WF005, WF009, 22023, 22004';
+	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. Errors: WF001, WF002, WF005, WF009, WF012, 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Queues, executors, recovery
@@ -338,7 +338,7 @@ CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate
 AS 'MODULE_PATHNAME', 'durable_create_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION durable.create_queue(text, int, int, interval) IS
-	'Creates a queue; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
+	'Creates a queue from which at most max_concurrency workflows run at once and at most rate_limit start in each rate_limit_window; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
 
 CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
 	rate_limit_window interval = '1 second') RETURNS void
@@ -389,7 +389,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_recover'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[]) IS
-	'Takes over workflows that nobody alive drives, that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
+	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.release(executor_id text, workflow_id uuid = NULL, run_at timestamptz = NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_release'

@@ -11,6 +11,7 @@
 #include "durable.h"
 
 #include "access/detoast.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -28,7 +29,6 @@ bad_argument(const char *name, const char *what, const char *detail, const char 
 			 errmsg("argument \"%s\" %s", name, what),
 			 errdetail_internal("%s", detail),
 			 errhint("%s", hint)));
-	pg_unreachable();
 }
 
 void
@@ -65,7 +65,7 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* An int that is at least so much, and at most, if given, so much. */
+/* An int in that range. */
 static void
 check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
@@ -100,6 +100,27 @@ require_sequence(NullableDatum sequence)
 {
 	require(sequence, "sequence");
 	check_int(sequence, "sequence", 0, MAX_SEQUENCE);
+}
+
+/* An array of values, in one dimension.  Returns how many they are. */
+int
+check_array(NullableDatum arg, const char *name)
+{
+	ArrayType  *array;
+
+	if (arg.isnull)
+		return 0;
+	array = DatumGetArrayTypeP(arg.value);
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not contain NULL", name),
+				 errdetail("There is nothing that NULL could mean here."),
+				 errhint("Pass values only.")));
+	if (ARR_NDIM(array) > 1)
+		bad_argument(name, "must have one dimension",
+					 psprintf("It has %d.", ARR_NDIM(array)), "Pass a plain array.");
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 }
 
 static char *

@@ -3,9 +3,9 @@
  * control.c
  *	  Whole trees: pause_tree, resume_tree, cancel_tree, resume_failed.
  *
- * Each locks the tree exclusively before any row: it waits for the calls that
- * write in the tree and are not yet committed, and later ones wait for it and
- * then see what it did.  Rows follow from parents to children (tree.c).
+ * Each locks the tree exclusively before any row in it: it waits for the calls
+ * that write in the tree and are not yet committed, and later ones wait for it
+ * and then see what it did.  Rows follow from parents to children (tree.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -28,21 +28,6 @@ lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
 	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
-}
-
-pg_noreturn static void
-raise_below(const Workflow *workflow, Event event, const pg_uuid_t *ancestor, TaskStatus status)
-{
-	Refusal		refusal;
-
-	refusal.sqlstate = ERRCODE_WRONG_STATUS;
-	refusal.message = psprintf("cannot %s workflow %s \"%s\" below one that is %s", event_verb(event),
-							   uuid_text(&workflow->id), workflow->name, status_label(status));
-	refusal.detail = psprintf("The workflow is %s, its ancestor %s is %s.",
-							  status_label(workflow->status), uuid_text(ancestor), status_label(status));
-	refusal.hint = status == PAUSED ? psprintf("Call resume_tree('%s') first.", uuid_text(ancestor)) :
-		"A cancelled tree stays cancelled: start a new run.";
-	raise_refusal(&refusal);
 }
 
 /*
@@ -81,9 +66,9 @@ raise_if_held(const Workflow *workflow, Event event)
 			decided = cancelled && (driven || status != CANCELLED);
 	}
 	if (paused)
-		raise_below(workflow, event, paused, PAUSED);
+		raise_refusal(refuse_below(workflow, event, paused, PAUSED));
 	if (cancelled)
-		raise_below(workflow, event, cancelled, CANCELLED);
+		raise_refusal(refuse_below(workflow, event, cancelled, CANCELLED));
 }
 
 /*
@@ -162,21 +147,6 @@ lock_queues_of_failed(const pg_uuid_t *id)
 		lock_queue_to_start(a_value(names[i]), clock_now());
 }
 
-pg_noreturn static void
-raise_other_run(const Workflow *workflow, const Workflow *other)
-{
-	Refusal		refusal;
-
-	refusal.sqlstate = ERRCODE_WRONG_STATUS;
-	refusal.message = psprintf("cannot run workflow %s \"%s\" again while another run of that name is active",
-							   uuid_text(&workflow->id), workflow->name);
-	refusal.detail = other ?
-		psprintf("Workflow %s of that name is %s.", uuid_text(&other->id), status_label(other->status)) :
-		"A run of that name was started at the same time.";
-	refusal.hint = "Wait for that run, or cancel it with cancel_tree.";
-	raise_refusal(&refusal);
-}
-
 /*
  * Makes a FAILED workflow active again; false if a run of its name was started
  * at the same time, which the unique index on the names of active roots told.
@@ -198,7 +168,7 @@ rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		run_plan(PLAN_RERUN_WORKFLOWS, &params, NEWEST);
+		run_plan(PLAN_RERUN_WORKFLOW, &params, NEWEST);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -262,11 +232,11 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 		raise_refusal(refuse_recovery_limit(&workflow));
 	if (!workflow.has_parent &&
 		look_active_root(CStringGetTextDatum(workflow.name), &other))
-		raise_other_run(&workflow, &other);
+		raise_refusal(refuse_other_run(&workflow, &other));
 
 	now = clock_now();
 	if (!rerun(&workflow, executor_id, now))
-		raise_other_run(&workflow, NULL);
+		raise_refusal(refuse_other_run(&workflow, NULL));
 
 	self = id_array(&workflow.id, 1);
 	cascade_below(CASCADE_RERUN, self, from_sequence, now);

@@ -23,6 +23,7 @@
  *	3. the tree's lock		heavyweight, by root; shared by each call that writes
  *							steps or ends or starts workflows in the tree,
  *							exclusive for a cascade that others must not overlap
+ *							(beyond some number of trees: one lock for them all)
  *	4. a workflow's children	heavyweight; shared by those who start one,
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children
@@ -52,7 +53,6 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "storage/lock.h"
-#include "utils/jsonb.h"
 #include "utils/uuid.h"
 
 /* ---- state.c: the state machine ---------------------------------------- */
@@ -85,6 +85,7 @@ typedef enum Event
 	EVENT_START_AGAIN,			/* start_child of an existing child */
 	EVENT_COMPLETE,
 	EVENT_FAIL,
+	EVENT_FAIL_BELOW,			/* with its parent, of an inline child */
 	EVENT_RETRY,				/* a failure with retries left */
 	EVENT_RELEASE,
 	EVENT_PAUSE,
@@ -153,7 +154,12 @@ extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
 extern Refusal *refuse_attempt(const struct Step *step, int32 given);
 extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
 extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
+extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, const pg_uuid_t *driven);
+extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,
+							 TaskStatus status);
+extern Refusal *refuse_other_run(const struct Workflow *workflow, const struct Workflow *other);
 extern Refusal *refuse_unknown_queue(const char *name);
+extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
 extern char *uuid_text(const pg_uuid_t *id);
 
 /* ---- args.c: arguments --------------------------------------------------- */
@@ -167,6 +173,7 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern int	check_array(NullableDatum arg, const char *name);
 pg_noreturn extern void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
 
 /* ---- clock.c: time ------------------------------------------------------- */
@@ -212,7 +219,6 @@ typedef struct Workflow
 	pg_uuid_t	root_id;
 	bool		has_parent;
 	pg_uuid_t	parent_id;
-	int32		parent_sequence;
 	TaskStatus	status;
 	int32		lease;
 	int32		recovery_count;
@@ -225,7 +231,6 @@ typedef struct Workflow
 	NullableDatum input;
 	NullableDatum output;
 	NullableDatum error;
-	NullableDatum timeout;
 	NullableDatum deadline;
 	NullableDatum paused_by;
 	NullableDatum paused_at;
@@ -253,7 +258,6 @@ typedef struct Step
 	NullableDatum error;
 	NullableDatum run_at;
 	NullableDatum deadline;
-	NullableDatum started_at;
 	NullableDatum child_id;
 } Step;
 
@@ -274,8 +278,6 @@ typedef enum View
 extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
 extern bool look_active_root(Datum name, Workflow *workflow);
 extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
-extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
-							 NullableDatum attempt, Workflow *workflow, Step *step);
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
 
@@ -303,7 +305,6 @@ extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id);
 extern void unlock_known_tree(const pg_uuid_t *workflow_id);
-extern bool try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
@@ -314,7 +315,6 @@ extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pa
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void record_on_stand_ins(Datum workflow_ids);
 extern Datum takeable(bool *all);
-extern Datum id_array(const pg_uuid_t *ids, int count);
 
 /* the tree's lock, and that of a workflow's children */
 #define TREE_SHARED			ShareLock
@@ -328,12 +328,14 @@ extern Datum id_array(const pg_uuid_t *ids, int count);
 #define QUEUE_CLAIM_LIMITED	ExclusiveLock
 #define QUEUE_CHANGE		AccessExclusiveLock
 
-/* ---- workflow.c ----------------------------------------------------------- */
+/* ---- workflow.c, step.c ---------------------------------------------------- */
 
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease);
 extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
 extern void raise_if_inline(const Workflow *workflow, Event event);
+extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
+							 NullableDatum attempt, Workflow *workflow, Step *step);
 
 /* ---- executor.c, queue.c --------------------------------------------------- */
 
@@ -341,7 +343,7 @@ extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern void register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before);
 extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
-/* ---- results --------------------------------------------------------------- */
+/* ---- rows.c: results ------------------------------------------------------- */
 
 extern MemoryContext begin_call(void);
 extern void end_call(void);

@@ -32,9 +32,8 @@ raise_refusal(const Refusal *r)
 	ereport(ERROR,
 			(errcode(r->sqlstate),
 			 errmsg_internal("%s", r->message),
-			 r->detail ? errdetail_internal("%s", r->detail) : 0,
-			 r->hint ? errhint("%s", r->hint) : 0));
-	pg_unreachable();
+			 errdetail_internal("%s", r->detail),
+			 errhint("%s", r->hint)));
 }
 
 /* 'WFnnn: message', as complete_and_claim answers it */
@@ -176,6 +175,44 @@ refuse_finished(const Workflow *workflow)
 				   "Take its output, or start a new run.");
 }
 
+/* An inline child is asked to change hands, or to run again, without what drives it. */
+Refusal *
+refuse_inline(const Workflow *workflow, Event event, const pg_uuid_t *driven)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot %s workflow %s \"%s\" by itself",
+							event_verb(event), uuid_text(&workflow->id), workflow->name),
+				   psprintf("It is an inline child, driven by whoever drives its parent, and %s.",
+							status_label(workflow->status)),
+				   psprintf("Use workflow %s, its nearest ancestor that is not inline.", uuid_text(driven)));
+}
+
+/* An ancestor is PAUSED or CANCELLED. */
+Refusal *
+refuse_below(const Workflow *workflow, Event event, const pg_uuid_t *ancestor, TaskStatus status)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot %s workflow %s \"%s\" below one that is %s", event_verb(event),
+							uuid_text(&workflow->id), workflow->name, status_label(status)),
+				   psprintf("The workflow is %s, its ancestor %s is %s.",
+							status_label(workflow->status), uuid_text(ancestor), status_label(status)),
+				   status == PAUSED ? psprintf("Call resume_tree('%s') first.", uuid_text(ancestor)) :
+				   "A cancelled tree stays cancelled: start a new run.");
+}
+
+/* other is NULL where it is not known which run it is. */
+Refusal *
+refuse_other_run(const Workflow *workflow, const Workflow *other)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot run workflow %s \"%s\" again while another run of that name is active",
+							uuid_text(&workflow->id), workflow->name),
+				   other ?
+				   psprintf("Workflow %s of that name is %s.", uuid_text(&other->id), status_label(other->status)) :
+				   "A run of that name was started at the same time.",
+				   "Wait for that run, or cancel it with cancel_tree.");
+}
+
 Refusal *
 refuse_deadline(const Workflow *workflow)
 {
@@ -239,4 +276,13 @@ refuse_unknown_queue(const char *name)
 				   psprintf("queue \"%s\" does not exist", name),
 				   "There is no row with this name in durable.queue.",
 				   "Create it with create_queue.");
+}
+
+Refusal *
+refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot drop queue \"%s\", which has unfinished workflows", name),
+				   psprintf("Workflow %s is one of them.", uuid_text(workflow_id)),
+				   "Let them finish, or cancel them with cancel_tree.");
 }

@@ -7,9 +7,6 @@
  */
 #include "plans.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -44,25 +41,6 @@ register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_
 	run_plan(PLAN_REGISTER, &params, NEWEST);
 }
 
-static void
-check_no_null_in(ArrayType *array, const char *name)
-{
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not contain NULL", name),
-				 errdetail("There is nothing that NULL could mean here."),
-				 errhint("Pass values only.")));
-	if (ARR_NDIM(array) > 1)
-		bad_argument(name, "must have one dimension", psprintf("It has %d.", ARR_NDIM(array)), "Pass a plain array.");
-}
-
-static int
-array_length_of(ArrayType *array)
-{
-	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-}
-
 /*
  * heartbeat(executor_id, workflow_ids, leases)
  *
@@ -81,14 +59,12 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 					 "One of \"workflow_ids\" and \"leases\" is NULL.", "Pass both, or neither.");
 	if (!workflow_ids.isnull)
 	{
-		ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(1);
-		ArrayType  *numbers = PG_GETARG_ARRAYTYPE_P(2);
+		int			id_count = check_array(workflow_ids, "workflow_ids");
+		int			lease_count = check_array(leases, "leases");
 
-		check_no_null_in(ids, "workflow_ids");
-		check_no_null_in(numbers, "leases");
-		if (array_length_of(ids) != array_length_of(numbers))
+		if (id_count != lease_count)
 			bad_argument("leases", "must be as long as \"workflow_ids\"",
-						 psprintf("They have %d and %d elements.", array_length_of(numbers), array_length_of(ids)),
+						 psprintf("They have %d and %d elements.", lease_count, id_count),
 						 "Pass one lease for each workflow.");
 	}
 
@@ -146,10 +122,10 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
  * recover(executor_id, max_workflows, stale_after, queue, handlers)
  *
  * Locks the executor's row, the queue that it is narrowed to (shared), then the
- * workflows' rows, their trees (shared), and
- * the rows of their unfinished inline descendants, all without waiting
- * (takeable): any number of callers get disjoint workflows.  No step row is
- * touched but the stand-ins of what is given up.
+ * workflows' rows, their trees (shared), and the rows of their unfinished
+ * inline descendants, all without waiting (takeable): any number of callers get
+ * disjoint workflows.  Steps are touched only where a workflow is given up: its
+ * stand-in, and what is PAUSED in its inline descendants.
  */
 Datum
 durable_recover(PG_FUNCTION_ARGS)
@@ -215,6 +191,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Locks the trees in which its workflows are not alone (shared), in one order. */
 static void
 lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
 {
@@ -235,9 +212,9 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
 /*
  * release(executor_id, workflow_id, run_at)
  *
- * Locks the executor's row, the trees of what has parents or children (shared,
- * in one order), then the workflows' rows, then those of their inline
- * descendants.
+ * Locks the executor's row, which it deletes unless it hands back just one
+ * workflow, the trees of what has parents or children (shared, in one order),
+ * then the workflows' rows, then those of their inline descendants.
  */
 Datum
 durable_release(PG_FUNCTION_ARGS)

@@ -3,10 +3,10 @@
  * plans.c
  *	  The statements of the extension, and the one way to run them.
  *
- * All are prepared once a backend, as generic plans, and kept.  They name
- * everything in full, operators too, so that no search_path changes what they
- * mean.  Parameters have built-in types only: a plan with a parameter of a
- * type of ours would die with DROP EXTENSION, these are analysed anew.
+ * All are prepared once a backend and kept, but for a few as generic plans.
+ * They name everything in full, operators too, so that no search_path changes
+ * what they mean.  Parameters have built-in types only: a plan with a parameter
+ * of a type of ours would die with DROP EXTENSION, these are analysed anew.
  * Statuses in predicates are literals, so that a generic plan can use the
  * partial indexes.
  *
@@ -45,6 +45,7 @@
 #define STEP_KIND(is_transaction) \
 	"CASE WHEN " is_transaction " THEN 'TRANSACTION'::durable.task_kind ELSE 'STEP'::durable.task_kind END"
 
+/* in the words of the partial indexes workflow_active_root and workflow_executor */
 #define UNFINISHED(t) \
 	t ".status" EQ "ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
 #define DRIVEN(t) \
@@ -62,13 +63,13 @@
 
 /* read by read_workflow and read_step (rows.c), in this order */
 #define WORKFLOW_COLUMNS \
-	"w.id, w.root_id, w.parent_id, w.parent_sequence, w.status, w.lease, w.recovery_count, " \
-	"w.max_recovery_attempts, w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, " \
-	"w.timeout, w.deadline, w.paused_by, w.paused_at"
+	"w.id, w.root_id, w.parent_id, w.status, w.lease, w.recovery_count, w.max_recovery_attempts, " \
+	"w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, w.deadline, " \
+	"w.paused_by, w.paused_at"
 #define STEP_COLUMNS \
 	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
 	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.run_at, s.deadline, " \
-	"s.started_at, s.child_id"
+	"s.child_id"
 #define TASK_COLUMNS \
 	"t.id, t.parent_id, t.sequence, t.name, t.handler, t.status, t.kind, t.input, t.output, t.error, " \
 	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \
@@ -96,7 +97,7 @@
 	"AND " KIND_IS("WORKFLOW") " AND " KIND_IS("STEP") " AND " KIND_IS("TRANSACTION") " " \
 	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
 	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
-	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE \"C\")" \
+	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE pg_catalog.\"C\")" \
 	"  AND t.name" EQ "$5)) " \
 	"AND ($6 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.queue_name" EQ "$6)) " \
 	"AND ($7 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.handler" EQ "$7))"
@@ -146,7 +147,7 @@ typedef struct Statement
 	Planning	planning;
 } Statement;
 
-static const Statement statements[PLAN_COUNT_OF_PLANS] = {
+static const Statement statements[NUM_PLANS] = {
 
 	/* ---- looking ------------------------------------------------------- */
 
@@ -183,7 +184,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 	[PLAN_LOOK_DUE] = {
 		WAITING_PRIORITIES
-		"SELECT p.priority, d.run_at FROM waiting p CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz") " LIMIT 1) d LIMIT 1",
+		"SELECT p.priority, d.run_at FROM waiting p "
+		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz") " LIMIT 1) d LIMIT 1",
 		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
@@ -247,7 +249,6 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"FROM line l ORDER BY l.path",
 		1, {UUIDOID}
 	},
-
 	[PLAN_CHECK] = {
 		"WITH RECURSIVE "
 		/* all below a paused workflow */
@@ -263,13 +264,13 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  UNION ALL"
 		"  SELECT w.id FROM abandoned a JOIN durable.workflow w ON w.parent_id" EQ "a.id"
 		"  WHERE w.status" EQ S_CANCELLED " AND w.queue_name IS NULL), "
-		/* a workflow beside its parent and the step that stands for it */
 		/* all below a cancelled workflow */
 		"doomed AS ("
 		"  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
 		"  WHERE p.status" EQ S_CANCELLED " AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id" EQ "p.id)"
 		"  UNION"
 		"  SELECT w.id, w.status FROM doomed d JOIN durable.workflow w ON w.parent_id" EQ "d.id), "
+		/* a workflow beside its parent and the step that stands for it */
 		"child AS ("
 		"  SELECT w.id, w.status, w.error, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
 		"    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,"
@@ -337,7 +338,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'paused in a workflow that is not' "
 		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id "
 		"WHERE s.status" EQ S_PAUSED " AND w.status" NE S_PAUSED " "
-		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'finished without completed_at, or completed_at without being finished' "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), "
+		"  'finished without completed_at, or completed_at without being finished' "
 		"FROM durable.step s WHERE (" UNFINISHED("s") ")" EQ "(s.completed_at IS NOT NULL) "
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has an output without being completed' "
 		"FROM durable.step s WHERE s.output IS NOT NULL AND s.status" NE S_COMPLETED " "
@@ -375,8 +377,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, "
 		"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
 		"WHERE w.id" EQ "$1 AND w.lease" EQ "$4 "
-		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
-		"RETURNING w.lease",
+		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])"),
 		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[PLAN_END_WORKFLOW] = {
@@ -420,8 +421,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  deadline = $3" PLUS "w.timeout "
 		"FROM durable.workflow p "
 		"WHERE w.id" EQ "$1 AND w.lease" EQ "$2 AND " CHECKED("w.status" EQ S_PENDING)
-		"  AND p.id" EQ "w.parent_id AND p.lease" EQ "$4 AND " CHECKED("p.status" EQ S_RUNNING) " "
-		"RETURNING w.lease",
+		"  AND p.id" EQ "w.parent_id AND p.lease" EQ "$4 AND " CHECKED("p.status" EQ S_RUNNING),
 		4, {UUIDOID, INT4OID, TIMESTAMPTZOID, INT4OID}
 	},
 	[PLAN_SET_WORKFLOW_TIMEOUT] = {
@@ -547,7 +547,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
-	[PLAN_RERUN_WORKFLOWS] = {
+	[PLAN_RERUN_WORKFLOW] = {
 		"UPDATE durable.workflow w SET "
 		"  status = CASE WHEN w.queue_name IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
 		"  executor_id = CASE WHEN w.queue_name IS NULL THEN $2 END, "
@@ -680,8 +680,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"  AND NOT w.id" EQ "ANY ($2)",
 		3, {TEXTOID, UUIDARRAYOID, INT4ARRAYOID}
 	},
-
-	/* $1 the caller, $2 silent since, $3 at most */
+	/* this and the next three: $1 the caller, $2 silent since, $3 at most */
 	[PLAN_FIND_STALE] = {
 		"SELECT d.id, d.root_id FROM durable.executor e CROSS JOIN LATERAL ("
 		"  SELECT w.id, w.root_id FROM durable.workflow w"
@@ -691,7 +690,6 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"WHERE e.last_seen" LT "$2 AND e.executor_id" NE "$1 LIMIT $3",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},
-
 	/*
 	 * The executors that own something are found by one index probe each; then
 	 * each workflow without a registered one is asked for signs of life.
@@ -722,7 +720,8 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 		"    WITH RECURSIVE below AS ("
 		"      SELECT c.id, NULL::pg_catalog.timestamptz AS started_at"
 		"      UNION ALL"
-		"      SELECT i.id, i.started_at FROM below b JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
+		"      SELECT i.id, i.started_at FROM below b"
+		"      JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
 		"    SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id"
 		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.failed_at" GE "$2) "
 		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
@@ -732,14 +731,13 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	[PLAN_FIND_LATE] = {
 		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_RUNNING " AND w.deadline" LE "$2 AND " UNIT("w") " AND " RECOVER_FILTERS " "
-		"  AND $1 IS NOT NULL "
 		"LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},
 	[PLAN_FIND_RELEASED] = {
 		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at" LE "$2 "
-		"  AND " RECOVER_FILTERS " AND $1 IS NOT NULL "
+		"  AND " RECOVER_FILTERS " "
 		"ORDER BY w.run_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
 	},
@@ -771,7 +769,7 @@ static const Statement statements[PLAN_COUNT_OF_PLANS] = {
 	},
 };
 
-static SPIPlanPtr plans[PLAN_COUNT_OF_PLANS];
+static SPIPlanPtr plans[NUM_PLANS];
 
 /* The row that result_column took apart last. */
 static uint64 current_row;
@@ -892,6 +890,17 @@ Datum
 result_value(uint64 row, int column)
 {
 	return result_column(row, column).value;
+}
+
+/* Ids as a parameter. */
+Datum
+id_array(const pg_uuid_t *ids, int count)
+{
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 /* The ids in a column of the last result, as an array. */

@@ -57,7 +57,7 @@ typedef enum PlanId
 	PLAN_RESUME_WORKFLOWS,
 	PLAN_CANCEL_WORKFLOWS,
 	PLAN_FAIL_WORKFLOWS,
-	PLAN_RERUN_WORKFLOWS,
+	PLAN_RERUN_WORKFLOW,
 	PLAN_RERUN_CHILDREN,
 	PLAN_FENCE_WORKFLOWS,
 	PLAN_PAUSE_STEPS,
@@ -89,7 +89,7 @@ typedef enum PlanId
 	PLAN_FAIL_POISON,
 	PLAN_RELEASE,
 
-	PLAN_COUNT_OF_PLANS
+	NUM_PLANS
 } PlanId;
 
 /* The parameters of a statement, filled in order. */
@@ -141,6 +141,7 @@ param_time(Params *params, TimestampTz value)
 	param_datum(params, TimestampTzGetDatum(value));
 }
 
+extern Datum id_array(const pg_uuid_t *ids, int count);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);

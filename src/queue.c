@@ -11,7 +11,6 @@
  */
 #include "plans.h"
 
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -83,7 +82,8 @@ param_limits(Params *params, FunctionCallInfo fcinfo)
 	require(fcinfo->args[3], "rate_limit_window");
 	check_interval(fcinfo->args[3], "rate_limit_window");
 	if (interval_seconds(DatumGetIntervalP(fcinfo->args[3].value)) <= 0)
-		bad_argument("rate_limit_window", "must be longer than 0", "It is 0.", "Pass the time in which rate_limit workflows may start.");
+		bad_argument("rate_limit_window", "must be longer than 0", "It is 0.",
+					 "Pass the time in which rate_limit workflows may start.");
 	for (int i = 0; i <= 3; i++)
 		param(params, fcinfo->args[i]);
 }
@@ -171,16 +171,7 @@ durable_drop_queue(PG_FUNCTION_ARGS)
 	param_datum(&params, name);
 	change_queue(name, PLAN_DROP_QUEUE, &params);
 	if (run_plan(PLAN_QUEUE_UNFINISHED, &params, NEWEST) > 0)
-	{
-		Refusal		refusal;
-
-		refusal.sqlstate = ERRCODE_WRONG_STATUS;
-		refusal.message = psprintf("cannot drop queue \"%s\", which has unfinished workflows",
-								   TextDatumGetCString(name));
-		refusal.detail = psprintf("Workflow %s is one of them.", uuid_text(DatumGetUUIDP(result_value(0, 0))));
-		refusal.hint = "Let them finish, or cancel them with cancel_tree.";
-		raise_refusal(&refusal);
-	}
+		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(result_value(0, 0))));
 	end_call();
 	PG_RETURN_VOID();
 }
@@ -269,20 +260,23 @@ allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
 
 /*
  * Locks the queue for a claim, in the mode that its limits want, and looks at
- * it as it is then.
+ * it as it is then.  Returns the time of that look: we may have waited, and the
+ * window of the rate limit is that of now.
  */
-static void
+static TimestampTz
 lock_queue_to_claim(Datum name, Queue *queue)
 {
 	for (;;)
 	{
 		bool		limited = is_limited(queue);
 		LOCKMODE	mode = limited ? QUEUE_CLAIM_LIMITED : QUEUE_CLAIM;
+		TimestampTz now;
 
 		lock_queue(name, mode);
-		look_queue_or_raise(name, clock_now(), queue);
+		now = clock_now();
+		look_queue_or_raise(name, now, queue);
 		if (is_limited(queue) == limited)
-			return;
+			return now;
 		/* altered before we had the lock */
 		unlock_queue(name, mode);
 	}
@@ -328,10 +322,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	if (look_due(name, now, &due) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
 		register_executor(executor_id, now, clock_stale_before(now, a_null()));
-		lock_queue_to_claim(name, &queue);
-		/* we may have waited: the window of the rate limit is that of now */
-		now = clock_now();
-		look_queue_or_raise(name, now, &queue);
+		now = lock_queue_to_claim(name, &queue);
 		wanted = allowed_by_limits(name, &queue, wanted);
 		if (wanted > 0)
 		{

@@ -11,7 +11,6 @@
 #include "catalog/pg_collation_d.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/tuplestore.h"
@@ -40,7 +39,6 @@ read_workflow(Workflow *workflow, int *column)
 	workflow->has_parent = !d.isnull;
 	if (!d.isnull)
 		workflow->parent_id = *DatumGetUUIDP(d.value);
-	workflow->parent_sequence = DatumGetInt32(next_column(column).value);
 	workflow->status_datum = next_column(column);
 	workflow->status = status_from_datum(workflow->status_datum.value);
 	workflow->lease = DatumGetInt32(next_column(column).value);
@@ -53,7 +51,6 @@ read_workflow(Workflow *workflow, int *column)
 	workflow->input = next_column(column);
 	workflow->output = next_column(column);
 	workflow->error = next_column(column);
-	workflow->timeout = next_column(column);
 	workflow->deadline = next_column(column);
 	workflow->paused_by = next_column(column);
 	workflow->paused_at = next_column(column);
@@ -85,7 +82,6 @@ read_step(Step *step, int *column)
 	step->error = next_column(column);
 	step->run_at = next_column(column);
 	step->deadline = next_column(column);
-	step->started_at = next_column(column);
 	step->child_id = next_column(column);
 }
 
@@ -216,6 +212,7 @@ column_type(TupleDesc desc, int column)
 	return TupleDescAttr(desc, column)->atttypid;
 }
 
+/* Ends the call and returns a row, given as its columns. */
 Datum
 end_call_with_row(TupleDesc desc, MemoryContext caller, const NullableDatum *columns)
 {
@@ -235,7 +232,7 @@ end_call_with_row(TupleDesc desc, MemoryContext caller, const NullableDatum *col
 	return result;
 }
 
-/* The same for a value of variable length. */
+/* The same for one value of variable length, or NULL. */
 Datum
 end_call_with_value(FunctionCallInfo fcinfo, MemoryContext caller, NullableDatum d)
 {

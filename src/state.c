@@ -3,9 +3,10 @@
  * state.c
  *	  The state machine: every legal transition, in one place.
  *
- * A function asks here before it changes a task.  What is not listed is
- * refused (errors.c says how).  The statements of cascades, which change many
- * tasks at once, repeat a row's sources in their WHERE.
+ * A function asks here before it changes the task that it was given.  What is
+ * not listed is refused (errors.c says how).  The statements that change many
+ * tasks at once (plans.c: cascades, claim, recover, release) choose by a row's
+ * sources.  A stand-in is no task of its own: it follows its child.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +22,7 @@
 /*
  * PAUSED goes back to what it was before, PENDING or RUNNING: paused_from
  * tells, the table shows RUNNING.  FAILED goes to PENDING where there is a
- * queue.
+ * queue, and below the workflow that is resumed.
  */
 static const TaskStatus workflow_next[EVENT_COUNT][STATUS_COUNT] = {
 	/* from:                 -   PENDING    RUNNING    COMPLETED  FAILED   PAUSED     CANCELLED */
@@ -30,6 +31,7 @@ static const TaskStatus workflow_next[EVENT_COUNT][STATUS_COUNT] = {
 	[EVENT_START_AGAIN] =   {no, RUNNING,   no,        no,        no,      no,        no},
 	[EVENT_COMPLETE] =      {no, no,        COMPLETED, no,        no,      no,        no},
 	[EVENT_FAIL] =          {no, no,        FAILED,    no,        no,      no,        no},
+	[EVENT_FAIL_BELOW] =    {no, FAILED,    FAILED,    no,        no,      FAILED,    no},
 	[EVENT_RELEASE] =       {no, no,        PENDING,   no,        no,      PAUSED,    no},
 	[EVENT_PAUSE] =         {no, PAUSED,    PAUSED,    no,        no,      no,        no},
 	[EVENT_RESUME] =        {no, no,        no,        no,        no,      RUNNING,   no},
@@ -59,6 +61,7 @@ static const char *const verbs[EVENT_COUNT] = {
 	[EVENT_START_AGAIN] = "start",
 	[EVENT_COMPLETE] = "complete",
 	[EVENT_FAIL] = "fail",
+	[EVENT_FAIL_BELOW] = "fail",
 	[EVENT_RETRY] = "fail",
 	[EVENT_RELEASE] = "release",
 	[EVENT_PAUSE] = "pause",

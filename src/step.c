@@ -17,7 +17,6 @@
 #include <math.h>
 
 #include "access/xact.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -260,6 +259,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		}
 
 		lock_tree(&workflow.root_id, TREE_SHARED);
+		/* a cascade may have changed what we saw, and the time is not that of before */
 		if (clock_now() - now > LONG_WAIT)
 			continue;
 		if (run_plan(plan, &params, NEWEST) > 0)
@@ -344,7 +344,7 @@ is_completed_with(const Step *step, NullableDatum output)
 	return true;
 }
 
-/* The parameters STEP_TO_COMPLETE (plans.c), and the output. */
+/* The parameters of STEP_TO_COMPLETE (plans.c), and the output. */
 static void
 param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
 				 NullableDatum attempt, pg_uuid_t *workflow_id)

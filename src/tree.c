@@ -48,7 +48,7 @@ typedef struct CascadeRule
 	PlanId		change_workflows;
 	int			change_steps;	/* a PlanId, or NO_PLAN */
 	Scope		scope;
-	bool		through_unchanged;	/* goes on below a workflow that it leaves alone, and changes its steps */
+	bool		through_unchanged;	/* goes on below a workflow that it leaves alone */
 	bool		record;			/* the stand-ins of what changed change too */
 } CascadeRule;
 
@@ -132,7 +132,7 @@ lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 }
 
 /* The same, without waiting. */
-bool
+static bool
 try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
 	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
@@ -222,16 +222,6 @@ unlock_known_tree(const pg_uuid_t *workflow_id)
 	if (known_tree_locked)
 		unlock_tree(&known_tree(workflow_id)[1], TREE_SHARED);
 	known_tree_locked = false;
-}
-
-Datum
-id_array(const pg_uuid_t *ids, int count)
-{
-	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 static void
@@ -437,7 +427,7 @@ contains(const IdList *list, const pg_uuid_t *id)
  * about to change, and what has inline descendants that somebody works on.
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction, and taken for so many only.
+ * transaction, and taken for the first TREES_AT_ONCE only.
  */
 Datum
 takeable(bool *all)

@@ -44,9 +44,9 @@ becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover
  * Makes the executor the owner of a workflow as it was looked at; false if
  * something overtook us.
  *
- * Locks the executor's row, the tree (shared), the workflow's row, then those of
- * its unfinished inline descendants, from parents to children.  The lease in the WHERE makes one of
- * several callers win.
+ * Locks the executor's row, the tree (shared), the workflow's row, then those
+ * of its unfinished inline descendants, from parents to children.  The lease
+ * in the WHERE makes one of several callers win.
  */
 static bool
 take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
@@ -77,9 +77,10 @@ owner_of(const Workflow *workflow)
  * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
  *		 max_recovery_attempts, app_version)
  *
- * Locks the executor's row and the queue (shared), and inserts; the unique index on the names of
- * active roots makes a second caller wait and then find the first one's
- * workflow.  One that only joins has not locked or written anything.
+ * Locks the executor's row and the queue (shared), and inserts; the unique
+ * index on the names of active roots makes a second caller wait and then find
+ * the first one's workflow.  One that becomes the owner of an existing workflow
+ * locks as take does, one that only joins has not locked or written anything.
  */
 Datum
 durable_start(PG_FUNCTION_ARGS)
@@ -121,12 +122,11 @@ durable_start(PG_FUNCTION_ARGS)
 
 		if (look_active_root(name.value, &workflow))
 		{
-			if (created || !becomes_owner(&workflow, executor_id, false, true, now))
+			if (!becomes_owner(&workflow, executor_id, false, true, now))
 				break;
-			if (take(&workflow, executor_id, now))
-				look_workflow_or_raise(&workflow.id, "workflow_id", NEWEST, &workflow);
-			else
+			if (!take(&workflow, executor_id, now))
 				continue;
+			look_workflow_or_raise(&workflow.id, "workflow_id", NEWEST, &workflow);
 			break;
 		}
 		else
@@ -195,18 +195,11 @@ void
 raise_if_inline(const Workflow *workflow, Event event)
 {
 	pg_uuid_t	driven;
-	Refusal		refusal;
 
 	if (!is_inline(workflow))
 		return;
 	driven = driven_ancestor(workflow);
-	refusal.sqlstate = ERRCODE_WRONG_STATUS;
-	refusal.message = psprintf("cannot %s workflow %s \"%s\" by itself",
-							   event_verb(event), uuid_text(&workflow->id), workflow->name);
-	refusal.detail = psprintf("It is an inline child, driven by whoever drives its parent, and %s.",
-							  status_label(workflow->status));
-	refusal.hint = psprintf("Use workflow %s, its nearest ancestor that is not inline.", uuid_text(&driven));
-	raise_refusal(&refusal);
+	raise_refusal(refuse_inline(workflow, event, &driven));
 }
 
 /*
@@ -286,7 +279,8 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
  * Locks the queue (shared), the tree (shared), the parent's children (shared),
  * and the parent's row FOR SHARE: what ends or fences the parent waits, and
  * then finds the child.  A second caller at the position waits on the primary
- * key of step and then finds the first one's child.
+ * key of step and then finds the first one's child.  A child that is started
+ * again is there already: the tree (shared) and its row.
  */
 Datum
 durable_start_child(PG_FUNCTION_ARGS)
@@ -413,8 +407,8 @@ has_unfinished_inline_children(const pg_uuid_t *id)
 }
 
 /*
- * Takes the locks under which a workflow is ended; true if it has unfinished
- * inline children that are to be cancelled with it.
+ * Takes the locks under which a workflow is completed; true if it has
+ * unfinished inline children that are to be cancelled with it.
  *
  * Their steps are cancelled too, which a claim must not overlap, so that wants
  * the tree exclusively, before any row is locked.  No child can be started
