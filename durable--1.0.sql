@@ -10,7 +10,7 @@
 CREATE TYPE durable.task_status AS ENUM
 	('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'PAUSED', 'CANCELLED');
 COMMENT ON TYPE durable.task_status IS
-	'Status of a workflow or step; the legal transitions stand in src/state.c';
+	'Status of a workflow or step; the README lists what leads from one to another';
 
 CREATE TYPE durable.task_kind AS ENUM ('WORKFLOW', 'STEP', 'TRANSACTION');
 COMMENT ON TYPE durable.task_kind IS

@@ -747,13 +747,15 @@ static const Statement statements[NUM_PLANS] = {
 		"  started_at = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3 ELSE w.started_at END, "
 		"  deadline = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3" PLUS "w.timeout ELSE w.deadline END "
 		"WHERE w.id" EQ "ANY ($1) AND (NOT $4 OR w.recovery_count" LT "w.max_recovery_attempts) "
+		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
 		"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, $5",
 		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID}
 	},
 	[PLAN_FAIL_POISON] = {
 		"UPDATE durable.workflow w SET status = " S_FAILED ", completed_at = $2, "
 		"  error = pg_catalog.format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, $3) "
-		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts RETURNING w.id",
+		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts "
+		"  AND " CHECKED("w.status" EQ S_RUNNING) " RETURNING w.id",
 		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
 	},
 	[PLAN_RELEASE] = {

@@ -324,7 +324,8 @@ durable_claim(PG_FUNCTION_ARGS)
 		register_executor(executor_id, now, clock_stale_before(now, a_null()));
 		now = lock_queue_to_claim(name, &queue);
 		wanted = allowed_by_limits(name, &queue, wanted);
-		if (wanted > 0)
+		/* within limits we may have waited: what comes first may have changed */
+		if (wanted > 0 && (!is_limited(&queue) || look_due(name, now, &due)))
 		{
 			Params		params = {0};
 			Datum		ids;

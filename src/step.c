@@ -178,6 +178,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 	for (;;)
 	{
 		TimestampTz now = clock_now();
+		TimestampTz before;
 		Workflow	workflow;
 		Step		step;
 		Refusal    *refusal;
@@ -258,9 +259,10 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 			param_policy(&params, args, now);
 		}
 
+		before = clock_now();
 		lock_tree(&workflow.root_id, TREE_SHARED);
 		/* a cascade may have changed what we saw, and the time is not that of before */
-		if (clock_now() - now > LONG_WAIT)
+		if (clock_now() - before > LONG_WAIT)
 			continue;
 		if (run_plan(plan, &params, NEWEST) > 0)
 		{
@@ -375,14 +377,16 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 		Step		step;
 		Params		params = {0};
 		pg_uuid_t	workflow_id;
+		bool		locked;
 
 		param_completion(&params, id, output, lease, attempt, &workflow_id);
-		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id))
+		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id, &locked))
 		{
 			param_time(&params, clock_now());
 			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
 				return true;
-			unlock_known_tree(&workflow_id);
+			if (locked)
+				unlock_known_tree(&workflow_id);
 		}
 
 		look_step_to_end(id, argument, lease, attempt, &workflow, &step);
@@ -534,9 +538,10 @@ complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum 
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
+	bool		locked;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
-	if (sequence != id_sequence(id) && !XactReadOnly && lock_known_tree(&workflow_id))
+	if (sequence != id_sequence(id) && !XactReadOnly && lock_known_tree(&workflow_id, &locked))
 	{
 		TimestampTz now = clock_now();
 

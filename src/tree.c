@@ -186,7 +186,6 @@ unlock_queue(Datum name, LOCKMODE mode)
 #define KNOWN_TREES 64
 
 static pg_uuid_t known_trees[KNOWN_TREES][2];
-static bool known_tree_locked;
 
 static pg_uuid_t *
 known_tree(const pg_uuid_t *workflow_id)
@@ -203,15 +202,18 @@ remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 	known[1] = *root_id;
 }
 
-/* Locks the tree of a workflow (shared), without a look; false if it is not known here. */
+/*
+ * Locks the tree of a workflow (shared), without a look; false if it is not
+ * known here.  locked as what lock_tree returns.
+ */
 bool
-lock_known_tree(const pg_uuid_t *workflow_id)
+lock_known_tree(const pg_uuid_t *workflow_id, bool *locked)
 {
 	pg_uuid_t  *known = known_tree(workflow_id);
 
 	if (!same_id(&known[0], workflow_id))
 		return false;
-	known_tree_locked = lock_tree(&known[1], TREE_SHARED);
+	*locked = lock_tree(&known[1], TREE_SHARED);
 	return true;
 }
 
@@ -219,9 +221,7 @@ lock_known_tree(const pg_uuid_t *workflow_id)
 void
 unlock_known_tree(const pg_uuid_t *workflow_id)
 {
-	if (known_tree_locked)
-		unlock_tree(&known_tree(workflow_id)[1], TREE_SHARED);
-	known_tree_locked = false;
+	unlock_tree(&known_tree(workflow_id)[1], TREE_SHARED);
 }
 
 static void
