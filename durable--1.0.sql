@@ -87,9 +87,9 @@ CREATE INDEX workflow_released ON durable.workflow (run_at)
 	WHERE status = 'PENDING' AND queue_name IS NULL AND parent_id IS NULL;
 -- list: newest roots, by status, by name; by hashes, so that the planner
 -- never takes the latter two for one of those above
-CREATE INDEX workflow_root ON durable.workflow (created_at, id) WHERE parent_id IS NULL;
-CREATE INDEX workflow_status ON durable.workflow (hashenum(status), created_at, id);
-CREATE INDEX workflow_name ON durable.workflow (hashtext(name), created_at, id);
+CREATE INDEX workflow_root ON durable.workflow (created_at) WHERE parent_id IS NULL;
+CREATE INDEX workflow_status ON durable.workflow (hashenum(status), created_at);
+CREATE INDEX workflow_name ON durable.workflow (hashtext(name), created_at);
 
 -- A step is inserted by its claim and updated by its outcome, and has one
 -- index only, so that the update is HOT; half a page is left for it.

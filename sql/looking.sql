@@ -137,7 +137,7 @@ SELECT regexp_replace(durable.tree(id), '\d+ ms|\d s$', 'N') FROM durable.workfl
 SELECT test.try(format('SELECT durable.tree(%L)', a)) FROM unnest(ARRAY[durable.step_id(:'w', 0), '00000000-0000-7000-8000-000000000000', NULL]::uuid[]) a;
 
 -- history beside it: the steps of one workflow, in order, a child by the step that stands for it.
-SELECT sequence, name, kind, status, output, error, attempt, test.seconds(run_at) AS run_at, test.mask(child_id::text) AS child FROM durable.history(:'w');
+SELECT sequence, name, kind, status, output, error, attempt, round(test.seconds(run_at), -2) AS run_at, test.mask(child_id::text) AS child FROM durable.history(:'w');
 SELECT * FROM durable.check();
 ROLLBACK;
 

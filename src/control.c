@@ -132,13 +132,14 @@ durable_cancel_tree(PG_FUNCTION_ARGS)
  * for what failed in between.
  */
 static void
-lock_queues_of_failed(const pg_uuid_t *id)
+lock_queues_of_failed(const pg_uuid_t *id, int32 from_sequence)
 {
 	Params		params = {0};
 	uint64		count;
 	Datum	   *names;
 
 	param_id(&params, id);
+	param_int(&params, from_sequence);
 	count = run_plan(PLAN_LOOK_QUEUES_OF_FAILED, &params, NEWEST);
 	names = palloc(count * sizeof(Datum));
 	for (uint64 row = 0; row < count; row++)
@@ -221,13 +222,13 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	caller = begin_call();
 	now = clock_now();
 	register_executor(executor_id, now, clock_stale_before(now, a_null()));
-	lock_queues_of_failed(PG_GETARG_UUID_P(0));
+	lock_queues_of_failed(PG_GETARG_UUID_P(0), from_sequence);
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
 	if (!workflow_transition(EVENT_RESUME_FAILED, workflow.status, NULL))
 		raise_refusal(refuse_workflow_status(&workflow, EVENT_RESUME_FAILED));
 	raise_if_held(&workflow, EVENT_RESUME_FAILED);
-	lock_queues_of_failed(&workflow.id);
+	lock_queues_of_failed(&workflow.id, from_sequence);
 	if (workflow.recovery_count >= workflow.max_recovery_attempts)
 		raise_refusal(refuse_recovery_limit(&workflow));
 	if (!workflow.has_parent &&

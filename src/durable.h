@@ -23,7 +23,7 @@
  *	3. the tree's lock		heavyweight, by root; shared by each call that writes
  *							steps or ends or starts workflows in the tree,
  *							exclusive for a cascade that others must not overlap
- *							(beyond some number of trees: one lock for them all)
+ *							(beyond some number of them: one lock for all)
  *	4. a workflow's children	heavyweight; shared by those who start one,
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children
@@ -314,7 +314,7 @@ extern void unlock_queue(Datum name, LOCKMODE mode);
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void record_on_stand_ins(Datum workflow_ids);
-extern Datum takeable(bool *all);
+extern Datum takeable(Datum *left_out);
 
 /* the tree's lock, and that of a workflow's children */
 #define TREE_SHARED			ShareLock

@@ -136,6 +136,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum handlers = fcinfo->args[4];
 	TimestampTz now = clock_now();
 	TimestampTz stale_before;
+	Datum		left_out;
 	int32		left;
 
 	require_name(executor_id, "executor_id");
@@ -149,6 +150,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	begin_call();
 	register_executor(executor_id, now, stale_before);
 	lock_queue_to_start(queue, now);
+	left_out = id_array(NULL, 0);
 
 	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
 	{
@@ -156,7 +158,7 @@ durable_recover(PG_FUNCTION_ARGS)
 		Params		params = {0};
 		uint64		taken;
 		Datum		ids;
-		bool		all;
+		int			busy = array_count(left_out);
 		bool		poison = false;
 
 		param(&params, executor_id);
@@ -164,8 +166,9 @@ durable_recover(PG_FUNCTION_ARGS)
 		param_int(&params, left);
 		param(&params, queue);
 		param(&params, handlers);
+		param_datum(&params, left_out);
 		run_plan(r->find, &params, NEWEST);
-		ids = takeable(&all);
+		ids = takeable(&left_out);
 
 		if (r->counts)
 			poison = fail_poison(ids, now, r->reason);
@@ -183,8 +186,8 @@ durable_recover(PG_FUNCTION_ARGS)
 			cascade_below(CASCADE_FENCE, ids, 0, now);
 			left -= taken;
 		}
-		/* what was given up leaves room for others of the same reason */
-		if (!poison || !all)
+		/* what was given up or left out leaves room for others of the same reason */
+		if (!poison && array_count(left_out) == busy)
 			i++;
 	}
 	end_call();

@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -120,16 +121,15 @@
 #define DUE_AT_PRIORITY_FROM(from) \
 	"  SELECT w.id, w.root_id, w.run_at FROM durable.workflow w" \
 	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
-	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND w.run_at" GE from \
-	"  ORDER BY w.run_at, w.id"
+	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND w.run_at" GE from
 
 /* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
 #define WINDOW_OVER(now) \
 	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
 
-/* $4, $5: the queue and the handlers to which recover is narrowed */
+/* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has left out */
 #define RECOVER_FILTERS \
-	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5))"
+	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
 
 /* How a statement is planned. */
 typedef enum Planning
@@ -185,7 +185,8 @@ static const Statement statements[NUM_PLANS] = {
 	[PLAN_LOOK_DUE] = {
 		WAITING_PRIORITIES
 		"SELECT p.priority, d.run_at FROM waiting p "
-		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz") " LIMIT 1) d LIMIT 1",
+		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz")
+		"    ORDER BY w.run_at, w.id LIMIT 1) d LIMIT 1",
 		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
@@ -198,7 +199,8 @@ static const Statement statements[NUM_PLANS] = {
 		"  SELECT w.id, w.parent_id, w.status, w.queue_name, 1 AS height FROM durable.workflow w WHERE w.id" EQ "$1"
 		"  UNION ALL"
 		"  SELECT w.id, w.parent_id, w.status, w.queue_name, u.height" PLUS "1"
-		"  FROM up u JOIN durable.workflow w ON w.id" EQ "u.parent_id) "
+		"  FROM up u CROSS JOIN LATERAL "
+		"    (SELECT o.id, o.parent_id, o.status, o.queue_name FROM durable.workflow o WHERE o.id" EQ "u.parent_id OFFSET 0) w) "
 		"SELECT u.id, u.status, " UNIT("u") " FROM up u ORDER BY u.height",
 		1, {UUIDOID}
 	},
@@ -206,10 +208,11 @@ static const Statement statements[NUM_PLANS] = {
 		"WITH RECURSIVE failed AS ("
 		"  SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED)
 		"  UNION ALL"
-		"  SELECT w.id, w.queue_name FROM failed f JOIN durable.workflow w ON w.parent_id" EQ "f.id"
-		"  WHERE " CHECKED("w.status" EQ S_FAILED) ") "
+		"  SELECT c.id, c.queue_name FROM failed f CROSS JOIN LATERAL "
+		"    (SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.parent_id" EQ "f.id"
+		"       AND " CHECKED("w.status" EQ S_FAILED) " AND (w.parent_sequence" GE "$2 OR f.id" NE "$1) OFFSET 0) c) "
 		"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name",
-		1, {UUIDOID}
+		2, {UUIDOID, INT4OID}
 	},
 	[PLAN_HISTORY] = {
 		"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
@@ -234,8 +237,9 @@ static const Statement statements[NUM_PLANS] = {
 		"WITH RECURSIVE below AS ("
 		"  SELECT w.id, ARRAY[]::pg_catalog.int4[] AS path FROM durable.workflow w WHERE w.id" EQ "$1"
 		"  UNION ALL"
-		"  SELECT w.id, pg_catalog.array_append(b.path, w.parent_sequence)"
-		"  FROM below b JOIN durable.workflow w ON w.parent_id" EQ "b.id), "
+		"  SELECT c.id, pg_catalog.array_append(b.path, c.parent_sequence)"
+		"  FROM below b CROSS JOIN LATERAL"
+		"    (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id" EQ "b.id OFFSET 0) c), "
 		"line AS ("
 		"  SELECT b.path, w.status, " K_WORKFLOW " AS kind, w.name, NULL::pg_catalog.int4 AS attempt, w.queue_name,"
 		"    w.executor_id, w.started_at, w.completed_at, w.error, w.parent_sequence AS sequence"
@@ -476,14 +480,19 @@ static const Statement statements[NUM_PLANS] = {
 		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
 		"  FROM durable.workflow w WHERE w.id" EQ "$1 AND " STEP_TO_COMPLETE
 		"    AND " CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT "$16)")
-		"  RETURNING w.lease) "
-		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
+		"  RETURNING w.lease), "
+		"claimed AS (INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
 		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
 		"SELECT $1, $6, c.lease, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
 		"FROM completed c "
-		"ON CONFLICT DO NOTHING",
+		"ON CONFLICT DO NOTHING RETURNING 1) "
+		"SELECT EXISTS (SELECT 1 FROM completed), EXISTS (SELECT 1 FROM claimed)",
 		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_TAKE_BACK_STEP] = {
+		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
+		2, {UUIDOID, INT4OID}
 	},
 	[PLAN_RESTART_CLOCK] = {
 		"UPDATE durable.step s SET started_at = $3, deadline = $3" PLUS "s.timeout "
@@ -519,7 +528,7 @@ static const Statement statements[NUM_PLANS] = {
 		"SELECT DISTINCT w.root_id FROM durable.workflow w "
 		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w") " AND ($2 IS NULL OR w.id" EQ "$2) "
 		"  AND (w.parent_id IS NOT NULL"
-		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id)) "
+		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id OFFSET 0)) "
 		"ORDER BY w.root_id",
 		2, {TEXTOID, UUIDOID}
 	},
@@ -594,8 +603,10 @@ static const Statement statements[NUM_PLANS] = {
 		"UPDATE durable.step s SET "
 		"  status = CASE WHEN " UNFINISHED("w") " THEN " S_RUNNING " ELSE w.status END, "
 		"  output = w.output, error = w.error, completed_at = w.completed_at "
-		"FROM durable.workflow w "
-		"WHERE w.id" EQ "ANY ($1) AND s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence",
+		"FROM pg_catalog.unnest($1) AS i (id) CROSS JOIN LATERAL "
+		"  (SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.completed_at"
+		"   FROM durable.workflow c WHERE c.id" EQ "i.id OFFSET 0) w "
+		"WHERE s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence",
 		1, {UUIDARRAYOID}
 	},
 
@@ -635,9 +646,10 @@ static const Statement statements[NUM_PLANS] = {
 		"  SELECT d.id, d.root_id FROM waiting p"
 		"  CROSS JOIN LATERAL ("
 		DUE_AT_PRIORITY_FROM("CASE WHEN p.priority" EQ "$3 THEN $4 ELSE '-infinity'::pg_catalog.timestamptz END")
-		"    LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $5) "
+		"    AND NOT w.id" EQ "ANY ($6)"
+		"    ORDER BY w.run_at, w.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $5) "
 		"SELECT d.id, d.root_id FROM due d",
-		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID, UUIDARRAYOID}
 	},
 	[PLAN_CLAIM] = {
 		"WITH taken AS ("
@@ -688,7 +700,7 @@ static const Statement statements[NUM_PLANS] = {
 		"    AND " RECOVER_FILTERS
 		"  LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d "
 		"WHERE e.last_seen" LT "$2 AND e.executor_id" NE "$1 LIMIT $3",
-		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
 	},
 	/*
 	 * The executors that own something are found by one index probe each; then
@@ -720,26 +732,27 @@ static const Statement statements[NUM_PLANS] = {
 		"    WITH RECURSIVE below AS ("
 		"      SELECT c.id, NULL::pg_catalog.timestamptz AS started_at"
 		"      UNION ALL"
-		"      SELECT i.id, i.started_at FROM below b"
-		"      JOIN durable.workflow i ON i.parent_id" EQ "b.id AND i.queue_name IS NULL)"
+		"      SELECT i.id, i.started_at FROM below b CROSS JOIN LATERAL"
+		"        (SELECT o.id, o.started_at FROM durable.workflow o"
+		"         WHERE o.parent_id" EQ "b.id AND o.queue_name IS NULL OFFSET 0) i)"
 		"    SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id"
 		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.failed_at" GE "$2) "
 		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
-		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
 	},
 	/* $2 is now; $1 is not asked: a deadline holds for the caller's own, too */
 	[PLAN_FIND_LATE] = {
 		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_RUNNING " AND w.deadline" LE "$2 AND " UNIT("w") " AND " RECOVER_FILTERS " "
 		"LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
-		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
 	},
 	[PLAN_FIND_RELEASED] = {
 		"SELECT w.id, w.root_id FROM durable.workflow w "
 		"WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at" LE "$2 "
 		"  AND " RECOVER_FILTERS " "
 		"ORDER BY w.run_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
-		5, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
 	},
 	[PLAN_RECOVER] = {
 		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2, "
@@ -835,10 +848,13 @@ uint64
 run_plan(PlanId id, const Params *params, View view)
 {
 	Snapshot	snapshot = InvalidSnapshot;
-	bool		planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
+	bool		planned;
 	int			level = 0;
 	int			rc;
 
+	/* what makes a plan invalid is to be known before it is used, not found out by its use */
+	AcceptInvalidationMessages();
+	planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
 	if (plans[id] == NULL)
 		prepare(id);
 	if (statements[id].planning == BY_INDEX)
@@ -903,6 +919,14 @@ id_array(const pg_uuid_t *ids, int count)
 	for (int i = 0; i < count; i++)
 		elements[i] = UUIDPGetDatum(&ids[i]);
 	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+int
+array_count(Datum array)
+{
+	ArrayType  *a = DatumGetArrayTypeP(array);
+
+	return ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 }
 
 /* The ids in a column of the last result, as an array. */

@@ -45,6 +45,7 @@ typedef enum PlanId
 	PLAN_COMPLETE_STEP,
 	PLAN_FAIL_STEP,
 	PLAN_COMPLETE_AND_CLAIM,
+	PLAN_TAKE_BACK_STEP,
 	PLAN_RESTART_CLOCK,
 	PLAN_SET_STEP_TIMEOUT,
 
@@ -142,6 +143,7 @@ param_time(Params *params, TimestampTz value)
 }
 
 extern Datum id_array(const pg_uuid_t *ids, int count);
+extern int	array_count(Datum array);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);

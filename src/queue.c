@@ -327,31 +327,36 @@ durable_claim(PG_FUNCTION_ARGS)
 		/* within limits we may have waited: what comes first may have changed */
 		if (wanted > 0 && (!is_limited(&queue) || look_due(name, now, &due)))
 		{
-			Params		params = {0};
-			Datum		ids;
-			bool		all;
-			uint64		claimed;
+			Datum		left_out = id_array(NULL, 0);
+			int64		claimed = 0;
+			uint64		found;
 
-			param_datum(&params, name);
-			param_time(&params, now);
-			param_int(&params, due.priority);
-			param_time(&params, due.run_at);
-			param_datum(&params, Int64GetDatum(wanted));
-			run_plan(PLAN_FIND_DUE, &params, NEWEST);
-			ids = takeable(&all);
-
-			params.n = 0;
-			param_datum(&params, ids);
-			param(&params, executor_id);
-			param_time(&params, now);
-			claimed = run_plan(PLAN_CLAIM, &params, NEWEST);
-			return_rows(fcinfo);
-			if (claimed > 0)
+			/* what cannot be taken now does not keep what stands behind it waiting */
+			do
 			{
+				Params		params = {0};
+				Datum		ids;
+
+				param_datum(&params, name);
+				param_time(&params, now);
+				param_int(&params, due.priority);
+				param_time(&params, due.run_at);
+				param_datum(&params, Int64GetDatum(wanted - claimed));
+				param_datum(&params, left_out);
+				found = run_plan(PLAN_FIND_DUE, &params, NEWEST);
+				ids = takeable(&left_out);
+
+				params.n = 0;
+				param_datum(&params, ids);
+				param(&params, executor_id);
+				param_time(&params, now);
+				claimed += run_plan(PLAN_CLAIM, &params, NEWEST);
+				return_rows(fcinfo);
 				cascade_below(CASCADE_FENCE, ids, 0, now);
-				if (!queue.rate_limit.isnull)
-					count_starts(name, now, claimed);
-			}
+			} while (found > 0 && claimed < wanted && array_count(left_out) > 0);
+
+			if (claimed > 0 && !queue.rate_limit.isnull)
+				count_starts(name, now, claimed);
 		}
 	}
 	end_call();

@@ -146,23 +146,40 @@ is_holder(const Step *step, const ClaimArgs *args)
 }
 
 /*
- * A claim that had to wait, for another at its position that was then rolled
- * back, has written the time of before: its timeout counts from now.
+ * A claim may have had to wait, for another at its position that was then
+ * rolled back, and has written what was true before.  If it took long, looks at
+ * the workflow again: returns what forbids the claim by now, which is then
+ * taken back if it created the step, or lets the step's clock begin now.
  */
-#define LONG_WAIT (100 * 1000)	/* microseconds */
+#define LONG_WAIT (10 * 1000)	/* microseconds */
 
-static void
-restart_clock_after_wait(const pg_uuid_t *workflow_id, int32 sequence, TimestampTz before)
+static Refusal *
+refuse_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
+				  bool created)
 {
 	TimestampTz now = clock_now();
+	Workflow	workflow;
+	Step		step;
+	Refusal    *refusal;
 	Params		params = {0};
 
 	if (now - before <= LONG_WAIT)
-		return;
+		return NULL;
+	look_step(workflow_id, sequence, NEWEST, &workflow, &step);
+	refusal = refuse_claim_in(&workflow, args->lease, now);
+	if (refusal == NULL && workflow.status != RUNNING)
+		refusal = refuse_finished(&workflow);
+
 	param_id(&params, workflow_id);
 	param_int(&params, sequence);
-	param_time(&params, now);
-	run_plan(PLAN_RESTART_CLOCK, &params, NEWEST);
+	if (refusal == NULL)
+	{
+		param_time(&params, now);
+		run_plan(PLAN_RESTART_CLOCK, &params, NEWEST);
+	}
+	else if (created)
+		run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
+	return refusal;
 }
 
 /*
@@ -266,10 +283,9 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 			continue;
 		if (run_plan(plan, &params, NEWEST) > 0)
 		{
-			restart_clock_after_wait(workflow_id, sequence, now);
 			answer->action = "EXECUTE";
 			answer->attempt = a_value(Int32GetDatum(attempt));
-			return NULL;
+			return refuse_after_wait(workflow_id, sequence, args, now, plan == PLAN_CLAIM_NEW_STEP);
 		}
 	}
 }
@@ -529,15 +545,15 @@ durable_fail(PG_FUNCTION_ARGS)
 
 /*
  * Completes a step and, where nothing is in the way, claims the next in the
- * same statement.  Returns whether the next was claimed; if not, the step is
- * COMPLETED and the claim is still to be made.
+ * same statement; else, once it is completed, claims as claim_step does.
  */
-static bool
-complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum attempt, int32 sequence,
-					   const ClaimArgs *args)
+static Refusal *
+complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum attempt, int32 sequence,
+					const ClaimArgs *args, ClaimAnswer *answer)
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
+	bool		completed = false;
 	bool		locked;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
@@ -547,15 +563,22 @@ complete_and_claim_new(const pg_uuid_t *id, NullableDatum output, NullableDatum 
 
 		param_int(&params, sequence);
 		param_new_step(&params, args, now);
-		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
+		run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST);
+		completed = DatumGetBool(result_value(0, 0));
+		if (DatumGetBool(result_value(0, 1)))
 		{
-			restart_clock_after_wait(&workflow_id, sequence, now);
-			return true;
+			id_step(&workflow_id, sequence, &answer->step_id);
+			answer->action = "EXECUTE";
+			answer->attempt = a_value(Int32GetDatum(1));
+			answer->output = answer->error = answer->run_at = a_null();
+			return refuse_after_wait(&workflow_id, sequence, args, now, true);
 		}
+		if (!completed && locked)
+			unlock_known_tree(&workflow_id);
 	}
-	/* it may be completed by now, with a step already there */
-	complete_step(id, "step_id", output, args->lease, attempt);
-	return false;
+	if (!completed)
+		complete_step(id, "step_id", output, args->lease, attempt);
+	return claim(&workflow_id, sequence, args, answer);
 }
 
 /*
@@ -571,10 +594,10 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	NullableDatum attempt = fcinfo->args[13];
 	TupleDesc	desc = result_desc(fcinfo);
 	const pg_uuid_t *id;
-	pg_uuid_t	workflow_id;
 	MemoryContext caller;
 	ClaimArgs	args;
-	ClaimAnswer answer = {.action = "EXECUTE"};
+	ClaimAnswer answer;
+	Refusal    *refusal;
 
 	require(fcinfo->args[0], "step_id");
 	id = PG_GETARG_UUID_P(0);
@@ -586,25 +609,14 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 		sequence = a_value(Int32GetDatum(id_sequence(id) + 1));
 	require_sequence(sequence);
 	args = claim_args(fcinfo, 2, 4);
-	id_workflow(id, &workflow_id);
 
 	caller = begin_call();
-	if (complete_and_claim_new(id, output, attempt, DatumGetInt32(sequence.value), &args))
+	refusal = complete_then_claim(id, output, attempt, DatumGetInt32(sequence.value), &args, &answer);
+	if (refusal)
 	{
-		id_step(&workflow_id, DatumGetInt32(sequence.value), &answer.step_id);
-		answer.output = answer.error = answer.run_at = a_null();
-		answer.attempt = a_value(Int32GetDatum(1));
-	}
-	else
-	{
-		Refusal    *refusal = claim(&workflow_id, DatumGetInt32(sequence.value), &args, &answer);
-
-		if (refusal)
-		{
-			answer.action = "STOP";
-			answer.output = answer.attempt = answer.run_at = a_null();
-			answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
-		}
+		answer.action = "STOP";
+		answer.output = answer.attempt = answer.run_at = a_null();
+		answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
 	}
 	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
 }

@@ -24,6 +24,7 @@
 #define LOCK_CLASS_QUEUE	17410	/* 'D', 2 */
 #define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
 #define LOCK_CLASS_ALL_TREES	17412	/* 'D', 4 */
+#define LOCK_CLASS_ALL_CHILDREN	17413	/* 'D', 5 */
 
 /* At most so many ids go into one statement. */
 #define IDS_PER_STATEMENT	10000
@@ -88,19 +89,49 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 }
 
 /*
- * A transaction that writes in very many trees locks, beyond so many, all trees
- * at once (shared), because there is room for some thousands of locks only.
- * Cascades say on the same lock, in a mode that does not keep them from each
- * other, that they are there.
+ * A family of locks, one for each id.  There is room for some thousands of
+ * locks only, so a transaction that takes very many of a family (shared) takes,
+ * beyond so many, the one lock of them all.  Who takes one exclusively says so
+ * on that lock, after its own, in a mode in which such do not exclude each
+ * other.
  */
-#define TREES_AT_ONCE	1000
-#define ALL_TREES_SHARED	ShareLock
-#define ALL_TREES_CASCADE	RowExclusiveLock
+#define LOCKS_AT_ONCE	1000
+#define ALL_SHARED		ShareLock
+#define ALL_SOMEBODY	RowExclusiveLock
 
-static void
-lock_all_trees(LOCKMODE mode)
+typedef struct LockFamily
 {
-	lock(lock_tag(LOCK_CLASS_ALL_TREES, NULL, 0), mode);
+	uint16		class_one;
+	uint16		class_all;
+	TimestampTz transaction;	/* in which was counted ... */
+	int			count;			/* ... how many are held */
+} LockFamily;
+
+static LockFamily tree_locks = {LOCK_CLASS_TREE, LOCK_CLASS_ALL_TREES};
+static LockFamily children_locks = {LOCK_CLASS_CHILDREN, LOCK_CLASS_ALL_CHILDREN};
+
+/* Returns whether it is the lock of that id that was taken. */
+static bool
+lock_in_family(LockFamily *family, const pg_uuid_t *id, LOCKMODE mode)
+{
+	LOCKTAG		one = lock_tag(family->class_one, id, UUID_LEN);
+	LOCKTAG		all = lock_tag(family->class_all, NULL, 0);
+
+	if (family->transaction != GetCurrentTransactionStartTimestamp())
+	{
+		family->transaction = GetCurrentTransactionStartTimestamp();
+		family->count = 0;
+	}
+	if (mode == ShareLock && family->count >= LOCKS_AT_ONCE)
+	{
+		lock(all, ALL_SHARED);
+		return false;
+	}
+	if (LockAcquire(&one, mode, false, false) == LOCKACQUIRE_OK)
+		family->count++;
+	if (mode != ShareLock)
+		lock(all, ALL_SOMEBODY);
+	return true;
 }
 
 /*
@@ -110,25 +141,7 @@ lock_all_trees(LOCKMODE mode)
 bool
 lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
-	static TimestampTz transaction = 0;
-	static int	trees = 0;
-	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
-
-	if (transaction != GetCurrentTransactionStartTimestamp())
-	{
-		transaction = GetCurrentTransactionStartTimestamp();
-		trees = 0;
-	}
-	if (mode == TREE_EXCLUSIVE)
-		lock_all_trees(ALL_TREES_CASCADE);
-	else if (trees >= TREES_AT_ONCE)
-	{
-		lock_all_trees(ALL_TREES_SHARED);
-		return false;
-	}
-	if (LockAcquire(&tag, mode, false, false) == LOCKACQUIRE_OK)
-		trees++;
-	return true;
+	return lock_in_family(&tree_locks, root_id, mode);
 }
 
 /* The same, without waiting. */
@@ -150,7 +163,7 @@ unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 void
 lock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 {
-	lock(lock_tag(LOCK_CLASS_CHILDREN, parent_id, UUID_LEN), mode);
+	(void) lock_in_family(&children_locks, parent_id, mode);
 }
 
 void
@@ -242,6 +255,17 @@ append_ids(IdList *list, const IdList *more)
 {
 	for (uint64 i = 0; i < more->count; i++)
 		append_id(list, &more->ids[i]);
+}
+
+static void
+append_array(IdList *list, Datum ids)
+{
+	Datum	   *elements;
+	int			count;
+
+	deconstruct_array(DatumGetArrayTypeP(ids), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		append_id(list, DatumGetUUIDP(elements[i]));
 }
 
 /* Appends the ids that the last statement returned. */
@@ -383,13 +407,8 @@ int64
 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
 {
 	IdList		parents = {0};
-	Datum	   *elements;
-	int			count;
 
-	deconstruct_array(DatumGetArrayTypeP(workflow_ids), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR,
-					  &elements, NULL, &count);
-	for (int i = 0; i < count; i++)
-		append_id(&parents, DatumGetUUIDP(elements[i]));
+	append_array(&parents, workflow_ids);
 	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), NULL, now);
 }
 
@@ -427,16 +446,18 @@ contains(const IdList *list, const pg_uuid_t *id)
  * about to change, and what has inline descendants that somebody works on.
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction, and taken for the first TREES_AT_ONCE only.
+ * transaction, and taken for the first LOCKS_AT_ONCE only.  What is left out is
+ * appended to *left_out, an array.
  */
 Datum
-takeable(bool *all)
+takeable(Datum *left_out)
 {
 	uint64		count = SPI_processed;
 	IdList		found = {0};
 	IdList		roots = {0};
 	IdList		parents = {0};
 	IdList		free = {0};
+	IdList		busy = {0};
 	Params		none = {0};
 
 	for (uint64 row = 0; row < count; row++)
@@ -444,16 +465,17 @@ takeable(bool *all)
 		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
 		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
 	}
+	append_array(&busy, *left_out);
 	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
 	for (uint64 i = 0; i < count; i++)
 	{
-		if (i < TREES_AT_ONCE && !try_lock_tree(&roots.ids[i], TREE_SHARED))
-			continue;
-		if (contains(&parents, &found.ids[i]) && !try_lock_inline_below(&found.ids[i]))
-			continue;
-		append_id(&free, &found.ids[i]);
+		bool		takes = i >= LOCKS_AT_ONCE || try_lock_tree(&roots.ids[i], TREE_SHARED);
+
+		if (takes && contains(&parents, &found.ids[i]))
+			takes = try_lock_inline_below(&found.ids[i]);
+		append_id(takes ? &free : &busy, &found.ids[i]);
 	}
-	*all = free.count == count;
+	*left_out = id_array(busy.ids, busy.count);
 	return id_array(free.ids, free.count);
 }
 

@@ -415,16 +415,17 @@ has_unfinished_inline_children(const pg_uuid_t *id)
  * once we have asked whether there is one.
  */
 static bool
-lock_to_complete(const Workflow *workflow, bool *tree_locked)
+lock_to_complete(const Workflow *workflow)
 {
-	*tree_locked = lock_tree(&workflow->root_id, TREE_SHARED);
+	bool		locked = lock_tree(&workflow->root_id, TREE_SHARED);
+
 	lock_children(&workflow->id, CHILDREN_END);
 	if (!has_unfinished_inline_children(&workflow->id))
 		return false;
 	unlock_children(&workflow->id, CHILDREN_END);
-	if (*tree_locked)
+	if (locked)
 		unlock_tree(&workflow->root_id, TREE_SHARED);
-	*tree_locked = lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
+	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
 	return true;
 }
 
@@ -433,22 +434,22 @@ lock_to_complete(const Workflow *workflow, bool *tree_locked)
  *
  * Locks as above (for a failure, the tree shared), then the workflow's row,
  * those of its unfinished inline descendants and their steps, and last the
- * stand-in at its parent.
+ * stand-in at its parent.  If we waited for the row and then find it changed,
+ * the server keeps it locked for us: so no lock that comes before it is given
+ * back, to be taken again.
  */
 static bool
 end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
 {
 	bool		abandons = false;
-	bool		tree_locked;
-	bool		done;
 	TimestampTz now;
 	Params		params = {0};
 	Datum		self = id_array(&workflow->id, 1);
 
 	if (completed)
-		abandons = lock_to_complete(workflow, &tree_locked);
+		abandons = lock_to_complete(workflow);
 	else
-		tree_locked = lock_tree(&workflow->root_id, TREE_SHARED);
+		lock_tree(&workflow->root_id, TREE_SHARED);
 	now = clock_now();
 
 	param_id(&params, &workflow->id);
@@ -457,18 +458,12 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	param(&params, output);
 	param(&params, error);
 	param_time(&params, now);
-	done = run_plan(PLAN_END_WORKFLOW, &params, NEWEST) > 0;
+	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
+		return false;
+
 	/* start_child now meets the row */
 	if (completed && !abandons)
 		unlock_children(&workflow->id, CHILDREN_END);
-	if (!done)
-	{
-		/* the next look may want another lock */
-		if (tree_locked)
-			unlock_tree(&workflow->root_id, abandons ? TREE_EXCLUSIVE : TREE_SHARED);
-		return false;
-	}
-
 	if (abandons)
 		cascade_below(CASCADE_ABANDON, self, 0, now);
 	else if (!completed)
