@@ -151,7 +151,8 @@ is_holder(const Step *step, const ClaimArgs *args)
  * the workflow again: returns what forbids the claim by now, which is then
  * taken back if it created the step, or lets the step's clock begin now.
  */
-#define LONG_WAIT (10 * 1000)	/* microseconds */
+#define SHORT_WAIT (10 * 1000)	/* microseconds: look again */
+#define LONG_WAIT (100 * 1000)	/* begin anew */
 
 static Refusal *
 refuse_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
@@ -163,7 +164,7 @@ refuse_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs 
 	Refusal    *refusal;
 	Params		params = {0};
 
-	if (now - before <= LONG_WAIT)
+	if (now - before <= SHORT_WAIT)
 		return NULL;
 	look_step(workflow_id, sequence, NEWEST, &workflow, &step);
 	refusal = refuse_claim_in(&workflow, args->lease, now);
@@ -172,13 +173,16 @@ refuse_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs 
 
 	param_id(&params, workflow_id);
 	param_int(&params, sequence);
-	if (refusal == NULL)
+	if (refusal)
+	{
+		if (created)
+			run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
+	}
+	else if (now - before > LONG_WAIT)
 	{
 		param_time(&params, now);
 		run_plan(PLAN_RESTART_CLOCK, &params, NEWEST);
 	}
-	else if (created)
-		run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
 	return refusal;
 }
 
