@@ -366,6 +366,26 @@ is_completed_with(const Step *step, NullableDatum output)
 	return true;
 }
 
+/*
+ * An outcome that had to wait for the step's row may find, once it has it, that
+ * the workflow has changed hands: then it comes too late, and the error takes
+ * it back.
+ */
+static void
+raise_if_fenced_meanwhile(const pg_uuid_t *id, NullableDatum lease, TimestampTz before)
+{
+	pg_uuid_t	workflow_id;
+	Workflow	workflow;
+	Step		step;
+
+	if (lease.isnull || clock_now() - before <= SHORT_WAIT)
+		return;
+	id_workflow(id, &workflow_id);
+	look_step(&workflow_id, id_sequence(id), NEWEST, &workflow, &step);
+	if (workflow.lease != DatumGetInt32(lease.value))
+		raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
+}
+
 /* The parameters of STEP_TO_COMPLETE (plans.c), and the output. */
 static void
 param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
@@ -402,9 +422,14 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 		param_completion(&params, id, output, lease, attempt, &workflow_id);
 		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id, &locked))
 		{
-			param_time(&params, clock_now());
+			TimestampTz now = clock_now();
+
+			param_time(&params, now);
 			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
+			{
+				raise_if_fenced_meanwhile(id, lease, now);
 				return true;
+			}
 			if (locked)
 				unlock_known_tree(&workflow_id);
 		}
@@ -511,7 +536,10 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, Nullabl
 		param_time(&params, now);
 		param(&params, answer.run_at);
 		if (run_plan(PLAN_FAIL_STEP, &params, NEWEST) > 0)
+		{
+			raise_if_fenced_meanwhile(id, lease, now);
 			return answer;
+		}
 	}
 }
 
@@ -558,6 +586,7 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
 	bool		completed = false;
+	bool		claimed;
 	bool		locked;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
@@ -569,7 +598,10 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 		param_new_step(&params, args, now);
 		run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST);
 		completed = DatumGetBool(result_value(0, 0));
-		if (DatumGetBool(result_value(0, 1)))
+		claimed = DatumGetBool(result_value(0, 1));
+		if (completed && !claimed)
+			raise_if_fenced_meanwhile(id, args->lease, now);
+		if (claimed)
 		{
 			id_step(&workflow_id, sequence, &answer->step_id);
 			answer->action = "EXECUTE";
