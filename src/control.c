@@ -49,11 +49,10 @@ raise_if_held(const Workflow *workflow, Event event)
 	run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+		const pg_uuid_t *id = DatumGetUUIDP(result_value(row, 0));
 		TaskStatus	status = status_from_datum(result_value(row, 1));
 		bool		driven = DatumGetBool(result_value(row, 2));
 
-		*id = *DatumGetUUIDP(result_value(row, 0));
 		if (status == PAUSED)
 			paused = id;		/* the outermost is the one to resume first */
 		if (decided)

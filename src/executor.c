@@ -200,16 +200,12 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
 {
 	Params		params = {0};
 	uint64		count;
-	pg_uuid_t  *roots;
 
 	param(&params, executor_id);
 	param(&params, workflow_id);
 	count = run_plan(PLAN_LOOK_TREES_OF_EXECUTOR, &params, NEWEST);
-	roots = palloc(count * sizeof(pg_uuid_t));
 	for (uint64 row = 0; row < count; row++)
-		roots[row] = *DatumGetUUIDP(result_value(row, 0));
-	for (uint64 i = 0; i < count; i++)
-		lock_tree(&roots[i], TREE_SHARED);
+		lock_tree(DatumGetUUIDP(result_value(row, 0)), TREE_SHARED);
 }
 
 /*
