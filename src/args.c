@@ -24,11 +24,7 @@
 void
 bad_argument(const char *name, const char *what, const char *detail, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"%s\" %s", name, what),
-			 errdetail_internal("%s", detail),
-			 errhint("%s", hint)));
+	raise_refusal(refuse_argument(name, what, detail, hint));
 }
 
 void
@@ -102,6 +98,41 @@ require_sequence(NullableDatum sequence)
 	check_int(sequence, "sequence", 0, MAX_SEQUENCE);
 }
 
+/* The positions of so many steps, of which the first was given. */
+void
+require_sequences(NullableDatum first, int count)
+{
+	require(first, "first_sequence");
+	check_int(first, "first_sequence", 0, MAX_SEQUENCE - Max(count - 1, 0));
+}
+
+/* An array in one dimension, in which NULL stands for no value.  Returns how many elements it has. */
+static int
+check_elements(NullableDatum arg, const char *name)
+{
+	ArrayType  *array = DatumGetArrayTypeP(arg.value);
+
+	if (ARR_NDIM(array) > 1)
+		bad_argument(name, "must have one dimension",
+					 psprintf("It has %d.", ARR_NDIM(array)), "Pass a plain array.");
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/* An array that goes with another: as long, or NULL. */
+void
+check_array_beside(NullableDatum arg, const char *name, int count, const char *other)
+{
+	int			own;
+
+	if (arg.isnull)
+		return;
+	own = check_elements(arg, name);
+	if (own != count)
+		bad_argument(name, psprintf("must be as long as \"%s\"", other),
+					 psprintf("They have %d and %d elements.", own, count),
+					 "Pass one element for each of the other.");
+}
+
 /* An array of values, in one dimension.  Returns how many they are. */
 int
 check_array(NullableDatum arg, const char *name)
@@ -117,10 +148,21 @@ check_array(NullableDatum arg, const char *name)
 				 errmsg("argument \"%s\" must not contain NULL", name),
 				 errdetail("There is nothing that NULL could mean here."),
 				 errhint("Pass values only.")));
-	if (ARR_NDIM(array) > 1)
-		bad_argument(name, "must have one dimension",
-					 psprintf("It has %d.", ARR_NDIM(array)), "Pass a plain array.");
-	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return check_elements(arg, name);
+}
+
+/* The array of a batch: values, and not too many.  Returns how many they are. */
+int
+require_batch(NullableDatum arg, const char *name)
+{
+	int			count;
+
+	require(arg, name);
+	count = check_array(arg, name);
+	if (count > MAX_BATCH)
+		bad_argument(name, psprintf("must have at most %d elements", MAX_BATCH),
+					 psprintf("It has %d.", count), "Make several calls.");
+	return count;
 }
 
 static char *

@@ -143,6 +143,7 @@ struct Step;
 pg_noreturn extern void raise_refusal(const Refusal *refusal);
 extern char *refusal_text(const Refusal *refusal);
 
+extern Refusal *refuse_argument(const char *name, const char *what, const char *detail, const char *hint);
 extern Refusal *refuse_unknown_task(const pg_uuid_t *id);
 extern Refusal *refuse_workflow_status(const struct Workflow *workflow, Event event);
 extern Refusal *refuse_step_status(const struct Step *step, Event event);
@@ -164,6 +165,9 @@ extern char *uuid_text(const pg_uuid_t *id);
 
 /* ---- args.c: arguments --------------------------------------------------- */
 
+/* At most so many elements in one call: it may lock each. */
+#define MAX_BATCH 1000
+
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
@@ -173,7 +177,10 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern void require_sequences(NullableDatum first, int count);
 extern int	check_array(NullableDatum arg, const char *name);
+extern void check_array_beside(NullableDatum arg, const char *name, int count, const char *other);
+extern int	require_batch(NullableDatum arg, const char *name);
 pg_noreturn extern void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
 
 /* ---- clock.c: time ------------------------------------------------------- */
@@ -277,6 +284,9 @@ typedef enum View
 
 extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
 extern bool look_active_root(Datum name, Workflow *workflow);
+extern bool read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen);
+extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
+							  Workflow *workflow, Step *step);
 extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
@@ -328,12 +338,90 @@ extern Datum takeable(Datum *left_out);
 #define QUEUE_CLAIM_LIMITED	ExclusiveLock
 #define QUEUE_CHANGE		AccessExclusiveLock
 
-/* ---- workflow.c, step.c ---------------------------------------------------- */
+/* ---- workflow.c ------------------------------------------------------------ */
+
+/* The arguments of start from handler on. */
+typedef struct StartArgs
+{
+	NullableDatum handler;
+	NullableDatum executor_id;
+	NullableDatum queue;
+	NullableDatum priority;
+	NullableDatum run_at;
+	NullableDatum timeout;
+	NullableDatum max_recovery_attempts;
+	NullableDatum app_version;
+} StartArgs;
+
+/* Who attaches ... */
+typedef enum Attaching
+{
+	JOINS,
+	OWNS,						/* becomes the owner, under a new lease */
+	OWNS_IF_DEAD				/* ... where the present one is dead, else joins */
+} Attaching;
+
+extern StartArgs start_args(FunctionCallInfo fcinfo);
+extern void new_root_id(int64 ns, Datum name, pg_uuid_t *id);
+extern void fill_started(Workflow *workflow, const pg_uuid_t *id, const StartArgs *args);
+extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
+extern NullableDatum owner_of(const Workflow *workflow);
+extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
+										   bool *repeated);
 
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease);
 extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
 extern void raise_if_inline(const Workflow *workflow, Event event);
+
+/* ---- step.c ---------------------------------------------------------------- */
+
+/* A call that took longer than it should has waited for somebody. */
+#define SHORT_WAIT (10 * 1000)	/* microseconds: look again */
+#define LONG_WAIT (100 * 1000)	/* begin anew */
+
+/* What a claim asks for: the arguments of claim_step from name on. */
+typedef struct ClaimArgs
+{
+	NullableDatum name;
+	NullableDatum input;
+	TaskKind	kind;
+	NullableDatum lease;
+	NullableDatum executor_id;
+	NullableDatum max_retries;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+	NullableDatum timeout;
+} ClaimArgs;
+
+/* What a claim answers. */
+typedef struct ClaimAnswer
+{
+	pg_uuid_t	step_id;
+	const char *action;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum attempt;
+	NullableDatum run_at;
+} ClaimAnswer;
+
+typedef enum ClaimWay
+{
+	CLAIM_NOTHING,				/* the answer is all */
+	CLAIM_NEW,					/* the step is to be created */
+	CLAIM_AGAIN					/* the step is there and to be claimed */
+} ClaimWay;
+
+extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
+extern Refusal *decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, TimestampTz now,
+							 ClaimAnswer *answer, ClaimWay *way);
+extern Refusal *refuse_after_wait(const pg_uuid_t *workflow_id, const int32 *sequences, int count,
+								  NullableDatum lease, TimestampTz before);
+extern Refusal *refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
+							   NullableDatum lease, NullableDatum attempt);
+extern Refusal *refuse_completion(const Step *step, NullableDatum output, bool *repeated);
+extern Refusal *refuse_attempt_of_workflow(NullableDatum attempt, const char *argument);
 extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
 							 NullableDatum attempt, Workflow *workflow, Step *step);
 

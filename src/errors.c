@@ -43,6 +43,13 @@ refusal_text(const Refusal *r)
 	return psprintf("%s: %s", unpack_sql_state(r->sqlstate), r->message);
 }
 
+/* as in "argument %s %s" */
+Refusal *
+refuse_argument(const char *name, const char *what, const char *detail, const char *hint)
+{
+	return refusal(ERRCODE_INVALID_PARAMETER_VALUE, psprintf("argument \"%s\" %s", name, what), detail, hint);
+}
+
 char *
 uuid_text(const pg_uuid_t *id)
 {

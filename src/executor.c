@@ -59,13 +59,8 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 					 "One of \"workflow_ids\" and \"leases\" is NULL.", "Pass both, or neither.");
 	if (!workflow_ids.isnull)
 	{
-		int			id_count = check_array(workflow_ids, "workflow_ids");
-		int			lease_count = check_array(leases, "leases");
-
-		if (id_count != lease_count)
-			bad_argument("leases", "must be as long as \"workflow_ids\"",
-						 psprintf("They have %d and %d elements.", lease_count, id_count),
-						 "Pass one lease for each workflow.");
+		check_array(leases, "leases");
+		check_array_beside(leases, "leases", check_array(workflow_ids, "workflow_ids"), "workflow_ids");
 	}
 
 	begin_rows(fcinfo);

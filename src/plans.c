@@ -494,10 +494,10 @@ static const Statement statements[NUM_PLANS] = {
 		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
 		2, {UUIDOID, INT4OID}
 	},
-	[PLAN_RESTART_CLOCK] = {
+	[PLAN_RESTART_CLOCKS] = {
 		"UPDATE durable.step s SET started_at = $3, deadline = $3" PLUS "s.timeout "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
-		3, {UUIDOID, INT4OID, TIMESTAMPTZOID}
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "ANY ($2)",
+		3, {UUIDOID, INT4ARRAYOID, TIMESTAMPTZOID}
 	},
 	[PLAN_SET_STEP_TIMEOUT] = {
 		"UPDATE durable.step s SET timeout = $3, "
@@ -919,6 +919,16 @@ id_array(const pg_uuid_t *ids, int count)
 	for (int i = 0; i < count; i++)
 		elements[i] = UUIDPGetDatum(&ids[i]);
 	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+Datum
+int_array(const int32 *ints, int count)
+{
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int32GetDatum(ints[i]);
+	return PointerGetDatum(construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 int

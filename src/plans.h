@@ -46,7 +46,7 @@ typedef enum PlanId
 	PLAN_FAIL_STEP,
 	PLAN_COMPLETE_AND_CLAIM,
 	PLAN_TAKE_BACK_STEP,
-	PLAN_RESTART_CLOCK,
+	PLAN_RESTART_CLOCKS,
 	PLAN_SET_STEP_TIMEOUT,
 
 	/* cascades */
@@ -143,10 +143,15 @@ param_time(Params *params, TimestampTz value)
 }
 
 extern Datum id_array(const pg_uuid_t *ids, int count);
+extern Datum int_array(const int32 *ints, int count);
 extern int	array_count(Datum array);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);
 extern Datum result_ids(int column);
+
+/* Parameters that several statements share (workflow.c, step.c). */
+extern void param_start(Params *params, const StartArgs *args);
+extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
 #endif							/* DURABLE_PLANS_H */

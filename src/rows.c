@@ -15,10 +15,17 @@
 #include "utils/datum.h"
 #include "utils/tuplestore.h"
 
-static NullableDatum
-next_column(int *column)
+/* Where in a result we read. */
+typedef struct Place
 {
-	return result_column(0, (*column)++);
+	uint64		row;
+	int			column;
+} Place;
+
+static NullableDatum
+next_column(Place *at)
+{
+	return result_column(at->row, at->column++);
 }
 
 static char *
@@ -27,62 +34,65 @@ text_or_null(NullableDatum d)
 	return d.isnull ? NULL : TextDatumGetCString(d.value);
 }
 
-/* Reads the columns WORKFLOW_COLUMNS of plans.c from the first row. */
-static void
-read_workflow(Workflow *workflow, int *column)
+/* Reads the columns WORKFLOW_COLUMNS of plans.c; false if there is no workflow. */
+static bool
+read_workflow(Workflow *workflow, Place *at)
 {
-	NullableDatum d;
+	NullableDatum d = next_column(at);
 
-	workflow->id = *DatumGetUUIDP(next_column(column).value);
-	workflow->root_id = *DatumGetUUIDP(next_column(column).value);
-	d = next_column(column);
+	if (d.isnull)
+		return false;
+	workflow->id = *DatumGetUUIDP(d.value);
+	workflow->root_id = *DatumGetUUIDP(next_column(at).value);
+	d = next_column(at);
 	workflow->has_parent = !d.isnull;
 	if (!d.isnull)
 		workflow->parent_id = *DatumGetUUIDP(d.value);
-	workflow->status_datum = next_column(column);
+	workflow->status_datum = next_column(at);
 	workflow->status = status_from_datum(workflow->status_datum.value);
-	workflow->lease = DatumGetInt32(next_column(column).value);
-	workflow->recovery_count = DatumGetInt32(next_column(column).value);
-	workflow->max_recovery_attempts = DatumGetInt32(next_column(column).value);
-	workflow->name = text_or_null(next_column(column));
-	workflow->has_queue = !next_column(column).isnull;
-	workflow->handler = next_column(column);
-	workflow->executor_id = next_column(column);
-	workflow->input = next_column(column);
-	workflow->output = next_column(column);
-	workflow->error = next_column(column);
-	workflow->deadline = next_column(column);
-	workflow->paused_by = next_column(column);
-	workflow->paused_at = next_column(column);
+	workflow->lease = DatumGetInt32(next_column(at).value);
+	workflow->recovery_count = DatumGetInt32(next_column(at).value);
+	workflow->max_recovery_attempts = DatumGetInt32(next_column(at).value);
+	workflow->name = text_or_null(next_column(at));
+	workflow->has_queue = !next_column(at).isnull;
+	workflow->handler = next_column(at);
+	workflow->executor_id = next_column(at);
+	workflow->input = next_column(at);
+	workflow->output = next_column(at);
+	workflow->error = next_column(at);
+	workflow->deadline = next_column(at);
+	workflow->paused_by = next_column(at);
+	workflow->paused_at = next_column(at);
+	return true;
 }
 
-/* Reads the columns STEP_COLUMNS of plans.c from the first row. */
+/* Reads the columns STEP_COLUMNS of plans.c. */
 static void
-read_step(Step *step, int *column)
+read_step(Step *step, Place *at)
 {
-	step->status_datum = next_column(column);
+	step->status_datum = next_column(at);
 	if (step->status_datum.isnull)
 	{
 		step->status = NO_TASK;
 		return;
 	}
 	step->status = status_from_datum(step->status_datum.value);
-	step->kind = kind_from_datum(next_column(column).value);
-	step->lease = DatumGetInt32(next_column(column).value);
-	step->attempt = DatumGetInt32(next_column(column).value);
-	step->max_retries = DatumGetInt32(next_column(column).value);
-	step->retry_count = DatumGetInt32(next_column(column).value);
-	step->name = text_or_null(next_column(column));
-	step->executor_id = next_column(column);
-	step->backoff = next_column(column);
-	step->backoff_multiplier = next_column(column);
-	step->max_backoff = next_column(column);
-	step->input = next_column(column);
-	step->output = next_column(column);
-	step->error = next_column(column);
-	step->run_at = next_column(column);
-	step->deadline = next_column(column);
-	step->child_id = next_column(column);
+	step->kind = kind_from_datum(next_column(at).value);
+	step->lease = DatumGetInt32(next_column(at).value);
+	step->attempt = DatumGetInt32(next_column(at).value);
+	step->max_retries = DatumGetInt32(next_column(at).value);
+	step->retry_count = DatumGetInt32(next_column(at).value);
+	step->name = text_or_null(next_column(at));
+	step->executor_id = next_column(at);
+	step->backoff = next_column(at);
+	step->backoff_multiplier = next_column(at);
+	step->max_backoff = next_column(at);
+	step->input = next_column(at);
+	step->output = next_column(at);
+	step->error = next_column(at);
+	step->run_at = next_column(at);
+	step->deadline = next_column(at);
+	step->child_id = next_column(at);
 }
 
 /*
@@ -93,14 +103,14 @@ void
 look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow)
 {
 	Params		params = {0};
-	int			column = 0;
+	Place		at = {0};
 	pg_uuid_t	workflow_id;
 	Step		step;
 
 	param_id(&params, id);
 	if (run_plan(PLAN_LOOK_WORKFLOW, &params, view) > 0)
 	{
-		read_workflow(workflow, &column);
+		read_workflow(workflow, &at);
 		return;
 	}
 	id_workflow(id, &workflow_id);
@@ -118,12 +128,23 @@ bool
 look_active_root(Datum name, Workflow *workflow)
 {
 	Params		params = {0};
-	int			column = 0;
+	Place		at = {0};
 
 	param_datum(&params, name);
 	if (run_plan(PLAN_LOOK_ACTIVE_ROOT, &params, NEWEST) == 0)
 		return false;
-	read_workflow(workflow, &column);
+	return read_workflow(workflow, &at);
+}
+
+/* The same from a row of PLAN_LOOK_ACTIVE_ROOTS, and when its executor was last seen. */
+bool
+read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
+{
+	Place		at = {.row = row};
+
+	if (!read_workflow(workflow, &at))
+		return false;
+	*owner_seen = next_column(&at);
 	return true;
 }
 
@@ -135,18 +156,26 @@ bool
 look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step)
 {
 	Params		params = {0};
-	int			column = 0;
+
+	param_id(&params, workflow_id);
+	param_int(&params, sequence);
+	return run_plan(PLAN_LOOK_STEP, &params, view) > 0 &&
+		read_look_at_step(0, workflow_id, sequence, workflow, step);
+}
+
+/* The same from a row of PLAN_LOOK_STEP or PLAN_LOOK_STEPS. */
+bool
+read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence, Workflow *workflow, Step *step)
+{
+	Place		at = {.row = row};
 
 	step->workflow_id = *workflow_id;
 	step->sequence = sequence;
 	id_step(workflow_id, sequence, &step->id);
-
-	param_id(&params, workflow_id);
-	param_int(&params, sequence);
-	if (run_plan(PLAN_LOOK_STEP, &params, view) == 0)
+	step->status = NO_TASK;
+	if (!read_workflow(workflow, &at))
 		return false;
-	read_workflow(workflow, &column);
-	read_step(step, &column);
+	read_step(step, &at);
 	remember_tree(workflow_id, &workflow->root_id);
 	return true;
 }

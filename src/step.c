@@ -25,40 +25,14 @@ PG_FUNCTION_INFO_V1(durable_complete);
 PG_FUNCTION_INFO_V1(durable_fail);
 PG_FUNCTION_INFO_V1(durable_complete_and_claim);
 
-/* What a claim asks for: the arguments of claim_step from name on. */
-typedef struct ClaimArgs
-{
-	NullableDatum name;
-	NullableDatum input;
-	TaskKind	kind;
-	NullableDatum lease;
-	NullableDatum executor_id;
-	NullableDatum max_retries;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
-	NullableDatum timeout;
-} ClaimArgs;
-
-/* What a claim answers. */
-typedef struct ClaimAnswer
-{
-	pg_uuid_t	step_id;
-	const char *action;
-	NullableDatum output;
-	NullableDatum error;
-	NullableDatum attempt;
-	NullableDatum run_at;
-} ClaimAnswer;
-
-/* Reads and checks the arguments of a claim; those from input on stand at first. */
-static ClaimArgs
-claim_args(FunctionCallInfo fcinfo, int name, int first)
+/* Reads and checks the arguments of a claim but for the name; those from input on stand at first. */
+ClaimArgs
+claim_args(FunctionCallInfo fcinfo, int first)
 {
 	NullableDatum *arg = &fcinfo->args[first];
 	ClaimArgs	args;
 
-	args.name = fcinfo->args[name];
+	args.name = a_null();
 	args.input = arg[0];
 	args.lease = arg[2];
 	args.executor_id = arg[3];
@@ -68,7 +42,6 @@ claim_args(FunctionCallInfo fcinfo, int name, int first)
 	args.max_backoff = arg[7];
 	args.timeout = arg[8];
 
-	require_name(args.name, "name");
 	require(arg[1], "kind");
 	args.kind = kind_from_datum(arg[1].value);
 	if (args.kind == WORKFLOW)
@@ -93,6 +66,18 @@ claim_args(FunctionCallInfo fcinfo, int name, int first)
 	return args;
 }
 
+/* The same with one name, for one step. */
+static ClaimArgs
+claim_args_of_step(FunctionCallInfo fcinfo, int name, int first)
+{
+	ClaimArgs	args;
+
+	require_name(fcinfo->args[name], "name");
+	args = claim_args(fcinfo, first);
+	args.name = fcinfo->args[name];
+	return args;
+}
+
 static Datum
 end_call_with_answer(TupleDesc desc, MemoryContext caller, const ClaimAnswer *answer)
 {
@@ -108,7 +93,7 @@ end_call_with_answer(TupleDesc desc, MemoryContext caller, const ClaimAnswer *an
 }
 
 /* The parameters that both ways to claim a step share, in this order. */
-static void
+void
 param_policy(Params *params, const ClaimArgs *args, TimestampTz now)
 {
 	param(params, args->executor_id);
@@ -148,42 +133,112 @@ is_holder(const Step *step, const ClaimArgs *args)
 /*
  * A claim may have had to wait, for another at its position that was then
  * rolled back, and has written what was true before.  If it took long, looks at
- * the workflow again: returns what forbids the claim by now, which is then
- * taken back if it created the step, or lets the step's clock begin now.
+ * the workflow again: returns what forbids the claim by now, or lets the steps'
+ * clocks begin now.
  */
-#define SHORT_WAIT (10 * 1000)	/* microseconds: look again */
-#define LONG_WAIT (100 * 1000)	/* begin anew */
-
-static Refusal *
-refuse_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
-				  bool created)
+Refusal *
+refuse_after_wait(const pg_uuid_t *workflow_id, const int32 *sequences, int count, NullableDatum lease,
+				  TimestampTz before)
 {
 	TimestampTz now = clock_now();
 	Workflow	workflow;
-	Step		step;
 	Refusal    *refusal;
-	Params		params = {0};
 
 	if (now - before <= SHORT_WAIT)
 		return NULL;
-	look_step(workflow_id, sequence, NEWEST, &workflow, &step);
-	refusal = refuse_claim_in(&workflow, args->lease, now);
+	look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
+	refusal = refuse_claim_in(&workflow, lease, now);
 	if (refusal == NULL && workflow.status != RUNNING)
 		refusal = refuse_finished(&workflow);
+	if (refusal == NULL && now - before > LONG_WAIT)
+	{
+		Params		params = {0};
 
-	param_id(&params, workflow_id);
-	param_int(&params, sequence);
-	if (refusal)
-	{
-		if (created)
-			run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
-	}
-	else if (now - before > LONG_WAIT)
-	{
+		param_id(&params, workflow_id);
+		param_datum(&params, int_array(sequences, count));
 		param_time(&params, now);
-		run_plan(PLAN_RESTART_CLOCK, &params, NEWEST);
+		run_plan(PLAN_RESTART_CLOCKS, &params, NEWEST);
 	}
 	return refusal;
+}
+
+/* The same for one step, whose claim is taken back if it is forbidden and has created the step. */
+static Refusal *
+refuse_one_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
+					  bool created)
+{
+	Refusal    *refusal = refuse_after_wait(workflow_id, &sequence, 1, args->lease, before);
+
+	if (refusal && created)
+	{
+		Params		params = {0};
+
+		param_id(&params, workflow_id);
+		param_int(&params, sequence);
+		run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
+	}
+	return refusal;
+}
+
+/*
+ * What a claim comes to by what was looked at: fills in the answer, and how the
+ * step is to be claimed if it is; or returns what forbids it.
+ */
+Refusal *
+decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, TimestampTz now,
+			 ClaimAnswer *answer, ClaimWay *way)
+{
+	bool		finished = workflow->status != RUNNING;
+
+	answer->step_id = step->id;
+	answer->output = answer->error = answer->run_at = a_null();
+	answer->attempt = a_value(Int32GetDatum(step->attempt));
+	*way = CLAIM_NOTHING;
+
+	if (step->status != NO_TASK)
+	{
+		const char *name = TextDatumGetCString(args->name.value);
+
+		if (step->kind != args->kind || strcmp(step->name, name) != 0)
+			return refuse_other_step(step, name, args->kind);
+		if (step->status == COMPLETED)
+		{
+			answer->action = "REPLAY";
+			answer->output = step->output;
+			return NULL;
+		}
+		if (step->status == FAILED)
+		{
+			answer->action = "FAILED";
+			answer->error = step->error;
+			return NULL;
+		}
+	}
+	if (finished)
+		return refuse_finished(workflow);
+	if (!step_transition(EVENT_CLAIM, step->status, NULL))
+		return refuse_step_status(step, EVENT_CLAIM);
+
+	if (step->status == PENDING && !step->run_at.isnull && DatumGetTimestampTz(step->run_at.value) > now)
+	{
+		answer->action = "WAIT";
+		answer->run_at = step->run_at;
+		return NULL;
+	}
+	if (step->status == RUNNING && step->lease == workflow->lease && !is_late(step, now))
+	{
+		if (!is_holder(step, args))
+		{
+			answer->action = "LOCKED";
+			return NULL;
+		}
+		/* the same attempt */
+	}
+	else
+		answer->attempt = a_value(Int32GetDatum(step->status == NO_TASK ? 1 : step->attempt + 1));
+	answer->action = "EXECUTE";
+	*way = step->status == NO_TASK ? CLAIM_NEW : CLAIM_AGAIN;
+	return NULL;
 }
 
 /*
@@ -194,7 +249,6 @@ static Refusal *
 claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, ClaimAnswer *answer)
 {
 	id_step(workflow_id, sequence, &answer->step_id);
-	answer->output = answer->error = answer->run_at = a_null();
 
 	for (;;)
 	{
@@ -203,80 +257,28 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		Workflow	workflow;
 		Step		step;
 		Refusal    *refusal;
-		bool		finished;
+		ClaimWay	way;
 		Params		params = {0};
-		int32		attempt;
-		PlanId		plan;
 
 		if (!look_step(workflow_id, sequence, NEWEST, &workflow, &step))
 			look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
 		if ((refusal = refuse_claim_in(&workflow, args->lease, now)) != NULL)
 			return refusal;
-		finished = workflow.status != RUNNING;
+		refusal = decide_claim(&workflow, &step, args, now, answer, &way);
+		if (refusal || way == CLAIM_NOTHING)
+			return refusal;
 
-		if (step.status != NO_TASK)
-		{
-			const char *name = TextDatumGetCString(args->name.value);
-
-			if (step.kind != args->kind || strcmp(step.name, name) != 0)
-				return refuse_other_step(&step, name, args->kind);
-			answer->attempt = a_value(Int32GetDatum(step.attempt));
-			if (step.status == COMPLETED)
-			{
-				answer->action = "REPLAY";
-				answer->output = step.output;
-				return NULL;
-			}
-			if (step.status == FAILED)
-			{
-				answer->action = "FAILED";
-				answer->error = step.error;
-				return NULL;
-			}
-		}
-		if (finished)
-			return refuse_finished(&workflow);
-		if (!step_transition(EVENT_CLAIM, step.status, NULL))
-			return refuse_step_status(&step, EVENT_CLAIM);
-
-		if (step.status == NO_TASK)
-		{
-			plan = PLAN_CLAIM_NEW_STEP;
-			attempt = 1;
-			param_id(&params, workflow_id);
-			param_int(&params, sequence);
-			param_int(&params, workflow.lease);
+		param_id(&params, workflow_id);
+		param_int(&params, sequence);
+		param_int(&params, workflow.lease);
+		if (way == CLAIM_NEW)
 			param_new_step(&params, args, now);
-		}
 		else
 		{
-			attempt = step.attempt + 1;
-			if (step.status == PENDING)
-			{
-				if (!step.run_at.isnull && DatumGetTimestampTz(step.run_at.value) > now)
-				{
-					answer->action = "WAIT";
-					answer->run_at = step.run_at;
-					return NULL;
-				}
-			}
-			else if (step.lease == workflow.lease && !is_late(&step, now))
-			{
-				if (!is_holder(&step, args))
-				{
-					answer->action = "LOCKED";
-					return NULL;
-				}
-				attempt = step.attempt;
-			}
-			plan = PLAN_CLAIM_STEP_AGAIN;
-			param_id(&params, workflow_id);
-			param_int(&params, sequence);
-			param_int(&params, workflow.lease);
 			param_bool(&params, step.status == PENDING);
 			param_int(&params, step.lease);
 			param_int(&params, step.attempt);
-			param_int(&params, attempt);
+			param(&params, answer->attempt);
 			param_policy(&params, args, now);
 		}
 
@@ -285,12 +287,8 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		/* a cascade may have changed what we saw, and the time is not that of before */
 		if (clock_now() - before > LONG_WAIT)
 			continue;
-		if (run_plan(plan, &params, NEWEST) > 0)
-		{
-			answer->action = "EXECUTE";
-			answer->attempt = a_value(Int32GetDatum(attempt));
-			return refuse_after_wait(workflow_id, sequence, args, now, plan == PLAN_CLAIM_NEW_STEP);
-		}
+		if (run_plan(way == CLAIM_NEW ? PLAN_CLAIM_NEW_STEP : PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) > 0)
+			return refuse_one_after_wait(workflow_id, sequence, args, now, way == CLAIM_NEW);
 	}
 }
 
@@ -306,7 +304,7 @@ durable_claim_step(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "workflow_id");
 	require_sequence(fcinfo->args[1]);
-	args = claim_args(fcinfo, 2, 3);
+	args = claim_args_of_step(fcinfo, 2, 3);
 
 	caller = begin_call();
 	refusal = claim(PG_GETARG_UUID_P(0), PG_GETARG_INT32(1), &args, &answer);
@@ -315,35 +313,43 @@ durable_claim_step(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
 }
 
-/* A step that stands for a child has the child's outcome and none of its own. */
-static void
-raise_if_stand_in(const Step *step, const char *argument)
+/*
+ * What forbids that a step's outcome is recorded, whatever its status, in this
+ * order: that it is not there (or has the outcome of the child that it stands
+ * for), the lease, the attempt.
+ */
+Refusal *
+refuse_outcome(const Workflow *workflow, const Step *step, const char *argument, NullableDatum lease,
+			   NullableDatum attempt)
 {
+	if (step->status == NO_TASK)
+		return refuse_unknown_task(&step->id);
 	if (step->kind == WORKFLOW)
-		bad_argument(argument, "must not be a step that stands for a child workflow",
-					 psprintf("%s is step %d of workflow %s, the child \"%s\".",
-							  uuid_text(&step->id), step->sequence, uuid_text(&step->workflow_id), step->name),
-					 psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
+		return refuse_argument(argument, "must not be a step that stands for a child workflow",
+							   psprintf("%s is step %d of workflow %s, the child \"%s\".", uuid_text(&step->id),
+										step->sequence, uuid_text(&step->workflow_id), step->name),
+							   psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
+	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
+		return refuse_lease(workflow, DatumGetInt32(lease.value));
+	if (!attempt.isnull && DatumGetInt32(attempt.value) != step->attempt)
+		return refuse_attempt(step, DatumGetInt32(attempt.value));
+	return NULL;
 }
 
-/*
- * Looks at a step whose outcome is to be recorded, and checks, in
- * this order, that it is there, the lease, and the attempt.
- */
+/* Looks at a step whose outcome is to be recorded, and raises what forbids it. */
 void
 look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease, NullableDatum attempt,
 				 Workflow *workflow, Step *step)
 {
 	pg_uuid_t	workflow_id;
+	Refusal    *refusal;
 
 	id_workflow(id, &workflow_id);
-	if (!look_step(&workflow_id, id_sequence(id), NEWEST, workflow, step) || step->status == NO_TASK)
+	if (!look_step(&workflow_id, id_sequence(id), NEWEST, workflow, step))
 		raise_refusal(refuse_unknown_task(id));
-	raise_if_stand_in(step, argument);
-	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
-		raise_refusal(refuse_lease(workflow, DatumGetInt32(lease.value)));
-	if (!attempt.isnull && DatumGetInt32(attempt.value) != step->attempt)
-		raise_refusal(refuse_attempt(step, DatumGetInt32(attempt.value)));
+	refusal = refuse_outcome(workflow, step, argument, lease, attempt);
+	if (refusal)
+		raise_refusal(refusal);
 }
 
 static void
@@ -355,15 +361,18 @@ param_step_as_seen(Params *params, const Step *step)
 	param_int(params, step->attempt);
 }
 
-/* Whether the step is COMPLETED with that output; with another one is an error. */
-static bool
-is_completed_with(const Step *step, NullableDatum output)
+/* What forbids to complete a step with that output; *repeated if it is done already. */
+Refusal *
+refuse_completion(const Step *step, NullableDatum output, bool *repeated)
 {
-	if (step->status != COMPLETED)
-		return false;
-	if (!same_json(output, step->output))
-		raise_refusal(refuse_other_output("step", &step->id, step->name));
-	return true;
+	*repeated = step->status == COMPLETED && same_json(output, step->output);
+	if (*repeated)
+		return NULL;
+	if (step->status == COMPLETED)
+		return refuse_other_output("step", &step->id, step->name);
+	if (!step_transition(EVENT_COMPLETE, step->status, NULL))
+		return refuse_step_status(step, EVENT_COMPLETE);
+	return NULL;
 }
 
 /*
@@ -415,9 +424,11 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 	{
 		Workflow	workflow;
 		Step		step;
+		Refusal    *refusal;
 		Params		params = {0};
 		pg_uuid_t	workflow_id;
 		bool		locked;
+		bool		repeated;
 
 		param_completion(&params, id, output, lease, attempt, &workflow_id);
 		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id, &locked))
@@ -435,20 +446,31 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 		}
 
 		look_step_to_end(id, argument, lease, attempt, &workflow, &step);
-		if (is_completed_with(&step, output))
+		if ((refusal = refuse_completion(&step, output, &repeated)) != NULL)
+			raise_refusal(refusal);
+		if (repeated)
 			return false;
-		if (!step_transition(EVENT_COMPLETE, step.status, NULL))
-			raise_refusal(refuse_step_status(&step, EVENT_COMPLETE));
 	}
+}
+
+/* A workflow has no attempts. */
+Refusal *
+refuse_attempt_of_workflow(NullableDatum attempt, const char *argument)
+{
+	if (attempt.isnull)
+		return NULL;
+	return refuse_argument(argument, "must be NULL for a workflow",
+						   psprintf("It is %d, and a workflow has no attempts.", DatumGetInt32(attempt.value)),
+						   "Pass the lease only.");
 }
 
 static void
 check_no_attempt(NullableDatum attempt)
 {
-	if (!attempt.isnull)
-		bad_argument("attempt", "must be NULL for a workflow",
-					 psprintf("It is %d, and a workflow has no attempts.", DatumGetInt32(attempt.value)),
-					 "Pass the lease only.");
+	Refusal    *refusal = refuse_attempt_of_workflow(attempt, "attempt");
+
+	if (refusal)
+		raise_refusal(refusal);
 }
 
 /* complete(task_id, output, lease, attempt) */
@@ -607,7 +629,7 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 			answer->action = "EXECUTE";
 			answer->attempt = a_value(Int32GetDatum(1));
 			answer->output = answer->error = answer->run_at = a_null();
-			return refuse_after_wait(&workflow_id, sequence, args, now, true);
+			return refuse_one_after_wait(&workflow_id, sequence, args, now, true);
 		}
 		if (!completed && locked)
 			unlock_known_tree(&workflow_id);
@@ -644,7 +666,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	if (sequence.isnull)
 		sequence = a_value(Int32GetDatum(id_sequence(id) + 1));
 	require_sequence(sequence);
-	args = claim_args(fcinfo, 2, 4);
+	args = claim_args_of_step(fcinfo, 2, 4);
 
 	caller = begin_call();
 	refusal = complete_then_claim(id, output, attempt, DatumGetInt32(sequence.value), &args, &answer);

@@ -23,21 +23,29 @@ PG_FUNCTION_INFO_V1(durable_start_child);
  * name_is_enough: start by its name runs a released root even for a caller
  * that names no executor.
  */
+Attaching
+attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough)
+{
+	if (is_inline(workflow) || !workflow_transition(EVENT_TAKE, workflow->status, NULL))
+		return JOINS;
+	if (workflow->status == PENDING)
+		return !workflow->has_queue && (!executor_id.isnull || takeover || name_is_enough) ? OWNS : JOINS;
+	if (takeover)
+		return OWNS;
+	if (executor_id.isnull)
+		return JOINS;
+	return workflow->executor_id.isnull || same_text(workflow->executor_id, executor_id) ? OWNS : OWNS_IF_DEAD;
+}
+
 static bool
 becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough,
 			  TimestampTz now)
 {
-	if (is_inline(workflow) || !workflow_transition(EVENT_TAKE, workflow->status, NULL))
-		return false;
-	if (workflow->status == PENDING)
-		return !workflow->has_queue && (!executor_id.isnull || takeover || name_is_enough);
-	if (takeover)
-		return true;
-	if (executor_id.isnull)
-		return false;
-	return workflow->executor_id.isnull ||
-		same_text(workflow->executor_id, executor_id) ||
-		!executor_alive(workflow->executor_id.value, clock_stale_before(now, a_null()));
+	Attaching	how = attaching(workflow, executor_id, takeover, name_is_enough);
+
+	return how == OWNS ||
+		(how == OWNS_IF_DEAD &&
+		 !executor_alive(workflow->executor_id.value, clock_stale_before(now, a_null())));
 }
 
 /*
@@ -67,10 +75,74 @@ take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 }
 
 /* An inline child has no owner of its own. */
-static NullableDatum
+NullableDatum
 owner_of(const Workflow *workflow)
 {
 	return is_inline(workflow) ? a_null() : workflow->executor_id;
+}
+
+/* Reads and checks the arguments of start from handler on. */
+StartArgs
+start_args(FunctionCallInfo fcinfo)
+{
+	NullableDatum *arg = &fcinfo->args[2];
+	StartArgs	args;
+
+	args.handler = arg[0];
+	args.executor_id = arg[1];
+	args.queue = arg[2];
+	args.priority = arg[3];
+	args.run_at = arg[4];
+	args.timeout = arg[5];
+	args.max_recovery_attempts = arg[6];
+	args.app_version = arg[7];
+
+	check_name(args.handler, "handler");
+	check_name(args.executor_id, "executor_id");
+	check_name(args.queue, "queue");
+	require(args.priority, "priority");
+	check_interval(args.timeout, "timeout");
+	require_not_negative(args.max_recovery_attempts, "max_recovery_attempts");
+	check_name(args.app_version, "app_version");
+	if (!args.run_at.isnull && args.queue.isnull)
+		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_run_at(args.run_at);
+	return args;
+}
+
+/* The parameters of PLAN_START and PLAN_START_MANY, in this order. */
+void
+param_start(Params *params, const StartArgs *args)
+{
+	param(params, args->handler);
+	param(params, args->executor_id);
+	param(params, args->queue);
+	param(params, args->priority);
+	param(params, args->run_at);
+	param(params, args->timeout);
+	param(params, args->max_recovery_attempts);
+	param(params, args->app_version);
+}
+
+void
+new_root_id(int64 ns, Datum name, pg_uuid_t *id)
+{
+	text	   *t = DatumGetTextPP(name);
+
+	new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), id);
+}
+
+/* What a root is like that has just been created. */
+void
+fill_started(Workflow *workflow, const pg_uuid_t *id, const StartArgs *args)
+{
+	workflow->id = workflow->root_id = *id;
+	workflow->has_parent = false;
+	workflow->has_queue = !args->queue.isnull;
+	workflow->status = workflow->has_queue ? PENDING : RUNNING;
+	workflow->lease = workflow->has_queue ? 0 : 1;
+	workflow->executor_id = workflow->has_queue ? a_null() : args->executor_id;
 }
 
 /*
@@ -87,14 +159,7 @@ durable_start(PG_FUNCTION_ARGS)
 {
 	NullableDatum name = fcinfo->args[0];
 	NullableDatum input = fcinfo->args[1];
-	NullableDatum handler = fcinfo->args[2];
-	NullableDatum executor_id = fcinfo->args[3];
-	NullableDatum queue = fcinfo->args[4];
-	NullableDatum priority = fcinfo->args[5];
-	NullableDatum run_at = fcinfo->args[6];
-	NullableDatum timeout = fcinfo->args[7];
-	NullableDatum max_recovery_attempts = fcinfo->args[8];
-	NullableDatum app_version = fcinfo->args[9];
+	StartArgs	args;
 	TupleDesc	desc = result_desc(fcinfo);
 	MemoryContext caller;
 	Workflow	workflow;
@@ -102,17 +167,7 @@ durable_start(PG_FUNCTION_ARGS)
 	NullableDatum columns[5];
 
 	require_name(name, "name");
-	check_name(handler, "handler");
-	check_name(executor_id, "executor_id");
-	check_name(queue, "queue");
-	require(priority, "priority");
-	check_interval(timeout, "timeout");
-	require_not_negative(max_recovery_attempts, "max_recovery_attempts");
-	check_name(app_version, "app_version");
-	if (!run_at.isnull && queue.isnull)
-		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
-					 "Pass a queue, whose executors claim the workflow when its time has come.");
-	check_run_at(run_at);
+	args = start_args(fcinfo);
 
 	caller = begin_call();
 	for (;;)
@@ -122,9 +177,9 @@ durable_start(PG_FUNCTION_ARGS)
 
 		if (look_active_root(name.value, &workflow))
 		{
-			if (!becomes_owner(&workflow, executor_id, false, true, now))
+			if (!becomes_owner(&workflow, args.executor_id, false, true, now))
 				break;
-			if (!take(&workflow, executor_id, now))
+			if (!take(&workflow, args.executor_id, now))
 				continue;
 			look_workflow_or_raise(&workflow.id, "workflow_id", NEWEST, &workflow);
 			break;
@@ -132,34 +187,22 @@ durable_start(PG_FUNCTION_ARGS)
 		else
 		{
 			Params		params = {0};
-			text	   *t = DatumGetTextPP(name.value);
 			pg_uuid_t	id;
 
-			register_executor(executor_id, now, clock_stale_before(now, a_null()));
-			lock_queue_to_start(queue, now);
+			register_executor(args.executor_id, now, clock_stale_before(now, a_null()));
+			lock_queue_to_start(args.queue, now);
 
-			new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), &id);
+			new_root_id(ns, name.value, &id);
 			param_id(&params, &id);
 			param(&params, name);
 			param(&params, input);
-			param(&params, handler);
-			param(&params, executor_id);
-			param(&params, queue);
-			param(&params, priority);
-			param(&params, run_at);
-			param(&params, timeout);
-			param(&params, max_recovery_attempts);
-			param(&params, app_version);
+			param_start(&params, &args);
 			param_time(&params, id_created_at(&id));
 			/* none: somebody else was faster, or the id is taken: look again */
 			if (run_plan(PLAN_START, &params, NEWEST) == 0)
 				continue;
 			created = true;
-			workflow.id = id;
-			workflow.status = queue.isnull ? RUNNING : PENDING;
-			workflow.lease = queue.isnull ? 1 : 0;
-			workflow.has_parent = false;
-			workflow.executor_id = queue.isnull ? executor_id : a_null();
+			fill_started(&workflow, &id, &args);
 			break;
 		}
 	}
@@ -473,6 +516,23 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	return true;
 }
 
+/* What forbids to complete a workflow with that output; *repeated if it is done already. */
+Refusal *
+refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease, bool *repeated)
+{
+	*repeated = false;
+	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
+		return refuse_lease(workflow, DatumGetInt32(lease.value));
+	*repeated = workflow->status == COMPLETED && same_json(output, workflow->output);
+	if (*repeated)
+		return NULL;
+	if (workflow->status == COMPLETED)
+		return refuse_other_output("workflow", &workflow->id, workflow->name);
+	if (!workflow_transition(EVENT_COMPLETE, workflow->status, NULL))
+		return refuse_workflow_status(workflow, EVENT_COMPLETE);
+	return NULL;
+}
+
 /* complete of a workflow: true if this call did it, false if it was done with an equal output. */
 bool
 complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
@@ -480,18 +540,14 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 	for (;;)
 	{
 		Workflow	workflow;
+		Refusal    *refusal;
+		bool		repeated;
 
 		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
-		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
-			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
-		if (workflow.status == COMPLETED)
-		{
-			if (!same_json(output, workflow.output))
-				raise_refusal(refuse_other_output("workflow", id, workflow.name));
+		if ((refusal = refuse_workflow_completion(&workflow, output, lease, &repeated)) != NULL)
+			raise_refusal(refusal);
+		if (repeated)
 			return false;
-		}
-		if (!workflow_transition(EVENT_COMPLETE, workflow.status, NULL))
-			raise_refusal(refuse_workflow_status(&workflow, EVENT_COMPLETE));
 		if (end_workflow(&workflow, true, output, a_null()))
 			return true;
 	}
