@@ -194,9 +194,8 @@ COMMENT ON VIEW durable.task IS
 ---------------------------------------------------------------------------
 -- Running a workflow
 --
--- SECURITY DEFINER: callers need EXECUTE only, no privilege on the tables.
--- SET search_path: the caller's path neither reaches a statement inside nor
--- makes its cached plan be analysed anew.
+-- Callers need EXECUTE only, no privilege on the tables: each function takes on
+-- the rights of its owner, and a search_path of its own, in C (begin_call).
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
@@ -204,14 +203,14 @@ CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL
 	max_recovery_attempts int = 100, app_version text = NULL,
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text)
 AS 'MODULE_PATHNAME', 'durable_start'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text) IS
 	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
 AS 'MODULE_PATHNAME', 'durable_attach'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.attach(uuid, text, boolean) IS
 	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
 
@@ -221,21 +220,21 @@ CREATE FUNCTION durable.claim_step(workflow_id uuid, sequence int, name text, in
 	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
 	OUT run_at timestamptz)
 AS 'MODULE_PATHNAME', 'durable_claim_step'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
 	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
 
 CREATE FUNCTION durable.complete(task_id uuid, output jsonb = NULL, lease int = NULL, attempt int = NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_complete'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.complete(uuid, jsonb, int, int) IS
 	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
 
 CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true,
 	OUT status durable.task_status, OUT retry_count int, OUT run_at timestamptz)
 AS 'MODULE_PATHNAME', 'durable_fail'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean) IS
 	'Records the failure of a step or workflow; a step with retries left is PENDING again until run_at. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
 
@@ -246,7 +245,7 @@ CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text
 	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
 	OUT run_at timestamptz)
 AS 'MODULE_PATHNAME', 'durable_complete_and_claim'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval, int) IS
 	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
 
@@ -255,7 +254,7 @@ CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, inp
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT output jsonb, OUT error text,
 	OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_start_child'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
 	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
@@ -264,39 +263,39 @@ CREATE FUNCTION durable.history(workflow_id uuid,
 	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_history'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.history(uuid) IS
 	'Every recorded step in order: a whole replay in one round trip. Errors: WF001, 22023, 22004';
 
 CREATE FUNCTION durable.status(task_id uuid) RETURNS durable.task_status
 AS 'MODULE_PATHNAME', 'durable_status'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.status(uuid) IS 'The status of a workflow or step. Errors: WF001, 22004';
 
 CREATE FUNCTION durable.input(task_id uuid) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'durable_input'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.input(uuid) IS 'The recorded input of a workflow or step. Errors: WF001, 22004';
 
 CREATE FUNCTION durable.output(task_id uuid) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'durable_output'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.output(uuid) IS
 	'The recorded output of a workflow or step, NULL unless COMPLETED. Errors: WF001, 22004';
 
 CREATE FUNCTION durable.error(task_id uuid) RETURNS text
 AS 'MODULE_PATHNAME', 'durable_error'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.error(uuid) IS 'The last recorded error of a workflow or step. Errors: WF001, 22004';
 
 CREATE FUNCTION durable.is_completed(task_id uuid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_is_completed'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.is_completed(uuid) IS 'Whether a workflow or step is COMPLETED. Errors: WF001, 22004';
 
 CREATE FUNCTION durable.set_timeout(task_id uuid, timeout interval) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_set_timeout'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
 	'Re-arms the deadline of an unfinished workflow or step: started_at + timeout; NULL removes it. Errors: WF001, WF002, 22023, 22004';
 
@@ -306,26 +305,26 @@ COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
 
 CREATE FUNCTION durable.pause_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_pause_tree'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.pause_tree(uuid) IS
 	'Pauses a workflow and all below it; a RUNNING step may still record its outcome. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
 
 CREATE FUNCTION durable.resume_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_resume_tree'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_tree(uuid) IS
 	'Undoes exactly what pause_tree of that workflow did. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
 
 CREATE FUNCTION durable.cancel_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_cancel_tree'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.cancel_tree(uuid) IS
 	'Cancels a workflow and all that is unfinished below it, for good. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
 
 CREATE FUNCTION durable.resume_failed(workflow_id uuid, executor_id text = NULL, from_sequence int = 0,
 	OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_resume_failed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
 	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. Errors: WF001, WF002, WF005, WF009, WF012, 22023, 22004';
 
@@ -336,32 +335,32 @@ COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
 CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
 	rate_limit_window interval = '1 second') RETURNS void
 AS 'MODULE_PATHNAME', 'durable_create_queue'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.create_queue(text, int, int, interval) IS
 	'Creates a queue from which at most max_concurrency workflows run at once and at most rate_limit start in each rate_limit_window; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
 
 CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
 	rate_limit_window interval = '1 second') RETURNS void
 AS 'MODULE_PATHNAME', 'durable_alter_queue'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval) IS
 	'Sets all limits of a queue; NULL is no limit. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.drop_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_drop_queue'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.drop_queue(text) IS
 	'Drops a queue that has no unfinished workflow. Errors: WF002, WF012, 22023, 22004';
 
 CREATE FUNCTION durable.pause_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_pause_queue'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.pause_queue(text) IS
 	'Nothing is claimed from the queue until resume_queue. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.resume_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_resume_queue'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1,
@@ -369,7 +368,7 @@ CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 
 	OUT created_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim(text, text, int) IS
 	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), run_at, id. Errors: WF012, 22023, 22004';
 
@@ -377,7 +376,7 @@ CREATE FUNCTION durable.heartbeat(executor_id text, workflow_ids uuid[] = NULL, 
 	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_heartbeat'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.heartbeat(text, uuid[], int[]) IS
 	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, and those that it owns without knowing. Errors: 22023, 22004';
 
@@ -387,13 +386,13 @@ CREATE FUNCTION durable.recover(executor_id text, max_workflows int = 100, stale
 	OUT recovery_count int, OUT reason text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_recover'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[]) IS
 	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.release(executor_id text, workflow_id uuid = NULL, run_at timestamptz = NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_release'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 	'Hands all workflows of an executor back and forgets it, or just the one, not before run_at. Returns how many. Errors: WF001, 22023, 22004';
 
@@ -406,7 +405,7 @@ CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.tas
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
 RETURNS SETOF durable.task
 AS 'MODULE_PATHNAME', 'durable_list'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int) IS
 	'Tasks that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
 
@@ -414,18 +413,18 @@ CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.ta
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_count'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
 	'The number of tasks that match all given filters. Errors: 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'durable_tree'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
 CREATE FUNCTION durable.check(OUT task_id uuid, OUT problem text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_check'
-LANGUAGE C STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';

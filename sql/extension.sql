@@ -42,10 +42,9 @@ SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_fun
 -- Labels: VOLATILE unless they only read, step_id IMMUTABLE, never STRICT where NULL deserves an error.
 SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT proname, ' ' ORDER BY proname) AS functions
   FROM mine GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
--- Whatever runs as its owner has a search_path of its own: no row, over all functions of the schema.
+-- They take on their owner's rights in C, and a search_path of their own: no row, over all functions of the schema.
 SELECT proname FROM pg_proc
- WHERE pronamespace = 'durable'::regnamespace AND prosecdef
-   AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%');
+ WHERE pronamespace = 'durable'::regnamespace AND (prosecdef OR proconfig IS NOT NULL);
 -- Settings: their defaults, and who may change them.
 SELECT name, setting, unit, vartype, context FROM pg_settings
  WHERE name IN ('durable.clock_offset', 'durable.executor_timeout') ORDER BY name;

@@ -102,6 +102,39 @@ RESET client_min_messages;
 SELECT extract(epoch FROM timeout) AS timeout, extract(epoch FROM deadline - started_at) AS deadline
   FROM durable.workflow WHERE name = 'hostile-3-child';
 
+-- The owner's rights, and its search_path, end with the call, however it ends.
+\c -
+CREATE ROLE durable_caller;
+GRANT USAGE ON SCHEMA durable, evil TO durable_caller;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA durable TO durable_caller;
+SET ROLE durable_caller;
+SET search_path = evil, pg_catalog;
+CREATE TEMP VIEW pg_temp.rights AS
+  SELECT current_user, pg_catalog.current_schemas(false) AS path,
+    pg_catalog.has_table_privilege('durable.workflow', 'SELECT') AS "table";
+TABLE pg_temp.rights;
+SELECT created FROM durable.start('hostile-4');
+TABLE pg_temp.rights;
+BEGIN;
+SAVEPOINT a;
+SELECT durable.status('00000000-0000-7000-8000-000000000000');
+ROLLBACK TO a;
+TABLE pg_temp.rights;
+SELECT pg_catalog.count(*) FROM durable.workflow;
+ROLLBACK;
+DO $$
+BEGIN
+  PERFORM durable.complete('00000000-0000-7000-8000-000000000000');
+EXCEPTION WHEN SQLSTATE 'WF001' THEN
+  PERFORM pg_catalog.count(*) FROM durable.workflow;
+END $$;
+TABLE pg_temp.rights;
+RESET ROLE;
+RESET search_path;
+DROP VIEW pg_temp.rights;
+DROP OWNED BY durable_caller;
+DROP ROLE durable_caller;
+
 SET client_min_messages = warning;
 DROP SCHEMA evil CASCADE;
 SELECT * FROM durable.check();

@@ -34,4 +34,45 @@
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
+/*
+ * A search_path for a while; an error ends it, too.  What is named in full does
+ * not need one, but a plan is analysed anew whenever it has changed.
+ */
+#if PG_VERSION_NUM >= 170000
+#include "utils/guc.h"
+
+static inline int
+pin_search_path(void)
+{
+	int			level = NewGUCNestLevel();
+
+	RestrictSearchPath();
+	return level;
+}
+
+static inline void
+unpin_search_path(int level)
+{
+	AtEOXact_GUC(false, level);
+}
+#else
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace_d.h"
+
+static inline int
+pin_search_path(void)
+{
+	OverrideSearchPath path = {.schemas = list_make1_oid(PG_CATALOG_NAMESPACE)};
+
+	PushOverrideSearchPath(&path);
+	return 0;
+}
+
+static inline void
+unpin_search_path(int level)
+{
+	PopOverrideSearchPath();
+}
+#endif
+
 #endif							/* DURABLE_COMPAT_H */

@@ -81,9 +81,10 @@ control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 	TimestampTz now;
 	Pause		pause;
 	int64		changed;
+	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
-	begin_call();
+	call = begin_call(fcinfo);
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	if (!workflow_transition(event, workflow.status, NULL))
 		raise_refusal(refuse_workflow_status(&workflow, event));
@@ -100,7 +101,7 @@ control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
 	}
 	changed = cascade_tree(cascade, &workflow.id, &pause, now);
-	end_call();
+	end_call(&call);
 	PG_RETURN_INT64(changed);
 }
 
@@ -205,7 +206,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	NullableDatum executor_id = fcinfo->args[1];
 	TupleDesc	desc = result_desc(fcinfo);
 	TimestampTz now;
-	MemoryContext caller;
+	Call		call;
 	Workflow	workflow;
 	Workflow	other;
 	int32		from_sequence;
@@ -218,7 +219,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	require_not_negative(fcinfo->args[2], "from_sequence");
 	from_sequence = PG_GETARG_INT32(2);
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	now = clock_now();
 	register_executor(executor_id, now, clock_stale_before(now, a_null()));
 	lock_queues_of_failed(PG_GETARG_UUID_P(0), from_sequence);
@@ -251,5 +252,5 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	columns[1] = workflow.input;
 	columns[2] = workflow.status_datum;
 	columns[3] = a_value(Int32GetDatum(workflow.lease));
-	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }

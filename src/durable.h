@@ -433,12 +433,21 @@ extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
 /* ---- rows.c: results ------------------------------------------------------- */
 
-extern MemoryContext begin_call(void);
-extern void end_call(void);
+/* What a call has found, and gives back when it ends. */
+typedef struct Call
+{
+	MemoryContext memory;
+	Oid			user;
+	int			security;
+	int			path;
+} Call;
+
+extern Call begin_call(FunctionCallInfo fcinfo);
+extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo);
 extern Oid column_type(TupleDesc desc, int column);
-extern Datum end_call_with_row(TupleDesc desc, MemoryContext caller, const NullableDatum *columns);
-extern Datum end_call_with_value(FunctionCallInfo fcinfo, MemoryContext caller, NullableDatum d);
+extern Datum end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns);
+extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d);
 extern void begin_rows(FunctionCallInfo fcinfo);
 extern void return_rows(FunctionCallInfo fcinfo);
 

@@ -52,6 +52,7 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 	NullableDatum workflow_ids = fcinfo->args[1];
 	NullableDatum leases = fcinfo->args[2];
 	TimestampTz now = clock_now();
+	Call		call;
 
 	require_name(fcinfo->args[0], "executor_id");
 	if (workflow_ids.isnull != leases.isnull)
@@ -64,7 +65,7 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 	}
 
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	/* whenever it was last seen */
 	register_executor(fcinfo->args[0], now, DT_NOEND);
 	if (!workflow_ids.isnull)
@@ -76,7 +77,7 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 		run_plan(PLAN_HEARTBEAT_ANSWER, &params, NEWEST);
 		return_rows(fcinfo);
 	}
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }
 
@@ -133,6 +134,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	TimestampTz stale_before;
 	Datum		left_out;
 	int32		left;
+	Call		call;
 
 	require_name(executor_id, "executor_id");
 	require_not_negative(fcinfo->args[1], "max_workflows");
@@ -142,7 +144,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	stale_before = clock_stale_before(now, stale_after);
 
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	register_executor(executor_id, now, stale_before);
 	lock_queue_to_start(queue, now);
 	left_out = id_array(NULL, 0);
@@ -185,7 +187,7 @@ durable_recover(PG_FUNCTION_ARGS)
 		if (!poison && array_count(left_out) == busy)
 			i++;
 	}
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }
 
@@ -219,11 +221,12 @@ durable_release(PG_FUNCTION_ARGS)
 	TimestampTz now = clock_now();
 	Params		params = {0};
 	int64		released;
+	Call		call;
 
 	require_name(executor_id, "executor_id");
 	check_run_at(run_at);
 
-	begin_call();
+	call = begin_call(fcinfo);
 	if (workflow_id.isnull)
 	{
 		Params		forget = {0};
@@ -245,6 +248,6 @@ durable_release(PG_FUNCTION_ARGS)
 	released = run_plan(PLAN_RELEASE, &params, NEWEST);
 	if (released > 0)
 		cascade_below(CASCADE_FENCE, result_ids(0), 0, now);
-	end_call();
+	end_call(&call);
 	PG_RETURN_INT64(released);
 }

@@ -34,17 +34,18 @@ durable_history(PG_FUNCTION_ARGS)
 {
 	Params		params = {0};
 	Workflow	workflow;
+	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	param_id(&params, PG_GETARG_UUID_P(0));
 	/* no step: the workflow is new, or there is none */
 	if (run_plan(PLAN_HISTORY, &params, CALLERS) == 0)
 		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
 	else
 		return_rows(fcinfo);
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }
 
@@ -93,11 +94,12 @@ Datum
 durable_status(PG_FUNCTION_ARGS)
 {
 	Task		task;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
-	begin_call();
+	call = begin_call(fcinfo);
 	task = look_task(fcinfo->args[0]);
-	end_call();
+	end_call(&call);
 	PG_RETURN_DATUM(task.status_datum.value);
 }
 
@@ -105,35 +107,35 @@ durable_status(PG_FUNCTION_ARGS)
 Datum
 durable_input(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
-	caller = begin_call();
-	return end_call_with_value(fcinfo, caller, look_task(fcinfo->args[0]).input);
+	call = begin_call(fcinfo);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0]).input);
 }
 
 /* output(task_id): NULL unless COMPLETED */
 Datum
 durable_output(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
+	Call		call;
 	Task		task;
 
 	require(fcinfo->args[0], "task_id");
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	task = look_task(fcinfo->args[0]);
-	return end_call_with_value(fcinfo, caller, task.status == COMPLETED ? task.output : a_null());
+	return end_call_with_value(fcinfo, &call, task.status == COMPLETED ? task.output : a_null());
 }
 
 /* error(task_id) */
 Datum
 durable_error(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
-	caller = begin_call();
-	return end_call_with_value(fcinfo, caller, look_task(fcinfo->args[0]).error);
+	call = begin_call(fcinfo);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0]).error);
 }
 
 /* is_completed(task_id) */
@@ -141,11 +143,12 @@ Datum
 durable_is_completed(PG_FUNCTION_ARGS)
 {
 	Task		task;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
-	begin_call();
+	call = begin_call(fcinfo);
 	task = look_task(fcinfo->args[0]);
-	end_call();
+	end_call(&call);
 	PG_RETURN_BOOL(task.status == COMPLETED);
 }
 
@@ -160,12 +163,13 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 	NullableDatum timeout = fcinfo->args[1];
 	const pg_uuid_t *id;
 	bool		done = false;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
 	check_interval(timeout, "timeout");
 	id = PG_GETARG_UUID_P(0);
 
-	begin_call();
+	call = begin_call(fcinfo);
 	while (!done)
 	{
 		Workflow	workflow;
@@ -195,7 +199,7 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 			done = run_plan(PLAN_SET_STEP_TIMEOUT, &params, NEWEST) > 0;
 		}
 	}
-	end_call();
+	end_call(&call);
 	PG_RETURN_VOID();
 }
 
@@ -223,6 +227,7 @@ durable_list(PG_FUNCTION_ARGS)
 	Params		params = {0};
 	char	   *sort;
 	bool		known = false;
+	Call		call;
 
 	require(fcinfo->args[7], "sort");
 	require(fcinfo->args[8], "descending");
@@ -236,13 +241,13 @@ durable_list(PG_FUNCTION_ARGS)
 					 "Pass created_at, started_at, completed_at, name or status.");
 
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	param_filters(&params, fcinfo);
 	for (int i = 7; i < 11; i++)
 		param(&params, fcinfo->args[i]);
 	run_plan(PLAN_LIST, &params, CALLERS);
 	return_rows(fcinfo);
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }
 
@@ -252,12 +257,13 @@ durable_count(PG_FUNCTION_ARGS)
 {
 	Params		params = {0};
 	int64		count;
+	Call		call;
 
-	begin_call();
+	call = begin_call(fcinfo);
 	param_filters(&params, fcinfo);
 	run_plan(PLAN_COUNT, &params, CALLERS);
 	count = DatumGetInt64(result_value(0, 0));
-	end_call();
+	end_call(&call);
 	PG_RETURN_INT64(count);
 }
 
@@ -357,10 +363,11 @@ durable_tree(PG_FUNCTION_ARGS)
 	Params		params = {0};
 	Workflow	workflow;
 	TimestampTz now = clock_now();
+	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
 	param_id(&params, PG_GETARG_UUID_P(0));
 	run_plan(PLAN_TREE, &params, CALLERS);
@@ -371,7 +378,7 @@ durable_tree(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }
 
@@ -380,13 +387,14 @@ Datum
 durable_check(PG_FUNCTION_ARGS)
 {
 	Params		params = {0};
+	Call		call;
 
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	/* a parameter, so that it is planned for the tables as they are now */
 	param_bool(&params, true);
 	run_plan(PLAN_CHECK, &params, CALLERS);
 	return_rows(fcinfo);
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }

@@ -108,11 +108,12 @@ durable_create_queue(PG_FUNCTION_ARGS)
 	Params		params = {0};
 	TimestampTz now = clock_now();
 	Queue		queue;
+	Call		call;
 
 	param_limits(&params, fcinfo);
 	param_time(&params, now);
 
-	begin_call();
+	call = begin_call(fcinfo);
 	for (;;)
 	{
 		if (look_queue(name, now, &queue))
@@ -133,7 +134,7 @@ durable_create_queue(PG_FUNCTION_ARGS)
 		if (run_plan(PLAN_CREATE_QUEUE, &params, NEWEST) > 0)
 			break;
 	}
-	end_call();
+	end_call(&call);
 	PG_RETURN_VOID();
 }
 
@@ -151,11 +152,12 @@ Datum
 durable_alter_queue(PG_FUNCTION_ARGS)
 {
 	Params		params = {0};
+	Call		call;
 
 	param_limits(&params, fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	change_queue(fcinfo->args[0].value, PLAN_ALTER_QUEUE, &params);
-	end_call();
+	end_call(&call);
 	PG_RETURN_VOID();
 }
 
@@ -165,14 +167,15 @@ durable_drop_queue(PG_FUNCTION_ARGS)
 {
 	Datum		name = fcinfo->args[0].value;
 	Params		params = {0};
+	Call		call;
 
 	require_name(fcinfo->args[0], "name");
-	begin_call();
+	call = begin_call(fcinfo);
 	param_datum(&params, name);
 	change_queue(name, PLAN_DROP_QUEUE, &params);
 	if (run_plan(PLAN_QUEUE_UNFINISHED, &params, NEWEST) > 0)
 		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(result_value(0, 0))));
-	end_call();
+	end_call(&call);
 	PG_RETURN_VOID();
 }
 
@@ -180,13 +183,14 @@ static Datum
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
 	Params		params = {0};
+	Call		call;
 
 	require_name(fcinfo->args[0], "name");
-	begin_call();
+	call = begin_call(fcinfo);
 	param(&params, fcinfo->args[0]);
 	param_bool(&params, paused);
 	change_queue(fcinfo->args[0].value, PLAN_PAUSE_QUEUE, &params);
-	end_call();
+	end_call(&call);
 	PG_RETURN_VOID();
 }
 
@@ -310,6 +314,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	TimestampTz now = clock_now();
 	Queue		queue;
 	Due			due;
+	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
 	require_name(executor_id, "executor_id");
@@ -317,7 +322,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	wanted = PG_GETARG_INT32(2);
 
 	begin_rows(fcinfo);
-	begin_call();
+	call = begin_call(fcinfo);
 	look_queue_or_raise(name, now, &queue);
 	if (look_due(name, now, &due) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
@@ -359,6 +364,6 @@ durable_claim(PG_FUNCTION_ARGS)
 				count_starts(name, now, claimed);
 		}
 	}
-	end_call();
+	end_call(&call);
 	return (Datum) 0;
 }

@@ -79,7 +79,7 @@ claim_args_of_step(FunctionCallInfo fcinfo, int name, int first)
 }
 
 static Datum
-end_call_with_answer(TupleDesc desc, MemoryContext caller, const ClaimAnswer *answer)
+end_call_with_answer(TupleDesc desc, const Call *call, const ClaimAnswer *answer)
 {
 	NullableDatum columns[6];
 
@@ -89,7 +89,7 @@ end_call_with_answer(TupleDesc desc, MemoryContext caller, const ClaimAnswer *an
 	columns[3] = answer->error;
 	columns[4] = answer->attempt;
 	columns[5] = answer->run_at;
-	return end_call_with_row(desc, caller, columns);
+	return end_call_with_row(desc, call, columns);
 }
 
 /* The parameters that both ways to claim a step share, in this order. */
@@ -297,7 +297,7 @@ Datum
 durable_claim_step(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc = result_desc(fcinfo);
-	MemoryContext caller;
+	Call		call;
 	ClaimArgs	args;
 	ClaimAnswer answer;
 	Refusal    *refusal;
@@ -306,11 +306,11 @@ durable_claim_step(PG_FUNCTION_ARGS)
 	require_sequence(fcinfo->args[1]);
 	args = claim_args_of_step(fcinfo, 2, 3);
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	refusal = claim(PG_GETARG_UUID_P(0), PG_GETARG_INT32(1), &args, &answer);
 	if (refusal)
 		raise_refusal(refusal);
-	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
+	PG_RETURN_DATUM(end_call_with_answer(desc, &call, &answer));
 }
 
 /*
@@ -481,9 +481,10 @@ durable_complete(PG_FUNCTION_ARGS)
 	NullableDatum lease = fcinfo->args[2];
 	NullableDatum attempt = fcinfo->args[3];
 	bool		done;
+	Call		call;
 
 	require(fcinfo->args[0], "task_id");
-	begin_call();
+	call = begin_call(fcinfo);
 	if (id_sequence(PG_GETARG_UUID_P(0)) < 0)
 	{
 		check_no_attempt(attempt);
@@ -491,7 +492,7 @@ durable_complete(PG_FUNCTION_ARGS)
 	}
 	else
 		done = complete_step(PG_GETARG_UUID_P(0), "task_id", output, lease, attempt);
-	end_call();
+	end_call(&call);
 	PG_RETURN_BOOL(done);
 }
 
@@ -574,7 +575,7 @@ durable_fail(PG_FUNCTION_ARGS)
 	NullableDatum attempt = fcinfo->args[3];
 	NullableDatum retryable = fcinfo->args[4];
 	TupleDesc	desc = result_desc(fcinfo);
-	MemoryContext caller;
+	Call		call;
 	FailAnswer	answer = {.status = FAILED,.retry_count = 0,.run_at = {.isnull = true}};
 	NullableDatum columns[3];
 
@@ -582,7 +583,7 @@ durable_fail(PG_FUNCTION_ARGS)
 	require(error, "error");
 	require(retryable, "retryable");
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	if (id_sequence(PG_GETARG_UUID_P(0)) < 0)
 	{
 		check_no_attempt(attempt);
@@ -594,7 +595,7 @@ durable_fail(PG_FUNCTION_ARGS)
 	columns[0] = a_value(enum_datum(column_type(desc, 0), status_label(answer.status)));
 	columns[1] = a_value(Int32GetDatum(answer.retry_count));
 	columns[2] = answer.run_at;
-	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }
 
 /*
@@ -652,7 +653,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	NullableDatum attempt = fcinfo->args[13];
 	TupleDesc	desc = result_desc(fcinfo);
 	const pg_uuid_t *id;
-	MemoryContext caller;
+	Call		call;
 	ClaimArgs	args;
 	ClaimAnswer answer;
 	Refusal    *refusal;
@@ -668,7 +669,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	require_sequence(sequence);
 	args = claim_args_of_step(fcinfo, 2, 4);
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	refusal = complete_then_claim(id, output, attempt, DatumGetInt32(sequence.value), &args, &answer);
 	if (refusal)
 	{
@@ -676,5 +677,5 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 		answer.output = answer.attempt = answer.run_at = a_null();
 		answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
 	}
-	PG_RETURN_DATUM(end_call_with_answer(desc, caller, &answer));
+	PG_RETURN_DATUM(end_call_with_answer(desc, &call, &answer));
 }

@@ -161,7 +161,7 @@ durable_start(PG_FUNCTION_ARGS)
 	NullableDatum input = fcinfo->args[1];
 	StartArgs	args;
 	TupleDesc	desc = result_desc(fcinfo);
-	MemoryContext caller;
+	Call		call;
 	Workflow	workflow;
 	bool		created = false;
 	NullableDatum columns[5];
@@ -169,7 +169,7 @@ durable_start(PG_FUNCTION_ARGS)
 	require_name(name, "name");
 	args = start_args(fcinfo);
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	for (;;)
 	{
 		int64		ns = clock_ns();
@@ -212,7 +212,7 @@ durable_start(PG_FUNCTION_ARGS)
 	columns[2] = a_value(enum_datum(column_type(desc, 2), status_label(workflow.status)));
 	columns[3] = a_value(Int32GetDatum(workflow.lease));
 	columns[4] = owner_of(&workflow);
-	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }
 
 /* The nearest ancestor that is not inline: who drives this workflow is registered there. */
@@ -256,7 +256,7 @@ durable_attach(PG_FUNCTION_ARGS)
 	NullableDatum executor_id = fcinfo->args[1];
 	NullableDatum takeover = fcinfo->args[2];
 	TupleDesc	desc = result_desc(fcinfo);
-	MemoryContext caller;
+	Call		call;
 	Workflow	workflow;
 	NullableDatum columns[6];
 
@@ -264,7 +264,7 @@ durable_attach(PG_FUNCTION_ARGS)
 	check_name(executor_id, "executor_id");
 	require(takeover, "takeover");
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 	if (DatumGetBool(takeover.value))
 		raise_if_inline(&workflow, EVENT_TAKE);
@@ -288,7 +288,7 @@ durable_attach(PG_FUNCTION_ARGS)
 	columns[3] = workflow.status_datum;
 	columns[4] = a_value(Int32GetDatum(workflow.lease));
 	columns[5] = owner_of(&workflow);
-	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }
 
 /*
@@ -338,7 +338,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	TupleDesc	desc = result_desc(fcinfo);
 	const pg_uuid_t *parent_id;
 	int32		sequence;
-	MemoryContext caller;
+	Call		call;
 	Workflow	child;
 	bool		created = false;
 	NullableDatum columns[6];
@@ -353,7 +353,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	parent_id = PG_GETARG_UUID_P(0);
 	sequence = PG_GETARG_INT32(1);
 
-	caller = begin_call();
+	call = begin_call(fcinfo);
 	for (;;)
 	{
 		int64		ns = clock_ns();
@@ -437,7 +437,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	columns[3] = child.output;
 	columns[4] = child.error;
 	columns[5] = a_value(Int32GetDatum(child.lease));
-	PG_RETURN_DATUM(end_call_with_row(desc, caller, columns));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }
 
 static bool
