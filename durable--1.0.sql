@@ -428,3 +428,28 @@ AS 'MODULE_PATHNAME', 'durable_check'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';
+
+---------------------------------------------------------------------------
+-- Privileges
+--
+-- These do what their caller may do by GRANT and REVOKE, with its rights.
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.grant_to(role regrole, level text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_grant_to'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.grant_to(regrole, text) IS
+	'Grants a role the level reader (looks), worker (and runs workflows) or operator (and controls trees and queues), and takes nothing away. Errors: 42501, 22023, 22004';
+
+CREATE FUNCTION durable.revoke_from(role regrole, level text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_revoke_from'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
+	'Leaves a role with less than that level: after reader with nothing. Errors: 42501, 22023, 22004';
+
+-- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
+-- script that adds something.  (A type of rows has the name of its table.)
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
+REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action,
+	durable.workflow, durable.step, durable.queue, durable.executor, durable.task FROM PUBLIC;

@@ -104,10 +104,10 @@ SELECT extract(epoch FROM timeout) AS timeout, extract(epoch FROM deadline - sta
 
 -- The owner's rights, and its search_path, end with the call, however it ends.
 \c -
-CREATE ROLE durable_caller;
-GRANT USAGE ON SCHEMA durable, evil TO durable_caller;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA durable TO durable_caller;
-SET ROLE durable_caller;
+CREATE ROLE regress_durable_caller;
+SELECT durable.grant_to('regress_durable_caller', 'worker');
+GRANT USAGE ON SCHEMA evil TO regress_durable_caller;
+SET ROLE regress_durable_caller;
 SET search_path = evil, pg_catalog;
 CREATE TEMP VIEW pg_temp.rights AS
   SELECT current_user, pg_catalog.current_schemas(false) AS path,
@@ -132,8 +132,8 @@ TABLE pg_temp.rights;
 RESET ROLE;
 RESET search_path;
 DROP VIEW pg_temp.rights;
-DROP OWNED BY durable_caller;
-DROP ROLE durable_caller;
+DROP OWNED BY regress_durable_caller;
+DROP ROLE regress_durable_caller;
 
 SET client_min_messages = warning;
 DROP SCHEMA evil CASCADE;

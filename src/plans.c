@@ -131,6 +131,12 @@
 #define RECOVER_FILTERS \
 	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
 
+/* a row of that catalog is a member of extension $1 */
+#define MEMBER(t, catalog) \
+	t ".oid" EQ "ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend d" \
+	"  WHERE d.refclassid" EQ "'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid" EQ "$1" \
+	"    AND d.deptype" EQ "'e' AND d.classid" EQ "'pg_catalog." catalog "'::pg_catalog.regclass))"
+
 /* How a statement is planned. */
 typedef enum Planning
 {
@@ -781,6 +787,29 @@ static const Statement statements[NUM_PLANS] = {
 		"  AND ($2 IS NULL OR (w.id" EQ "$2 AND w.status" EQ S_RUNNING ")) "
 		"RETURNING w.id",
 		4, {TEXTOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+
+	/* ---- privileges ---------------------------------------------------- */
+
+	/* the schema and the members of extension $1 that have privileges (the types of rows go without), and may $2 grant them? */
+	[PLAN_MEMBERS] = {
+		"SELECT n.tableoid, n.oid, n.nspname::pg_catalog.text, n.nspname::pg_catalog.text, n.nspowner,"
+		"  pg_catalog.has_schema_privilege($2, n.oid, 'USAGE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid" EQ "e.extnamespace WHERE e.oid" EQ "$1 "
+		"UNION ALL SELECT t.tableoid, t.oid, n.nspname::pg_catalog.text, t.typname::pg_catalog.text, t.typowner,"
+		"  pg_catalog.has_type_privilege($2, t.oid, 'USAGE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid" EQ "t.typnamespace "
+		"WHERE " MEMBER("t", "pg_type") " AND t.typtype" EQ "'e' "
+		"UNION ALL SELECT p.tableoid, p.oid, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, p.proowner,"
+		"  pg_catalog.has_function_privilege($2, p.oid, 'EXECUTE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid" EQ "p.pronamespace "
+		"WHERE " MEMBER("p", "pg_proc") " "
+		"UNION ALL SELECT c.tableoid, c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relowner,"
+		"  pg_catalog.has_table_privilege($2, c.oid, 'SELECT WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace "
+		"WHERE " MEMBER("c", "pg_class") " AND (c.relkind" EQ "'r' OR c.relkind" EQ "'v') "
+		"ORDER BY 2",
+		2, {OIDOID, OIDOID}
 	},
 };
 

@@ -90,6 +90,9 @@ typedef enum PlanId
 	PLAN_FAIL_POISON,
 	PLAN_RELEASE,
 
+	/* privileges */
+	PLAN_MEMBERS,
+
 	NUM_PLANS
 } PlanId;
 

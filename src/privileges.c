@@ -1,0 +1,296 @@
+/*-------------------------------------------------------------------------
+ *
+ * privileges.c
+ *	  Who may do what: the level of each function, grant_to and revoke_from.
+ *
+ * The levels are the rows of one table, each holds what the levels before it
+ * hold.  Nothing is PUBLIC's (the end of the install script), and the tables
+ * are the owner's alone: the functions read and write them as their owner.
+ *
+ * grant_to and revoke_from are no more than GRANT and REVOKE.  These run with the
+ * rights of the caller, and are handed to the server as parse trees, not as
+ * text, so that there is no name to quote; event triggers and auditors see
+ * them as any other.
+ *
+ * Locks: the extension's own object first, as DROP and ALTER EXTENSION do, then
+ * what GRANT and REVOKE lock.  So these two calls wait for each other, where
+ * two plain GRANTs of one function would fail ("tuple concurrently updated"),
+ * and find the members of the extension as they stay.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "tcop/dest.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(durable_grant_to);
+PG_FUNCTION_INFO_V1(durable_revoke_from);
+
+typedef enum Level
+{
+	READER,						/* looks */
+	WORKER,						/* runs workflows, and takes over what others have left */
+	OPERATOR,					/* controls trees and queues, checks, cleans up */
+	OWNER						/* of no level that could be granted */
+} Level;
+
+static const char *const level_names[] = {"reader", "worker", "operator"};
+
+/*
+ * The level of each function, table and view of the extension, by its name.
+ * One that is missing here is an error of every grant_to and revoke_from.
+ */
+static const struct
+{
+	const char *name;
+	Level		level;
+}			levels[] =
+
+{
+	{"bucket", READER},
+	{"count", READER},
+	{"error", READER},
+	{"history", READER},
+	{"input", READER},
+	{"is_completed", READER},
+	{"list", READER},
+	{"metrics", READER},
+	{"output", READER},
+	{"stats", READER},
+	{"status", READER},
+	{"step_id", READER},
+	{"tree", READER},
+
+	{"attach", WORKER},
+	{"claim", WORKER},
+	{"claim_step", WORKER},
+	{"claim_steps", WORKER},
+	{"complete", WORKER},
+	{"complete_and_claim", WORKER},
+	{"complete_many", WORKER},
+	{"fail", WORKER},
+	{"heartbeat", WORKER},
+	{"recover", WORKER},
+	{"release", WORKER},
+	{"set_timeout", WORKER},
+	{"start", WORKER},
+	{"start_child", WORKER},
+	{"start_many", WORKER},
+
+	{"alter_queue", OPERATOR},
+	{"cancel_tree", OPERATOR},
+	{"check", OPERATOR},
+	{"create_queue", OPERATOR},
+	{"drop_queue", OPERATOR},
+	{"pause_queue", OPERATOR},
+	{"pause_tree", OPERATOR},
+	{"purge", OPERATOR},
+	{"resume_failed", OPERATOR},
+	{"resume_queue", OPERATOR},
+	{"resume_tree", OPERATOR},
+
+	{"executor", OWNER},
+	{"grant_to", OWNER},
+	{"queue", OWNER},
+	{"revoke_from", OWNER},
+	{"step", OWNER},
+	{"task", OWNER},
+	{"workflow", OWNER},
+};
+
+static Level
+level_of(const char *name)
+{
+	for (int i = 0; i < lengthof(levels); i++)
+		if (strcmp(levels[i].name, name) == 0)
+			return levels[i].level;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" of extension durable has no level of privileges", name),
+			 errdetail("The library does not know it."),
+			 errhint("Install the library and the extension in one version, then start a new session.")));
+}
+
+static Level
+require_level(NullableDatum arg)
+{
+	char	   *name;
+
+	require(arg, "level");
+	name = TextDatumGetCString(arg.value);
+	for (int i = 0; i < lengthof(level_names); i++)
+		if (strcmp(name, level_names[i]) == 0)
+			return (Level) i;
+	bad_argument("level", "must be the name of a level", psprintf("It is \"%s\".", name),
+				 "Pass reader, worker or operator.");
+}
+
+/* What GRANT and REVOKE do to one kind of object. */
+typedef struct Target
+{
+	Oid			catalog;
+	ObjectType	type;
+	const char *privilege;
+	List	   *objects;
+} Target;
+
+/* The object as the parser names it in a GRANT. */
+static Node *
+grant_object(ObjectType type, Oid oid, char *schema, char *name)
+{
+	List	   *names = list_make2(makeString(schema), makeString(name));
+	ObjectWithArgs *function;
+	Oid		   *argtypes;
+	int			nargs;
+
+	switch (type)
+	{
+		case OBJECT_SCHEMA:
+			return (Node *) makeString(name);
+		case OBJECT_TABLE:
+			return (Node *) makeRangeVar(schema, name, -1);
+		case OBJECT_FUNCTION:
+			function = makeNode(ObjectWithArgs);
+			function->objname = names;
+			get_func_signature(oid, &argtypes, &nargs);
+			for (int i = 0; i < nargs; i++)
+				function->objargs = lappend(function->objargs, makeTypeNameFromOid(argtypes[i], -1));
+			return (Node *) function;
+		default:
+			return (Node *) names;
+	}
+}
+
+/* GRANT of the one privilege, or REVOKE of all. */
+static void
+execute(bool grant, const Target *target, char *role)
+{
+	GrantStmt  *stmt = makeNode(GrantStmt);
+	AccessPriv *privilege = makeNode(AccessPriv);
+	RoleSpec   *grantee = makeNode(RoleSpec);
+	PlannedStmt *utility = makeNode(PlannedStmt);
+
+	if (target->objects == NIL)
+		return;
+	privilege->priv_name = pstrdup(target->privilege);
+	grantee->roletype = ROLESPEC_CSTRING;
+	grantee->rolename = role;
+	grantee->location = -1;
+
+	stmt->is_grant = grant;
+	stmt->targtype = ACL_TARGET_OBJECT;
+	stmt->objtype = target->type;
+	stmt->objects = target->objects;
+	stmt->privileges = grant ? list_make1(privilege) : NIL;
+	stmt->grantees = list_make1(grantee);
+	stmt->behavior = DROP_RESTRICT;
+
+	utility->commandType = CMD_UTILITY;
+	utility->utilityStmt = (Node *) stmt;
+	utility->stmt_location = -1;
+	ProcessUtility(utility, grant ? "durable.grant_to" : "durable.revoke_from", false,
+				   PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
+	/* the next call may be in the same statement */
+	CommandCounterIncrement();
+}
+
+/*
+ * Grants what the level and those before it hold, or revokes what it and those
+ * after it hold, and what is of no level where the caller may.  The schema and
+ * the types go with the first level.
+ *
+ * The server only warns who may not grant a privilege but has it: that is an
+ * error here.  From an owner nothing is taken, the functions run as it.
+ */
+static void
+grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
+{
+	Target		targets[] = {
+		{NamespaceRelationId, OBJECT_SCHEMA, "usage"},
+		{TypeRelationId, OBJECT_TYPE, "usage"},
+		{ProcedureRelationId, OBJECT_FUNCTION, "execute"},
+		{RelationRelationId, OBJECT_TABLE, "select"},
+	};
+	Params		params = {0};
+	Call		call;
+	Level		level;
+	Oid			extension;
+	Oid			role_id;
+	char	   *role;
+
+	require(fcinfo->args[0], "role");
+	level = require_level(fcinfo->args[1]);
+	role_id = DatumGetObjectId(fcinfo->args[0].value);
+	role = GetUserNameFromId(role_id, false);
+
+	extension = get_extension_oid("durable", false);
+	LockDatabaseObject(ExtensionRelationId, extension, 0, ShareUpdateExclusiveLock);
+
+	call = begin_call(fcinfo);
+	param_datum(&params, ObjectIdGetDatum(extension));
+	param_datum(&params, ObjectIdGetDatum(call.user));
+	run_plan(PLAN_MEMBERS, &params, NEWEST);
+	MemoryContextSwitchTo(call.memory);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Oid			catalog = DatumGetObjectId(result_value(row, 0));
+		Oid			oid = DatumGetObjectId(result_value(row, 1));
+		char	   *schema = TextDatumGetCString(result_value(row, 2));
+		char	   *name = TextDatumGetCString(result_value(row, 3));
+		Target	   *target = targets;
+		Level		needed = READER;
+
+		while (target->catalog != catalog)
+			target++;
+		if (target->type == OBJECT_FUNCTION || target->type == OBJECT_TABLE)
+			needed = level_of(name);
+		if (grant ? needed > level : needed < level)
+			continue;
+		if (!DatumGetBool(result_value(row, 5)))
+		{
+			if (needed == OWNER)
+				continue;
+			aclcheck_error(ACLCHECK_NO_PRIV, target->type, name);
+		}
+		if (!grant && DatumGetObjectId(result_value(row, 4)) == role_id)
+			bad_argument("role", "must not be the owner of the extension",
+						 psprintf("\"%s\" is owned by \"%s\".", name, role),
+						 "The functions run with the privileges of their owner: leave it what it has.");
+		target->objects = lappend(target->objects, grant_object(target->type, oid, schema, name));
+	}
+	end_call(&call);
+
+	for (int i = 0; i < lengthof(targets); i++)
+		execute(grant, &targets[i], role);
+}
+
+/* grant_to(role, level) */
+Datum
+durable_grant_to(PG_FUNCTION_ARGS)
+{
+	grant_or_revoke(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+/* revoke_from(role, level) */
+Datum
+durable_revoke_from(PG_FUNCTION_ARGS)
+{
+	grant_or_revoke(fcinfo, false);
+	PG_RETURN_VOID();
+}
