@@ -314,7 +314,10 @@ typedef struct Pause
 extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
 extern bool lock_known_tree(const pg_uuid_t *workflow_id, bool *locked);
-extern void unlock_known_tree(const pg_uuid_t *workflow_id);
+extern void unlock_known_tree(const pg_uuid_t *workflow_id, bool locked);
+extern void expect_new_step(const pg_uuid_t *workflow_id, int32 sequence);
+extern bool expects_new_step(const pg_uuid_t *workflow_id, int32 sequence);
+extern bool is_known_root(const pg_uuid_t *workflow_id);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);

@@ -77,13 +77,19 @@
 	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
 
 /*
- * $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt.
- * If we wait for the step's row, only that row is read anew: it tells by its
- * own lease that a new owner has claimed it.
+ * $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt;
+ * more: what else is asked of the workflow.  If we wait for the step's row, only
+ * that row is read anew: it tells by its own lease that a new owner has claimed
+ * it.
  */
-#define STEP_TO_COMPLETE \
+#define STEP_TO_COMPLETE(more) \
 	"s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND s.status" EQ S_RUNNING " AND s.kind" NE K_WORKFLOW \
-	" AND ($3 IS NULL OR (w.lease" EQ "$3 AND s.lease" LE "$3)) AND ($4 IS NULL OR s.attempt" EQ "$4)"
+	" AND ($4 IS NULL OR s.attempt" EQ "$4) AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
+	"   WHERE w.id" EQ "$1 AND ($3 IS NULL OR w.lease" EQ "$3)" more ")"
+
+/* in which a step can be claimed at that time */
+#define OPEN_AT(now) \
+	CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT now ")")
 
 /*
  * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
@@ -390,6 +396,14 @@ static const Statement statements[NUM_PLANS] = {
 		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])"),
 		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
 	},
+	/* one that has no unfinished inline child, and no step that stands for it */
+	[PLAN_COMPLETE_ROOT] = {
+		"UPDATE durable.workflow w SET status = " S_COMPLETED ", output = $3, completed_at = $4 "
+		"WHERE w.id" EQ "$1 AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
+		"  AND NOT EXISTS (SELECT 1 FROM durable.workflow c"
+		"    WHERE c.parent_id" EQ "$1 AND c.queue_name IS NULL AND " UNFINISHED("c") ")",
+		4, {UUIDOID, INT4OID, JSONBOID, TIMESTAMPTZOID}
+	},
 	[PLAN_END_WORKFLOW] = {
 		"UPDATE durable.workflow w SET "
 		"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, "
@@ -449,7 +463,7 @@ static const Statement statements[NUM_PLANS] = {
 		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
 		"SELECT w.id, $2, w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 "
 		"FROM durable.workflow w "
-		"WHERE w.id" EQ "$1 AND w.lease" EQ "$3 AND " CHECKED("w.status" EQ S_RUNNING) " "
+		"WHERE w.id" EQ "$1 AND w.lease" EQ "$3 AND " OPEN_AT("$13") " "
 		"ON CONFLICT DO NOTHING",
 		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
 		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
@@ -468,7 +482,7 @@ static const Statement statements[NUM_PLANS] = {
 	},
 	[PLAN_COMPLETE_STEP] = {
 		"UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $6 "
-		"FROM durable.workflow w WHERE w.id" EQ "$1 AND " STEP_TO_COMPLETE,
+		"WHERE " STEP_TO_COMPLETE(""),
 		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[PLAN_FAIL_STEP] = {
@@ -481,18 +495,16 @@ static const Statement statements[NUM_PLANS] = {
 		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
 		8, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	/* with a lease: $3 is also that of the next step */
 	[PLAN_COMPLETE_AND_CLAIM] = {
 		"WITH completed AS ("
 		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
-		"  FROM durable.workflow w WHERE w.id" EQ "$1 AND " STEP_TO_COMPLETE
-		"    AND " CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT "$16)")
-		"  RETURNING w.lease), "
-		"claimed AS (INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
+		"  WHERE " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
+		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
 		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
-		"SELECT $1, $6, c.lease, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
-		"FROM completed c "
-		"ON CONFLICT DO NOTHING RETURNING 1) "
-		"SELECT EXISTS (SELECT 1 FROM completed), EXISTS (SELECT 1 FROM claimed)",
+		"SELECT $1, $6, $3, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
+		"FROM completed "
+		"ON CONFLICT DO NOTHING",
 		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},

@@ -241,15 +241,47 @@ decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, 
 	return NULL;
 }
 
+/* The answer of a claim that has created the step; or what forbids it by now. */
+static Refusal *
+answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
+				ClaimAnswer *answer)
+{
+	expect_new_step(workflow_id, sequence + 1);
+	id_step(workflow_id, sequence, &answer->step_id);
+	answer->action = "EXECUTE";
+	answer->attempt = a_value(Int32GetDatum(1));
+	answer->output = answer->error = answer->run_at = a_null();
+	return refuse_one_after_wait(workflow_id, sequence, args, before, true);
+}
+
 /*
  * Finds or creates the step at that position and claims it: fills in the
  * answer, or returns what forbids it.
+ *
+ * The statement that creates a step asks all that makes that legal, so where a
+ * new one is expected it goes first, and the look only tells why it did nothing.
  */
 static Refusal *
 claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, ClaimAnswer *answer)
 {
-	id_step(workflow_id, sequence, &answer->step_id);
+	bool		locked;
 
+	if (!args->lease.isnull && !XactReadOnly && expects_new_step(workflow_id, sequence) &&
+		lock_known_tree(workflow_id, &locked))
+	{
+		TimestampTz now = clock_now();
+		Params		params = {0};
+
+		param_id(&params, workflow_id);
+		param_int(&params, sequence);
+		param(&params, args->lease);
+		param_new_step(&params, args, now);
+		if (run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
+			return answer_new_step(workflow_id, sequence, args, now, answer);
+		unlock_known_tree(workflow_id, locked);
+	}
+
+	id_step(workflow_id, sequence, &answer->step_id);
 	for (;;)
 	{
 		TimestampTz now = clock_now();
@@ -287,8 +319,10 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		/* a cascade may have changed what we saw, and the time is not that of before */
 		if (clock_now() - before > LONG_WAIT)
 			continue;
-		if (run_plan(way == CLAIM_NEW ? PLAN_CLAIM_NEW_STEP : PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) > 0)
-			return refuse_one_after_wait(workflow_id, sequence, args, now, way == CLAIM_NEW);
+		if (way == CLAIM_NEW && run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
+			return answer_new_step(workflow_id, sequence, args, now, answer);
+		if (way == CLAIM_AGAIN && run_plan(PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) > 0)
+			return refuse_one_after_wait(workflow_id, sequence, args, now, false);
 	}
 }
 
@@ -441,8 +475,7 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 				raise_if_fenced_meanwhile(id, lease, now);
 				return true;
 			}
-			if (locked)
-				unlock_known_tree(&workflow_id);
+			unlock_known_tree(&workflow_id, locked);
 		}
 
 		look_step_to_end(id, argument, lease, attempt, &workflow, &step);
@@ -608,35 +641,22 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
-	bool		completed = false;
-	bool		claimed;
 	bool		locked;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
-	if (sequence != id_sequence(id) && !XactReadOnly && lock_known_tree(&workflow_id, &locked))
+	if (!args->lease.isnull && sequence != id_sequence(id) && !XactReadOnly &&
+		lock_known_tree(&workflow_id, &locked))
 	{
 		TimestampTz now = clock_now();
 
 		param_int(&params, sequence);
 		param_new_step(&params, args, now);
-		run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST);
-		completed = DatumGetBool(result_value(0, 0));
-		claimed = DatumGetBool(result_value(0, 1));
-		if (completed && !claimed)
-			raise_if_fenced_meanwhile(id, args->lease, now);
-		if (claimed)
-		{
-			id_step(&workflow_id, sequence, &answer->step_id);
-			answer->action = "EXECUTE";
-			answer->attempt = a_value(Int32GetDatum(1));
-			answer->output = answer->error = answer->run_at = a_null();
-			return refuse_one_after_wait(&workflow_id, sequence, args, now, true);
-		}
-		if (!completed && locked)
-			unlock_known_tree(&workflow_id);
+		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
+			return answer_new_step(&workflow_id, sequence, args, now, answer);
+		unlock_known_tree(&workflow_id, locked);
 	}
-	if (!completed)
-		complete_step(id, "step_id", output, args->lease, attempt);
+	/* again, if it was only the claim that had to wait or found something: that is a repeated call */
+	complete_step(id, "step_id", output, args->lease, attempt);
 	return claim(&workflow_id, sequence, args, answer);
 }
 

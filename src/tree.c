@@ -134,6 +134,15 @@ lock_in_family(LockFamily *family, const pg_uuid_t *id, LOCKMODE mode)
 	return true;
 }
 
+/* Gives back what lock_in_family took of that id; what was held before stays. */
+static void
+unlock_in_family(const LockFamily *family, const pg_uuid_t *id, LOCKMODE mode)
+{
+	unlock(lock_tag(family->class_one, id, UUID_LEN), mode);
+	if (mode != ShareLock)
+		unlock(lock_tag(family->class_all, NULL, 0), ALL_SOMEBODY);
+}
+
 /*
  * All these lock to the end of the transaction.  Returns whether it is the lock
  * of that tree that was taken.
@@ -153,11 +162,10 @@ try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* Gives back what lock_tree took; what was held before stays. */
 void
 unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
-	unlock(lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN), mode);
+	unlock_in_family(&tree_locks, root_id, mode);
 }
 
 void
@@ -169,7 +177,7 @@ lock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 void
 unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 {
-	unlock(lock_tag(LOCK_CLASS_CHILDREN, parent_id, UUID_LEN), mode);
+	unlock_in_family(&children_locks, parent_id, mode);
 }
 
 static LOCKTAG
@@ -193,26 +201,64 @@ unlock_queue(Datum name, LOCKMODE mode)
 }
 
 /*
- * The trees that this backend has seen last: workflow_id, root_id.  A fact that
- * never changes, so nothing depends on whether it is here.
+ * The workflows that this backend has seen last.  The root is a fact that never
+ * changes, the next position a guess that a statement puts to the test, so
+ * nothing depends on what is here.
  */
-#define KNOWN_TREES 64
+#define KNOWN_WORKFLOWS 256
 
-static pg_uuid_t known_trees[KNOWN_TREES][2];
-
-static pg_uuid_t *
-known_tree(const pg_uuid_t *workflow_id)
+typedef struct KnownWorkflow
 {
-	return known_trees[hash_bytes(workflow_id->data, UUID_LEN) % KNOWN_TREES];
+	pg_uuid_t	id;
+	pg_uuid_t	root_id;
+	int32		next;			/* position that is not yet claimed, or -1 */
+} KnownWorkflow;
+
+static KnownWorkflow known_workflows[KNOWN_WORKFLOWS];
+
+/* Where the workflow is, or would be. */
+static KnownWorkflow *
+known_slot(const pg_uuid_t *id)
+{
+	return &known_workflows[hash_bytes(id->data, UUID_LEN) % KNOWN_WORKFLOWS];
 }
 
 void
 remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 {
-	pg_uuid_t  *known = known_tree(workflow_id);
+	KnownWorkflow *known = known_slot(workflow_id);
 
-	known[0] = *workflow_id;
-	known[1] = *root_id;
+	if (same_id(&known->id, workflow_id))
+		return;
+	known->id = *workflow_id;
+	known->root_id = *root_id;
+	known->next = -1;
+}
+
+/* Nobody has claimed that position of a workflow that is known, so far. */
+void
+expect_new_step(const pg_uuid_t *workflow_id, int32 sequence)
+{
+	KnownWorkflow *known = known_slot(workflow_id);
+
+	if (same_id(&known->id, workflow_id))
+		known->next = sequence;
+}
+
+bool
+expects_new_step(const pg_uuid_t *workflow_id, int32 sequence)
+{
+	KnownWorkflow *known = known_slot(workflow_id);
+
+	return same_id(&known->id, workflow_id) && known->next == sequence;
+}
+
+bool
+is_known_root(const pg_uuid_t *workflow_id)
+{
+	KnownWorkflow *known = known_slot(workflow_id);
+
+	return same_id(&known->id, workflow_id) && same_id(&known->root_id, workflow_id);
 }
 
 /*
@@ -222,19 +268,23 @@ remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 bool
 lock_known_tree(const pg_uuid_t *workflow_id, bool *locked)
 {
-	pg_uuid_t  *known = known_tree(workflow_id);
+	KnownWorkflow *known = known_slot(workflow_id);
 
-	if (!same_id(&known[0], workflow_id))
+	if (!same_id(&known->id, workflow_id))
 		return false;
-	*locked = lock_tree(&known[1], TREE_SHARED);
+	*locked = lock_tree(&known->root_id, TREE_SHARED);
 	return true;
 }
 
-/* Gives back what lock_known_tree has just taken. */
+/*
+ * Gives back what lock_known_tree has just taken, where the transaction has not
+ * written or locked a row, in vain too: then the tree's lock must come first.
+ */
 void
-unlock_known_tree(const pg_uuid_t *workflow_id)
+unlock_known_tree(const pg_uuid_t *workflow_id, bool locked)
 {
-	unlock_tree(&known_tree(workflow_id)[1], TREE_SHARED);
+	if (locked && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		unlock_tree(&known_slot(workflow_id)->root_id, TREE_SHARED);
 }
 
 static void
@@ -473,6 +523,8 @@ takeable(Datum *left_out)
 
 		if (takes && contains(&parents, &found.ids[i]))
 			takes = try_lock_inline_below(&found.ids[i]);
+		if (takes)
+			remember_tree(&found.ids[i], &roots.ids[i]);
 		append_id(takes ? &free : &busy, &found.ids[i]);
 	}
 	*left_out = id_array(busy.ids, busy.count);

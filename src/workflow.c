@@ -10,6 +10,7 @@
  */
 #include "plans.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -203,6 +204,8 @@ durable_start(PG_FUNCTION_ARGS)
 				continue;
 			created = true;
 			fill_started(&workflow, &id, &args);
+			remember_tree(&id, &id);
+			expect_new_step(&id, 0);
 			break;
 		}
 	}
@@ -533,10 +536,45 @@ refuse_workflow_completion(const Workflow *workflow, NullableDatum output, Nulla
 	return NULL;
 }
 
+/*
+ * Completes a root that is known here by one statement, which asks all that
+ * makes that legal; false if it did nothing, for whatever reason.
+ *
+ * Locks the tree (shared) and the workflow's children exclusively, as
+ * lock_to_complete does, then its row.  What it takes in vain it must give
+ * back, since the tree may then be wanted exclusively: so not where the
+ * transaction has written before.
+ */
+static bool
+complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
+{
+	Params		params = {0};
+	bool		locked;
+	bool		done;
+
+	if (XactReadOnly || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+		!is_known_root(id) || !lock_known_tree(id, &locked))
+		return false;
+	lock_children(id, CHILDREN_END);
+	param_id(&params, id);
+	param(&params, lease);
+	param(&params, output);
+	param_time(&params, clock_now());
+	done = run_plan(PLAN_COMPLETE_ROOT, &params, NEWEST) > 0;
+	/* start_child now meets the row */
+	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		unlock_children(id, CHILDREN_END);
+	if (!done)
+		unlock_known_tree(id, locked);
+	return done;
+}
+
 /* complete of a workflow: true if this call did it, false if it was done with an equal output. */
 bool
 complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
+	if (complete_root(id, output, lease))
+		return true;
 	for (;;)
 	{
 		Workflow	workflow;
