@@ -1,0 +1,316 @@
+# Work in the middle of everything that work can be in the middle of, and how it goes on: for tests that dump it,
+# update the extension under it, replicate it, or fail over.
+#
+#   begin_work($node, $database)     makes it, in a database without the extension
+#   contents($node, $database)       every row of every table of the extension, as text
+#   go_on(@sessions)                 continues all of it: [ what was answered, what should have been ]; each session is
+#                                    a sub that takes SQL and returns what psql shows, and they take turns
+#   session($node, $database)        such a sub, a psql that stays connected; without an argument it ends it, with a
+#                                    second one it does not wait for the answer
+#   answer_of($node, $database)      the same with a new connection each time
+#   %calls                           one call of each function, legal where that work is; those that can write do
+#   unknown_functions(...)           the functions that %calls does not know
+
+package InFlight;
+
+use strict;
+use warnings;
+use Exporter 'import';
+
+our @EXPORT = qw(begin_work create_helpers columns contents go_on session answer_of %calls unknown_functions);
+
+my $helpers = q{
+	-- the latest workflow of that name
+	CREATE FUNCTION public.wf(n text) RETURNS uuid LANGUAGE sql AS
+		'SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1';
+	-- how a call ends
+	CREATE FUNCTION public.refused(sql text) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE sql;
+		RETURN 'done';
+	EXCEPTION WHEN OTHERS THEN
+		RETURN SQLSTATE;
+	END $$;
+};
+
+my $work = q{
+	SELECT durable.heartbeat('other');
+
+	-- running: a done step, one that failed for good, one that waits for its retry, one in flight, a child with one in
+	-- flight, a finished child, an output that is NULL and one that is null
+	SELECT durable.start('run', '{"in": "it''s\\t\u00e4"}', 'handler', 'worker', timeout => '1 hour', app_version => 'v1');
+	SELECT durable.claim_step(wf('run'), 0, 'done', '[0]');
+	SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}');
+	SELECT durable.claim_step(wf('run'), 1, 'failed');
+	SELECT durable.fail(durable.step_id(wf('run'), 1), E'line 1\nline 2\t\\\\.');
+	SELECT durable.claim_step(wf('run'), 2, 'later', max_retries => 5, backoff => '1 day', backoff_multiplier => 1.1,
+		max_backoff => '1 month 2 days 00:00:00.000001', timeout => '3 hours');
+	SELECT durable.fail(durable.step_id(wf('run'), 2), 'come back');
+	SELECT durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker');
+	SELECT durable.start_child(wf('run'), 4, 'child');
+	SELECT durable.claim_step(wf('child'), 0, 'inner');
+	SELECT durable.start_child(wf('run'), 5, 'ended');
+	SELECT durable.complete(wf('ended'), '"e"');
+	SELECT durable.claim_step(wf('run'), 6, 'null');
+	SELECT durable.complete(durable.step_id(wf('run'), 6));
+	SELECT durable.claim_step(wf('run'), 8, 'json null', kind => 'TRANSACTION');
+	SELECT durable.complete(durable.step_id(wf('run'), 8), 'null');
+
+	-- paused, with a child that was paused before by itself
+	SELECT durable.start('paused', executor_id => 'worker');
+	SELECT durable.claim_step(wf('paused'), 0, 'again', max_retries => 5);
+	SELECT durable.fail(durable.step_id(wf('paused'), 0), 'boom');
+	SELECT durable.start_child(wf('paused'), 1, 'by itself');
+	SELECT durable.start_child(wf('paused'), 2, 'with it');
+	SELECT durable.start_child(wf('with it'), 0, 'below it');
+	SELECT durable.pause_tree(wf('by itself'));
+	SELECT durable.pause_tree(wf('paused'));
+
+	-- ended: completed; cancelled and failed trees
+	SELECT durable.start('completed'); SELECT durable.complete(wf('completed'), '1');
+	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
+	SELECT durable.start_child(wf('cancelled'), 1, 'cancelled child');
+	SELECT durable.cancel_tree(wf('cancelled'));
+	SELECT durable.start('failed');
+	SELECT durable.claim_step(wf('failed'), 0, 's'); SELECT durable.complete(durable.step_id(wf('failed'), 0), '1');
+	SELECT durable.claim_step(wf('failed'), 1, 't'); SELECT durable.fail(durable.step_id(wf('failed'), 1), 'boom');
+	SELECT durable.start_child(wf('failed'), 2, 'failed child');
+	SELECT durable.fail(wf('failed'), 'boom');
+
+	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due
+	SELECT durable.create_queue('line', 3);
+	SELECT durable.start('claimed', queue => 'line');
+	SELECT durable.start('claimed and paused', queue => 'line', priority => -1);
+	SELECT durable.claim('line', 'worker', 2);
+	SELECT durable.pause_tree(wf('claimed and paused'));
+	SELECT durable.start('queued', queue => 'line', priority => 7, timeout => '1 hour');
+	SELECT durable.start('queued next', '{}', queue => 'line', priority => 6);
+	SELECT durable.start('scheduled', queue => 'line', priority => 9, run_at => now() + interval '1 day');
+	-- in one of which two may start a day, and one has; in one that is paused
+	SELECT durable.create_queue('rated', rate_limit => 2, rate_limit_window => '1 day');
+	SELECT durable.start('rated ' || i, queue => 'rated') FROM generate_series(1, 4) i;
+	SELECT durable.claim('rated', 'worker');
+	SELECT durable.create_queue('closed');
+	SELECT durable.pause_queue('closed');
+	SELECT durable.start('held up', queue => 'closed');
+	SELECT durable.create_queue('empty', 1, 2, '3 months 4 days 5.000006 seconds');
+
+	-- released, for at once and for later
+	SELECT durable.start('released', executor_id => 'leaver'); SELECT durable.release('leaver');
+	SELECT durable.start('released until', executor_id => 'leaver');
+	SELECT durable.release('leaver', wf('released until'), now() + interval '1 day');
+
+	-- left an hour ago by an executor that died, with and without recoveries to spare; past its deadline
+	SET durable.clock_offset = -3600;
+	SELECT durable.start('left', executor_id => 'dead');
+	SELECT durable.claim_step(wf('left'), 0, 'broken off', lease => 1, executor_id => 'dead');
+	SELECT durable.start('poison', executor_id => 'dead', max_recovery_attempts => 0);
+	SELECT durable.start('late', executor_id => 'worker', timeout => '1 minute');
+	RESET durable.clock_offset;
+};
+
+# What goes on, and what the contract says to it.
+my @go_on = (
+	# replays, and what is recorded otherwise
+	q{SELECT action, output FROM durable.claim_step(wf('run'), 0, 'done')} => 'REPLAY|{"a": [1, null, "x"]}',
+	q{SELECT action, output IS NULL FROM durable.claim_step(wf('run'), 6, 'null')} => 'REPLAY|t',
+	q{SELECT action, output FROM durable.claim_step(wf('run'), 8, 'json null', kind => 'TRANSACTION')} => 'REPLAY|null',
+	q{SELECT action, error = E'line 1\nline 2\t\\\\.' FROM durable.claim_step(wf('run'), 1, 'failed')} => 'FAILED|t',
+	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.claim_step(wf('run'), 2, 'later')} => 'WAIT|t',
+	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
+	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
+	q{SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}')} => 'f',
+	q{SELECT refused($$SELECT durable.complete(durable.step_id(wf('run'), 0), '1')$$)} => 'WF002',
+	q{SELECT count(*), count(DISTINCT step_id) FROM durable.history(wf('run'))} => '8|8',
+
+	# what was in flight, under its lease
+	q{SELECT action FROM durable.claim_step(wf('run'), 3, 'flight')} => 'LOCKED',
+	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker')} => 'EXECUTE|1',
+	q{SELECT durable.complete(durable.step_id(wf('run'), 3), '3', lease => 1, attempt => 1)} => 't',
+	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'other')} => 'f|RUNNING|1|worker',
+	q{SELECT status, lease, owner FROM durable.attach(wf('run'), 'other')} => 'RUNNING|1|worker',
+	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'worker')} => 'f|RUNNING|2|worker',
+	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 7, 'next', lease => 1)$$)} => 'WF008',
+	q{SELECT created, status, lease FROM durable.start_child(wf('run'), 4, 'child', lease => 2)} => 'f|RUNNING|2',
+	q{SELECT action, attempt FROM durable.claim_step(wf('child'), 0, 'inner', lease => 2)} => 'EXECUTE|2',
+	q{SELECT durable.complete(wf('child'), '4')} => 't',
+	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 7, 'next', lease => 2)} => 'EXECUTE|1',
+	q{SELECT action, attempt FROM durable.complete_and_claim(durable.step_id(wf('run'), 7), '7', 'last', 9)} => 'EXECUTE|1',
+	q{SELECT status, retry_count FROM durable.fail(durable.step_id(wf('run'), 9), 'no')} => 'FAILED|0',
+	q{SELECT durable.complete(wf('run'), '"end"', lease => 2)} => 't',
+	q{SELECT created, lease FROM durable.start('run')} => 't|1',
+
+	# paused trees
+	q{SELECT refused($$SELECT durable.claim_step(wf('with it'), 0, 's')$$)} => 'WF004',
+	q{SELECT refused($$SELECT durable.resume_tree(wf('by itself'))$$)} => 'WF002',
+	q{SELECT durable.resume_tree(wf('paused'))} => '4',
+	q{SELECT name, status FROM durable.task WHERE name IN ('paused', 'by itself', 'with it', 'below it', 'again') ORDER BY 1} =>
+	  "again|PENDING\nbelow it|RUNNING\nby itself|PAUSED\npaused|RUNNING\nwith it|RUNNING",
+	q{SELECT durable.resume_tree(wf('by itself'))} => '1',
+	q{SELECT action, attempt FROM durable.claim_step(wf('paused'), 0, 'again', max_retries => 5)} => 'EXECUTE|2',
+	q{SELECT durable.cancel_tree(wf('paused'))} => '5',
+
+	# ended ones
+	q{SELECT refused($$SELECT durable.resume_failed(wf('cancelled'))$$)} => 'WF005',
+	q{SELECT status, lease FROM durable.resume_failed(wf('failed'))} => 'RUNNING|2',
+	q{SELECT action FROM durable.claim_step(wf('failed'), 0, 's')} => 'REPLAY',
+	q{SELECT action, attempt FROM durable.claim_step(wf('failed'), 1, 't')} => 'EXECUTE|2',
+	q{SELECT created, status, lease FROM durable.start_child(wf('failed'), 2, 'failed child')} => 'f|RUNNING|3',
+	q{SELECT created, lease FROM durable.start('completed')} => 't|1',
+
+	# queues
+	q{SELECT name, lease FROM durable.claim('line', 'other', 10)} => 'queued|1',
+	q{SELECT count(*) FROM durable.claim('line', 'other', 10)} => '0',
+	q{SELECT durable.complete(wf('claimed'), lease => 1)} => 't',
+	q{SELECT name FROM durable.claim('line', 'other', 10)} => 'queued next',
+	q{SELECT durable.resume_tree(wf('claimed and paused'))} => '1',
+	q{SELECT status, lease FROM durable.attach(wf('claimed and paused'))} => 'RUNNING|1',
+	q{SELECT durable.release('other', wf('queued next'))} => '1',
+	q{SELECT status, run_at > now() + interval '23 hours' FROM durable.workflow WHERE name = 'scheduled'} => 'PENDING|t',
+	q{SELECT name FROM durable.claim('rated', 'other', 10)} => 'rated 2',
+	q{SELECT count(*) FROM durable.claim('rated', 'other', 10)} => '0',
+	q{SELECT count(*) FROM durable.claim('closed', 'other', 10)} => '0',
+	q{SELECT durable.resume_queue('closed')} => '',
+	q{SELECT name FROM durable.claim('closed', 'other', 10)} => 'held up',
+
+	# executors
+	q{SELECT w.name, h.lease FROM durable.heartbeat('worker', '{}', '{}') h JOIN durable.workflow w ON w.id = h.workflow_id ORDER BY 1} =>
+	  "claimed and paused|1\nlate|1\nrated 1|1",
+	q{SELECT name, lease, recovery_count, reason FROM durable.recover('other') ORDER BY 1} =>
+	  "late|2|1|deadline\nleft|2|1|stale executor\nreleased|3|0|released",
+	q{SELECT durable.status(wf('poison')), durable.error(wf('poison'))} =>
+	  'FAILED|max recovery attempts exceeded (0): stale executor',
+	q{SELECT action, attempt FROM durable.claim_step(wf('left'), 0, 'broken off', lease => 2, executor_id => 'other')} => 'EXECUTE|2',
+	q{SELECT created, status, lease, owner FROM durable.start('released until', executor_id => 'other')} => 'f|RUNNING|3|other',
+
+	q{SELECT * FROM durable.check()} => '',
+);
+
+our %calls = (
+	start => q{durable.start('new')},
+	attach => q{durable.attach(wf('left'), 'other')},
+	claim_step => q{durable.claim_step(wf('run'), 7, 'next')},
+	complete => q{durable.complete(durable.step_id(wf('run'), 3))},
+	fail => q{durable.fail(durable.step_id(wf('run'), 3), 'boom')},
+	complete_and_claim => q{durable.complete_and_claim(durable.step_id(wf('run'), 3), NULL, 'next', 7)},
+	start_child => q{durable.start_child(wf('run'), 7, 'new')},
+	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
+	pause_tree => q{durable.pause_tree(wf('run'))},
+	resume_tree => q{durable.resume_tree(wf('paused'))},
+	cancel_tree => q{durable.cancel_tree(wf('run'))},
+	resume_failed => q{durable.resume_failed(wf('failed'))},
+	create_queue => q{durable.create_queue('new')},
+	alter_queue => q{durable.alter_queue('line', 9)},
+	drop_queue => q{durable.drop_queue('empty')},
+	pause_queue => q{durable.pause_queue('line')},
+	resume_queue => q{durable.resume_queue('closed')},
+	claim => q{durable.claim('line', 'other')},
+	heartbeat => q{durable.heartbeat('other')},
+	recover => q{durable.recover('other')},
+	release => q{durable.release('worker')},
+	grant_to => q{durable.grant_to('pg_monitor', 'reader')},
+	revoke_from => q{durable.revoke_from('pg_monitor', 'reader')},
+
+	history => q{durable.history(wf('run'))},
+	status => q{durable.status(wf('run'))},
+	input => q{durable.input(wf('run'))},
+	output => q{durable.output(wf('run'))},
+	error => q{durable.error(wf('run'))},
+	is_completed => q{durable.is_completed(wf('run'))},
+	list => q{durable.list()},
+	count => q{durable.count()},
+	tree => q{durable.tree(wf('run'))},
+	check => q{durable.check()},
+
+	step_id => q{durable.step_id(wf('run'), 0)},
+	bucket => q{durable.bucket('run')},
+);
+
+sub unknown_functions
+{
+	my ($node, $database) = @_;
+	return join ' ', grep { !$calls{$_} } split /\n/, $node->safe_psql($database,
+		q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace ORDER BY 1});
+}
+
+sub begin_work
+{
+	my ($node, $database) = @_;
+	$node->safe_psql($database, 'CREATE EXTENSION durable');
+	create_helpers($node, $database);
+	$node->safe_psql($database, $work);
+	return;
+}
+
+# The functions that go_on needs.
+sub create_helpers
+{
+	my ($node, $database) = @_;
+	$node->safe_psql($database, $helpers);
+	return;
+}
+
+# The tables of the extension, with their columns.
+sub columns
+{
+	my ($node, $database) = @_;
+	my $rows = $node->safe_psql($database, q{
+		SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE c.relnamespace = 'durable'::regnamespace AND c.relkind IN ('r', 'p', 'S')
+		GROUP BY 1 ORDER BY 1});
+	return map { [ split /\|/ ] } split /\n/, $rows;
+}
+
+sub contents
+{
+	my ($node, $database, @columns) = @_;
+	@columns = columns($node, $database) unless @columns;
+	return $node->safe_psql($database, join '; ', map {
+		"SELECT '$_->[0]', ROW($_->[1])::text FROM durable.$_->[0] ORDER BY 2"
+	} @columns);
+}
+
+sub go_on
+{
+	my @sessions = @_;
+	my (@got, @expected);
+	for (my $i = 0; $i < @go_on; $i += 2)
+	{
+		my ($sql, $answer) = @go_on[ $i, $i + 1 ];
+		push @got, "$sql\n" . $sessions[ @got % @sessions ]->($sql);
+		push @expected, "$sql\n$answer";
+	}
+	return (\@got, \@expected);
+}
+
+sub session
+{
+	my ($node, $database) = @_;
+	my $psql = $node->background_psql($database, on_error_stop => 0);
+	return sub {
+		my ($sql, $go_on) = @_;
+		return $psql->quit unless defined $sql;
+		return $psql->query_until(qr/sent/, "\\echo sent\n$sql;\n") if $go_on;
+		my $answer = $psql->query("$sql;");
+		if ($psql->{stderr} ne '')
+		{
+			$answer .= $psql->{stderr};
+			$psql->{stderr} = '';
+		}
+		return $answer;
+	};
+}
+
+sub answer_of
+{
+	my ($node, $database) = @_;
+	return sub {
+		my ($sql) = @_;
+		my ($out, $err);
+		$node->psql($database, $sql, stdout => \$out, stderr => \$err) if defined $sql;
+		return ($out // '') . ($err // '');
+	};
+}
+
+1;
