@@ -14,6 +14,7 @@
 EXTENSION = durable
 MODULE_big = durable
 PGFILEDESC = "durable - durable execution in PostgreSQL"
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" durable.control)
 DATA = $(sort $(wildcard durable--*.sql))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
@@ -42,6 +43,11 @@ endif
 
 # PGXS does not know which header a file includes.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
+# The library knows the version of the schema that it needs.
+WITH_VERSION = src/init.o src/version.o
+$(WITH_VERSION) $(WITH_VERSION:.o=.bc): override CPPFLAGS += -DDURABLE_VERSION='"$(EXTVERSION)"'
+$(WITH_VERSION) $(WITH_VERSION:.o=.bc): durable.control
 else
 all install installcheck clean:
 	@echo "No PostgreSQL to build for: $(PG_CONFIG) is missing or knows no PGXS." >&2

@@ -19,9 +19,9 @@
 #include "varatt.h"
 #endif
 
-/* 18 lets a module tell its name and version */
+/* 18 lets a module tell its name and version (the Makefile takes it from the control file) */
 #ifdef PG_MODULE_MAGIC_EXT
-#define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "durable", .version = "1.0")
+#define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "durable", .version = DURABLE_VERSION)
 #else
 #define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

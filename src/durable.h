@@ -163,6 +163,10 @@ extern Refusal *refuse_unknown_queue(const char *name);
 extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
 extern char *uuid_text(const pg_uuid_t *id);
 
+/* ---- version.c: does the schema fit the library ------------------------- */
+
+extern void require_schema_version(void);
+
 /* ---- args.c: arguments --------------------------------------------------- */
 
 /* At most so many elements in one call: it may lock each. */

@@ -896,6 +896,8 @@ run_plan(PlanId id, const Params *params, View view)
 	/* what makes a plan invalid is to be known before it is used, not found out by its use */
 	AcceptInvalidationMessages();
 	planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
+	if (!planned)
+		require_schema_version();
 	if (plans[id] == NULL)
 		prepare(id);
 	if (statements[id].planning == BY_INDEX)

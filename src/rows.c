@@ -300,12 +300,16 @@ begin_rows(FunctionCallInfo fcinfo)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 }
 
-/* ... and after a statement, of which it returns all rows. */
+/*
+ * ... and after a statement, of which it returns all rows.  Columns that the
+ * row type has got from an update since this session began are NULL.
+ */
 void
 return_rows(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			natts = rsinfo->setDesc->natts;
+	int			known = SPI_tuptable->tupdesc->natts;
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -315,7 +319,7 @@ return_rows(FunctionCallInfo fcinfo)
 		Assert(natts <= lengthof(values));
 		for (int i = 0; i < natts; i++)
 		{
-			NullableDatum d = result_column(row, i);
+			NullableDatum d = i < known ? result_column(row, i) : a_null();
 
 			values[i] = d.value;
 			nulls[i] = d.isnull;
