@@ -240,6 +240,8 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 
 	extension = get_extension_oid("durable", false);
 	LockDatabaseObject(ExtensionRelationId, extension, 0, ShareUpdateExclusiveLock);
+	/* gone while we waited? */
+	extension = get_extension_oid("durable", false);
 
 	call = begin_call(fcinfo);
 	param_datum(&params, ObjectIdGetDatum(extension));
