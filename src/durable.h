@@ -384,8 +384,8 @@ extern void raise_if_inline(const Workflow *workflow, Event event);
 /* ---- step.c ---------------------------------------------------------------- */
 
 /* A call that took longer than it should has waited for somebody. */
-#define SHORT_WAIT (10 * 1000)	/* microseconds: look again */
-#define LONG_WAIT (100 * 1000)	/* begin anew */
+#define SHORT_WAIT (10 * INT64CONST(1000))	/* microseconds: look again */
+#define LONG_WAIT (100 * INT64CONST(1000))	/* begin anew */
 
 /* What a claim asks for: the arguments of claim_step from name on. */
 typedef struct ClaimArgs

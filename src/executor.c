@@ -181,7 +181,7 @@ durable_recover(PG_FUNCTION_ARGS)
 			ids = result_ids(0);
 			return_rows(fcinfo);
 			cascade_below(CASCADE_FENCE, ids, 0, now);
-			left -= taken;
+			left -= (int32) taken;
 		}
 		/* what was given up or left out leaves room for others of the same reason */
 		if (!poison && array_count(left_out) == busy)
@@ -245,7 +245,7 @@ durable_release(PG_FUNCTION_ARGS)
 	param(&params, workflow_id);
 	param(&params, run_at);
 	param_time(&params, now);
-	released = run_plan(PLAN_RELEASE, &params, NEWEST);
+	released = (int64) run_plan(PLAN_RELEASE, &params, NEWEST);
 	if (released > 0)
 		cascade_below(CASCADE_FENCE, result_ids(0), 0, now);
 	end_call(&call);

@@ -38,7 +38,7 @@ new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id)
 	int64		ms;
 	uint8		random[4];
 
-	if (ticks <= last && last - ticks < 4096 * 1000)
+	if (ticks <= last && last - ticks < INT64CONST(4096) * 1000)
 		ticks = last + 1;
 	last = ticks;
 	ms = ticks / 4096;
@@ -78,7 +78,7 @@ name_bucket(const char *name, int len)
 	pg_crc32c	crc;
 
 	if (utf8 != name)
-		len = strlen(utf8);
+		len = (int) strlen(utf8);
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, utf8, len);
 	FIN_CRC32C(crc);

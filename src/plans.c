@@ -955,13 +955,13 @@ result_value(uint64 row, int column)
 
 /* Ids as a parameter. */
 Datum
-id_array(const pg_uuid_t *ids, int count)
+id_array(const pg_uuid_t *ids, uint64 count)
 {
 	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
 
-	for (int i = 0; i < count; i++)
+	for (uint64 i = 0; i < count; i++)
 		elements[i] = UUIDPGetDatum(&ids[i]);
-	return PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	return PointerGetDatum(construct_array(elements, (int) count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 Datum

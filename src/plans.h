@@ -146,7 +146,7 @@ param_time(Params *params, TimestampTz value)
 	param_datum(params, TimestampTzGetDatum(value));
 }
 
-extern Datum id_array(const pg_uuid_t *ids, int count);
+extern Datum id_array(const pg_uuid_t *ids, uint64 count);
 extern Datum int_array(const int32 *ints, int count);
 extern int	array_count(Datum array);
 extern uint64 run_plan(PlanId id, const Params *params, View view);

@@ -355,7 +355,7 @@ durable_claim(PG_FUNCTION_ARGS)
 				param_datum(&params, ids);
 				param(&params, executor_id);
 				param_time(&params, now);
-				claimed += run_plan(PLAN_CLAIM, &params, NEWEST);
+				claimed += (int64) run_plan(PLAN_CLAIM, &params, NEWEST);
 				return_rows(fcinfo);
 				cascade_below(CASCADE_FENCE, ids, 0, now);
 			} while (found > 0 && claimed < wanted && array_count(left_out) > 0);

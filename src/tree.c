@@ -456,10 +456,11 @@ cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, Timestam
 int64
 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
 {
+	static const Pause no_pause = {0};
 	IdList		parents = {0};
 
 	append_array(&parents, workflow_ids);
-	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), NULL, now);
+	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), &no_pause, now);
 }
 
 /* Whether all unfinished inline descendants of a workflow could be locked at once. */
