@@ -5,8 +5,11 @@
 #   make test              run all tests beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #   make bench             measure beside a throwaway server
+#   make check-deep        run sanitizers, valgrind, the fuzzer, other versions and
+#                          more (test/deep/README.md): an hour or two, and builds
+#                          and downloads the first time; DEEP="static fuzz" picks
 #
-# The last three need nothing but make: they install what is missing by apt.
+# The last four need nothing but make: they install what is missing by apt.
 # TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
@@ -55,7 +58,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo bench
+.PHONY: all install installcheck clean test demo bench check-deep
 
 test:
 	@scripts/install-packages
@@ -68,3 +71,6 @@ demo:
 bench:
 	@scripts/install-packages
 	@scripts/with-cluster test/bench/bench
+
+check-deep:
+	@scripts/check-deep
