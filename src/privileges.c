@@ -153,7 +153,7 @@ typedef struct Target
 static Node *
 grant_object(ObjectType type, Oid oid, char *schema, char *name)
 {
-	List	   *names = list_make2(makeString(schema), makeString(name));
+	List	   *names = lappend(list_make1(makeString(schema)), makeString(name));
 	ObjectWithArgs *function;
 	Oid		   *argtypes;
 	int			nargs;
