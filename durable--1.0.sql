@@ -439,13 +439,13 @@ CREATE FUNCTION durable.grant_to(role regrole, level text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_grant_to'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.grant_to(regrole, text) IS
-	'Grants a role the level reader (looks), worker (and runs workflows) or operator (and controls trees and queues), and takes nothing away. Errors: 42501, 22023, 22004';
+	'Grants a role the level reader (looks), worker (and runs workflows) or operator (and controls trees and queues), and takes nothing away. Errors: 42704 (no such role), 42501, 22023, 22004';
 
 CREATE FUNCTION durable.revoke_from(role regrole, level text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_revoke_from'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
-	'Leaves a role with less than that level: after reader with nothing. Errors: 42501, 22023, 22004';
+	'Leaves a role with less than that level: after reader with nothing. Errors: 42704 (no such role), 42501, 22023, 22004';
 
 -- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
 -- script that adds something.  (A type of rows has the name of its table.)
