@@ -110,7 +110,15 @@ SELECT name, status FROM durable.list(name => 'privileges-1');
 SELECT durable.count(name => 'privileges-1'), durable.status(:'w'), durable.error(:'w'), durable.is_completed(:'w');
 SELECT count(*) FROM durable.tree(:'w');
 SELECT count(*) FROM durable.history(:'w');
+SELECT count(*) FROM durable.task WHERE id = :'w';
 RESET ROLE;
+-- The view durable.task is not a reader's, but can be made so: it reads the tables with its owner's rights.
+BEGIN;
+GRANT SELECT ON durable.task TO regress_durable_reader;
+SET LOCAL ROLE regress_durable_reader;
+SELECT name, status FROM durable.task WHERE id = :'w';
+SELECT name FROM durable.workflow;
+ROLLBACK;
 
 -- Who may not ask does not learn what is there: the same words for an id that exists and one that does not.
 SELECT test.attempt('regress_durable_guest', format('SELECT durable.status(%L)', :'w')) AS it_is,

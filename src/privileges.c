@@ -21,7 +21,6 @@
  */
 #include "plans.h"
 
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
@@ -205,8 +204,6 @@ execute(bool grant, const Target *target, char *role)
 	utility->stmt_location = -1;
 	ProcessUtility(utility, grant ? "durable.grant_to" : "durable.revoke_from", false,
 				   PROCESS_UTILITY_QUERY, NULL, NULL, None_Receiver, NULL);
-	/* the next call may be in the same statement */
-	CommandCounterIncrement();
 }
 
 /*
