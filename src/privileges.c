@@ -235,6 +235,8 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 	role_id = DatumGetObjectId(fcinfo->args[0].value);
 	role = GetUserNameFromId(role_id, false);
 
+	/* a standby would refuse the lock, for a reason of its own */
+	PreventCommandIfReadOnly(grant ? "GRANT" : "REVOKE");
 	extension = get_extension_oid("durable", false);
 	LockDatabaseObject(ExtensionRelationId, extension, 0, ShareUpdateExclusiveLock);
 	/* gone while we waited? */

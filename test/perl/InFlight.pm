@@ -5,6 +5,7 @@
 #   contents($node, $database)       every row of every table of the extension, as text
 #   go_on(@sessions)                 continues all of it: [ what was answered, what should have been ]; each session is
 #                                    a sub that takes SQL and returns what psql shows, and they take turns
+#   replays(@sessions)               the same for what is only answered: nothing of it writes
 #   session($node, $database)        such a sub, a psql that stays connected; without an argument it ends it, with a
 #                                    second one it does not wait for the answer
 #   answer_of($node, $database)      the same with a new connection each time
@@ -17,7 +18,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 
-our @EXPORT = qw(begin_work create_helpers columns contents go_on session answer_of %calls unknown_functions);
+our @EXPORT = qw(begin_work create_helpers columns contents replays go_on session answer_of %calls unknown_functions);
 
 my $helpers = q{
 	-- the latest workflow of that name
@@ -109,9 +110,8 @@ my $work = q{
 	RESET durable.clock_offset;
 };
 
-# What goes on, and what the contract says to it.
-my @go_on = (
-	# replays, and what is recorded otherwise
+# Calls, and what the contract says to them. First what writes nothing: replays, refusals, joining.
+my @replays = (
 	q{SELECT action, output FROM durable.claim_step(wf('run'), 0, 'done')} => 'REPLAY|{"a": [1, null, "x"]}',
 	q{SELECT action, output IS NULL FROM durable.claim_step(wf('run'), 6, 'null')} => 'REPLAY|t',
 	q{SELECT action, output FROM durable.claim_step(wf('run'), 8, 'json null', kind => 'TRANSACTION')} => 'REPLAY|null',
@@ -123,12 +123,23 @@ my @go_on = (
 	q{SELECT refused($$SELECT durable.complete(durable.step_id(wf('run'), 0), '1')$$)} => 'WF002',
 	q{SELECT count(*), count(DISTINCT step_id) FROM durable.history(wf('run'))} => '8|8',
 
-	# what was in flight, under its lease
 	q{SELECT action FROM durable.claim_step(wf('run'), 3, 'flight')} => 'LOCKED',
-	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker')} => 'EXECUTE|1',
-	q{SELECT durable.complete(durable.step_id(wf('run'), 3), '3', lease => 1, attempt => 1)} => 't',
+	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 3, 'flight', lease => 2)$$)} => 'WF008',
+	q{SELECT refused($$SELECT durable.complete(durable.step_id(wf('run'), 3), '3', attempt => 2)$$)} => 'WF008',
+	q{SELECT refused($$SELECT durable.claim_step(wf('with it'), 0, 's')$$)} => 'WF004',
+	q{SELECT refused($$SELECT durable.claim_step(wf('completed'), 0, 's')$$)} => 'WF011',
+	q{SELECT refused($$SELECT durable.claim_step(wf('cancelled'), 0, 's')$$)} => 'WF005',
+	q{SELECT refused($$SELECT durable.status(gen_random_uuid())$$)} => 'WF001',
 	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'other')} => 'f|RUNNING|1|worker',
 	q{SELECT status, lease, owner FROM durable.attach(wf('run'), 'other')} => 'RUNNING|1|worker',
+	q{SELECT status, lease, owner FROM durable.attach(wf('queued'), 'other')} => 'PENDING|0|',
+);
+
+# Then what goes on.
+my @go_on = (
+	# what was in flight, under its lease
+	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker')} => 'EXECUTE|1',
+	q{SELECT durable.complete(durable.step_id(wf('run'), 3), '3', lease => 1, attempt => 1)} => 't',
 	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'worker')} => 'f|RUNNING|2|worker',
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 7, 'next', lease => 1)$$)} => 'WF008',
 	q{SELECT created, status, lease FROM durable.start_child(wf('run'), 4, 'child', lease => 2)} => 'f|RUNNING|2',
@@ -141,7 +152,6 @@ my @go_on = (
 	q{SELECT created, lease FROM durable.start('run')} => 't|1',
 
 	# paused trees
-	q{SELECT refused($$SELECT durable.claim_step(wf('with it'), 0, 's')$$)} => 'WF004',
 	q{SELECT refused($$SELECT durable.resume_tree(wf('by itself'))$$)} => 'WF002',
 	q{SELECT durable.resume_tree(wf('paused'))} => '4',
 	q{SELECT name, status FROM durable.task WHERE name IN ('paused', 'by itself', 'with it', 'below it', 'again') ORDER BY 1} =>
@@ -271,17 +281,27 @@ sub contents
 	} @columns);
 }
 
-sub go_on
+sub answers
 {
-	my @sessions = @_;
+	my ($calls, @sessions) = @_;
 	my (@got, @expected);
-	for (my $i = 0; $i < @go_on; $i += 2)
+	for (my $i = 0; $i < @$calls; $i += 2)
 	{
-		my ($sql, $answer) = @go_on[ $i, $i + 1 ];
+		my ($sql, $answer) = @$calls[ $i, $i + 1 ];
 		push @got, "$sql\n" . $sessions[ @got % @sessions ]->($sql);
 		push @expected, "$sql\n$answer";
 	}
 	return (\@got, \@expected);
+}
+
+sub replays
+{
+	return answers(\@replays, @_);
+}
+
+sub go_on
+{
+	return answers([ @replays, @go_on ], @_);
 }
 
 sub session
