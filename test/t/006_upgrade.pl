@@ -195,6 +195,8 @@ is($node->safe_psql('work', 'SELECT * FROM durable.check()'), '', 'no invariant 
 is($_->(q{SELECT count(*) > 20, count(note) FROM durable.list()}), 't|0', 'list answers') for $new, values %old;
 is($_->(q{SELECT durable.is_completed(wf('completed'), 'note')}), 't', 'so does a function with one more argument')
   for $new, values %old;
+is($old{a}->(q{SELECT refused($$SELECT durable.grant_to('pg_monitor', 'reader')$$)}), '55000',
+	'only grant_to wants a session that knows the new functions');
 is_deeply(go_on(@old{qw(a b c)}, $new, answer_of($node, 'work')),
 	'all work goes on: in the session that has updated, in others that were open, in new ones');
 $_->() for $new, values %old;
