@@ -194,6 +194,11 @@ SET durable.clock_offset = 400;
 SELECT * FROM pg_temp.recover('executor-c');
 SELECT * FROM pg_temp.seen('late-o%');
 SELECT * FROM pg_temp.recover('executor-c');
+-- So does one that is late again at once.
+SELECT created FROM durable.start('late-again', executor_id => 'executor-a', timeout => '0', max_recovery_attempts => 1);
+SET durable.clock_offset = 800;
+SELECT * FROM pg_temp.recover('executor-c') WHERE name = 'late-again';
+SELECT * FROM pg_temp.seen('late-again');
 
 -- released: at once, when run_at has come; no recovery, so that no limit applies. --------------------------------------------------
 RESET durable.clock_offset;

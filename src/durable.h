@@ -331,7 +331,7 @@ extern void unlock_queue(Datum name, LOCKMODE mode);
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void record_on_stand_ins(Datum workflow_ids);
-extern Datum takeable(Datum *left_out);
+extern Datum takeable(Datum *seen);
 
 /* the tree's lock, and that of a workflow's children */
 #define TREE_SHARED			ShareLock

@@ -97,8 +97,8 @@ static const RecoverReason recover_reasons[] = {
 	{"released", PLAN_FIND_RELEASED, true, false},
 };
 
-/* Ends those that have been recovered too often; whether there were any. */
-static bool
+/* Ends those that have been recovered too often. */
+static void
 fail_poison(Datum ids, TimestampTz now, const char *reason)
 {
 	Params		params = {0};
@@ -107,11 +107,10 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
 	param_time(&params, now);
 	param_datum(&params, CStringGetTextDatum(reason));
 	if (run_plan(PLAN_FAIL_POISON, &params, NEWEST) == 0)
-		return false;
+		return;
 	ids = result_ids(0);
 	cascade_below(CASCADE_FAIL, ids, 0, now);
 	record_on_stand_ins(ids);
-	return true;
 }
 
 /*
@@ -132,7 +131,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum handlers = fcinfo->args[4];
 	TimestampTz now = clock_now();
 	TimestampTz stale_before;
-	Datum		left_out;
+	Datum		seen;
 	int32		left;
 	Call		call;
 
@@ -147,28 +146,27 @@ durable_recover(PG_FUNCTION_ARGS)
 	call = begin_call(fcinfo);
 	register_executor(executor_id, now, stale_before);
 	lock_queue_to_start(queue, now);
-	left_out = id_array(NULL, 0);
+	seen = id_array(NULL, 0);
 
 	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
 	{
 		const RecoverReason *r = &recover_reasons[i];
 		Params		params = {0};
+		uint64		found;
 		uint64		taken;
 		Datum		ids;
-		int			busy = array_count(left_out);
-		bool		poison = false;
 
 		param(&params, executor_id);
 		param_time(&params, r->since_now ? now : stale_before);
 		param_int(&params, left);
 		param(&params, queue);
 		param(&params, handlers);
-		param_datum(&params, left_out);
-		run_plan(r->find, &params, NEWEST);
-		ids = takeable(&left_out);
+		param_datum(&params, seen);
+		found = run_plan(r->find, &params, NEWEST);
+		ids = takeable(&seen);
 
 		if (r->counts)
-			poison = fail_poison(ids, now, r->reason);
+			fail_poison(ids, now, r->reason);
 		params.n = 0;
 		param_datum(&params, ids);
 		param(&params, executor_id);
@@ -184,7 +182,7 @@ durable_recover(PG_FUNCTION_ARGS)
 			left -= (int32) taken;
 		}
 		/* what was given up or left out leaves room for others of the same reason */
-		if (!poison && array_count(left_out) == busy)
+		if (taken == found)
 			i++;
 	}
 	end_call(&call);

@@ -133,7 +133,7 @@
 #define WINDOW_OVER(now) \
 	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
 
-/* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has left out */
+/* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has seen */
 #define RECOVER_FILTERS \
 	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
 
@@ -972,14 +972,6 @@ int_array(const int32 *ints, int count)
 	for (int i = 0; i < count; i++)
 		elements[i] = Int32GetDatum(ints[i]);
 	return PointerGetDatum(construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
-}
-
-int
-array_count(Datum array)
-{
-	ArrayType  *a = DatumGetArrayTypeP(array);
-
-	return ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 }
 
 /* The ids in a column of the last result, as an array. */

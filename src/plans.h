@@ -148,7 +148,6 @@ param_time(Params *params, TimestampTz value)
 
 extern Datum id_array(const pg_uuid_t *ids, uint64 count);
 extern Datum int_array(const int32 *ints, int count);
-extern int	array_count(Datum array);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);

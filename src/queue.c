@@ -332,9 +332,10 @@ durable_claim(PG_FUNCTION_ARGS)
 		/* within limits we may have waited: what comes first may have changed */
 		if (wanted > 0 && (!is_limited(&queue) || look_due(name, now, &due)))
 		{
-			Datum		left_out = id_array(NULL, 0);
+			Datum		seen = id_array(NULL, 0);
 			int64		claimed = 0;
 			uint64		found;
+			uint64		taken;
 
 			/* what cannot be taken now does not keep what stands behind it waiting */
 			do
@@ -347,18 +348,19 @@ durable_claim(PG_FUNCTION_ARGS)
 				param_int(&params, due.priority);
 				param_time(&params, due.run_at);
 				param_datum(&params, Int64GetDatum(wanted - claimed));
-				param_datum(&params, left_out);
+				param_datum(&params, seen);
 				found = run_plan(PLAN_FIND_DUE, &params, NEWEST);
-				ids = takeable(&left_out);
+				ids = takeable(&seen);
 
 				params.n = 0;
 				param_datum(&params, ids);
 				param(&params, executor_id);
 				param_time(&params, now);
-				claimed += (int64) run_plan(PLAN_CLAIM, &params, NEWEST);
+				taken = run_plan(PLAN_CLAIM, &params, NEWEST);
 				return_rows(fcinfo);
 				cascade_below(CASCADE_FENCE, ids, 0, now);
-			} while (found > 0 && claimed < wanted && array_count(left_out) > 0);
+				claimed += (int64) taken;
+			} while (taken < found && claimed < wanted);
 
 			if (claimed > 0 && !queue.rate_limit.isnull)
 				count_starts(name, now, claimed);

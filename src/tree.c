@@ -497,18 +497,18 @@ contains(const IdList *list, const pg_uuid_t *id)
  * about to change, and what has inline descendants that somebody works on.
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction, and taken for the first LOCKS_AT_ONCE only.  What is left out is
- * appended to *left_out, an array.
+ * transaction, and taken for the first LOCKS_AT_ONCE only.  All that was locked
+ * is appended to *seen, an array: a call decides about each workflow once.
  */
 Datum
-takeable(Datum *left_out)
+takeable(Datum *seen)
 {
 	uint64		count = SPI_processed;
 	IdList		found = {0};
 	IdList		roots = {0};
 	IdList		parents = {0};
 	IdList		free = {0};
-	IdList		busy = {0};
+	IdList		all = {0};
 	Params		none = {0};
 
 	for (uint64 row = 0; row < count; row++)
@@ -516,7 +516,8 @@ takeable(Datum *left_out)
 		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
 		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
 	}
-	append_array(&busy, *left_out);
+	append_array(&all, *seen);
+	append_ids(&all, &found);
 	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -525,10 +526,12 @@ takeable(Datum *left_out)
 		if (takes && contains(&parents, &found.ids[i]))
 			takes = try_lock_inline_below(&found.ids[i]);
 		if (takes)
+		{
 			remember_tree(&found.ids[i], &roots.ids[i]);
-		append_id(takes ? &free : &busy, &found.ids[i]);
+			append_id(&free, &found.ids[i]);
+		}
 	}
-	*left_out = id_array(busy.ids, busy.count);
+	*seen = id_array(all.ids, all.count);
 	return id_array(free.ids, free.count);
 }
 
