@@ -5,11 +5,12 @@
 #   make test              run all tests beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #   make bench             measure beside a throwaway server
+#   make model             compare with a model, by MODEL_SEQUENCES and MODEL_SEED
 #   make check-deep        run sanitizers, valgrind, the fuzzer, other versions and
 #                          more (test/deep/README.md): an hour or two, and builds
 #                          and downloads the first time; DEEP="static fuzz" picks
 #
-# The last four need nothing but make: they install what is missing by apt.
+# The last five need nothing but make: they install what is missing by apt.
 # TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
@@ -58,7 +59,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo bench check-deep
+.PHONY: all install installcheck clean test demo bench model check-deep
 
 test:
 	@scripts/install-packages
@@ -71,6 +72,11 @@ demo:
 bench:
 	@scripts/install-packages
 	@scripts/with-cluster test/bench/bench
+
+model: export MODEL_SEQUENCES MODEL_SEED MODEL_FIRST
+model:
+	@scripts/install-packages
+	@scripts/with-cluster test/model/run
 
 check-deep:
 	@scripts/check-deep

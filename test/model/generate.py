@@ -1,0 +1,269 @@
+"""Random operations, chosen by what the model says is there, so that most of them mean something.
+
+An operation is (function, arguments, label). It names what it is about, not what its id or lease was, so that it still
+means something when others are left out of its sequence:
+
+    ("w", n)               the workflow that the start or start_child with label n answered
+    ("s", n, sequence)     a step of it
+    ("lease", n, d)        its lease plus d
+    ("attempt", n, s, d)   the attempt of its step plus d
+    ("span", t), ("time", t), ("json", v)    an interval, a time, a value
+    ("room", n)            at most n, or all where the contract does not say what happens to the others
+"""
+
+UNKNOWN = -1
+FUNCTIONS = {  # how often each
+    "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10, "start_child": 14,
+    "set_timeout": 3, "pause_tree": 2, "resume_tree": 4, "cancel_tree": 1, "resume_failed": 5, "create_queue": 2,
+    "alter_queue": 1, "drop_queue": 1, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
+    "release": 3, "history": 1, "look": 1, "clock": 5}
+BAD = [  # an argument that is refused, whatever else is there
+    ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("executor_id", ""), ("queue", ""), ("handler", ""), ("sequence", None),
+    ("sequence", -1), ("sequence", 16777214), ("kind", "WORKFLOW"), ("max_retries", -1), ("backoff_multiplier", -1.0),
+    ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)), ("timeout", ("span", -1)), ("max_workflows", -1),
+    ("max_workflows", None), ("from_sequence", -1), ("from_sequence", None), ("workflow_id", None), ("workflow_id", None), ("task_id", None), ("step_id", None), ("parent_id", None),
+    ("error", None), ("retryable", None), ("takeover", None), ("priority", None), ("max_recovery_attempts", -1),
+    ("max_concurrency", -1), ("rate_limit_window", None), ("leases", None), ("leases", []), ("stale_after", ("span", -1)),
+    ("task_id", ("w", UNKNOWN)), ("workflow_id", ("w", UNKNOWN)), ("parent_id", ("w", UNKNOWN)), ("step_id", ("w", 1)),
+    ("task_id", ("s", UNKNOWN, 1)), ("queue", "unknown"), ("name", "other"), ("kind", "TRANSACTION"), ("attempt", 7), ("lease", 99)]
+EXECUTORS = ["x", "y", "z"]
+QUEUES = ["q", "r"]
+SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
+VALUES = [None, ("json", 1), ("json", 1.0), ("json", "one"), ("json", {"a": 1, "b": [2, None]}), ("json", {"b": [2, None], "a": 1})]
+
+
+class Generator:
+    def __init__(self, rng, model):
+        self.rng, self.model = rng, model
+        self.length = rng.randint(20, 60)
+        # some sequences do more of one thing, some of another
+        self.functions = {f: n * rng.choice((0.3, 1, 1, 3)) for f, n in FUNCTIONS.items()}
+        self.bad = rng.choice((0, 0.05, 0.2))
+        self.deep = rng.choice((0.1, 0.5, 0.9))
+        self.queued = rng.choice((0.1, 0.3, 0.9))
+        self.labels = 0
+
+    def __iter__(self):
+        for queue in QUEUES:
+            if self.rng.random() < 0.7:
+                yield "create_queue", {**self.create_queue(), "name": queue}, None
+        for _ in range(self.length):
+            function = self.rng.choices(list(self.functions), self.functions.values())[0]
+            if self.rng.random() < 0.9:  # not about what is not there
+                workflows = self.model.workflows.values()
+                if not workflows and function != "create_queue":
+                    function = "start"
+                elif function in ("complete", "fail", "complete_and_claim") and not any(w.steps for w in workflows):
+                    function = "claim_step"
+                elif function == "resume_failed" and not any(w.status == "FAILED" and not w.inline for w in workflows):
+                    function = "fail"
+                elif not any(w.status in ("RUNNING", "PAUSED") for w in workflows):
+                    function = self.rng.choice(("start", "claim"))
+                elif function == "resume_tree" and not any(w.status == "PAUSED" for w in workflows):
+                    function = "claim_step"
+            args = getattr(self, function)()
+            if self.rng.random() < self.bad:
+                args.update([self.rng.choice([b for b in BAD if b[0] in args] or [next(iter(args.items()))])])
+            if function == "recover" and self.rng.random() < 0.5:
+                yield "clock", self.clock(), None
+            label = None
+            if function in ("start", "start_child"):
+                self.labels += 1
+                label = self.labels
+            yield function, args, label
+            if function == "drop_queue" and self.rng.random() < 0.7:
+                yield "resume_failed", self.resume_failed(), None
+
+    # ---- what is there -------------------------------------------------------------------
+
+    def maybe(self, chance, *values):
+        return self.rng.choice(values) if self.rng.random() < chance else None
+
+    def pick(self, *liked, inline=None):
+        """A workflow, rather one in such a status; none is an unknown one."""
+        all = list(self.model.workflows.values())
+        if not all or self.rng.random() < 0.02:
+            return None
+        weights = [(20 if w.status in liked else 1) * (3 if inline in (None, w.inline) else 1) *
+                   (0.1 if w.deadline is not None and w.deadline <= self.model.now else 1) for w in all]
+        return self.rng.choices(all, weights)[0]
+
+    def queue(self, *liked):
+        """A queue, rather one that is there, or that is liked."""
+        there = [q for q in liked or QUEUES if q in self.model.queues]
+        return self.rng.choice(there if there and self.rng.random() < 0.9 else QUEUES)
+
+    def ref(self, w):
+        if w is None:
+            return ("w", UNKNOWN)
+        return ("s", w.id, self.rng.choice(list(w.steps))) if w.steps and self.rng.random() < 0.05 else ("w", w.id)
+
+    def lease(self, w):
+        return self.fence(("lease", w.id) if w else None)
+
+    def fence(self, ref):
+        if ref is None or self.rng.random() < 0.35:
+            return None
+        return ref + (self.rng.choices((0, -1, 1), (14, 2, 1))[0],)
+
+    def step(self, *liked):
+        """A step, rather one in such a status: its workflow, its id, its attempt."""
+        all = [(w, n, s) for w in self.model.workflows.values() for n, s in w.steps.items()]
+        if all and self.rng.random() < 0.97:
+            weights = [(20 if s.status in liked else 2) * (1 if s.child else 4) for w, n, s in all]
+            w, sequence, _ = self.rng.choices(all, weights)[0]
+        else:
+            w, sequence = self.pick("RUNNING"), self.rng.randrange(4)
+        ref = ("s", w.id if w else UNKNOWN, sequence)
+        return w, ref, self.fence(("attempt",) + ref[1:])
+
+    def task(self, *liked):
+        if self.rng.random() < 0.25:
+            w = self.pick("RUNNING", inline=False)
+            return {"task_id": ("w", w.id if w else UNKNOWN), "lease": self.lease(w), "attempt": None}
+        w, ref, attempt = self.step(*liked)
+        return {"task_id": ref, "lease": self.lease(w), "attempt": attempt}
+
+    # ---- the arguments of each function ----------------------------------------------------
+
+    def clock(self):
+        return {"ticks": self.rng.choice((1, 1, 1, 2, 3, 6))}
+
+    def start(self):
+        queue = self.maybe(self.queued, self.queue())
+        return {"name": self.rng.choice("abcd"), "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
+                "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
+                "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
+                "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0))}
+
+    def attach(self):
+        w = self.pick("RUNNING", "PENDING")
+        return {"workflow_id": self.ref(w), "executor_id": self.maybe(0.7, *EXECUTORS), "takeover": self.rng.random() < 0.3}
+
+    def policy(self):
+        args = {"kind": self.rng.choices(("STEP", "TRANSACTION"), (9, 1))[0], "executor_id": self.maybe(0.6, *EXECUTORS),
+                "timeout": self.rng.choice(SPANS)}
+        if self.rng.random() < 0.5:
+            args.update(max_retries=self.rng.choice((1, 2, 3)), backoff=("span", self.rng.choice((0, 0.5, 1.5))),
+                        backoff_multiplier=self.rng.choice((0, 0.5, 1.0, 2.0, 3.0)), max_backoff=self.maybe(0.3, ("span", 2.5), ("span", 0.5)))
+        return args
+
+    def position(self, w, of_child):
+        """A sequence and the name that is recorded there, or will be."""
+        sequence = self.rng.randrange(5)
+        fitting = [n for n, s in w.steps.items() if (s.child is not None) == of_child for _ in range(4 if s.status == "PENDING" else 1)] if w else []
+        if fitting and self.rng.random() < 0.4:
+            sequence = self.rng.choice(fitting)
+        elif w and sequence in w.steps and self.rng.random() < 0.5:
+            sequence = len(w.steps)
+        return {"sequence": sequence, "name": f"{'child' if of_child else 'step'}{sequence}"}
+
+    def kind_of(self, args, w, sequence):
+        if w and sequence in w.steps and w.steps[sequence].kind != "WORKFLOW" and self.rng.random() < 0.95:
+            args["kind"] = w.steps[sequence].kind
+        return args
+
+    def claim_step(self):
+        w = self.pick("RUNNING")
+        args = {"workflow_id": self.ref(w), **self.position(w, False), "input": self.rng.choice(VALUES), "lease": self.lease(w), **self.policy()}
+        s = w and w.steps.get(args["sequence"])
+        if s and s.status == "RUNNING" and self.rng.random() < 0.3:  # again, by its holder
+            args.update(executor_id=s.executor, lease=("lease", w.id, 0))
+        return self.kind_of(args, w, args["sequence"])
+
+    def complete(self):
+        return {**self.task("RUNNING", "COMPLETED"), "output": self.rng.choice(VALUES)}
+
+    def fail(self):
+        return {**self.task("RUNNING", "FAILED"), "error": self.rng.choice(("e", "f")), "retryable": self.rng.random() < 0.85}
+
+    def complete_and_claim(self):
+        w, ref, attempt = self.step("RUNNING")
+        position = self.position(w, False) if self.rng.random() < 0.4 else {"sequence": None, "name": f"step{ref[2] + 1}"}
+        args = {"step_id": ref, "output": self.rng.choice(VALUES), **position, "lease": self.lease(w), "attempt": attempt, **self.policy()}
+        return self.kind_of(args, w, ref[2] + 1 if position["sequence"] is None else position["sequence"])
+
+    def start_child(self):
+        w = self.pick("RUNNING")
+        if self.rng.random() < self.deep:
+            running = [v for v in self.model.workflows.values() if v.status == "RUNNING"]
+            w = running[-1] if running else w
+        position = self.position(w, True)
+        waiting = [v for v in self.model.workflows.values() if v.inline and v.status == "PENDING" and v.parent.status == "RUNNING"]
+        if waiting and self.rng.random() < 0.6:
+            w, position = waiting[0].parent, {"sequence": waiting[0].sequence, "name": waiting[0].name}
+        return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
+                "lease": self.lease(w), "queue": self.maybe(self.queued, self.queue()), "priority": self.rng.choice((0, 0, 1)),
+                "timeout": self.rng.choice(SPANS)}
+
+    def set_timeout(self):
+        return {"task_id": self.task("RUNNING", "PENDING", "PAUSED")["task_id"], "timeout": self.rng.choice(SPANS)}
+
+    def history(self):
+        return {"workflow_id": self.ref(self.pick())}
+
+    def look(self):
+        return {"task_id": self.task("COMPLETED", "FAILED")["task_id"]}
+
+    def pause_tree(self):
+        return {"workflow_id": self.ref(self.pick("RUNNING", "PENDING"))}
+
+    def resume_tree(self):
+        return {"workflow_id": self.ref(self.pick("PAUSED"))}
+
+    def cancel_tree(self):
+        return {"workflow_id": self.ref(self.pick("RUNNING", "PENDING", "PAUSED", *self.rng.choice(((), ("CANCELLED", "COMPLETED", "FAILED")))))}
+
+    def resume_failed(self):
+        w = self.pick("FAILED", inline=False)
+        above = [v for v in self.model.workflows.values() if not v.inline and v.status == "FAILED" and v.children()]
+        if above and self.rng.random() < 0.3:
+            w = self.rng.choice(above)
+        lost = [v for v in self.model.workflows.values() if v.status == "FAILED" and v.queue not in self.model.queues and v.queue]
+        if lost and self.rng.random() < 0.8:
+            w = lost[0]
+        return {"workflow_id": self.ref(w), "executor_id": self.maybe(0.6, *EXECUTORS),
+                "from_sequence": self.rng.choice((0, 0, 1, 2))}
+
+    def create_queue(self):
+        return {"name": self.rng.choice(QUEUES), **self.rng.choice((
+            {}, {}, {"max_concurrency": self.rng.choice((1, 2))},
+            {"rate_limit": self.rng.choice((1, 2)), "rate_limit_window": ("span", self.rng.choice((0.5, 1.5)))}))}
+
+    alter_queue = create_queue
+
+    def drop_queue(self):
+        used = [w.queue for w in self.model.workflows.values() if w.status in ("PENDING", "RUNNING", "PAUSED")]
+        failed = [w.queue for w in self.model.workflows.values() if w.status == "FAILED" and w.queue not in used + [None]]
+        return {"name": self.queue(*failed or [q for q in QUEUES if q not in used or self.rng.random() < 0.3])}
+
+    def pause_queue(self):
+        return {"name": self.queue()}
+
+    resume_queue = pause_queue
+
+    def claim(self):
+        waiting = [w.queue for w in self.model.workflows.values() if w.status == "PENDING" and w.queue]
+        return {"queue": self.queue(*waiting), "executor_id": self.rng.choice(EXECUTORS), "max_workflows": self.rng.choice((1, 1, 2, 3, 0))}
+
+    def heartbeat(self):
+        x = self.rng.choice(EXECUTORS)
+        if self.rng.random() < 0.3:
+            return {"executor_id": x, "workflow_ids": None, "leases": None}
+        all = [w for w in self.model.workflows.values() if self.rng.random() < (0.8 if w.owner == x else 0.1)]
+        ids = [("w", w.id) for w in all]
+        leases = [("lease", w.id, self.rng.choice((0, 0, 0, -1))) for w in all]
+        if self.rng.random() < 0.1:
+            ids, leases = ids + [("w", UNKNOWN)], leases + [1]
+        return {"executor_id": x, "workflow_ids": ids, "leases": leases}
+
+    def recover(self):
+        return {"executor_id": self.rng.choice(EXECUTORS), "max_workflows": self.rng.choice((100, 100, ("room", 1), ("room", 2), 0)),
+                "stale_after": self.maybe(0.4, ("span", 0), ("span", 0.5), ("span", 2.5)), "queue": self.maybe(0.2, self.queue()),
+                "handlers": self.maybe(0.3, ["h"], ["h", "i"], [])}
+
+    def release(self):
+        w = self.pick("RUNNING")
+        owner = w.owner if w and w.owner and self.rng.random() < 0.8 else self.rng.choice(EXECUTORS)
+        return {"executor_id": owner, "workflow_id": self.ref(w) if self.rng.random() < 0.6 else None,
+                "run_at": self.maybe(0.4, ("time", self.model.now // 1 + 1.5), ("time", self.model.now // 1 - 0.5))}

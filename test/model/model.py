@@ -1,0 +1,714 @@
+"""The state machine of durable, said as plainly as possible: what each call answers and changes.
+
+Written from the contract, not from the C code, and for one caller at a time. No SQL, no locks, no indexes: a workflow is
+an object, a tree is a loop. A method has the name, the arguments and the defaults of the function that it stands for,
+returns its rows, and raises Refused before it has changed anything. A workflow's id is a number (the order of
+creation), a step's is (workflow, sequence). Time is a number, too, in ticks; the test moves it.
+"""
+
+from dataclasses import dataclass, field
+
+ACTIVE = ("PENDING", "RUNNING", "PAUSED")
+EXECUTOR_TIMEOUT = 1.5
+MAX_SEQUENCE = 16777213
+
+
+class Refused(Exception):
+    """Any of these SQLSTATEs: more than one where several hold and the contract does not say which comes first."""
+    def __init__(self, *sqlstates):
+        self.sqlstates = sqlstates
+
+
+class Text:
+    """A text of which the contract fixes only that this is in it."""
+    def __init__(self, part):
+        self.part = part
+
+    def __eq__(self, other):
+        return isinstance(other, str) and self.part in other
+
+    def __repr__(self):
+        return f"...{self.part}..."
+
+
+@dataclass(eq=False)
+class Step:
+    name: str
+    kind: str
+    started_at: float
+    input: object = None
+    child: "Workflow" = None
+    own_status: str = "RUNNING"
+    lease: int = 0
+    attempt: int = 1
+    executor: str = None
+    output: object = None
+    error: str = None
+    retry_count: int = 0
+    policy: tuple = (0, 0, 2, None)
+    run_at: float = None
+    deadline: float = None
+    failed_at: float = None
+    own_ended_at: float = None
+
+    @property
+    def status(self):  # a step that stands for a child has the child's outcome, or none
+        if self.child is None:
+            return self.own_status
+        return "RUNNING" if self.child.status in ACTIVE else self.child.status
+
+    @property
+    def ended_at(self):
+        return self.own_ended_at if self.child is None else self.child.ended_at
+
+
+@dataclass(eq=False)
+class Workflow:
+    id: int
+    parent: "Workflow"
+    sequence: int
+    name: str
+    input: object
+    handler: str
+    queue: str
+    priority: int
+    run_at: float
+    timeout: float
+    limit: int
+    created_at: float
+    status: str = "PENDING"
+    lease: int = 0
+    owner: str = None
+    output: object = None
+    error: str = None
+    started_at: float = None
+    deadline: float = None
+    ended_at: float = None
+    recovery_count: int = 0
+    paused_from: str = None
+    pause: object = None
+    steps: dict = field(default_factory=dict)
+
+    @property
+    def inline(self):
+        return self.parent is not None and self.queue is None
+
+    def children(self):
+        return [s.child for s in self.steps.values() if s.child]
+
+    def own_steps(self, *statuses):
+        return [s for s in self.steps.values() if s.child is None and s.status in statuses]
+
+    def below(self, follow=lambda child: True):
+        """Its descendants, as far down as `follow` says."""
+        for child in self.children():
+            if follow(child):
+                yield child
+                yield from child.below(follow)
+
+    def inline_below(self):
+        return list(self.below(lambda child: child.inline and child.status in ACTIVE))
+
+    def ancestors(self):
+        above = self.parent
+        while above:
+            yield above
+            above = above.parent
+
+
+@dataclass
+class Queue:
+    settings: tuple  # max_concurrency, rate_limit, rate_limit_window
+    paused: bool = False
+    window_start: float = None
+    window_count: int = 0
+
+
+def needed(*values):
+    if None in values:
+        raise Refused("22004")
+
+
+def words(*values):
+    if any(v is not None and not 1 <= len(v) <= 1024 for v in values):
+        raise Refused("22023")
+
+
+def not_negative(*values):
+    if any(v is not None and not 0 <= v < float("inf") for v in values):
+        raise Refused("22023")
+
+
+class Model:
+    def __init__(self):
+        self.now = 0.0
+        self.workflows = {}  # those whose id is unknown to the server are not in it
+        self.queues = {}
+        self.executors = {}
+        self.next_id = None
+        self.note = None  # what happened, for the count of what was covered
+        self.seen = None  # what the extension answered, where the contract leaves it the choice
+
+    # ---- what the functions share -------------------------------------------------------
+
+    def workflow(self, id):
+        needed(id)
+        if isinstance(id, tuple):
+            self.task(id)
+            raise Refused("22023")
+        if id not in self.workflows:
+            raise Refused("WF001")
+        return self.workflows[id]
+
+    def task(self, id):
+        """(workflow, None) or (workflow, step)."""
+        needed(id)
+        if not isinstance(id, tuple):
+            return self.workflow(id), None
+        workflow = self.workflows.get(id[0])
+        if workflow is None or id[1] not in workflow.steps:
+            raise Refused("WF001")
+        return workflow, workflow.steps[id[1]]
+
+    def known_queue(self, name):
+        if name is not None and name not in self.queues:
+            raise Refused("WF012")
+
+    def allow(self, task, *statuses):
+        if task.status not in statuses:
+            raise Refused("WF005" if task.status == "CANCELLED" else "WF002")
+
+    def dead(self, executor, silent_for=EXECUTOR_TIMEOUT):
+        return self.executors.get(executor, float("-inf")) < self.now - silent_for
+
+    def register(self, executor, silent_for=EXECUTOR_TIMEOUT):
+        if executor is not None and self.dead(executor, silent_for):
+            self.executors[executor] = self.now
+
+    def arm(self, workflow):
+        workflow.started_at = self.now
+        workflow.deadline = None if workflow.timeout is None else self.now + workflow.timeout
+
+    def begin(self, workflow):
+        workflow.status = "RUNNING"
+        self.arm(workflow)
+
+    def hand_over(self, workflow, owner):
+        """A new lease, for whatever its driver drives."""
+        workflow.owner = owner
+        for w in [workflow] + workflow.inline_below():
+            w.lease += 1
+
+    def finish(self, workflow, status, output=None, error=None):
+        workflow.status, workflow.output, workflow.error, workflow.ended_at = status, output, error, self.now
+        workflow.paused_from = workflow.pause = None
+
+    def cancel_steps(self, workflow):
+        steps = workflow.own_steps(*ACTIVE)
+        for s in steps:
+            s.own_status, s.own_ended_at = "CANCELLED", self.now
+        return len(steps)
+
+    def end(self, workflow, status, output=None, error=None):
+        below = workflow.inline_below()
+        self.finish(workflow, status, output, error)
+        for w in below:
+            if status == "COMPLETED":
+                self.finish(w, "CANCELLED", error=w.error)
+                self.cancel_steps(w)
+            else:
+                self.finish(w, "FAILED", error="parent workflow failed")
+                for s in w.own_steps("PAUSED"):
+                    s.own_status = "PENDING"
+
+    def becomes_owner(self, w, executor, takeover=False):
+        if w.inline:
+            return False
+        if w.status == "PENDING":
+            return w.queue is None and (executor is not None or takeover)
+        return w.status == "RUNNING" and (takeover or (executor is not None and (
+            w.owner in (None, executor) or self.dead(w.owner))))
+
+    def take(self, w, executor):
+        self.note = "took a " + w.status
+        self.register(executor)
+        if w.status == "PENDING":
+            self.begin(w)
+        self.hand_over(w, executor)
+
+    def open_for_claims(self, w, lease):
+        """The conditions of the workflow (5.1); true where it is finished."""
+        if lease is not None and lease != w.lease:
+            raise Refused("WF008")
+        if w.status in ("PAUSED", "CANCELLED", "PENDING"):
+            raise Refused({"PAUSED": "WF004", "CANCELLED": "WF005", "PENDING": "WF002"}[w.status])
+        if w.status == "RUNNING" and w.deadline is not None and w.deadline <= self.now:
+            raise Refused("WF006")
+        return w.status != "RUNNING"
+
+    def fenced(self, id, lease, attempt):
+        """The task whose outcome is to be recorded: the id, the lease, the attempt, in this order."""
+        w, s = self.task(id)
+        if s and s.child:
+            raise Refused("22023")
+        if lease is not None and lease != w.lease:
+            raise Refused("WF008")
+        if s and attempt is not None and attempt != s.attempt:
+            raise Refused("WF008")
+        return w, s
+
+    # ---- running a workflow -------------------------------------------------------------
+
+    def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
+              max_recovery_attempts=100, app_version=None):
+        needed(name, priority, max_recovery_attempts)
+        words(name, handler, executor_id, queue, app_version)
+        not_negative(timeout, max_recovery_attempts)
+        if run_at is not None and queue is None:
+            raise Refused("22023")
+        created = False
+        w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
+        if w is None:
+            self.known_queue(queue)
+            self.register(executor_id)
+            w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
+            w.owner = executor_id if queue is None else None
+            created, self.note = True, "created a " + w.status
+        elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
+            self.take(w, executor_id)
+        else:
+            self.note = "joined a " + w.status
+        return [dict(workflow_id=w.id, created=created, status=w.status, lease=w.lease, owner=w.owner)]
+
+    def create(self, parent, sequence, name, input, handler, queue, priority, run_at, timeout, limit):
+        w = Workflow(self.next_id, parent, sequence, name, input, handler, queue, priority,
+                     self.now if run_at is None else run_at, timeout, limit, self.now)
+        self.workflows[w.id] = w
+        if queue is None:
+            self.begin(w)
+            w.lease = 1
+        return w
+
+    def attach(self, workflow_id, executor_id=None, takeover=False):
+        needed(workflow_id, takeover)
+        words(executor_id)
+        w = self.workflow(workflow_id)
+        if takeover and w.inline:
+            raise Refused("WF002")
+        if self.becomes_owner(w, executor_id, takeover):
+            self.take(w, executor_id)
+        else:
+            self.note = "joined " + ("an inline " if w.inline else "a ") + w.status
+        return [dict(name=w.name, handler=w.handler, input=w.input, status=w.status, lease=w.lease, owner=w.owner)]
+
+    def check_claim(self, sequence, name, kind, executor_id, max_retries, backoff, backoff_multiplier, max_backoff, timeout):
+        needed(sequence, name, kind, max_retries, backoff, backoff_multiplier)
+        words(name, executor_id)
+        not_negative(sequence, max_retries, backoff, backoff_multiplier, max_backoff, timeout)
+        if sequence > MAX_SEQUENCE or kind == "WORKFLOW":
+            raise Refused("22023")
+
+    def claim_in(self, w, sequence, name, input, kind, lease, executor_id, max_retries, backoff, backoff_multiplier,
+                 max_backoff, timeout):
+        finished = self.open_for_claims(w, lease)
+        s = w.steps.get(sequence)
+
+        def answer(action, attempt, output=None, error=None, run_at=None):
+            self.note = action
+            return [dict(step_id=(w.id, sequence), action=action, output=output, error=error, attempt=attempt, run_at=run_at)]
+
+        if s:
+            if (s.name, s.kind) != (name, kind):
+                raise Refused("WF007")
+            if s.status == "COMPLETED":
+                return answer("REPLAY", s.attempt, output=s.output)
+            if s.status == "FAILED":
+                return answer("FAILED", s.attempt, error=s.error)
+        if finished:
+            raise Refused("WF011")
+        if s is None:
+            s = w.steps[sequence] = Step(name, kind, self.now, input)
+        elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
+            return answer("WAIT", s.attempt, run_at=s.run_at)
+        elif s.status == "RUNNING" and s.lease == w.lease and not (s.deadline is not None and s.deadline <= self.now):
+            if lease is None or executor_id is None or executor_id != s.executor:
+                return answer("LOCKED", s.attempt)
+        else:
+            s.attempt += 1
+        s.own_status, s.lease, s.executor, s.started_at, s.run_at = "RUNNING", w.lease, executor_id, self.now, None
+        s.policy = (max_retries, backoff, backoff_multiplier, max_backoff)
+        s.deadline = None if timeout is None else self.now + timeout
+        return answer("EXECUTE", s.attempt)
+
+    def claim_step(self, workflow_id, sequence, name, input=None, kind="STEP", lease=None, executor_id=None, max_retries=0,
+                   backoff=0, backoff_multiplier=2, max_backoff=None, timeout=None):
+        needed(workflow_id)
+        policy = (max_retries, backoff, backoff_multiplier, max_backoff, timeout)
+        self.check_claim(sequence, name, kind, executor_id, *policy)
+        return self.claim_in(self.workflow(workflow_id), sequence, name, input, kind, lease, executor_id, *policy)
+
+    def complete(self, task_id, output=None, lease=None, attempt=None):
+        needed(task_id)
+        if not isinstance(task_id, tuple) and attempt is not None:
+            raise Refused("22023")
+        w, s = self.fenced(task_id, lease, attempt)
+        t = s or w
+        if t.status == "COMPLETED" and (output is None) == (t.output is None) and output == t.output:
+            return [dict(complete=False)]
+        if w is t and w.status == "PAUSED":
+            raise Refused("WF004")
+        self.allow(t, "RUNNING")
+        if s:
+            s.own_status, s.output, s.error, s.own_ended_at = "COMPLETED", output, None, self.now
+        else:
+            self.end(w, "COMPLETED", output)
+        return [dict(complete=True)]
+
+    def fail(self, task_id, error, lease=None, attempt=None, retryable=True):
+        needed(task_id, error, retryable)
+        if not isinstance(task_id, tuple) and attempt is not None:
+            raise Refused("22023")
+        w, s = self.fenced(task_id, lease, attempt)
+        t = s or w
+        if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
+            self.note = "again, " + t.status
+        else:
+            if w is t and w.status == "PAUSED":
+                raise Refused("WF004")
+            self.allow(t, "RUNNING")
+            if w is t:
+                self.end(w, "FAILED", error=error)
+            elif retryable and s.retry_count < s.policy[0]:
+                _, backoff, multiplier, most = s.policy
+                wait = backoff * max(1, multiplier ** s.retry_count)
+                s.retry_count += 1
+                s.own_status, s.error, s.failed_at = "PENDING", error, self.now
+                s.run_at = self.now + (wait if most is None else min(wait, most))
+            else:
+                s.own_status, s.error, s.own_ended_at = "FAILED", error, self.now
+            self.note = t.status
+        return [dict(status=t.status, retry_count=s.retry_count if s else 0,
+                     run_at=s.run_at if s and s.status == "PENDING" else None)]
+
+    def complete_and_claim(self, step_id, output, name, sequence=None, input=None, kind="STEP", lease=None, executor_id=None,
+                           max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, timeout=None, attempt=None):
+        needed(step_id)
+        if not isinstance(step_id, tuple):
+            raise Refused("22023")
+        next = step_id[1] + 1 if sequence is None else sequence
+        policy = (max_retries, backoff, backoff_multiplier, max_backoff, timeout)
+        self.check_claim(next, name, kind, executor_id, *policy)
+        self.complete(step_id, output, lease, attempt)
+        try:
+            return self.claim_in(self.workflow(step_id[0]), next, name, input, kind, lease, executor_id, *policy)
+        except Refused as r:
+            self.note = "STOP " + r.sqlstates[0]
+            return [dict(step_id=(step_id[0], next), action="STOP", output=None, error=Text(r.sqlstates[0] + ": "),
+                         attempt=None, run_at=None)]
+
+    def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None):
+        needed(parent_id, sequence, name, priority)
+        words(name, handler, queue)
+        not_negative(sequence, timeout)
+        if sequence > MAX_SEQUENCE:
+            raise Refused("22023")
+        p = self.workflow(parent_id)
+        finished = self.open_for_claims(p, lease)
+        s = p.steps.get(sequence)
+        created = False
+        if s:
+            if (s.name, s.kind) != (name, "WORKFLOW"):
+                raise Refused("WF007")
+            if finished and s.status not in ("COMPLETED", "FAILED"):
+                raise Refused("WF011")
+            w = s.child
+            self.note = "found a " + w.status
+            if not finished and w.inline and w.status == "PENDING":
+                self.note = "started again"
+                self.begin(w)
+                w.lease += 1  # nobody drives those below it: they are PENDING or finished
+        else:
+            if finished:
+                raise Refused("WF011")
+            self.known_queue(queue)
+            w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
+            p.steps[sequence] = Step(name, "WORKFLOW", self.now, input, child=w)
+            created, self.note = True, "created a " + w.status
+        return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
+
+    def history(self, workflow_id):
+        w = self.workflow(workflow_id)
+        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status,
+                     output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
+                     child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
+
+    def look(self, task_id):
+        """status, input, output, error and is_completed in one."""
+        w, s = self.task(task_id)
+        t = w if s is None else s.child or s
+        return [dict(status=(s or w).status, input=t.input, output=t.output, error=t.error, is_completed=t.status == "COMPLETED")]
+
+    def set_timeout(self, task_id, timeout=None):
+        needed(task_id)
+        not_negative(timeout)
+        w, s = self.fenced(task_id, None, None)
+        t = s or w
+        if t.status not in ACTIVE:
+            raise Refused("WF002")
+        if w is t:
+            w.timeout = timeout
+        t.deadline = None
+        if timeout is not None and "RUNNING" in (t.status, w.paused_from if w is t else None):
+            t.deadline = t.started_at + timeout
+        self.note = t.status
+        return [dict(set_timeout="")]
+
+    # ---- control ------------------------------------------------------------------------
+
+    def pause_tree(self, workflow_id):
+        top = self.workflow(workflow_id)
+        self.allow(top, "PENDING", "RUNNING")
+        changed, pause = 0, object()
+        for w in [top] + list(top.below()):
+            if w.status in ("PENDING", "RUNNING"):
+                w.paused_from, w.pause, w.status = w.status, pause, "PAUSED"
+                steps = w.own_steps("PENDING")
+                for s in steps:
+                    s.own_status = "PAUSED"
+                changed += 1 + len(steps)
+        return [dict(pause_tree=changed)]
+
+    def resume_tree(self, workflow_id):
+        top = self.workflow(workflow_id)
+        self.allow(top, "PAUSED")
+        if any(w.status == "PAUSED" for w in top.ancestors()):
+            raise Refused("WF002")
+        changed, pause = 0, top.pause
+        for w in [top] + list(top.below()):
+            if w.status == "PAUSED" and w.pause is pause:
+                w.status, w.paused_from, w.pause = w.paused_from, None, None
+                steps = w.own_steps("PAUSED")
+                for s in steps:
+                    s.own_status = "PENDING"
+                changed += 1 + len(steps)
+        return [dict(resume_tree=changed)]
+
+    def cancel_tree(self, workflow_id):
+        top = self.workflow(workflow_id)
+        self.allow(top, *ACTIVE)
+        changed = 0
+        for w in [top] + list(top.below()):
+            if w.status in ACTIVE:
+                self.finish(w, "CANCELLED", error=w.error)
+                changed += 1
+            changed += self.cancel_steps(w)
+        return [dict(cancel_tree=changed)]
+
+    def abandoned(self, w):
+        """Cancelled because its parent completed."""
+        return w.inline and w.status == "CANCELLED" and (w.parent.status == "COMPLETED" or self.abandoned(w.parent))
+
+    def resume_failed(self, workflow_id, executor_id=None, from_sequence=0):
+        needed(workflow_id, from_sequence)
+        words(executor_id)
+        not_negative(from_sequence)
+        top = self.workflow(workflow_id)
+        if top.status == "FAILED":
+            again = [w for w in top.below(lambda child: child.status == "FAILED" and (
+                child.parent is not top or child.sequence >= from_sequence))]
+        refused = []
+        if top.inline:
+            refused.append("WF002")
+        if top.status == "CANCELLED":
+            refused.append("WF005")
+        elif top.status != "FAILED":
+            refused.append("WF002")
+        else:
+            if any(w.status == "PAUSED" or (w.status == "CANCELLED" and not self.abandoned(w)) for w in top.ancestors()):
+                refused.append("WF002")
+            if any(w.queue is not None and w.queue not in self.queues for w in [top] + again):
+                refused.append("WF012")
+            if top.recovery_count >= top.limit:
+                refused.append("WF009")
+            if top.parent is None and any(w.parent is None and w.name == top.name and w.status in ACTIVE
+                                          for w in self.workflows.values()):
+                refused.append("WF002")
+        if refused:
+            raise Refused(*(["WF002"] if top.inline and "WF005" in refused else refused))
+        self.register(executor_id)
+        top.recovery_count += 1
+        for w in [top] + again:
+            w.status, w.owner, w.error, w.ended_at, w.deadline = "PENDING", None, None, None, None
+            w.lease += 1
+            for n, s in w.steps.items():
+                if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
+                    s.own_status, s.retry_count, s.error, s.run_at, s.own_ended_at = "PENDING", 0, None, None, None
+        top.started_at = self.now
+        if top.queue is None:
+            self.begin(top)
+            top.owner = executor_id
+        self.note = top.status
+        return [dict(handler=top.handler, input=top.input, status=top.status, lease=top.lease)]
+
+    # ---- queues, executors, recovery ------------------------------------------------------
+
+    def check_queue(self, name, max_concurrency, rate_limit, rate_limit_window):
+        needed(name, rate_limit_window)
+        words(name)
+        not_negative(max_concurrency, rate_limit, rate_limit_window)
+
+    def create_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.001):
+        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
+        settings = (max_concurrency, rate_limit, rate_limit_window)
+        if name in self.queues and self.queues[name].settings != settings:
+            raise Refused("42710")
+        self.note = "again" if name in self.queues else None
+        self.queues.setdefault(name, Queue(settings))
+        return [dict(create_queue="")]
+
+    def alter_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.001):
+        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
+        self.known_queue(name)
+        self.queues[name].settings = (max_concurrency, rate_limit, rate_limit_window)
+        return [dict(alter_queue="")]
+
+    def drop_queue(self, name):
+        needed(name)
+        words(name)
+        self.known_queue(name)
+        if any(w.queue == name and w.status in ACTIVE for w in self.workflows.values()):
+            raise Refused("WF002")
+        del self.queues[name]
+        return [dict(drop_queue="")]
+
+    def pause_queue(self, name, function="pause_queue"):
+        needed(name)
+        words(name)
+        self.known_queue(name)
+        self.queues[name].paused = function == "pause_queue"
+        return [{function: ""}]
+
+    def resume_queue(self, name):
+        return self.pause_queue(name, "resume_queue")
+
+    def claim(self, queue, executor_id, max_workflows=1):
+        needed(queue, executor_id, max_workflows)
+        words(queue, executor_id)
+        not_negative(max_workflows)
+        self.known_queue(queue)
+        q = self.queues[queue]
+        most, rate, window = q.settings
+        mine = [w for w in self.workflows.values() if w.queue == queue]
+        due = sorted((w for w in mine if w.status == "PENDING" and w.run_at <= self.now), key=lambda w: (-w.priority, w.run_at, w.id))
+        room = 0 if q.paused else max_workflows
+        if most is not None:
+            room = min(room, most - sum("RUNNING" in (w.status, w.paused_from) for w in mine))
+        if rate is not None:
+            if q.window_start is None or q.window_start + window <= self.now:
+                q.window_start, q.window_count = None, 0
+            room = min(room, rate - q.window_count)
+        taken = due[:max(room, 0)]
+        self.note = "some" if taken else "limited" if due and max_workflows and not q.paused else "paused" if due else "none"
+        if taken:
+            self.register(executor_id)
+            if rate is not None:
+                q.window_start = self.now if q.window_start is None else q.window_start
+                q.window_count += len(taken)
+        for w in taken:
+            self.begin(w)
+            self.hand_over(w, executor_id)
+        return [dict(workflow_id=w.id, name=w.name, handler=w.handler, input=w.input, lease=w.lease,
+                     recovery_count=w.recovery_count, created_at=w.created_at) for w in taken]
+
+    def heartbeat(self, executor_id, workflow_ids=None, leases=None):
+        needed(executor_id)
+        words(executor_id)
+        if (workflow_ids is None) != (leases is None) or len(workflow_ids or []) != len(leases or []):
+            raise Refused("22023")
+        self.executors[executor_id] = self.now
+        wrong = []
+        for id, lease in zip(workflow_ids or [], leases or []):
+            w = self.workflows.get(id)
+            if w is None:
+                wrong.append(dict(workflow_id=id, status=None, lease=None, owner=None))
+            elif not w.inline and (w.status, w.lease, w.owner) != ("RUNNING", lease, executor_id):
+                wrong.append(dict(workflow_id=id, status=w.status, lease=w.lease, owner=w.owner))
+        if workflow_ids is not None:
+            wrong += [dict(workflow_id=w.id, status=w.status, lease=w.lease, owner=w.owner) for w in self.workflows.values()
+                      if w.status == "RUNNING" and w.owner == executor_id and w.id not in workflow_ids]
+        self.note = "told" if wrong else "agreed"
+        return sorted(wrong, key=lambda row: row["workflow_id"])
+
+    def last_sign(self, workflow):
+        signs = [workflow.started_at]
+        for w in [workflow] + list(workflow.below(lambda child: child.inline)):
+            signs += [w.started_at] if w.inline else []
+            signs += [t for s in w.steps.values() for t in (s.started_at, s.ended_at, s.failed_at)]
+        return max(t for t in signs if t is not None)
+
+    def to_recover(self, executor_id, stale_after=None, queue=None, handlers=None):
+        silent_for = EXECUTOR_TIMEOUT if stale_after is None else stale_after
+        for w in self.workflows.values():
+            reason = None
+            if w.inline or (queue is not None and w.queue != queue) or (handlers is not None and w.handler not in handlers):
+                continue
+            if w.status == "RUNNING":
+                if w.owner is None or w.owner not in self.executors:
+                    if w.owner != executor_id and self.last_sign(w) < self.now - silent_for:
+                        reason = "no executor"
+                elif w.owner != executor_id and self.dead(w.owner, silent_for):
+                    reason = "stale executor"
+                if reason is None and w.deadline is not None and w.deadline <= self.now:
+                    reason = "deadline"
+            elif w.status == "PENDING" and w.queue is None and w.run_at <= self.now:
+                reason = "released"
+            if reason:
+                yield w, reason, reason != "released" and w.recovery_count >= w.limit
+
+    def recover(self, executor_id, max_workflows=100, stale_after=None, queue=None, handlers=None):
+        needed(executor_id, max_workflows)
+        words(executor_id, queue)
+        not_negative(max_workflows, stale_after)
+        self.known_queue(queue)
+        self.register(executor_id, EXECUTOR_TIMEOUT if stale_after is None else stale_after)
+        found = list(self.to_recover(executor_id, stale_after, queue, handlers)) if max_workflows else []
+        if len(found) > max_workflows:  # which ones is the extension's choice
+            found.sort(key=lambda f: f[0].id not in self.seen)
+            found = found[:max_workflows]
+        taken = []
+        for w, reason, too_often in found:
+            if too_often:
+                self.end(w, "FAILED", error=Text(reason))
+                continue
+            if reason != "released":
+                w.recovery_count += 1
+            if w.status == "PENDING" or (w.deadline is not None and w.deadline <= self.now):
+                self.begin(w)
+            self.hand_over(w, executor_id)
+            taken.append(dict(workflow_id=w.id, parent_id=w.parent.id if w.parent else None, name=w.name, handler=w.handler,
+                              input=w.input, lease=w.lease, recovery_count=w.recovery_count, reason=reason))
+        self.note = ", ".join(sorted({"given up" if f[2] else f[1] for f in found})) or "none"
+        return sorted(taken, key=lambda row: row["workflow_id"])
+
+    def release(self, executor_id, workflow_id=None, run_at=None):
+        needed(executor_id)
+        words(executor_id)
+        one = None if workflow_id is None else self.workflow(workflow_id)
+        if one is None:
+            self.executors.pop(executor_id, None)
+            given = [w for w in self.workflows.values() if w.owner == executor_id and w.status in ("RUNNING", "PAUSED")]
+        else:
+            given = [one] if one.owner == executor_id and one.status == "RUNNING" else []
+        for w in given:
+            if w.status == "PAUSED":
+                w.paused_from = "PENDING"
+            else:
+                w.status = "PENDING"
+            if run_at is not None:
+                w.run_at = run_at
+            elif w.queue is None:
+                w.run_at = self.now
+            w.deadline = None
+            self.hand_over(w, None)
+        self.note = ("one: " if one else "all: ") + ("some" if given else "none")
+        return [dict(release=len(given))]
