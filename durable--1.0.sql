@@ -46,6 +46,8 @@ CREATE TABLE durable.workflow
 	run_at timestamptz,
 	started_at timestamptz,
 	completed_at timestamptz,
+	-- of a finished root that purge had to leave there: its tree ends no earlier than that
+	tree_end timestamptz,
 	timeout interval,
 	name text COLLATE "C" NOT NULL,
 	handler text COLLATE "C",
@@ -90,9 +92,15 @@ CREATE INDEX workflow_released ON durable.workflow (run_at)
 CREATE INDEX workflow_root ON durable.workflow (created_at) WHERE parent_id IS NULL;
 CREATE INDEX workflow_status ON durable.workflow (hashenum(status), created_at);
 CREATE INDEX workflow_name ON durable.workflow (hashtext(name), created_at);
+-- purge: finished roots, by when their trees ended as far as is known
+CREATE INDEX workflow_purge ON durable.workflow (hashenum(status), GREATEST(completed_at, tree_end))
+	WHERE parent_id IS NULL AND completed_at IS NOT NULL;
+-- stats: what has ended of late (an inline child is not counted)
+CREATE INDEX workflow_completed ON durable.workflow (completed_at)
+	WHERE completed_at IS NOT NULL AND (parent_id IS NULL OR queue_name IS NOT NULL);
 
--- A step is inserted by its claim and updated by its outcome, and has one
--- index only, so that the update is HOT; half a page is left for it.
+-- A step is inserted by its claim and updated by its outcome, and has no index
+-- on what that changes, so that the update is HOT; half a page is left for it.
 CREATE TABLE durable.step
 (
 	workflow_id uuid NOT NULL,
@@ -121,6 +129,8 @@ CREATE TABLE durable.step
 	error text,
 	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
 ) WITH (fillfactor = 50);
+-- stats: steps that wait for a retry, the only ones that have an entry there
+CREATE INDEX step_retry ON durable.step (run_at) WHERE run_at IS NOT NULL;
 COMMENT ON TABLE durable.step IS
 	'One row for each position of a workflow, with its recorded outcome; a child workflow has one at its parent''s position';
 
@@ -430,6 +440,149 @@ COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';
 
 ---------------------------------------------------------------------------
+-- Operating
+--
+-- The views reach the tables with their owner's rights, but call functions
+-- with those of their reader.
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.purge(older_than interval, max_workflows int = 1000,
+	status durable.task_status[] = '{COMPLETED,FAILED,CANCELLED}',
+	OUT workflows bigint, OUT steps bigint)
+AS 'MODULE_PATHNAME', 'durable_purge'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
+	'Deletes trees of which all workflows are finished and nothing has ended for older_than, oldest first, whole, up to max_workflows (a tree that is larger goes alone); status is that of the roots. Waits for nobody. Forgets executors that were silent for so long, too. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.clock(OUT now timestamptz, OUT stale_before timestamptz)
+AS 'MODULE_PATHNAME', 'durable_clock'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.clock() IS
+	'The time by which everything here happens, and since when an executor must have been seen to be alive';
+
+CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_lock_key_queue'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.lock_key(text) IS
+	'classid and objid in pg_locks, as one number, of the lock of a queue (objsubid 17410). Errors: 22023, 22004';
+
+CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.lock_key(uuid) IS
+	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409) or of a workflow''s children (17411). Errors: 22004';
+
+-- Each part reads one index and counts by queue, NULL where there is none.
+CREATE VIEW durable.stats AS
+	WITH clock AS MATERIALIZED (SELECT c.now, c.stale_before FROM durable.clock() c),
+	pending AS (
+		SELECT w.queue_name, count(*) AS pending,
+			count(*) FILTER (WHERE w.run_at <= (SELECT now FROM clock)) AS due,
+			min(w.run_at) FILTER (WHERE w.run_at <= (SELECT now FROM clock)) AS due_since
+		FROM durable.workflow w
+		WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL
+		GROUP BY w.queue_name
+		UNION ALL
+		SELECT NULL, count(*),
+			count(*) FILTER (WHERE w.run_at <= (SELECT now FROM clock)),
+			min(w.run_at) FILTER (WHERE w.run_at <= (SELECT now FROM clock))
+		FROM durable.workflow w
+		WHERE w.status = 'PENDING' AND w.queue_name IS NULL AND w.parent_id IS NULL),
+	-- stale: what recover takes for its executor (the statements FIND_STALE and FIND_ORPHANS)
+	driven AS (
+		SELECT d.queue_name, count(*) FILTER (WHERE d.status = 'RUNNING') AS running,
+			count(*) FILTER (WHERE d.status = 'PAUSED') AS paused,
+			count(*) FILTER (WHERE d.stale) AS stale,
+			count(DISTINCT d.executor_id) FILTER (WHERE d.stale) AS stale_executors
+		FROM (
+			SELECT w.queue_name, w.status, w.executor_id,
+				w.status = 'RUNNING' AND CASE
+					WHEN e.executor_id IS NOT NULL THEN e.last_seen < (SELECT stale_before FROM clock)
+					WHEN w.started_at >= (SELECT stale_before FROM clock) THEN false
+					ELSE NOT EXISTS (
+						WITH RECURSIVE below AS (
+							SELECT w.id, NULL::timestamptz AS started_at
+							UNION ALL
+							SELECT i.id, i.started_at FROM below b JOIN durable.workflow i
+								ON i.parent_id = b.id AND i.queue_name IS NULL)
+						SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id = b.id
+						WHERE b.started_at >= (SELECT stale_before FROM clock)
+							OR s.started_at >= (SELECT stale_before FROM clock)
+							OR s.completed_at >= (SELECT stale_before FROM clock)
+							OR s.failed_at >= (SELECT stale_before FROM clock))
+				END AS stale
+			FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id = w.executor_id
+			WHERE w.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
+				AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) d
+		GROUP BY d.queue_name),
+	retries AS (
+		SELECT w.queue_name, count(*) AS waiting
+		FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+		WHERE s.run_at IS NOT NULL AND s.status = 'PENDING'
+			AND w.status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])
+		GROUP BY w.queue_name),
+	ended AS (
+		SELECT w.queue_name, count(*) FILTER (WHERE w.status = 'COMPLETED') AS completed,
+			count(*) FILTER (WHERE w.status = 'FAILED') AS failed,
+			count(*) FILTER (WHERE w.status = 'CANCELLED') AS cancelled
+		FROM durable.workflow w
+		WHERE w.completed_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+			AND w.completed_at > (SELECT now FROM clock) - interval '1 minute'
+		GROUP BY w.queue_name),
+	line AS (
+		SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window FROM durable.queue q
+		UNION ALL
+		SELECT NULL, NULL, NULL, NULL, NULL)
+	-- no name is empty: '' stands for none, so that there is an operator to join by
+	SELECT q.name AS queue_name,
+		coalesce(p.pending, 0) AS pending,
+		coalesce(p.due, 0) AS due,
+		(SELECT now FROM clock) - p.due_since AS oldest_pending,
+		coalesce(d.running, 0) AS running,
+		coalesce(d.paused, 0) AS paused,
+		coalesce(d.stale, 0) AS stale,
+		coalesce(d.stale_executors, 0) AS stale_executors,
+		coalesce(r.waiting, 0) AS retries_waiting,
+		coalesce(e.completed, 0) AS completed_last_minute,
+		coalesce(e.failed, 0) AS failed_last_minute,
+		coalesce(e.cancelled, 0) AS cancelled_last_minute,
+		q.paused AS queue_paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
+	FROM line q
+		LEFT JOIN pending p ON coalesce(p.queue_name, '') = coalesce(q.name, '')
+		LEFT JOIN driven d ON coalesce(d.queue_name, '') = coalesce(q.name, '')
+		LEFT JOIN retries r ON coalesce(r.queue_name, '') = coalesce(q.name, '')
+		LEFT JOIN ended e ON coalesce(e.queue_name, '') = coalesce(q.name, '');
+COMMENT ON VIEW durable.stats IS
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
+
+CREATE FUNCTION durable.metrics() RETURNS text
+AS 'MODULE_PATHNAME', 'durable_metrics'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.metrics() IS 'durable.stats and the number of executors as OpenMetrics text';
+
+-- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
+-- queues are all asked for theirs, and of workflows those that are driven.
+CREATE VIEW durable.waits AS
+	WITH waiting AS MATERIALIZED (
+		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
+		FROM pg_locks l
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17413
+			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+	SELECT w.pid,
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children'])[w.objsubid - 17408] AS waits_for,
+		CASE WHEN w.objsubid = 17410 THEN
+			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
+		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411]) THEN
+			(SELECT o.id FROM durable.workflow o
+				WHERE o.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
+					AND (o.parent_id IS NULL OR o.queue_name IS NOT NULL)
+					AND durable.lock_key(o.id) = w.lock_key LIMIT 1) END AS workflow_id,
+		w.mode, pg_blocking_pids(w.pid) AS blocked_by, w.waitstart AS since
+	FROM waiting w;
+COMMENT ON VIEW durable.waits IS
+	'The backends that wait for a lock of the extension, for whom, and which queue or workflow (if RUNNING or PAUSED; a tree by its root) is meant';
+
+---------------------------------------------------------------------------
 -- Privileges
 --
 -- These do what their caller may do by GRANT and REVOKE, with its rights.
@@ -452,4 +605,5 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action,
-	durable.workflow, durable.step, durable.queue, durable.executor, durable.task FROM PUBLIC;
+	durable.workflow, durable.step, durable.queue, durable.executor, durable.task,
+	durable.stats, durable.waits FROM PUBLIC;

@@ -1,9 +1,9 @@
--- durable.step has one index, and completing a step is always a HOT update.
+-- Of durable.step only the key and run_at are indexed, which a completion does not change: it is always a HOT update. A failure that
+-- is retried and the claim after it change run_at.
 \pset null -
 \set VERBOSITY sqlstate
 SET stats_fetch_consistency = none;
-SELECT count(*) AS indexes, string_agg(pg_get_indexdef(indexrelid), '; ') LIKE '%(workflow_id, sequence)' AS on_its_key, bool_and(indisprimary) AS primary_key
-  FROM pg_index WHERE indrelid = 'durable.step'::regclass;
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'durable.step'::regclass ORDER BY 1;
 
 CREATE FUNCTION pg_temp.updates(OUT updated bigint, OUT hot bigint) LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,7 +38,8 @@ BEGIN
   END LOOP;
 END $$;
 SELECT pg_stat_force_next_flush();
-SELECT updated - :u >= 2000 AS updated, (hot - :h) * 100 >= (updated - :u) * 99 AS at_least_99_percent_hot FROM pg_temp.updates();
+-- Of those that are not HOT, 400 are the failures and the claims after them.
+SELECT updated - :u >= 2400 AS updated, (hot - :h) * 100 >= (updated - :u - 400) * 99 AS at_least_99_percent_hot FROM pg_temp.updates();
 SELECT updated AS u, hot AS h FROM pg_temp.updates() \gset
 
 -- The same by complete_and_claim: one transaction a step.

@@ -62,6 +62,9 @@
 /* not an inline child: has an executor of its own */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
 
+/* in the words of the index workflow_purge */
+#define TREE_END(t) "GREATEST(" t ".completed_at, " t ".tree_end)"
+
 /* read by read_workflow and read_step (rows.c), in this order */
 #define WORKFLOW_COLUMNS \
 	"w.id, w.root_id, w.parent_id, w.status, w.lease, w.recovery_count, w.max_recovery_attempts, " \
@@ -822,6 +825,67 @@ static const Statement statements[NUM_PLANS] = {
 		"WHERE " MEMBER("c", "pg_class") " AND (c.relkind" EQ "'r' OR c.relkind" EQ "'v') "
 		"ORDER BY 2",
 		2, {OIDOID, OIDOID}
+	},
+
+	/* ---- retention, monitoring ----------------------------------------------------- */
+
+	[PLAN_FIND_OLD_ROOTS] = {
+		"SELECT o.id FROM pg_catalog.unnest($1) AS f (status) CROSS JOIN LATERAL ("
+		"  SELECT w.id, " TREE_END("w") " AS tree_end FROM durable.workflow w"
+		"  WHERE w.parent_id IS NULL AND w.completed_at IS NOT NULL"
+		"    AND pg_catalog.hashenum(w.status)" EQ "pg_catalog.hashenum(f.status::durable.task_status)"
+		"    AND " TREE_END("w") LT "$2 AND w.id" NE "ALL ($4)"
+		"  ORDER BY " TREE_END("w") " LIMIT $3) o "
+		"ORDER BY o.tree_end, o.id LIMIT $3",
+		4, {TEXTARRAYOID, TIMESTAMPTZOID, INT8OID, UUIDARRAYOID}
+	},
+	/* how many are finished, and when the last of them and of their steps ended */
+	[PLAN_LOOK_ENDED] = {
+		"SELECT pg_catalog.count(w.completed_at), pg_catalog.max(GREATEST(w.completed_at, "
+		"  (SELECT pg_catalog.max(s.completed_at) FROM durable.step s WHERE s.workflow_id" EQ "w.id))) "
+		"FROM durable.workflow w WHERE w.id" EQ "ANY ($1)",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_LOCK_TO_DELETE] = {
+		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.completed_at IS NOT NULL") " "
+		"FOR UPDATE SKIP LOCKED",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_MARK_ROOT] = {
+		"WITH root AS MATERIALIZED ("
+		"  SELECT w.id FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.completed_at IS NOT NULL")
+		"  FOR NO KEY UPDATE SKIP LOCKED) "
+		"UPDATE durable.workflow w SET tree_end = $2 FROM root r WHERE w.id" EQ "r.id",
+		2, {UUIDOID, TIMESTAMPTZOID}
+	},
+	[PLAN_DELETE_STEPS] = {
+		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "ANY ($1)",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_DELETE_WORKFLOWS] = {
+		"DELETE FROM durable.workflow w WHERE w.id" EQ "ANY ($1)",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_FORGET_SILENT] = {
+		"WITH silent AS MATERIALIZED ("
+		"  SELECT e.executor_id FROM durable.executor e"
+		"  WHERE e.last_seen" LT "$1 AND NOT EXISTS ("
+		"    SELECT 1 FROM durable.workflow w WHERE w.executor_id" EQ "e.executor_id AND " DRIVEN("w") " AND " UNIT("w") ")"
+		"  LIMIT $2 FOR UPDATE OF e SKIP LOCKED) "
+		"DELETE FROM durable.executor e WHERE e.executor_id" EQ "ANY (ARRAY(SELECT s.executor_id FROM silent s))",
+		2, {TIMESTAMPTZOID, INT8OID}
+	},
+	[PLAN_METRICS] = {
+		"SELECT s.queue_name, s.pending, s.due, COALESCE(s.oldest_pending, '0'::pg_catalog.interval), s.running, s.paused, s.stale, s.stale_executors, "
+		"  s.retries_waiting, s.completed_last_minute, s.failed_last_minute, s.cancelled_last_minute, "
+		"  s.queue_paused, s.max_concurrency, s.rate_limit, s.rate_limit_window "
+		"FROM durable.stats s ORDER BY s.queue_name",
+		0, {0},
+		FOR_PARAMS
+	},
+	[PLAN_COUNT_EXECUTORS] = {
+		"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE e.last_seen" LT "$1) FROM durable.executor e",
+		1, {TIMESTAMPTZOID}
 	},
 };
 

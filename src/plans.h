@@ -94,6 +94,17 @@ typedef enum PlanId
 	/* privileges */
 	PLAN_MEMBERS,
 
+	/* retention, monitoring */
+	PLAN_FIND_OLD_ROOTS,
+	PLAN_LOOK_ENDED,
+	PLAN_LOCK_TO_DELETE,
+	PLAN_MARK_ROOT,
+	PLAN_DELETE_STEPS,
+	PLAN_DELETE_WORKFLOWS,
+	PLAN_FORGET_SILENT,
+	PLAN_METRICS,
+	PLAN_COUNT_EXECUTORS,
+
 	NUM_PLANS
 } PlanId;
 
@@ -156,5 +167,31 @@ extern Datum result_ids(int column);
 /* Parameters that several statements share (workflow.c, step.c). */
 extern void param_start(Params *params, const StartArgs *args);
 extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
+
+/* ---- tree.c: ids, any number of them ------------------------------------- */
+
+typedef struct IdList
+{
+	pg_uuid_t  *ids;
+	uint64		count;
+	uint64		capacity;
+} IdList;
+
+/* At most so many go into one statement. */
+#define IDS_PER_STATEMENT	10000
+
+/* Which children. */
+typedef enum Scope
+{
+	ALL_CHILDREN,
+	INLINE_UNFINISHED,
+	FAILED_ONLY
+} Scope;
+
+extern void append_id(IdList *list, const pg_uuid_t *id);
+extern void append_ids(IdList *list, const IdList *more);
+extern void append_result(IdList *list);
+extern uint64 run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result);
+extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 
 #endif							/* DURABLE_PLANS_H */

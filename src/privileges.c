@@ -62,18 +62,21 @@ static const struct
 
 {
 	{"bucket", READER},
+	{"clock", READER},
 	{"count", READER},
 	{"error", READER},
 	{"history", READER},
 	{"input", READER},
 	{"is_completed", READER},
 	{"list", READER},
+	{"lock_key", READER},
 	{"metrics", READER},
 	{"output", READER},
 	{"stats", READER},
 	{"status", READER},
 	{"step_id", READER},
 	{"tree", READER},
+	{"waits", READER},
 
 	{"attach", WORKER},
 	{"claim", WORKER},

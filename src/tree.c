@@ -15,6 +15,9 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 
+PG_FUNCTION_INFO_V1(durable_lock_key_queue);
+PG_FUNCTION_INFO_V1(durable_lock_key_workflow);
+
 /*
  * Our lock tags are advisory locks of classes of our own: those that users can
  * take have class 1 or 2.  In pg_locks they are locktype advisory with this
@@ -25,23 +28,6 @@
 #define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
 #define LOCK_CLASS_ALL_TREES	17412	/* 'D', 4 */
 #define LOCK_CLASS_ALL_CHILDREN	17413	/* 'D', 5 */
-
-/* At most so many ids go into one statement. */
-#define IDS_PER_STATEMENT	10000
-
-typedef struct IdList
-{
-	pg_uuid_t  *ids;
-	uint64		count;
-	uint64		capacity;
-} IdList;
-
-typedef enum Scope
-{
-	ALL_CHILDREN,
-	INLINE_UNFINISHED,
-	FAILED_ONLY
-} Scope;
 
 /* What a cascade does at each level, and how it goes down. */
 typedef struct CascadeRule
@@ -110,6 +96,18 @@ typedef struct LockFamily
 static LockFamily tree_locks = {LOCK_CLASS_TREE, LOCK_CLASS_ALL_TREES};
 static LockFamily children_locks = {LOCK_CLASS_CHILDREN, LOCK_CLASS_ALL_CHILDREN};
 
+/* How many more of the family this transaction may lock, each by its own lock. */
+static int
+locks_left(LockFamily *family)
+{
+	if (family->transaction != GetCurrentTransactionStartTimestamp())
+	{
+		family->transaction = GetCurrentTransactionStartTimestamp();
+		family->count = 0;
+	}
+	return LOCKS_AT_ONCE - family->count;
+}
+
 /* Returns whether it is the lock of that id that was taken. */
 static bool
 lock_in_family(LockFamily *family, const pg_uuid_t *id, LOCKMODE mode)
@@ -117,12 +115,7 @@ lock_in_family(LockFamily *family, const pg_uuid_t *id, LOCKMODE mode)
 	LOCKTAG		one = lock_tag(family->class_one, id, UUID_LEN);
 	LOCKTAG		all = lock_tag(family->class_all, NULL, 0);
 
-	if (family->transaction != GetCurrentTransactionStartTimestamp())
-	{
-		family->transaction = GetCurrentTransactionStartTimestamp();
-		family->count = 0;
-	}
-	if (mode == ShareLock && family->count >= LOCKS_AT_ONCE)
+	if (locks_left(family) <= 0 && mode == ShareLock)
 	{
 		lock(all, ALL_SHARED);
 		return false;
@@ -162,10 +155,47 @@ try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/*
+ * Locks a tree exclusively, without waiting; false if somebody is writing in
+ * it, or may be, holding the lock of all trees.  Only for as many trees as
+ * tree_locks_left tells.
+ */
+bool
+try_lock_whole_tree(const pg_uuid_t *root_id)
+{
+	LOCKTAG		one = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+	LOCKTAG		all = lock_tag(LOCK_CLASS_ALL_TREES, NULL, 0);
+
+	if (LockAcquire(&one, TREE_EXCLUSIVE, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	if (LockAcquire(&all, ALL_SOMEBODY, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	{
+		unlock(one, TREE_EXCLUSIVE);
+		return false;
+	}
+	tree_locks.count++;
+	return true;
+}
+
+/* How many more trees this transaction may lock, each by its own lock. */
+int
+tree_locks_left(void)
+{
+	return locks_left(&tree_locks);
+}
+
 void
 unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 {
 	unlock_in_family(&tree_locks, root_id, mode);
+}
+
+/* Gives back what try_lock_whole_tree took. */
+void
+unlock_whole_tree(const pg_uuid_t *root_id)
+{
+	unlock_tree(root_id, TREE_EXCLUSIVE);
+	tree_locks.count--;
 }
 
 void
@@ -198,6 +228,29 @@ void
 unlock_queue(Datum name, LOCKMODE mode)
 {
 	unlock(queue_tag(name), mode);
+}
+
+/* What pg_locks shows of a tag, as one number; for the view durable.waits. */
+static Datum
+lock_key(LOCKTAG tag)
+{
+	return UInt64GetDatum((uint64) tag.locktag_field2 << 32 | tag.locktag_field3);
+}
+
+/* lock_key(queue_name) */
+Datum
+durable_lock_key_queue(PG_FUNCTION_ARGS)
+{
+	require_name(fcinfo->args[0], "queue_name");
+	PG_RETURN_DATUM(lock_key(queue_tag(PG_GETARG_DATUM(0))));
+}
+
+/* lock_key(workflow_id): the class is told apart by objsubid */
+Datum
+durable_lock_key_workflow(PG_FUNCTION_ARGS)
+{
+	require(fcinfo->args[0], "workflow_id");
+	PG_RETURN_DATUM(lock_key(lock_tag(LOCK_CLASS_TREE, PG_GETARG_UUID_P(0), UUID_LEN)));
 }
 
 /*
@@ -287,7 +340,7 @@ unlock_known_tree(const pg_uuid_t *workflow_id, bool locked)
 		unlock_tree(&known_slot(workflow_id)->root_id, TREE_SHARED);
 }
 
-static void
+void
 append_id(IdList *list, const pg_uuid_t *id)
 {
 	if (list->count == list->capacity)
@@ -300,7 +353,7 @@ append_id(IdList *list, const pg_uuid_t *id)
 	list->ids[list->count++] = *id;
 }
 
-static void
+void
 append_ids(IdList *list, const IdList *more)
 {
 	for (uint64 i = 0; i < more->count; i++)
@@ -319,7 +372,7 @@ append_array(IdList *list, Datum ids)
 }
 
 /* Appends the ids that the last statement returned. */
-static void
+void
 append_result(IdList *list)
 {
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -332,7 +385,7 @@ append_result(IdList *list)
  * there, ids come first.  Appends what it returns to result, if given, and
  * returns the number of rows.
  */
-static uint64
+uint64
 run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result)
 {
 	uint64		rows = 0;
@@ -356,7 +409,7 @@ run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *resu
 	return rows;
 }
 
-static IdList
+IdList
 children(const IdList *parents, Scope scope, int32 from_sequence)
 {
 	IdList		list = {0};

@@ -232,8 +232,13 @@ our %calls = (
 	tree => q{durable.tree(wf('run'))},
 	check => q{durable.check()},
 
+	purge => q{durable.purge('0 s')},
+	metrics => q{durable.metrics()},
+
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
+	clock => q{durable.clock()},
+	lock_key => q{durable.lock_key('line')},
 );
 
 sub unknown_functions

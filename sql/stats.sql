@@ -1,0 +1,108 @@
+-- durable.stats and durable.metrics(), in a database of its own, which is dropped at the end: they count everybody's.
+\pset null -
+\set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_stats;
+CREATE DATABASE regress_durable_stats;
+\c regress_durable_stats
+\pset null -
+SET client_min_messages = warning;
+CREATE EXTENSION durable;
+LOAD 'durable';
+CREATE FUNCTION id(n text) RETURNS uuid LANGUAGE sql AS $$ SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1 $$;
+-- Moves the clock to so long after a time that is long ago.
+CREATE FUNCTION at(seconds float8) RETURNS void LANGUAGE sql AS $$ SELECT set_config('durable.clock_offset', (seconds - 1000000)::text, false) $$;
+CREATE FUNCTION n(query text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE query; END $$;
+CREATE VIEW s AS SELECT queue_name AS q, pending AS pend, due, round(extract(epoch FROM oldest_pending), -3) AS oldest, running AS run, paused, stale, stale_executors AS owners,
+    retries_waiting AS retry, completed_last_minute AS done, failed_last_minute AS fail, cancelled_last_minute AS canc
+  FROM durable.stats ORDER BY 1;
+
+-- The columns, and what they are in an empty database: one row for what has no queue.
+SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'durable.stats'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT at(0);
+SELECT * FROM s;
+-- Time is the extension's.
+SELECT abs(extract(epoch FROM c.now - clock_timestamp()) + 1000000) < 100 AS now, c.now - c.stale_before AS timeout FROM durable.clock() c;
+SET durable.executor_timeout = '10 min';
+SELECT c.now - c.stale_before AS timeout FROM durable.clock() c;
+SET durable.executor_timeout = '2000 s';
+
+-- Queues with their limits; a row each though nothing is in them.
+SELECT durable.create_queue('a'), durable.create_queue('b', 3, 5, '10 s'), durable.create_queue('c'), durable.pause_queue('c');
+SELECT queue_name, queue_paused, max_concurrency, rate_limit, rate_limit_window FROM durable.stats ORDER BY 1;
+
+-- Pending and due: what waits for its time is not due, and the oldest is that which has been due for longest.
+SELECT n('SELECT durable.start(''a' || i || ''', queue => ''a'')') FROM generate_series(1, 3) i;
+SELECT at(10000);
+SELECT n('SELECT durable.start(''a4'', queue => ''a'', priority => 9)'), n('SELECT durable.start(''a5'', queue => ''a'', run_at => now() + interval ''1 day'')');
+SELECT at(20000);
+SELECT n('SELECT durable.start(''b' || i || ''', queue => ''b'', run_at => clock_timestamp() + interval ''1 day'')') FROM generate_series(1, 2) i;
+SELECT * FROM s;
+-- Released roots are pending without a queue; inline children are nobody's but their root's.
+SELECT n('SELECT durable.start(''r' || i || ''', executor_id => ''e'')') FROM generate_series(1, 3) i;
+SELECT n('SELECT durable.start_child(id(''r1''), 0, ''inline'')'), n('SELECT durable.start_child(id(''r1''), 1, ''queued'', queue => ''b'')');
+SELECT durable.release('e', id('r2')), durable.release('e', id('r3'), clock_timestamp() + interval '1 day');
+SELECT at(25000);
+SELECT * FROM s;
+SELECT n('SELECT durable.fail(id(''inline''), ''bad'')'), n('SELECT durable.fail(id(''r1''), ''bad'')'), n('SELECT durable.resume_failed(id(''r1''), ''e'')');
+SELECT status FROM durable.workflow WHERE name = 'inline';
+SELECT * FROM s;
+
+-- Running and paused, whether they ran before or not.
+SELECT count(*) FROM durable.claim('a', 'e', 3);
+SELECT count(durable.pause_tree(id(n))) FROM unnest('{a5,b1}'::text[] || (SELECT array_agg(name) FROM (SELECT name FROM durable.workflow WHERE queue_name = 'a' AND status = 'RUNNING' ORDER BY id LIMIT 1) x)) n;
+SELECT * FROM s;
+-- Retries: of steps that wait for one, in workflows that are not finished, by the queue of their own workflow.
+SELECT n(format('SELECT durable.claim_step(%L, %s, ''s'', max_retries => 1, backoff => ''1 day'')', id(w), i)), n(format('SELECT durable.fail(%L, ''bad'')', durable.step_id(id(w), i)))
+  FROM (VALUES ('r1', 3), ('r1', 4), ('a2', 0)) x(w, i);
+SELECT n('SELECT durable.start(''f'')'), n('SELECT durable.claim_step(id(''f''), 0, ''s'', max_retries => 1, backoff => ''1 day'')'), n('SELECT durable.fail(durable.step_id(id(''f''), 0), ''bad'')');
+SELECT * FROM s;
+SELECT n('SELECT durable.fail(id(''f''), ''bad'')');
+SELECT * FROM s;
+-- Ended in the last minute.
+SELECT durable.complete(id('a2')), n('SELECT durable.cancel_tree(id(''b2''))'), n('SELECT durable.cancel_tree(id(''r2''))');
+SELECT * FROM s;
+SELECT at(26000);
+SELECT * FROM s;
+-- Stale: with an executor that is, or is not known, or none, and silent. What recover then takes is the same.
+SELECT n('SELECT durable.start(''none'')'), n('SELECT durable.start(''active'')'), n('SELECT durable.start(''alive'', executor_id => ''alive'')'), n('SELECT durable.start(''unknown'', executor_id => ''unknown'')');
+DELETE FROM durable.executor WHERE executor_id = 'unknown';
+SELECT * FROM s;
+SELECT at(29000);
+SELECT n('SELECT durable.claim_step(id(''active''), 0, ''s'')'), n('SELECT durable.heartbeat(''alive'')');
+SELECT * FROM s;
+SELECT r.name, w.queue_name, r.reason FROM durable.recover('f') r JOIN durable.workflow w ON w.id = r.workflow_id ORDER BY 3, 1;
+SELECT * FROM s;
+
+-- Metrics. What can stand in the name of a queue is escaped, and the text ends as it has to. (test/extra/metrics parses it.)
+SELECT durable.create_queue(E'q "x\\n"\ny'), n('SELECT durable.start(''q'', queue => ' || quote_literal(E'q "x\\n"\ny') || ')');
+SELECT line FROM regexp_split_to_table(durable.metrics(), '\n') WITH ORDINALITY l(line, n) WHERE line !~ '^[^#].*_seconds' ORDER BY n;
+SELECT right(durable.metrics(), 7) = E'\n# EOF\n' AS ends;
+
+-- Who may read the view reaches the tables by it.
+CREATE ROLE regress_durable_monitor;
+GRANT USAGE ON SCHEMA durable TO regress_durable_monitor;
+GRANT SELECT ON durable.stats, durable.waits TO regress_durable_monitor;
+GRANT EXECUTE ON FUNCTION durable.clock(), durable.lock_key(text), durable.lock_key(uuid), durable.metrics() TO regress_durable_monitor;
+SET ROLE regress_durable_monitor;
+SELECT count(*) FROM durable.stats;
+SELECT count(*) FROM durable.waits;
+SELECT length(durable.metrics()) > 1000;
+SELECT count(*) FROM durable.workflow;
+RESET ROLE;
+DROP OWNED BY regress_durable_monitor;
+DROP ROLE regress_durable_monitor;
+
+-- The keys of locks.
+BEGIN;
+SELECT n('SELECT durable.claim_step(id(''r1''), 9, ''s'')'), durable.pause_queue('a');
+SELECT objsubid, CASE (classid::bigint << 32) | objid::bigint WHEN durable.lock_key('a') THEN 'queue a' WHEN durable.lock_key(id('r1')) THEN 'tree r1' END AS is
+  FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' ORDER BY 1;
+ROLLBACK;
+SELECT durable.lock_key(NULL::text);
+SELECT durable.lock_key('');
+SELECT durable.lock_key(NULL::uuid);
+SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_stats;

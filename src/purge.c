@@ -1,0 +1,256 @@
+/*-------------------------------------------------------------------------
+ *
+ * purge.c
+ *	  Retention: purge deletes finished trees, each as a whole.
+ *
+ * A tree may go once all its workflows are finished and nothing in it has ended
+ * since some time.  A step that is still RUNNING or PENDING in a finished
+ * workflow does not keep it: its outcome would be of no use to anybody.
+ *
+ * Roots are looked at in the order in which they ended, by an index.  A tree
+ * that has to stay would stand at its head for ever, and be walked by each
+ * call.  So its root is marked with what the walk has found: that the tree ends
+ * no earlier than that (tree_end).  There it stands in the index from then on,
+ * and is looked at again when that is old enough.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plans.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_purge);
+
+/* So many trees that have to stay, or are busy, are looked at in a call. */
+#define MOST_LEFT	10000
+
+/* Roots are found so many at once, if more than that are not wanted. */
+#define PAGE		100
+
+typedef struct Purge
+{
+	TimestampTz now;
+	TimestampTz before;			/* what ended before is old */
+	int64		most;			/* so many workflows may go */
+	int64		workflows;		/* so many do, in whole trees, ... */
+	int64		steps;			/* ... with so many steps */
+	int64		left;			/* so many trees were left there */
+	IdList		busy;			/* the roots of those that could not be had without waiting */
+	bool		full;			/* there is no room for the next tree */
+} Purge;
+
+/* How the workflows of a level have ended. */
+typedef struct Ending
+{
+	bool		finished;		/* all of them */
+	TimestampTz last;			/* the last end of a workflow or step */
+} Ending;
+
+static Ending
+look_ended(const IdList *level)
+{
+	Ending		ending = {.finished = true,.last = DT_NOBEGIN};
+
+	for (uint64 i = 0; i < level->count; i += IDS_PER_STATEMENT)
+	{
+		int			count = Min(IDS_PER_STATEMENT, level->count - i);
+		Params		params = {0};
+
+		param_datum(&params, id_array(&level->ids[i], count));
+		run_plan(PLAN_LOOK_ENDED, &params, NEWEST);
+		if (DatumGetInt64(result_value(0, 0)) < count)
+			ending.finished = false;
+		else
+			ending.last = Max(ending.last, DatumGetTimestampTz(result_value(0, 1)));
+	}
+	return ending;
+}
+
+static void
+leave_busy(Purge *purge, const pg_uuid_t *root_id)
+{
+	append_id(&purge->busy, root_id);
+	purge->left++;
+}
+
+/*
+ * Leaves a tree that ends no earlier than that, and marks its root.  Nothing in
+ * it has been written or locked but the tree itself, which is given back.
+ */
+static void
+leave_until(Purge *purge, const pg_uuid_t *root_id, TimestampTz end)
+{
+	Params		params = {0};
+
+	unlock_whole_tree(root_id);
+	param_id(&params, root_id);
+	param_time(&params, end);
+	if (run_plan(PLAN_MARK_ROOT, &params, NEWEST) == 0)
+		leave_busy(purge, root_id);
+	else
+		purge->left++;
+}
+
+/*
+ * Walks a tree that we have locked, level by level, and if all of it is finished
+ * and old, and its rows can be locked at once, adds it to those that go.
+ *
+ * Under the lock nobody begins, ends or runs again anything in the tree, so what
+ * was seen stays true.  The rows are locked for the sake of those who lock them
+ * by hand.
+ */
+static void
+walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
+{
+	IdList		tree = {0};
+	IdList		level = {0};
+	Params		none = {0};
+
+	append_id(&level, root_id);
+	while (level.count > 0)
+	{
+		Ending		ending = look_ended(&level);
+
+		if (!ending.finished || ending.last >= purge->before)
+		{
+			leave_until(purge, root_id, ending.finished ? ending.last : purge->now);
+			return;
+		}
+		append_ids(&tree, &level);
+		level = children(&level, ALL_CHILDREN, 0);
+		/* a tree that is too large for any call goes alone */
+		if (purge->workflows > 0 && purge->workflows + tree.count + level.count > purge->most)
+		{
+			unlock_whole_tree(root_id);
+			purge->full = true;
+			return;
+		}
+	}
+	if (run_over_ids(PLAN_LOCK_TO_DELETE, &tree, &none, NULL) < tree.count)
+		leave_busy(purge, root_id);
+	else
+	{
+		append_ids(gone, &tree);
+		purge->workflows += tree.count;
+		purge->full = purge->workflows >= purge->most;
+	}
+}
+
+/* Looks at the next trees that may be old, and deletes those that may go; false if there are none. */
+static bool
+purge_page(Purge *purge, Datum statuses)
+{
+	Params		params = {0};
+	Params		none = {0};
+	IdList		roots = {0};
+	IdList		gone = {0};
+
+	param_datum(&params, statuses);
+	param_time(&params, purge->before);
+	param_datum(&params, Int64GetDatum(Max(PAGE, Min(purge->most - purge->workflows, tree_locks_left()))));
+	param_datum(&params, id_array(purge->busy.ids, purge->busy.count));
+	if (run_plan(PLAN_FIND_OLD_ROOTS, &params, NEWEST) == 0)
+		return false;
+	append_result(&roots);
+
+	for (uint64 i = 0; i < roots.count && !purge->full; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (tree_locks_left() <= 0 || purge->left >= MOST_LEFT)
+			purge->full = true;
+		else if (try_lock_whole_tree(&roots.ids[i]))
+			walk_tree(purge, &roots.ids[i], &gone);
+		else
+			leave_busy(purge, &roots.ids[i]);
+	}
+	purge->steps += run_over_ids(PLAN_DELETE_STEPS, &gone, &none, NULL);
+	run_over_ids(PLAN_DELETE_WORKFLOWS, &gone, &none, NULL);
+	return true;
+}
+
+/* Forgets executors that were silent for long and own nothing unfinished. */
+static void
+forget_executors(const Purge *purge)
+{
+	Params		params = {0};
+
+	param_time(&params, Min(purge->before, clock_stale_before(purge->now, a_null())));
+	param_datum(&params, Int64GetDatum(purge->most));
+	run_plan(PLAN_FORGET_SILENT, &params, NEWEST);
+}
+
+/* The labels of the statuses of roots, each once, as an array of text. */
+static Datum
+root_statuses(NullableDatum arg)
+{
+	bool		wanted[STATUS_COUNT] = {false};
+	Datum		labels[STATUS_COUNT];
+	int			count = 0;
+	ArrayIterator iterator;
+	Datum		element;
+	bool		isnull;
+
+	iterator = array_create_iterator(DatumGetArrayTypeP(arg.value), 0, NULL);
+	while (array_iterate(iterator, &element, &isnull))
+	{
+		TaskStatus	status = status_from_datum(element);
+
+		if (!is_finished(status))
+			bad_argument("status", "must hold statuses of finished workflows only",
+						 psprintf("It holds %s.", status_label(status)),
+						 "Pass COMPLETED, FAILED or CANCELLED.");
+		wanted[status] = true;
+	}
+	for (TaskStatus status = PENDING; status < STATUS_COUNT; status++)
+		if (wanted[status])
+			labels[count++] = CStringGetTextDatum(status_label(status));
+	return PointerGetDatum(construct_array(labels, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * purge(older_than, max_workflows, status)
+ *
+ * Waits for nobody: locks trees (exclusively), the rows of their workflows, and
+ * rows of executors, each only if it is free, and leaves what is not to another
+ * call.  So it does not matter that these do not come in the order of all locks.
+ * Two calls at once get different trees.  A late outcome of a step waits for the
+ * tree's lock, and then finds no task; all else that is done to a finished tree
+ * waits there too.
+ *
+ * Deletes as many trees as a transaction has locks for at most (tree.c).
+ */
+Datum
+durable_purge(PG_FUNCTION_ARGS)
+{
+	NullableDatum older_than = fcinfo->args[0];
+	NullableDatum status = fcinfo->args[2];
+	TupleDesc	desc = result_desc(fcinfo);
+	Call		call;
+	Datum		statuses;
+	Purge		purge = {0};
+	NullableDatum columns[2];
+
+	require(older_than, "older_than");
+	check_interval(older_than, "older_than");
+	require_not_negative(fcinfo->args[1], "max_workflows");
+	require(status, "status");
+	check_array(status, "status");
+	purge.now = clock_now();
+	purge.before = clock_stale_before(purge.now, older_than);
+	purge.most = PG_GETARG_INT32(1);
+
+	call = begin_call(fcinfo);
+	statuses = root_statuses(status);
+	purge.full = purge.most == 0;
+	while (!purge.full && purge_page(&purge, statuses))
+		;
+	forget_executors(&purge);
+
+	columns[0] = a_value(Int64GetDatum(purge.workflows));
+	columns[1] = a_value(Int64GetDatum(purge.steps));
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
+}
