@@ -28,6 +28,9 @@
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children
  *	6. step rows			after the workflow rows, stand-ins last
+ *	7. a queue's heads		heavyweight; shared by those who let workflows wait in
+ *							it, exclusive, and never waited for, for a claim that
+ *							raises one; then the rows of heads (head.c)
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those
@@ -330,6 +333,8 @@ extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
+extern void lock_heads(Datum name);
+extern bool try_lock_heads(Datum name);
 
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
@@ -439,7 +444,24 @@ extern void look_step_to_end(const pg_uuid_t *id, const char *argument, Nullable
 
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern void register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before);
-extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
+extern bool lock_queue_to_start(NullableDatum queue, TimestampTz now);
+
+/* ---- head.c ------------------------------------------------------------------ */
+
+/* Where a workflow waits in a queue; the first to be claimed has the highest priority. */
+typedef struct Position
+{
+	int32		priority;
+	TimestampTz run_at;
+	pg_uuid_t	id;
+} Position;
+
+extern int	durable_claim_walk;
+
+extern bool look_due(Datum queue, bool has_heads, TimestampTz now, Position *due, bool *far);
+extern void raise_head(Datum queue, int32 priority);
+extern void lower_heads(Datum workflow_ids);
+extern void now_waiting(Datum workflow_ids);
 
 /* ---- rows.c: results ------------------------------------------------------- */
 

@@ -208,7 +208,8 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
  *
  * Locks the executor's row, which it deletes unless it hands back just one
  * workflow, the trees of what has parents or children (shared, in one order),
- * then the workflows' rows, then those of their inline descendants.
+ * then the workflows' rows, then those of their inline descendants, and last the
+ * heads of their queues.
  */
 Datum
 durable_release(PG_FUNCTION_ARGS)
@@ -245,7 +246,12 @@ durable_release(PG_FUNCTION_ARGS)
 	param_time(&params, now);
 	released = (int64) run_plan(PLAN_RELEASE, &params, NEWEST);
 	if (released > 0)
-		cascade_below(CASCADE_FENCE, result_ids(0), 0, now);
+	{
+		Datum		ids = result_ids(0);
+
+		cascade_below(CASCADE_FENCE, ids, 0, now);
+		now_waiting(ids);
+	}
 	end_call(&call);
 	PG_RETURN_INT64(released);
 }

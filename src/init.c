@@ -37,5 +37,12 @@ _PG_init(void)
 							 180, 0, MAX_OFFSET,
 							 PGC_USERSET, GUC_UNIT_S,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("durable.claim_walk",
+							"A claim that reads more buffers than this to find the first due workflow notes where it is.",
+							"Later claims begin there, and do not walk over what is dead but not yet vacuumed.",
+							&durable_claim_walk,
+							64, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");
 }

@@ -119,18 +119,21 @@
  * The priorities that wait in queue $1, from $3 down: one index probe each, so
  * that what is not yet due at one priority costs the next nothing.
  */
-#define WAITING_PRIORITIES \
+#define WAITING_PRIORITIES(more) \
 	"WITH RECURSIVE waiting AS (" \
 	"  SELECT $3 AS priority" \
 	"  UNION ALL" \
 	"  SELECT (SELECT w.priority FROM durable.workflow w" \
-	"    WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LT "p.priority" \
+	"    WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LT "p.priority" more \
 	"    ORDER BY w.priority DESC LIMIT 1)" \
 	"  FROM waiting p WHERE p.priority IS NOT NULL)"
-#define DUE_AT_PRIORITY_FROM(from) \
+/* at priority $3, nothing is due before $4, $5: what is dead there is passed by */
+#define DUE_AT_PRIORITY \
 	"  SELECT w.id, w.root_id, w.run_at FROM durable.workflow w" \
 	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
-	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND w.run_at" GE from
+	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND (w.run_at, w.id)" GE \
+	"      (CASE WHEN p.priority" EQ "$3 THEN $4 ELSE '-infinity'::pg_catalog.timestamptz END," \
+	"       CASE WHEN p.priority" EQ "$3 THEN $5 ELSE '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid END)"
 
 /* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
 #define WINDOW_OVER(now) \
@@ -187,22 +190,36 @@ static const Statement statements[NUM_PLANS] = {
 	},
 	[PLAN_LOOK_QUEUE] = {
 		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
-		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END "
+		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END, "
+		"EXISTS (SELECT 1 FROM durable.queue_head h WHERE h.queue_name" EQ "$1) "
 		"FROM durable.queue q WHERE q.name" EQ "$1",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
-	[PLAN_LOOK_FIRST] = {
-		"SELECT w.priority, w.run_at FROM durable.workflow w "
-		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " "
-		"ORDER BY w.priority DESC, w.run_at, w.id LIMIT 1",
+	[PLAN_LOOK_HEADS] = {
+		"SELECT h.priority, h.run_at, h.workflow_id FROM durable.queue_head h "
+		"WHERE h.queue_name" EQ "$1 ORDER BY h.priority DESC",
 		1, {TEXTOID}
 	},
+	/* priorities from $2 down to $3 */
+	[PLAN_LOOK_FIRST] = {
+		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LE "$2 AND w.priority" GE "$3 "
+		"ORDER BY w.priority DESC, w.run_at, w.id LIMIT 1",
+		3, {TEXTOID, INT4OID, INT4OID}
+	},
+	[PLAN_LOOK_FIRST_AT] = {
+		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" EQ "$2 "
+		"  AND (w.run_at, w.id)" GE "($3, $4) "
+		"ORDER BY w.run_at, w.id LIMIT 1",
+		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}
+	},
 	[PLAN_LOOK_DUE] = {
-		WAITING_PRIORITIES
-		"SELECT p.priority, d.run_at FROM waiting p "
-		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY_FROM("'-infinity'::pg_catalog.timestamptz")
+		WAITING_PRIORITIES(" AND w.priority" GE "$6")
+		"SELECT p.priority, d.run_at, d.id FROM waiting p "
+		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY
 		"    ORDER BY w.run_at, w.id LIMIT 1) d LIMIT 1",
-		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT4OID}
 	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
 		"SELECT 1 FROM durable.workflow w "
@@ -323,6 +340,9 @@ static const Statement statements[NUM_PLANS] = {
 		"UNION ALL SELECT w.id, 'unfinished in a queue that does not exist' "
 		"FROM durable.workflow w LEFT JOIN durable.queue q ON q.name" EQ "w.queue_name "
 		"WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND " UNFINISHED("w") " "
+		"UNION ALL SELECT w.id, 'waits before the head of its queue, where no claim looks' "
+		"FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name" EQ "h.queue_name AND w.priority" EQ "h.priority "
+		"WHERE w.status" EQ S_PENDING " AND (w.run_at, w.id)" LT "(h.run_at, h.workflow_id) "
 		"UNION ALL SELECT w.id, 'not the only active root of its name' "
 		"FROM durable.workflow w JOIN durable.workflow o ON o.name" EQ "w.name AND o.id" NE "w.id AND o.parent_id IS NULL "
 		"WHERE w.parent_id IS NULL AND " UNFINISHED("w") " AND " UNFINISHED("o") " "
@@ -644,6 +664,7 @@ static const Statement statements[NUM_PLANS] = {
 		4, {TEXTOID, INT4OID, INT4OID, INTERVALOID}
 	},
 	[PLAN_DROP_QUEUE] = {
+		"WITH heads AS (DELETE FROM durable.queue_head h WHERE h.queue_name" EQ "$1) "
 		"DELETE FROM durable.queue q WHERE q.name" EQ "$1",
 		1, {TEXTOID}
 	},
@@ -660,17 +681,36 @@ static const Statement statements[NUM_PLANS] = {
 		"  AND (w.status" EQ S_RUNNING " OR (w.status" EQ S_PAUSED " AND w.paused_from" EQ S_RUNNING "))",
 		1, {TEXTOID}
 	},
-	/* from the first one that the look found due ($3, $4), past the dead entries before it */
+	/* from the first one that the look found due ($3, $4, $5) */
 	[PLAN_FIND_DUE] = {
-		WAITING_PRIORITIES ", "
+		WAITING_PRIORITIES("") ", "
 		"due AS MATERIALIZED ("
 		"  SELECT d.id, d.root_id FROM waiting p"
-		"  CROSS JOIN LATERAL ("
-		DUE_AT_PRIORITY_FROM("CASE WHEN p.priority" EQ "$3 THEN $4 ELSE '-infinity'::pg_catalog.timestamptz END")
-		"    AND NOT w.id" EQ "ANY ($6)"
-		"    ORDER BY w.run_at, w.id LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $5) "
+		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY
+		"    AND NOT w.id" EQ "ANY ($7)"
+		"    ORDER BY w.run_at, w.id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $6) "
 		"SELECT d.id, d.root_id FROM due d",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID, UUIDARRAYOID}
+		7, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, UUIDARRAYOID}
+	},
+	[PLAN_RAISE_HEAD] = {
+		"INSERT INTO durable.queue_head (queue_name, priority, run_at, workflow_id) SELECT $1, $2, $3, $4 "
+		"ON CONFLICT (queue_name, priority) DO UPDATE SET run_at = $3, workflow_id = $4",
+		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}
+	},
+	[PLAN_LOWER_HEADS] = {
+		"UPDATE durable.queue_head h SET run_at = w.run_at, workflow_id = w.id "
+		"FROM (SELECT DISTINCT ON (o.queue_name, o.priority) o.queue_name, o.priority, o.run_at, o.id"
+		"    FROM durable.workflow o WHERE o.id" EQ "ANY ($1) AND " CHECKED("o.status" EQ S_PENDING)
+		"    ORDER BY o.queue_name, o.priority, o.run_at, o.id) w "
+		"WHERE h.queue_name" EQ "w.queue_name AND h.priority" EQ "w.priority "
+		"  AND (h.run_at, h.workflow_id)" GT "(w.run_at, w.id)",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_LOOK_QUEUES_OF] = {
+		"SELECT DISTINCT w.queue_name FROM durable.workflow w "
+		"WHERE w.id" EQ "ANY ($1) AND w.queue_name IS NOT NULL AND " CHECKED("w.status" EQ S_PENDING) " "
+		"ORDER BY w.queue_name",
+		1, {UUIDARRAYOID}
 	},
 	[PLAN_CLAIM] = {
 		"WITH taken AS ("

@@ -109,6 +109,7 @@ static const struct
 	{"executor", OWNER},
 	{"grant_to", OWNER},
 	{"queue", OWNER},
+	{"queue_head", OWNER},
 	{"revoke_from", OWNER},
 	{"step", OWNER},
 	{"task", OWNER},

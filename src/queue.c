@@ -28,6 +28,7 @@ typedef struct Queue
 	NullableDatum rate_limit_window;
 	bool		paused;
 	int32		window_count;	/* starts in the current window */
+	bool		has_heads;
 } Queue;
 
 static bool
@@ -50,6 +51,7 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	queue->rate_limit_window = result_column(0, 2);
 	queue->paused = DatumGetBool(result_value(0, 3));
 	queue->window_count = DatumGetInt32(result_value(0, 4));
+	queue->has_heads = DatumGetBool(result_value(0, 5));
 	return true;
 }
 
@@ -60,16 +62,22 @@ look_queue_or_raise(Datum name, TimestampTz now, Queue *queue)
 		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
 }
 
-/* Locks a queue in which a workflow is to be started, so that it stays; NULL is no queue. */
-void
+/*
+ * Locks a queue in which a workflow is to be started, so that it stays, and its
+ * heads; NULL is no queue.  Returns whether it has heads, which may then have to
+ * be lowered.
+ */
+bool
 lock_queue_to_start(NullableDatum name, TimestampTz now)
 {
 	Queue		queue;
 
 	if (name.isnull)
-		return;
+		return false;
 	lock_queue(name.value, QUEUE_START);
+	lock_heads(name.value);
 	look_queue_or_raise(name.value, now, &queue);
+	return queue.has_heads;
 }
 
 /* Reads and checks the arguments of create_queue and alter_queue. */
@@ -208,36 +216,6 @@ durable_resume_queue(PG_FUNCTION_ARGS)
 	return set_paused(fcinfo, false);
 }
 
-/* Where in a queue the first workflow stands that is due. */
-typedef struct Due
-{
-	int32		priority;
-	TimestampTz run_at;
-} Due;
-
-static bool
-look_due(Datum name, TimestampTz now, Due *due)
-{
-	Params		params = {0};
-
-	param_datum(&params, name);
-	if (run_plan(PLAN_LOOK_FIRST, &params, NEWEST) == 0)
-		return false;
-	due->priority = DatumGetInt32(result_value(0, 0));
-	due->run_at = DatumGetTimestampTz(result_value(0, 1));
-	if (due->run_at <= now)
-		return true;
-
-	/* the first has to wait, others may be due: later ones of lower priority */
-	param_time(&params, now);
-	param_int(&params, due->priority);
-	if (run_plan(PLAN_LOOK_DUE, &params, NEWEST) == 0)
-		return false;
-	due->priority = DatumGetInt32(result_value(0, 0));
-	due->run_at = DatumGetTimestampTz(result_value(0, 1));
-	return true;
-}
-
 /* How many of its workflows hold a slot. */
 static int64
 count_slots(Datum name)
@@ -303,7 +281,8 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
  * Nothing is written or locked where there is nothing to claim.  Locks the
  * executor's row, the queue, then the workflows' rows, their trees (shared),
  * and the rows of their unfinished inline descendants, all without waiting
- * (takeable), and, for the rate limit, the queue's row.
+ * (takeable), and, for the rate limit, the queue's row; seldom the heads
+ * (exclusively, head.c).
  */
 Datum
 durable_claim(PG_FUNCTION_ARGS)
@@ -313,7 +292,8 @@ durable_claim(PG_FUNCTION_ARGS)
 	int64		wanted;
 	TimestampTz now = clock_now();
 	Queue		queue;
-	Due			due;
+	Position	due;
+	bool		far;
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
@@ -324,13 +304,13 @@ durable_claim(PG_FUNCTION_ARGS)
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
 	look_queue_or_raise(name, now, &queue);
-	if (look_due(name, now, &due) && allowed_by_limits(name, &queue, wanted) > 0)
+	if (look_due(name, queue.has_heads, now, &due, &far) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
 		register_executor(executor_id, now, clock_stale_before(now, a_null()));
 		now = lock_queue_to_claim(name, &queue);
 		wanted = allowed_by_limits(name, &queue, wanted);
 		/* within limits we may have waited: what comes first may have changed */
-		if (wanted > 0 && (!is_limited(&queue) || look_due(name, now, &due)))
+		if (wanted > 0 && (!is_limited(&queue) || look_due(name, queue.has_heads, now, &due, &far)))
 		{
 			Datum		seen = id_array(NULL, 0);
 			int64		claimed = 0;
@@ -347,6 +327,7 @@ durable_claim(PG_FUNCTION_ARGS)
 				param_time(&params, now);
 				param_int(&params, due.priority);
 				param_time(&params, due.run_at);
+				param_id(&params, &due.id);
 				param_datum(&params, Int64GetDatum(wanted - claimed));
 				param_datum(&params, seen);
 				found = run_plan(PLAN_FIND_DUE, &params, NEWEST);
@@ -364,6 +345,8 @@ durable_claim(PG_FUNCTION_ARGS)
 
 			if (claimed > 0 && !queue.rate_limit.isnull)
 				count_starts(name, now, claimed);
+			if (far)
+				raise_head(name, due.priority);
 		}
 	}
 	end_call(&call);

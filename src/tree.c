@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(durable_lock_key_workflow);
 #define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
 #define LOCK_CLASS_ALL_TREES	17412	/* 'D', 4 */
 #define LOCK_CLASS_ALL_CHILDREN	17413	/* 'D', 5 */
+#define LOCK_CLASS_HEADS	17414	/* 'D', 6 */
 
 /* What a cascade does at each level, and how it goes down. */
 typedef struct CascadeRule
@@ -37,18 +38,19 @@ typedef struct CascadeRule
 	Scope		scope;
 	bool		through_unchanged;	/* goes on below a workflow that it leaves alone */
 	bool		record;			/* the stand-ins of what changed change too */
+	bool		requeues;		/* what changed may wait in a queue again */
 } CascadeRule;
 
 #define NO_PLAN (-1)
 
 static const CascadeRule rules[] = {
-	[CASCADE_PAUSE] = {PLAN_PAUSE_WORKFLOWS, PLAN_PAUSE_STEPS, ALL_CHILDREN, true, false},
-	[CASCADE_RESUME] = {PLAN_RESUME_WORKFLOWS, PLAN_RESUME_STEPS, ALL_CHILDREN, true, false},
-	[CASCADE_CANCEL] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, ALL_CHILDREN, true, true},
-	[CASCADE_RERUN] = {PLAN_RERUN_CHILDREN, PLAN_RERUN_STEPS, FAILED_ONLY, false, true},
-	[CASCADE_ABANDON] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, INLINE_UNFINISHED, false, true},
-	[CASCADE_FAIL] = {PLAN_FAIL_WORKFLOWS, PLAN_RESUME_STEPS, INLINE_UNFINISHED, false, true},
-	[CASCADE_FENCE] = {PLAN_FENCE_WORKFLOWS, NO_PLAN, INLINE_UNFINISHED, false, false},
+	[CASCADE_PAUSE] = {PLAN_PAUSE_WORKFLOWS, PLAN_PAUSE_STEPS, ALL_CHILDREN, true, false, false},
+	[CASCADE_RESUME] = {PLAN_RESUME_WORKFLOWS, PLAN_RESUME_STEPS, ALL_CHILDREN, true, false, true},
+	[CASCADE_CANCEL] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, ALL_CHILDREN, true, true, false},
+	[CASCADE_RERUN] = {PLAN_RERUN_CHILDREN, PLAN_RERUN_STEPS, FAILED_ONLY, false, true, true},
+	[CASCADE_ABANDON] = {PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, INLINE_UNFINISHED, false, true, false},
+	[CASCADE_FAIL] = {PLAN_FAIL_WORKFLOWS, PLAN_RESUME_STEPS, INLINE_UNFINISHED, false, true, false},
+	[CASCADE_FENCE] = {PLAN_FENCE_WORKFLOWS, NO_PLAN, INLINE_UNFINISHED, false, false, false},
 };
 
 static LOCKTAG
@@ -211,23 +213,39 @@ unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 }
 
 static LOCKTAG
-queue_tag(Datum name)
+queue_tag(uint16 class, Datum name)
 {
 	text	   *t = DatumGetTextPP(name);
 
-	return lock_tag(LOCK_CLASS_QUEUE, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+	return lock_tag(class, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
 
 void
 lock_queue(Datum name, LOCKMODE mode)
 {
-	lock(queue_tag(name), mode);
+	lock(queue_tag(LOCK_CLASS_QUEUE, name), mode);
 }
 
 void
 unlock_queue(Datum name, LOCKMODE mode)
 {
-	unlock(queue_tag(name), mode);
+	unlock(queue_tag(LOCK_CLASS_QUEUE, name), mode);
+}
+
+/* Whoever lets a workflow wait in the queue keeps its heads where they are, or lowers them. */
+void
+lock_heads(Datum name)
+{
+	lock(queue_tag(LOCK_CLASS_HEADS, name), ShareLock);
+}
+
+/* Whoever raises one excludes them; not if that means to wait. */
+bool
+try_lock_heads(Datum name)
+{
+	LOCKTAG		tag = queue_tag(LOCK_CLASS_HEADS, name);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* What pg_locks shows of a tag, as one number; for the view durable.waits. */
@@ -242,7 +260,7 @@ Datum
 durable_lock_key_queue(PG_FUNCTION_ARGS)
 {
 	require_name(fcinfo->args[0], "queue_name");
-	PG_RETURN_DATUM(lock_key(queue_tag(PG_GETARG_DATUM(0))));
+	PG_RETURN_DATUM(lock_key(queue_tag(LOCK_CLASS_QUEUE, PG_GETARG_DATUM(0))));
 }
 
 /* lock_key(workflow_id): the class is told apart by objsubid */
@@ -459,6 +477,8 @@ walk(const CascadeRule *rule, IdList level, const Params *workflow_params, const
 							 step_params, NULL);
 	if (rule->record)
 		run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL);
+	if (rule->requeues && changed.count > 0)
+		now_waiting(id_array(changed.ids, changed.count));
 	return (int64) (changed.count + steps);
 }
 

@@ -1,0 +1,119 @@
+-- The heads of queues: claims begin where the last one stopped, and whatever comes to wait before that is found.
+-- Every claim that finds something raises the head of its priority.
+SET durable.claim_walk = 0;
+SELECT durable.create_queue('head'), durable.create_queue('other');
+-- A claim, by the names of what it gets; the heads, by the name of what stands there.
+CREATE FUNCTION test.take(n int = 1, q text = 'head') RETURNS text LANGUAGE sql AS
+  $$SELECT coalesce(string_agg(name, ' ' ORDER BY i), '-') FROM durable.claim(q, 'head-1', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)$$;
+CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority int, head text) LANGUAGE sql AS
+  $$SELECT h.queue_name, h.priority, w.name FROM durable.queue_head h LEFT JOIN durable.workflow w ON w.id = h.workflow_id ORDER BY 1, 2 DESC$$;
+SELECT count(durable.start('head ' || i, queue => 'head')) FROM generate_series(1, 9) i;
+
+-- A head moves with the claims of its priority, and only in a statement of its own: in a block others would wait for it.
+SELECT test.take();
+SELECT * FROM test.heads();
+BEGIN;
+SELECT test.take();
+COMMIT;
+SELECT * FROM test.heads();
+SELECT test.take();
+SELECT * FROM test.heads();
+-- A rollback takes a head back with the claim.
+DO $$
+BEGIN
+  PERFORM test.take();
+  RAISE EXCEPTION USING ERRCODE = 'ZZ001';
+EXCEPTION WHEN SQLSTATE 'ZZ001' THEN NULL;
+END $$;
+SELECT * FROM test.heads();
+SELECT test.take();
+SELECT * FROM test.heads();
+
+-- What comes to wait before the head: an earlier run_at, ...
+SELECT status FROM durable.start('head early', queue => 'head', run_at => now() - interval '1 hour');
+SELECT * FROM test.heads();
+SELECT test.take(), test.take();
+SELECT * FROM test.heads();
+-- ... what is released and keeps its place, alone or with all others of its executor, ...
+SELECT durable.release('head-1', test.id('head 2'));
+SELECT * FROM test.heads();
+SELECT test.take();
+SELECT durable.release('head-1');
+SELECT * FROM test.heads();
+SELECT test.take(6);
+SELECT * FROM test.heads();
+-- ... but not before its time, ...
+SELECT durable.release('head-1', test.id('head 1'), now() + interval '1 hour');
+SELECT * FROM test.heads();
+SET durable.clock_offset = 3601;
+SELECT test.take(), test.take(), test.take(), test.take(), test.take();
+SET durable.clock_offset = 0;
+SELECT * FROM test.heads();
+-- ... what was paused while it waited, alone and with its tree, ...
+SELECT count(durable.start('paused ' || i, queue => 'head')) FROM generate_series(1, 3) i;
+SELECT durable.pause_tree(test.id('paused 1'));
+SELECT workflow_id AS root, lease FROM durable.start('head root', executor_id => 'head-1') \gset
+SELECT status FROM durable.start_child(:'root', 0, 'head child', queue => 'other');
+SELECT status FROM durable.start_child(:'root', 1, 'head child 2', queue => 'head', priority => -1);
+SELECT durable.pause_tree(:'root');
+SELECT count(durable.start('others ' || i, queue => 'other')) FROM generate_series(1, 2) i;
+SELECT test.take(), test.take(1, 'other');
+SELECT * FROM test.heads();
+SELECT durable.resume_tree(test.id('paused 1')), durable.resume_tree(:'root');
+SELECT * FROM test.heads();
+SELECT test.take(), test.take(), test.take(1, 'other');
+SELECT test.take(1, 'other'), test.take();
+SELECT * FROM test.heads();
+-- ... what has failed and runs again, named or below, ...
+SELECT count(durable.start('again ' || i, queue => 'head')) FROM generate_series(1, 4) i;
+SELECT test.take(2);
+SELECT status FROM durable.fail(test.id('again 1'), 'broken');
+SELECT durable.complete(test.id('again 2'));
+SELECT status FROM durable.fail(test.id('head child 2'), 'broken');
+SELECT status FROM durable.fail(:'root', 'broken');
+SELECT test.take();
+SELECT * FROM test.heads();
+SELECT status FROM durable.resume_failed(test.id('again 1'));
+SELECT status FROM durable.resume_failed(:'root');
+SELECT * FROM test.heads();
+SELECT test.take(), test.take(), test.take();
+-- ... and what a clock that was set back lets start.
+SELECT count(durable.start('clock ' || i, queue => 'head')) FROM generate_series(1, 3) i;
+SELECT test.take();
+SET durable.clock_offset = -1000;
+SELECT status FROM durable.start('clock back', queue => 'head');
+SELECT test.take(), test.take();
+SET durable.clock_offset = 0;
+SELECT test.take(), test.take(), test.take();
+
+-- Priorities have heads of their own: a higher one comes first, one without a head too, and between others.
+SELECT count(durable.start(format('p%s %s', p, i), queue => 'head', priority => p)) FROM unnest('{-2147483648,0,10,2147483647}'::int[]) p, generate_series(1, 3) i;
+SELECT test.take(), test.take(), test.take(), test.take();
+SELECT count(durable.start(format('p%s 1', p), queue => 'head', priority => p)) FROM unnest('{5,20}'::int[]) p;
+SELECT * FROM test.heads();
+SELECT test.take(), test.take(), test.take(), test.take(), test.take(), test.take(), test.take(), test.take(), test.take();
+SELECT test.take(99);
+-- What is not yet due does not hold up what stands behind it, with heads and without.
+SELECT count(durable.start(format('later %s', p), queue => 'head', priority => p, run_at => now() + interval '1 hour')) FROM unnest('{0,7,10}'::int[]) p;
+SELECT count(durable.start(format('now %s', p), queue => 'head', priority => p)) FROM unnest('{-5,0,6,10}'::int[]) p;
+SELECT test.take(), test.take(), test.take(), test.take(), test.take();
+SET durable.clock_offset = 3601;
+SELECT test.take(), test.take(), test.take(), test.take();
+SET durable.clock_offset = 0;
+
+-- check() sees what no claim would find.
+BEGIN;
+SELECT status FROM durable.start('lost', queue => 'other');
+SELECT count(*) FROM durable.check();
+INSERT INTO durable.queue_head SELECT 'other', 0, run_at + interval '1 s', id FROM durable.workflow WHERE name = 'lost'
+  ON CONFLICT (queue_name, priority) DO UPDATE SET run_at = excluded.run_at, workflow_id = excluded.workflow_id;
+SELECT problem FROM durable.check();
+ROLLBACK;
+
+-- Heads go with their queue.
+SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE queue_name IN ('head', 'other') AND status IN ('PENDING', 'RUNNING', 'PAUSED') AND parent_id IS NULL;
+SELECT durable.cancel_tree(:'root');
+SELECT durable.drop_queue('head'), durable.drop_queue('other');
+SELECT * FROM test.heads();
+SELECT * FROM durable.check();
+DROP FUNCTION test.take, test.heads;
