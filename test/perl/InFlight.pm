@@ -10,7 +10,7 @@
 #                                    second one it does not wait for the answer
 #   answer_of($node, $database)      the same with a new connection each time
 #   %calls                           one call of each function, legal where that work is; those that can write do
-#   unknown_functions(...)           the functions that %calls does not know
+#   functions($node, $database)      the names of all there are; the tests fail for one that %calls does not know
 
 package InFlight;
 
@@ -18,7 +18,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 
-our @EXPORT = qw(begin_work create_helpers columns contents replays go_on session answer_of %calls unknown_functions);
+our @EXPORT = qw(begin_work create_helpers columns contents replays go_on session answer_of %calls functions);
 
 my $helpers = q{
 	-- the latest workflow of that name
@@ -39,7 +39,7 @@ my $work = q{
 
 	-- running: a done step, one that failed for good, one that waits for its retry, one in flight, a child with one in
 	-- flight, a finished child, an output that is NULL and one that is null
-	SELECT durable.start('run', '{"in": "it''s\\t\u00e4"}', 'handler', 'worker', timeout => '1 hour', app_version => 'v1');
+	SELECT durable.start('run', '{"in": "it''s\\tä"}', 'handler', 'worker', timeout => '1 hour', app_version => 'v1');
 	SELECT durable.claim_step(wf('run'), 0, 'done', '[0]');
 	SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}');
 	SELECT durable.claim_step(wf('run'), 1, 'failed');
@@ -218,6 +218,10 @@ our %calls = (
 	heartbeat => q{durable.heartbeat('other')},
 	recover => q{durable.recover('other')},
 	release => q{durable.release('worker')},
+	start_many => q{durable.start_many('{new}')},
+	complete_many => q{durable.complete_many(ARRAY[durable.step_id(wf('run'), 3)])},
+	claim_steps => q{durable.claim_steps(wf('run'), 7, '{next}')},
+	purge => q{durable.purge('0 s')},
 	grant_to => q{durable.grant_to('pg_monitor', 'reader')},
 	revoke_from => q{durable.revoke_from('pg_monitor', 'reader')},
 
@@ -241,10 +245,11 @@ our %calls = (
 	lock_key => q{durable.lock_key('line')},
 );
 
-sub unknown_functions
+# The names of all functions of the extension.
+sub functions
 {
 	my ($node, $database) = @_;
-	return join ' ', grep { !$calls{$_} } split /\n/, $node->safe_psql($database,
+	return split /\n/, $node->safe_psql($database,
 		q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace ORDER BY 1});
 }
 

@@ -1,6 +1,6 @@
-# kill -9 in the middle of calls that change many rows: whole trees, all that an executor has left, what a queue has.
-# Each of them waits for a row that another session has locked, with part of its changes made; then one backend is
-# killed and the server starts again. Nothing of any of them is there, no invariant is broken, and each can be done.
+# kill -9 in the middle of calls that change many rows: whole trees, all that an executor has left, what a queue has,
+# what is old. Each of them waits for a row that another session has locked, with part of its changes made; then one
+# backend is killed and the server starts again. Nothing of any of them is there, no invariant is broken, and each can be done.
 
 use strict;
 use warnings;
@@ -96,33 +96,44 @@ $locker->('BEGIN');
 is($locker->("SELECT count(*) FROM (SELECT FROM durable.$calls{$_}{table} WHERE $calls{$_}{row} FOR UPDATE) x"), 1,
 	"$_: a row is locked") for sort keys %calls;
 
-my (@handles, @outputs);
-for my $name (sort keys %calls)
+# Makes the calls, each in a session, and waits until each waits for a lock with something written.
+my @handles;
+
+sub in_the_middle
 {
-	my ($out, $err);
-	push @handles, IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " application_name='$name'",
-		'-c', "SELECT $calls{$name}{call}" ], '<', \undef, '>', \$out, '2>', \$err);
-	push @outputs, \$out, \$err;
-}
-my $waits = q{FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL};
-$node->poll_query_until('postgres', "SELECT count(*) = @{[ scalar @handles ]} $waits")
-  or do
-{
+	my (%call) = @_;
+	my @outputs;
+	@handles = ();
+	for my $name (sort keys %call)
+	{
+		my ($out, $err);
+		push @handles, IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " application_name='$name'",
+			'-c', "SELECT $call{$name}" ], '<', \undef, '>', \$out, '2>', \$err);
+		push @outputs, \$out, \$err;
+	}
+	my $waits = q{FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_xid IS NOT NULL};
+	return if $node->poll_query_until('postgres', "SELECT count(*) = @{[ scalar @handles ]} $waits");
 	$_->pump_nb for @handles;
 	die 'not all calls wait in the middle: only '
 	  . $node->safe_psql('postgres', "SELECT string_agg(application_name, ', ') $waits") . join ' ', map { $$_ // '' } @outputs;
-};
+}
+in_the_middle(map { $_ => $calls{$_}{call} } keys %calls);
 is(contents($node, 'postgres'), $contents, 'nobody sees what they have changed so far');
 
-my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'cancel'});
-my $started = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
-kill 'KILL', $pid;
-$_->finish for @handles;
-is(scalar(grep { $_->result(0) == 0 } @handles), 0, 'every call was cut off');
-eval { $locker->() };
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not start again';
-is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server has started again by itself');
-
+sub kill_one
+{
+	my ($name) = @_;
+	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = '$name'");
+	my $started = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
+	kill 'KILL', $pid;
+	$_->finish for @handles;
+	is(scalar(grep { $_->result(0) == 0 } @handles), 0, 'every call was cut off');
+	eval { $locker->() };
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not start again';
+	is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server has started again by itself');
+	return;
+}
+kill_one('cancel');
 is(contents($node, 'postgres'), $contents, 'nothing of any of them is there');
 is($node->safe_psql('postgres', 'SELECT * FROM durable.check()'), '', 'no invariant is broken');
 
@@ -154,6 +165,17 @@ resume|RUNNING|43|1|1
 resume failed|PENDING|42|2|2
 resume failed|RUNNING|1|2|2
 take over|RUNNING|43|2|2}, 'every tree is as a whole what it should be');
+
+# purge waits for nobody, but for who locks a whole table: that of the executors, which it comes to last
+$contents = contents($node, 'postgres');
+$locker = session($node, 'postgres');
+$locker->("BEGIN;\nLOCK TABLE durable.executor IN SHARE MODE");
+in_the_middle(purge => q{durable.purge('0 s')});
+kill_one('purge');
+is(contents($node, 'postgres'), $contents, 'nothing of a purge is there');
+is($node->safe_psql('postgres', q{SELECT workflows, steps FROM durable.purge('0 s')}),
+	join('|', 5 * 43 + 2, 5 * (2 * 43 + 42) + 1), 'it deletes all that is finished: five trees, and that of the poison');
+is($node->safe_psql('postgres', 'SELECT * FROM durable.check()'), '', 'no invariant is broken');
 
 $node->stop;
 done_testing();
