@@ -78,7 +78,9 @@ my $work = q{
 	SELECT durable.start_child(wf('failed'), 2, 'failed child');
 	SELECT durable.fail(wf('failed'), 'boom');
 
-	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due
+	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due. Each claim
+	-- notes how far it came.
+	SET durable.claim_walk = 0;
 	SELECT durable.create_queue('line', 3);
 	SELECT durable.start('claimed', queue => 'line');
 	SELECT durable.start('claimed and paused', queue => 'line', priority => -1);

@@ -18,6 +18,8 @@ $node->safe_psql('postgres', 'CREATE DATABASE old');
 begin_work($node, 'old');
 
 my $contents = contents($node, 'old');
+my @empty = grep { $contents !~ /^$_->[0]\|/m } columns($node, 'old');
+is(join(' ', map { $_->[0] } @empty), '', 'there is something in every table');
 
 # Each dumps the database `old` and restores it into the empty one of that name.
 my %restore = (
