@@ -96,11 +96,31 @@ SET enable_indexscan = off;
 SET enable_bitmapscan = off;
 SET default_transaction_deferrable = on;
 SET check_function_bodies = off;
+SET array_nulls = off;
+SET transform_null_equals = on;
+SET from_collapse_limit = 1;
+SET join_collapse_limit = 1;
+SET geqo_threshold = 2;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET constraint_exclusion = off;
+-- (some have another name, or one value only, in other versions)
+SELECT count(set_config(name, 'on', false)) AS parallel FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+DO $$ BEGIN SET standard_conforming_strings = off; EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN NULL; END $$;
 SET client_min_messages = debug1;
 SELECT string_agg(l, '; ') = :'honest' AS same_log FROM test.drive('hostile-3') l;
 RESET client_min_messages;
 SELECT extract(epoch FROM timeout) AS timeout, extract(epoch FROM deadline - started_at) AS deadline
   FROM durable.workflow WHERE name = 'hostile-3-child';
+SELECT count(*) FROM durable.list(name => 'hostile-3', kind => 'WORKFLOW');
+SELECT count(*) FROM durable.list(parent_id => test.id('hostile-3'), sort => 'name');
+SELECT durable.count(name => 'hostile-3-child', root_only => false);
+SELECT regexp_replace(t, ' [0-9.]+ m?s$', '') AS tree FROM durable.tree(test.id('hostile-3')) t;
+SELECT sequence, name, status FROM durable.history(test.id('hostile-3'));
+SELECT * FROM durable.check();
+SELECT workflow_id AS w FROM durable.start('hostile-5') \gset
+SELECT durable.pause_tree(:'w'), durable.resume_tree(:'w'), durable.cancel_tree(:'w');
 
 -- The owner's rights, and its search_path, end with the call, however it ends.
 \c -
