@@ -610,7 +610,7 @@ CREATE FUNCTION durable.revoke_from(role regrole, level text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_revoke_from'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
-	'Leaves a role with less than that level: after reader with nothing. Errors: 42704 (no such role), 42501, 22023, 22004';
+	'Leaves a role with less than that level: after reader with nothing. Errors: 42704 (no such role), 42501, 2BP01 (it granted to others), 22023, 22004';
 
 -- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
 -- script that adds something.  (A type of rows has the name of its table.)
