@@ -280,6 +280,37 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
 	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
+CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
+	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
+	timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL,
+	OUT "position" int, OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int,
+	OUT owner text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_start_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text) IS
+	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
+	attempts int[] = NULL,
+	OUT "position" int, OUT task_id uuid, OUT completed boolean, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_complete_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.complete_many(uuid[], jsonb[], int[], int[]) IS
+	'complete of up to 1000 tasks at once: a row for each, in order, position from 1; what complete would raise for one is its error (SQLSTATE: message), the others are completed. Errors: WF008 (taken over while the call waited), 22023, 22004';
+
+CREATE FUNCTION durable.claim_steps(workflow_id uuid, first_sequence int, names text[], inputs jsonb[] = NULL,
+	kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL, max_retries int = 0,
+	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
+	OUT sequence int, OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text,
+	OUT attempt int, OUT run_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_claim_steps'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.claim_steps(uuid, int, text[], jsonb[], durable.task_kind, int, text, int, interval, float8, interval, interval) IS
+	'claim_step of up to 1000 positions at once, from first_sequence on; what claim_step would raise for one step is its action STOP with the error (SQLSTATE: message). Errors: WF001, WF002, WF004 to WF006, WF008, 22023, 22004';
+
 CREATE FUNCTION durable.history(workflow_id uuid,
 	OUT sequence int, OUT step_id uuid, OUT name text, OUT kind durable.task_kind, OUT status durable.task_status,
 	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid)

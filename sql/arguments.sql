@@ -68,6 +68,21 @@ SELECT pg_temp.bad('start_child', '{{parent_id,"{w}"},{sequence,9},{name,"''x''"
   ['name', 'NULL'], ['name', ''''''], ['name', 'repeat(''x'', 1025)'], ['name', 'repeat(''x'', 10485760)'],
   ['handler', ''''''], ['handler', 'repeat(''x'', 1025)'], ['queue', ''''''], ['queue', 'repeat(''x'', 1025)'],
   ['priority', 'NULL'], ['timeout', '''-1 s'''], ['timeout', '''178000000 years''']]);
+SELECT pg_temp.bad('start_many', '{{names,"ARRAY[''x'', ''y'']"}}', ARRAY[
+  ['names', 'NULL'], ['names', 'ARRAY[''x'', NULL]'], ['names', 'ARRAY[''x'', '''']'], ['names', 'ARRAY[repeat(''x'', 1025)]'], ['names', 'ARRAY[''x'', repeat(''x'', 10485760)]'],
+  ['names', 'ARRAY[[''x''], [''y'']]'], ['names', 'array_fill(''x''::text, ''{1001}'')'],
+  ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{1,2,3}'''], ['inputs', '''{{1},{2}}'''],
+  ['handler', ''''''], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'], ['queue', ''''''], ['priority', 'NULL'], ['run_at', '''2100-01-01'''],
+  ['timeout', '''-1 s'''], ['max_recovery_attempts', 'NULL'], ['max_recovery_attempts', '-1'], ['app_version', '''''']]);
+SELECT pg_temp.bad('complete_many', '{{task_ids,"ARRAY[{s}, {w}]::uuid[]"}}', ARRAY[
+  ['task_ids', 'NULL'], ['task_ids', 'ARRAY[{s}, NULL]::uuid[]'], ['task_ids', 'ARRAY[[{s}], [{w}]]::uuid[]'], ['task_ids', 'array_fill({s}::uuid, ''{1001}'')'],
+  ['outputs', '''{}'''], ['outputs', '''{1}'''], ['outputs', '''{1,2,3}'''], ['outputs', '''{{1},{2}}'''],
+  ['leases', '''{}'''], ['leases', '''{1}'''], ['leases', '''{{1},{1}}'''], ['attempts', '''{}'''], ['attempts', '''{1,1,1}'''], ['attempts', '''{{1},{1}}''']]);
+SELECT pg_temp.bad('claim_steps', '{{workflow_id,"{w}"},{first_sequence,9},{names,"ARRAY[''x'', ''y'']"}}', ARRAY[
+  ['workflow_id', 'NULL'], ['workflow_id', '{s}'], ['first_sequence', 'NULL'], ['first_sequence', '-1'], ['first_sequence', '16777213'], ['first_sequence', '2147483647'], ['first_sequence', '-2147483648'],
+  ['names', 'NULL'], ['names', 'ARRAY[''x'', NULL]'], ['names', 'ARRAY['''', ''y'']'], ['names', 'ARRAY[''x'', repeat(''x'', 10485760)]'], ['names', 'ARRAY[[''x''], [''y'']]'], ['names', 'array_fill(''x''::text, ''{1001}'')'],
+  ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{{1},{2}}'''], ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['executor_id', ''''''],
+  ['max_retries', 'NULL'], ['max_retries', '-1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''], ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '''NaN'''], ['max_backoff', '''-1 s'''], ['timeout', '''-1 s''']]);
 SELECT pg_temp.bad('history', '{{workflow_id,"{w}"}}', ARRAY[['workflow_id', 'NULL'], ['workflow_id', '{s}']]);
 SELECT pg_temp.bad(f, '{{task_id,"{s}"}}', ARRAY[['task_id', 'NULL']]) FROM unnest(ARRAY['status', 'input', 'output', 'error', 'is_completed']) f;
 SELECT pg_temp.bad('set_timeout', '{{task_id,"{s}"},{timeout,"''1 s''"}}', ARRAY[['task_id', 'NULL'], ['timeout', '''-1 s'''], ['timeout', '''178000000 years''']]);

@@ -32,7 +32,8 @@ CREATE TEMP VIEW mine AS
   SELECT p.* FROM pg_proc p
    WHERE p.pronamespace = 'durable'::regnamespace
      AND p.proname IN ('start', 'attach', 'claim_step', 'complete', 'fail', 'complete_and_claim', 'start_child', 'history',
-                       'status', 'input', 'output', 'error', 'is_completed', 'set_timeout', 'step_id', 'bucket', 'heartbeat');
+                       'status', 'input', 'output', 'error', 'is_completed', 'set_timeout', 'step_id', 'bucket', 'heartbeat',
+                       'start_many', 'complete_many', 'claim_steps');
 \pset tuples_only on
 \pset format unaligned
 SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_function_result(oid) FROM mine ORDER BY 1;

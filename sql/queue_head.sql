@@ -34,6 +34,12 @@ SELECT status FROM durable.start('head early', queue => 'head', run_at => now() 
 SELECT * FROM test.heads();
 SELECT test.take(), test.take();
 SELECT * FROM test.heads();
+-- ... also many at once, ...
+SELECT status FROM durable.start_many('{head many 1,head many 2}', queue => 'head', run_at => now() - interval '1 hour');
+SELECT * FROM test.heads();
+SELECT test.take(2);
+SELECT completed FROM durable.complete_many(ARRAY[test.id('head many 1'), test.id('head many 2')]);
+SELECT * FROM test.heads();
 -- ... what is released and keeps its place, alone or with all others of its executor, ...
 SELECT durable.release('head-1', test.id('head 2'));
 SELECT * FROM test.heads();
@@ -67,6 +73,7 @@ SELECT * FROM test.heads();
 -- ... what has failed and runs again, named or below, ...
 SELECT count(durable.start('again ' || i, queue => 'head')) FROM generate_series(1, 4) i;
 SELECT test.take(2);
+SELECT completed FROM durable.complete_many(ARRAY[test.id('head many 1'), test.id('head many 2')]);
 SELECT status FROM durable.fail(test.id('again 1'), 'broken');
 SELECT durable.complete(test.id('again 2'));
 SELECT status FROM durable.fail(test.id('head child 2'), 'broken');

@@ -481,6 +481,7 @@ extern Oid column_type(TupleDesc desc, int column);
 extern Datum end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns);
 extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d);
 extern void begin_rows(FunctionCallInfo fcinfo);
+extern void return_row(FunctionCallInfo fcinfo, const NullableDatum *columns);
 extern void return_rows(FunctionCallInfo fcinfo);
 
 static inline NullableDatum

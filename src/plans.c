@@ -80,19 +80,83 @@
 	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
 
 /*
- * $1 .. $4: workflow, sequence, and the caller's fences, lease and attempt;
- * more: what else is asked of the workflow.  If we wait for the step's row, only
- * that row is read anew: it tells by its own lease that a new owner has claimed
- * it.
+ * Statements for one and for many: what differs between the elements of a batch
+ * is a parameter in the one, an array, read as b, in the other.  There, each
+ * element is to be found by an index, not all rows joined: LATERAL ... OFFSET 0
+ * where they are read, BY_PROBES where they are changed.
  */
-#define STEP_TO_COMPLETE(more) \
-	"s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND s.status" EQ S_RUNNING " AND s.kind" NE K_WORKFLOW \
-	" AND ($4 IS NULL OR s.attempt" EQ "$4) AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
-	"   WHERE w.id" EQ "$1 AND ($3 IS NULL OR w.lease" EQ "$3)" more ")"
+#define EACH(arrays, columns) "ROWS FROM (" arrays ") WITH ORDINALITY AS b (" columns ", n)"
+#define OF(parameter) "pg_catalog.unnest(" parameter ")"
+
+/* $4 .. $11: from handler on, as in the arguments of start */
+#define START(id, name, input, created_at, lease) \
+	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
+	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) " \
+	"SELECT " id ", " id ", " \
+	"  CASE WHEN $6 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, " lease ", " created_at ", " \
+	"  CASE WHEN $6 IS NULL THEN " created_at " END, " \
+	"  CASE WHEN $6 IS NULL THEN " created_at PLUS "$9 END, " \
+	"  CASE WHEN $6 IS NOT NULL THEN COALESCE($8, " created_at ") END, " \
+	"  " name ", " input ", $4, CASE WHEN $6 IS NULL THEN $5 END, $6, $7, $9, $10, $11 "
+
+/* $2, $3: executor_id, now */
+#define TAKE(times) \
+	"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS times ", executor_id = $2, " \
+	"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, " \
+	"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
+#define TAKEABLE(id, lease) \
+	"w.id" EQ id " AND w.lease" EQ lease \
+	" AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])")
+
+/* $3, $5, $6: completed or failed, error, now */
+#define END_WORKFLOW(output) \
+	"UPDATE durable.workflow w SET " \
+	"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, " \
+	"  output = " output ", error = $5, completed_at = $6 "
+#define WORKFLOW_TO_END(id, lease) \
+	"w.id" EQ id " AND w.lease" EQ lease " AND " CHECKED("w.status" EQ S_RUNNING)
 
 /* in which a step can be claimed at that time */
 #define OPEN_AT(now) \
 	CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT now ")")
+
+/* $4, $7 .. $14: whether TRANSACTION; the policy (step.c: param_policy) */
+#define CLAIM_NEW_STEP(sequence, name, input) \
+	"INSERT INTO durable.step AS s (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, " \
+	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) " \
+	"SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", " name ", " input ", " \
+	"  $7, $8, $9, $10, $11, $12, $13, $14 " \
+	"FROM durable.workflow w "
+/* $1, $3: workflow and its lease */
+#define CLAIMED_IN \
+	"w.id" EQ "$1 AND w.lease" EQ "$3 AND "
+
+/* $8 .. $15: the policy */
+#define CLAIM_STEP_AGAIN(attempt) \
+	"UPDATE durable.step s SET status = " S_RUNNING ", lease = w.lease, attempt = " attempt ", executor_id = $8, " \
+	"  max_retries = $9, backoff = $10, backoff_multiplier = $11, max_backoff = $12, timeout = $13, " \
+	"  started_at = $14, deadline = $15, run_at = NULL " \
+	"FROM durable.workflow w "
+#define STEP_TO_CLAIM_AGAIN(workflow_id, sequence, pending, lease, attempt) \
+	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND " CLAIMED_IN CHECKED("w.status" EQ S_RUNNING) \
+	"  AND s.status" EQ "CASE WHEN " pending " THEN " S_PENDING " ELSE " S_RUNNING " END " \
+	"  AND s.lease" EQ lease " AND s.attempt" EQ attempt
+
+/* $6: now */
+#define COMPLETE_STEP(output) \
+	"UPDATE durable.step s SET status = " S_COMPLETED ", output = " output ", error = NULL, completed_at = $6 "
+
+/*
+ * lease and attempt: the caller's fences; more: what else is asked of the
+ * workflow.  If we wait for the step's row, only that row is read anew: it tells
+ * by its own lease that a new owner has claimed it.
+ */
+#define STEP_TO_COMPLETE_IF(workflow_id, sequence, lease, attempt, more) \
+	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND s.status" EQ S_RUNNING \
+	" AND s.kind" NE K_WORKFLOW " AND (" attempt " IS NULL OR s.attempt" EQ attempt ")" \
+	" AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
+	"   WHERE w.id" EQ workflow_id " AND (" lease " IS NULL OR w.lease" EQ lease ")" more ")"
+#define STEP_TO_COMPLETE(more) STEP_TO_COMPLETE_IF("$1", "$2", "$3", "$4", more)
 
 /*
  * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
@@ -153,6 +217,7 @@
 typedef enum Planning
 {
 	BY_INDEX,					/* once, for any parameters, never reading a whole table */
+	BY_PROBES,					/* the same, for each element of the arrays in their order */
 	FOR_PARAMS,					/* at each call, for its parameters */
 	ALL_ROWS					/* at each call, to read whole tables */
 } Planning;
@@ -178,11 +243,29 @@ static const Statement statements[NUM_PLANS] = {
 		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
 		1, {TEXTOID}
 	},
+	/* this and the next but one: what there is of each, in order */
+	[PLAN_LOOK_ACTIVE_ROOTS] = {
+		"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
+		"FROM " EACH(OF("$1"), "name") " "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
+		"  WHERE o.name" EQ "b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
+		"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
+		"  WHERE o.executor_id" EQ "w.executor_id OFFSET 0) e ON true ORDER BY b.n",
+		1, {TEXTARRAYOID}
+	},
 	[PLAN_LOOK_STEP] = {
 		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " FROM durable.workflow w "
 		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
 		"WHERE w.id" EQ "$1",
 		2, {UUIDOID, INT4OID}
+	},
+	[PLAN_LOOK_STEPS] = {
+		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " "
+		"FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o WHERE o.id" EQ "b.workflow_id OFFSET 0) w ON true "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.step o"
+		"  WHERE o.workflow_id" EQ "b.workflow_id AND o.sequence" EQ "b.sequence OFFSET 0) s ON true ORDER BY b.n",
+		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
 	[PLAN_LOOK_EXECUTOR] = {
 		"SELECT e.last_seen FROM durable.executor e WHERE e.executor_id" EQ "$1",
@@ -398,26 +481,29 @@ static const Statement statements[NUM_PLANS] = {
 	/* ---- workflows ------------------------------------------------------- */
 
 	[PLAN_START] = {
-		"INSERT INTO durable.workflow (id, root_id, status, lease, created_at, started_at, deadline, run_at, "
-		"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) "
-		"SELECT $1, $1, "
-		"  CASE WHEN $6 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
-		"  CASE WHEN $6 IS NULL THEN 1 ELSE 0 END, $12, "
-		"  CASE WHEN $6 IS NULL THEN $12 END, "
-		"  CASE WHEN $6 IS NULL THEN $12" PLUS "$9 END, "
-		"  CASE WHEN $6 IS NOT NULL THEN COALESCE($8, $12) END, "
-		"  $2, $3, $4, CASE WHEN $6 IS NULL THEN $5 END, $6, $7, $9, $10, $11 "
+		START("$1", "$2", "$3", "$12", "CASE WHEN $6 IS NULL THEN 1 ELSE 0 END")
 		"ON CONFLICT DO NOTHING",
 		12, {UUIDOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
 		INT4OID, TEXTOID, TIMESTAMPTZOID}
 	},
+	[PLAN_START_MANY] = {
+		START("b.id", "b.name", "b.input", "b.created_at", "b.lease")
+		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$12") ", " OF("$13"),
+					 "id, name, input, created_at, lease") " "
+		"ON CONFLICT DO NOTHING RETURNING w.id",
+		13, {UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
+		INT4OID, TEXTOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID}
+	},
 	[PLAN_TAKE] = {
-		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2, "
-		"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, "
-		"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
-		"WHERE w.id" EQ "$1 AND w.lease" EQ "$4 "
-		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])"),
+		TAKE("1") "WHERE " TAKEABLE("$1", "$4"),
 		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
+	},
+	[PLAN_TAKE_MANY] = {
+		TAKE("b.times")
+		"FROM " EACH(OF("$1") ", " OF("$4") ", " OF("$5"), "id, lease, times") " "
+		"WHERE " TAKEABLE("b.id", "b.lease") " RETURNING b.n",
+		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, INT4ARRAYOID, INT4ARRAYOID},
+		BY_PROBES
 	},
 	/* one that has no unfinished inline child, and no step that stands for it */
 	[PLAN_COMPLETE_ROOT] = {
@@ -428,11 +514,15 @@ static const Statement statements[NUM_PLANS] = {
 		4, {UUIDOID, INT4OID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[PLAN_END_WORKFLOW] = {
-		"UPDATE durable.workflow w SET "
-		"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, "
-		"  output = $4, error = $5, completed_at = $6 "
-		"WHERE w.id" EQ "$1 AND w.lease" EQ "$2 AND " CHECKED("w.status" EQ S_RUNNING),
+		END_WORKFLOW("$4") "WHERE " WORKFLOW_TO_END("$1", "$2"),
 		6, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_END_WORKFLOWS] = {
+		END_WORKFLOW("b.output")
+		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$4"), "id, lease, output") " "
+		"WHERE " WORKFLOW_TO_END("b.id", "b.lease") " RETURNING b.n",
+		6, {UUIDARRAYOID, INT4ARRAYOID, BOOLOID, JSONBARRAYOID, TEXTOID, TIMESTAMPTZOID},
+		BY_PROBES
 	},
 
 	/*
@@ -482,31 +572,42 @@ static const Statement statements[NUM_PLANS] = {
 	/* ---- steps ------------------------------------------------------------- */
 
 	[PLAN_CLAIM_NEW_STEP] = {
-		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
-		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
-		"SELECT w.id, $2, w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 "
-		"FROM durable.workflow w "
-		"WHERE w.id" EQ "$1 AND w.lease" EQ "$3 AND " OPEN_AT("$13") " "
-		"ON CONFLICT DO NOTHING",
+		CLAIM_NEW_STEP("$2", "$5", "$6") "WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT DO NOTHING",
 		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
 		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	[PLAN_CLAIM_NEW_STEPS] = {
+		CLAIM_NEW_STEP("b.sequence", "b.name", "b.input")
+		"CROSS JOIN " EACH(OF("$2") ", " OF("$5") ", " OF("$6"), "sequence, name, input") " "
+		"WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT DO NOTHING RETURNING s.sequence",
+		14, {UUIDOID, INT4ARRAYOID, INT4OID, BOOLOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, INT4OID, INTERVALOID,
+		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
 	[PLAN_CLAIM_STEP_AGAIN] = {
-		"UPDATE durable.step s SET status = " S_RUNNING ", lease = w.lease, attempt = $7, executor_id = $8, "
-		"  max_retries = $9, backoff = $10, backoff_multiplier = $11, max_backoff = $12, timeout = $13, "
-		"  started_at = $14, deadline = $15, run_at = NULL "
-		"FROM durable.workflow w "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
-		"  AND w.id" EQ "$1 AND w.lease" EQ "$3 AND " CHECKED("w.status" EQ S_RUNNING) " "
-		"  AND s.status" EQ "CASE WHEN $4 THEN " S_PENDING " ELSE " S_RUNNING " END "
-		"  AND s.lease" EQ "$5 AND s.attempt" EQ "$6",
+		CLAIM_STEP_AGAIN("$7") "WHERE " STEP_TO_CLAIM_AGAIN("$1", "$2", "$4", "$5", "$6"),
 		15, {UUIDOID, INT4OID, INT4OID, BOOLOID, INT4OID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID,
 		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
+	[PLAN_CLAIM_STEPS_AGAIN] = {
+		CLAIM_STEP_AGAIN("b.next")
+		"CROSS JOIN " EACH(OF("$2") ", " OF("$4") ", " OF("$5") ", " OF("$6") ", " OF("$7") ", " OF("$16"),
+						   "sequence, pending, lease, attempt, next, workflow_id") " "
+		"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.sequence", "b.pending", "b.lease", "b.attempt") " RETURNING s.sequence",
+		16, {UUIDOID, INT4ARRAYOID, INT4OID, BOOLARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTOID, INT4OID,
+		INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID},
+		BY_PROBES
+	},
 	[PLAN_COMPLETE_STEP] = {
-		"UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $6 "
-		"WHERE " STEP_TO_COMPLETE(""),
+		COMPLETE_STEP("$5") "WHERE " STEP_TO_COMPLETE(""),
 		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID}
+	},
+	[PLAN_COMPLETE_STEPS] = {
+		COMPLETE_STEP("b.output")
+		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$4") ", " OF("$5"),
+						   "workflow_id, sequence, lease, attempt, output") " "
+		"WHERE " STEP_TO_COMPLETE_IF("b.workflow_id", "b.sequence", "b.lease", "b.attempt", "") " RETURNING b.n",
+		6, {UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, JSONBARRAYOID, TIMESTAMPTZOID},
+		BY_PROBES
 	},
 	[PLAN_FAIL_STEP] = {
 		"UPDATE durable.step s SET "
@@ -936,13 +1037,19 @@ static uint64 current_row;
 static Datum current_values[64];
 static bool current_nulls[64];
 
+/* Whether it is planned once. */
+static bool
+is_generic(PlanId id)
+{
+	return statements[id].planning == BY_INDEX || statements[id].planning == BY_PROBES;
+}
+
 static void
 prepare(PlanId id)
 {
 	const Statement *statement = &statements[id];
 	SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, (Oid *) statement->argtypes,
-										  statement->planning == BY_INDEX ?
-										  CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
+										  is_generic(id) ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
 
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare statement %d: %s", id, SPI_result_code_string(SPI_result));
@@ -971,6 +1078,12 @@ plan_by_index(PlanId id)
 	set("enable_mergejoin", "off");
 	set("enable_material", "off");
 	set("jit", "off");
+	/* An index can be read as a whole, too, but not by a bitmap scan: which has to begin with the arrays. */
+	if (statements[id].planning == BY_PROBES)
+	{
+		set("enable_indexscan", "off");
+		set("enable_indexonlyscan", "off");
+	}
 	plan = SPI_plan_get_cached_plan(plans[id]);
 	if (plan)
 		ReleaseCachedPlan(plan, CurrentResourceOwner);
@@ -1004,7 +1117,7 @@ run_plan(PlanId id, const Params *params, View view)
 		require_schema_version();
 	if (plans[id] == NULL)
 		prepare(id);
-	if (statements[id].planning == BY_INDEX)
+	if (is_generic(id))
 	{
 		if (!planned)
 			plan_by_index(id);

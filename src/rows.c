@@ -160,6 +160,7 @@ look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *wor
 {
 	Params		params = {0};
 
+	step->status = NO_TASK;
 	param_id(&params, workflow_id);
 	param_int(&params, sequence);
 	return run_plan(PLAN_LOOK_STEP, &params, view) > 0 &&
@@ -300,30 +301,38 @@ begin_rows(FunctionCallInfo fcinfo)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 }
 
+/* ... and after it: a row, given as its columns ... */
+void
+return_row(FunctionCallInfo fcinfo, const NullableDatum *columns)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[32];
+	bool		nulls[32];
+
+	Assert(rsinfo->setDesc->natts <= lengthof(values));
+	for (int i = 0; i < rsinfo->setDesc->natts; i++)
+	{
+		values[i] = columns[i].value;
+		nulls[i] = columns[i].isnull;
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
 /*
- * ... and after a statement, of which it returns all rows.  Columns that the
- * row type has got from an update since this session began are NULL.
+ * ... or all rows that a statement has returned.  Columns that the row type has
+ * got from an update since this session began are NULL.
  */
 void
 return_rows(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			natts = rsinfo->setDesc->natts;
 	int			known = SPI_tuptable->tupdesc->natts;
+	NullableDatum columns[32];
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		Datum		values[32];
-		bool		nulls[32];
-
-		Assert(natts <= lengthof(values));
-		for (int i = 0; i < natts; i++)
-		{
-			NullableDatum d = i < known ? result_column(row, i) : a_null();
-
-			values[i] = d.value;
-			nulls[i] = d.isnull;
-		}
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		for (int i = 0; i < rsinfo->setDesc->natts; i++)
+			columns[i] = i < known ? result_column(row, i) : a_null();
+		return_row(fcinfo, columns);
 	}
 }
