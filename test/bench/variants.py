@@ -151,5 +151,9 @@ QUEUE = Variant("(f) start into a queue, claim, complete", [
     r"SELECT workflow_id AS w, lease FROM durable.claim('q', :client_id) \gset",
     "SELECT durable.complete(:w, :out, lease => :lease)"], steps=1)
 
+START_CLAIM = Variant("start into a queue, claim", [
+    NEW_NAME, "SELECT workflow_id FROM durable.start(:n, queue => 'q')",
+    "SELECT workflow_id, lease FROM durable.claim('q', :client_id)"], steps=1)
+
 MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
 GROWTH = [RAW_FUSED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, REPLAY, HISTORY, QUEUE]
