@@ -46,6 +46,11 @@ SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT pro
 -- They take on their owner's rights in C, and a search_path of their own: no row, over all functions of the schema.
 SELECT proname FROM pg_proc
  WHERE pronamespace = 'durable'::regnamespace AND (prosecdef OR proconfig IS NOT NULL);
+-- What is long is compressed by lz4, where the server has it.
+SELECT count(*), bool_and(attcompression = CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END) AS lz4
+  FROM pg_attribute, pg_settings
+ WHERE attrelid IN ('durable.workflow'::regclass, 'durable.step'::regclass) AND attname IN ('input', 'output', 'error')
+   AND pg_settings.name = 'default_toast_compression';
 -- Settings: their defaults, and who may change them.
 SELECT name, setting, unit, vartype, context FROM pg_settings
  WHERE name IN ('durable.clock_offset', 'durable.executor_timeout') ORDER BY name;
