@@ -73,7 +73,6 @@ SELECT * FROM test.heads();
 -- ... what has failed and runs again, named or below, ...
 SELECT count(durable.start('again ' || i, queue => 'head')) FROM generate_series(1, 4) i;
 SELECT test.take(2);
-SELECT completed FROM durable.complete_many(ARRAY[test.id('head many 1'), test.id('head many 2')]);
 SELECT status FROM durable.fail(test.id('again 1'), 'broken');
 SELECT durable.complete(test.id('again 2'));
 SELECT status FROM durable.fail(test.id('head child 2'), 'broken');
