@@ -39,6 +39,12 @@ my %restore = (
 		$node->command_ok([ 'pg_dump', '-Fd', '-j', 2, '-f', "$dir/parallel", 'old' ], 'pg_dump -Fd -j 2');
 		$node->command_ok([ 'pg_restore', '-e', '-j', 2, '-d', 'parallel', "$dir/parallel" ], 'pg_restore -j 2');
 	},
+	# in the place of other work
+	clean => sub {
+		$node->safe_psql('clean', "CREATE EXTENSION durable; SELECT durable.start('other', executor_id => 'other')");
+		$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/clean", 'old' ], 'pg_dump');
+		$node->command_ok([ 'pg_restore', '-e', '-c', '--if-exists', '-d', 'clean', "$dir/clean" ], 'pg_restore -c');
+	},
 	# the rows alone, into a database that has the extension
 	rows => sub {
 		$node->safe_psql('rows', "CREATE EXTENSION durable");

@@ -138,6 +138,12 @@ sub rehearse
 }
 rehearse($old{$_}, "session $_, before the new library: all work goes on") for sort keys %old;
 
+# Plans of callers, of a function that will be another one, and of a row type that will have one column more.
+$old{b}->("PREPARE is_completed AS SELECT durable.is_completed(wf('completed'));\n"
+	. "PREPARE all_columns AS SELECT * FROM durable.list(name => 'completed')");
+my $one = $old{b}->('EXECUTE all_columns');
+is($old{b}->('EXECUTE is_completed'), 't', 'a statement that a session has prepared');
+
 # ---- the new library on the old schema --------------------------------------------------------------------------------
 
 make_next_release();
@@ -195,6 +201,9 @@ is($node->safe_psql('work', 'SELECT * FROM durable.check()'), '', 'no invariant 
 is($_->(q{SELECT count(*) > 20, count(note) FROM durable.list()}), 't|0', 'list answers') for $new, values %old;
 is($_->(q{SELECT durable.is_completed(wf('completed'), 'note')}), 't', 'so does a function with one more argument')
   for $new, values %old;
+is($old{b}->('EXECUTE is_completed'), 't', 'a prepared statement goes on');
+is($old{b}->('EXECUTE all_columns'), $one, 'one with an asterisk over what has more columns now, too');
+is($old{b}->("DEALLOCATE all_columns;\nSELECT * FROM durable.list(name => 'completed')"), "$one|", 'with them, once it is prepared anew');
 is($old{a}->(q{SELECT refused($$SELECT durable.grant_to('pg_monitor', 'reader')$$)}), '55000',
 	'only grant_to wants a session that knows the new functions');
 is_deeply(go_on(@old{qw(a b c)}, $new, answer_of($node, 'work')),

@@ -15,7 +15,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('cascade');
 $node->init;
-$node->append_conf('postgresql.conf', "restart_after_crash = on\nautovacuum = on\n");
+$node->append_conf('postgresql.conf', "restart_after_crash = on\nautovacuum = on\nmax_prepared_transactions = 1\n");
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION durable;
@@ -87,6 +87,13 @@ for my $name (sort keys %trees)
 $node->safe_psql('postgres', $calls{$_}{before}) for sort keys %calls;
 $calls{$_} = $trees{$_} for keys %trees;
 is($node->safe_psql('postgres', 'SELECT * FROM durable.check()'), '', 'no invariant is broken before');
+# Prepared for commit, it is there after the crash.
+$node->safe_psql('postgres', q{
+	SELECT durable.start('prepared');
+	BEGIN;
+	SELECT durable.claim_step(wf('prepared'), 0, 'step');
+	SELECT durable.complete(durable.step_id(wf('prepared'), 0), '"prepared"');
+	PREPARE TRANSACTION 'step'});
 my $contents = contents($node, 'postgres');
 
 # ---- the crash --------------------------------------------------------------------------------------------------------
@@ -136,6 +143,10 @@ sub kill_one
 kill_one('cancel');
 is(contents($node, 'postgres'), $contents, 'nothing of any of them is there');
 is($node->safe_psql('postgres', 'SELECT * FROM durable.check()'), '', 'no invariant is broken');
+
+$node->safe_psql('postgres', q{COMMIT PREPARED 'step'});
+is($node->safe_psql('postgres', q{SELECT action, output FROM durable.claim_step(wf('prepared'), 0, 'step')}),
+	'REPLAY|"prepared"', 'what was prepared for commit before can be committed');
 
 # ---- and again --------------------------------------------------------------------------------------------------------
 
