@@ -65,7 +65,7 @@ in_chroot() {
 		mount --bind "$scratch/tmp" "$root/tmp"
 		mount --bind "$scratch/tree" "$root/mnt/tree"
 		mount --bind "$cache" "$root$cache"
-		exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 \
+		exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 \
 			PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 			sh -c "cd /mnt/tree && exec \"\$@\"" sh "$@"' sh "$root" "$scratch" "$cache" "$@"
 }
