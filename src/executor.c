@@ -244,7 +244,7 @@ durable_release(PG_FUNCTION_ARGS)
 	param(&params, workflow_id);
 	param(&params, run_at);
 	param_time(&params, now);
-	released = (int64) run_plan(PLAN_RELEASE, &params, NEWEST);
+	released = run_plan(PLAN_RELEASE, &params, NEWEST);
 	if (released > 0)
 	{
 		Datum		ids = result_ids(0);
