@@ -506,11 +506,23 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 	'Deletes trees of which all workflows are finished and nothing has ended for older_than, oldest first, whole, up to max_workflows (a tree that is larger goes alone); status is that of the roots. Waits for nobody. Forgets executors that were silent for so long, too. Errors: 22023, 22004';
 
-CREATE FUNCTION durable.clock(OUT now timestamptz, OUT stale_before timestamptz)
-AS 'MODULE_PATHNAME', 'durable_clock'
+CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
+	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
+	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
+	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_stats'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION durable.clock() IS
-	'The time by which everything here happens, and since when an executor must have been seen to be alive';
+COMMENT ON FUNCTION durable.stats() IS
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
+
+CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
+COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
+
+CREATE FUNCTION durable.metrics() RETURNS text
+AS 'MODULE_PATHNAME', 'durable_metrics'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.metrics() IS 'durable.stats() and the number of executors as OpenMetrics text';
 
 CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_queue'
@@ -523,94 +535,6 @@ AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
 	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409) or of a workflow''s children (17411). Errors: 22004';
-
--- Each part reads one index and counts by queue, NULL where there is none.
-CREATE VIEW durable.stats AS
-	WITH clock AS MATERIALIZED (SELECT c.now, c.stale_before FROM durable.clock() c),
-	pending AS (
-		SELECT w.queue_name, count(*) AS pending,
-			count(*) FILTER (WHERE w.run_at <= (SELECT now FROM clock)) AS due,
-			min(w.run_at) FILTER (WHERE w.run_at <= (SELECT now FROM clock)) AS due_since
-		FROM durable.workflow w
-		WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL
-		GROUP BY w.queue_name
-		UNION ALL
-		SELECT NULL, count(*),
-			count(*) FILTER (WHERE w.run_at <= (SELECT now FROM clock)),
-			min(w.run_at) FILTER (WHERE w.run_at <= (SELECT now FROM clock))
-		FROM durable.workflow w
-		WHERE w.status = 'PENDING' AND w.queue_name IS NULL AND w.parent_id IS NULL),
-	-- stale: what recover takes for its executor (the statements FIND_STALE and FIND_ORPHANS)
-	driven AS (
-		SELECT d.queue_name, count(*) FILTER (WHERE d.status = 'RUNNING') AS running,
-			count(*) FILTER (WHERE d.status = 'PAUSED') AS paused,
-			count(*) FILTER (WHERE d.stale) AS stale,
-			count(DISTINCT d.executor_id) FILTER (WHERE d.stale) AS stale_executors
-		FROM (
-			SELECT w.queue_name, w.status, w.executor_id,
-				w.status = 'RUNNING' AND CASE
-					WHEN e.executor_id IS NOT NULL THEN e.last_seen < (SELECT stale_before FROM clock)
-					WHEN w.started_at >= (SELECT stale_before FROM clock) THEN false
-					ELSE NOT EXISTS (
-						WITH RECURSIVE below AS (
-							SELECT w.id, NULL::timestamptz AS started_at
-							UNION ALL
-							SELECT i.id, i.started_at FROM below b JOIN durable.workflow i
-								ON i.parent_id = b.id AND i.queue_name IS NULL)
-						SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id = b.id
-						WHERE b.started_at >= (SELECT stale_before FROM clock)
-							OR s.started_at >= (SELECT stale_before FROM clock)
-							OR s.completed_at >= (SELECT stale_before FROM clock)
-							OR s.failed_at >= (SELECT stale_before FROM clock))
-				END AS stale
-			FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id = w.executor_id
-			WHERE w.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
-				AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) d
-		GROUP BY d.queue_name),
-	retries AS (
-		SELECT w.queue_name, count(*) AS waiting
-		FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
-		WHERE s.run_at IS NOT NULL AND s.status = 'PENDING'
-			AND w.status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])
-		GROUP BY w.queue_name),
-	ended AS (
-		SELECT w.queue_name, count(*) FILTER (WHERE w.status = 'COMPLETED') AS completed,
-			count(*) FILTER (WHERE w.status = 'FAILED') AS failed,
-			count(*) FILTER (WHERE w.status = 'CANCELLED') AS cancelled
-		FROM durable.workflow w
-		WHERE w.completed_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
-			AND w.completed_at > (SELECT now FROM clock) - interval '1 minute'
-		GROUP BY w.queue_name),
-	line AS (
-		SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window FROM durable.queue q
-		UNION ALL
-		SELECT NULL, NULL, NULL, NULL, NULL)
-	-- no name is empty: '' stands for none, so that there is an operator to join by
-	SELECT q.name AS queue_name,
-		coalesce(p.pending, 0) AS pending,
-		coalesce(p.due, 0) AS due,
-		(SELECT now FROM clock) - p.due_since AS oldest_pending,
-		coalesce(d.running, 0) AS running,
-		coalesce(d.paused, 0) AS paused,
-		coalesce(d.stale, 0) AS stale,
-		coalesce(d.stale_executors, 0) AS stale_executors,
-		coalesce(r.waiting, 0) AS retries_waiting,
-		coalesce(e.completed, 0) AS completed_last_minute,
-		coalesce(e.failed, 0) AS failed_last_minute,
-		coalesce(e.cancelled, 0) AS cancelled_last_minute,
-		q.paused AS queue_paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
-	FROM line q
-		LEFT JOIN pending p ON coalesce(p.queue_name, '') = coalesce(q.name, '')
-		LEFT JOIN driven d ON coalesce(d.queue_name, '') = coalesce(q.name, '')
-		LEFT JOIN retries r ON coalesce(r.queue_name, '') = coalesce(q.name, '')
-		LEFT JOIN ended e ON coalesce(e.queue_name, '') = coalesce(q.name, '');
-COMMENT ON VIEW durable.stats IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
-
-CREATE FUNCTION durable.metrics() RETURNS text
-AS 'MODULE_PATHNAME', 'durable_metrics'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION durable.metrics() IS 'durable.stats and the number of executors as OpenMetrics text';
 
 -- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
 -- queues are all asked for theirs, and of workflows those that are driven.

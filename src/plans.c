@@ -62,6 +62,18 @@
 /* not an inline child: has an executor of its own */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
 
+/* a workflow, and the inline ones below it, have shown no sign of life since */
+#define SILENT(id, since) \
+	"NOT EXISTS (" \
+	"  WITH RECURSIVE below AS (" \
+	"    SELECT " id " AS id, NULL::pg_catalog.timestamptz AS started_at" \
+	"    UNION ALL" \
+	"    SELECT i.id, i.started_at FROM below b CROSS JOIN LATERAL" \
+	"      (SELECT o.id, o.started_at FROM durable.workflow o" \
+	"       WHERE o.parent_id" EQ "b.id AND o.queue_name IS NULL OFFSET 0) i)" \
+	"  SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id" \
+	"  WHERE b.started_at" GE since " OR s.started_at" GE since " OR s.completed_at" GE since " OR s.failed_at" GE since ")"
+
 /* in the words of the index workflow_purge */
 #define TREE_END(t) "GREATEST(" t ".completed_at, " t ".tree_end)"
 
@@ -890,15 +902,7 @@ static const Statement statements[NUM_PLANS] = {
 		"    AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2) "
 		"SELECT w.id, w.root_id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
 		"WHERE " CHECKED("w.status" EQ S_RUNNING) " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
-		"  AND NOT EXISTS ("
-		"    WITH RECURSIVE below AS ("
-		"      SELECT c.id, NULL::pg_catalog.timestamptz AS started_at"
-		"      UNION ALL"
-		"      SELECT i.id, i.started_at FROM below b CROSS JOIN LATERAL"
-		"        (SELECT o.id, o.started_at FROM durable.workflow o"
-		"         WHERE o.parent_id" EQ "b.id AND o.queue_name IS NULL OFFSET 0) i)"
-		"    SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id"
-		"    WHERE b.started_at" GE "$2 OR s.started_at" GE "$2 OR s.completed_at" GE "$2 OR s.failed_at" GE "$2) "
+		"  AND " SILENT("c.id", "$2") " "
 		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
 		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
 	},
@@ -1016,12 +1020,61 @@ static const Statement statements[NUM_PLANS] = {
 		"DELETE FROM durable.executor e WHERE e.executor_id" EQ "ANY (ARRAY(SELECT s.executor_id FROM silent s))",
 		2, {TIMESTAMPTZOID, INT8OID}
 	},
-	[PLAN_METRICS] = {
-		"SELECT s.queue_name, s.pending, s.due, COALESCE(s.oldest_pending, '0'::pg_catalog.interval), s.running, s.paused, s.stale, s.stale_executors, "
-		"  s.retries_waiting, s.completed_last_minute, s.failed_last_minute, s.cancelled_last_minute, "
-		"  s.queue_paused, s.max_concurrency, s.rate_limit, s.rate_limit_window "
-		"FROM durable.stats s ORDER BY s.queue_name",
-		0, {0},
+	/*
+	 * $1 is now, $2 that by which an executor must have been seen.  Each part
+	 * reads one index, and counts by queue, NULL where there is none.  No name
+	 * is empty: '' stands for none where they are joined.
+	 */
+	[PLAN_STATS] = {
+		"WITH pending AS ("
+		"  SELECT w.queue_name, pg_catalog.count(*) AS pending,"
+		"    pg_catalog.count(*) FILTER (WHERE w.run_at" LE "$1) AS due,"
+		"    pg_catalog.min(w.run_at) FILTER (WHERE w.run_at" LE "$1) AS due_since"
+		"  FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.queue_name IS NOT NULL GROUP BY w.queue_name"
+		"  UNION ALL"
+		"  SELECT NULL, pg_catalog.count(*),"
+		"    pg_catalog.count(*) FILTER (WHERE w.run_at" LE "$1),"
+		"    pg_catalog.min(w.run_at) FILTER (WHERE w.run_at" LE "$1)"
+		"  FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL), "
+		/* stale: whom FIND_STALE and FIND_ORPHANS find */
+		"owned AS ("
+		"  SELECT w.queue_name, w.status, w.executor_id, w.status" EQ S_RUNNING " AND CASE"
+		"    WHEN e.executor_id IS NOT NULL THEN e.last_seen" LT "$2"
+		"    WHEN w.started_at" GE "$2 THEN false"
+		"    ELSE " SILENT("w.id", "$2") " END AS stale"
+		"  FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id" EQ "w.executor_id"
+		"  WHERE " DRIVEN("w") " AND " UNIT("w") "), "
+		"driven AS ("
+		"  SELECT o.queue_name, pg_catalog.count(*) FILTER (WHERE o.status" EQ S_RUNNING ") AS running,"
+		"    pg_catalog.count(*) FILTER (WHERE o.status" EQ S_PAUSED ") AS paused,"
+		"    pg_catalog.count(*) FILTER (WHERE o.stale) AS stale,"
+		"    pg_catalog.count(DISTINCT o.executor_id) FILTER (WHERE o.stale) AS stale_executors"
+		"  FROM owned o GROUP BY o.queue_name), "
+		"retries AS ("
+		"  SELECT w.queue_name, pg_catalog.count(*) AS waiting"
+		"  FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id"
+		"  WHERE s.run_at IS NOT NULL AND s.status" EQ S_PENDING " AND " UNFINISHED("w") " GROUP BY w.queue_name), "
+		"ended AS ("
+		"  SELECT w.queue_name, pg_catalog.count(*) FILTER (WHERE w.status" EQ S_COMPLETED ") AS completed,"
+		"    pg_catalog.count(*) FILTER (WHERE w.status" EQ S_FAILED ") AS failed,"
+		"    pg_catalog.count(*) FILTER (WHERE w.status" EQ S_CANCELLED ") AS cancelled"
+		"  FROM durable.workflow w"
+		"  WHERE w.completed_at" GT "($1" MINUS "'1 minute'::pg_catalog.interval) AND " UNIT("w") " GROUP BY w.queue_name), "
+		"line AS ("
+		"  SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window FROM durable.queue q"
+		"  UNION ALL"
+		"  SELECT NULL, NULL, NULL, NULL, NULL) "
+		"SELECT l.name, COALESCE(p.pending, 0), COALESCE(p.due, 0), $1" MINUS "p.due_since, "
+		"  COALESCE(d.running, 0), COALESCE(d.paused, 0), COALESCE(d.stale, 0), COALESCE(d.stale_executors, 0), "
+		"  COALESCE(r.waiting, 0), COALESCE(e.completed, 0), COALESCE(e.failed, 0), COALESCE(e.cancelled, 0), "
+		"  l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window "
+		"FROM line l"
+		"  LEFT JOIN pending p ON COALESCE(p.queue_name, '')" EQ "COALESCE(l.name, '')"
+		"  LEFT JOIN driven d ON COALESCE(d.queue_name, '')" EQ "COALESCE(l.name, '')"
+		"  LEFT JOIN retries r ON COALESCE(r.queue_name, '')" EQ "COALESCE(l.name, '')"
+		"  LEFT JOIN ended e ON COALESCE(e.queue_name, '')" EQ "COALESCE(l.name, '') "
+		"ORDER BY l.name",
+		2, {TIMESTAMPTZOID, TIMESTAMPTZOID},
 		FOR_PARAMS
 	},
 	[PLAN_COUNT_EXECUTORS] = {

@@ -62,7 +62,6 @@ static const struct
 
 {
 	{"bucket", READER},
-	{"clock", READER},
 	{"count", READER},
 	{"error", READER},
 	{"history", READER},

@@ -1,10 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * stats.c
- *	  Monitoring: metrics, and what the views durable.stats and durable.waits
- *	  need from here.
+ *	  Monitoring: stats, and metrics, which is the same as text.
  *
- * All only read, and lock nothing.
+ * Both only read, lock nothing, and see what the calling query sees.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,33 +14,45 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(durable_clock);
+PG_FUNCTION_INFO_V1(durable_stats);
 PG_FUNCTION_INFO_V1(durable_metrics);
 
-/* clock() */
-Datum
-durable_clock(PG_FUNCTION_ARGS)
+static void
+run_stats(TimestampTz now, TimestampTz stale_before)
 {
-	TupleDesc	desc = result_desc(fcinfo);
-	TimestampTz now = clock_now();
-	NullableDatum columns[2];
-	Call		call = begin_call(fcinfo);
+	Params		params = {0};
 
-	columns[0] = a_value(TimestampTzGetDatum(now));
-	columns[1] = a_value(TimestampTzGetDatum(clock_stale_before(now, a_null())));
-	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
+	param_time(&params, now);
+	param_time(&params, stale_before);
+	run_plan(PLAN_STATS, &params, CALLERS);
 }
 
-/* The form in which a column of durable.stats is told. */
+/* stats() */
+Datum
+durable_stats(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = clock_now();
+	Call		call;
+
+	begin_rows(fcinfo);
+	call = begin_call(fcinfo);
+	run_stats(now, clock_stale_before(now, a_null()));
+	return_rows(fcinfo);
+	end_call(&call);
+	return (Datum) 0;
+}
+
+/* The form in which a column of stats is told; NULL is not told. */
 typedef enum Form
 {
 	COUNT,						/* bigint */
 	LIMIT,						/* int */
 	FLAG,						/* boolean */
-	SECONDS						/* interval */
+	SECONDS,					/* interval */
+	AGE							/* the same, 0 for NULL */
 } Form;
 
-/* One gauge for each column of PLAN_METRICS but the first, in its order. */
+/* One gauge for each column of stats but the first, in its order. */
 static const struct
 {
 	const char *name;
@@ -52,7 +63,7 @@ static const struct
 {
 	{"durable_workflows_pending", COUNT, "Workflows that nobody drives, waiting to be claimed."},
 	{"durable_workflows_due", COUNT, "Pending workflows whose time has come."},
-	{"durable_oldest_due_seconds", SECONDS, "How long the first of those has been due, 0 if there is none."},
+	{"durable_oldest_due_seconds", AGE, "How long the first of those has been due, 0 if there is none."},
 	{"durable_workflows_running", COUNT, "Workflows that are driven."},
 	{"durable_workflows_paused", COUNT, "Workflows that are paused."},
 	{"durable_workflows_stale", COUNT, "Running workflows that nobody alive drives."},
@@ -71,7 +82,7 @@ static void
 append_family(StringInfo out, const char *name, Form form, const char *help)
 {
 	appendStringInfo(out, "# TYPE %s gauge\n", name);
-	if (form == SECONDS)
+	if (form == SECONDS || form == AGE)
 		appendStringInfo(out, "# UNIT %s seconds\n", name);
 	appendStringInfo(out, "# HELP %s %s\n", name, help);
 }
@@ -98,8 +109,10 @@ append_label(StringInfo out, NullableDatum queue)
 }
 
 static void
-append_number(StringInfo out, Form form, Datum value)
+append_number(StringInfo out, Form form, NullableDatum d)
 {
+	Datum		value = d.value;
+
 	switch (form)
 	{
 		case COUNT:
@@ -112,23 +125,26 @@ append_number(StringInfo out, Form form, Datum value)
 			appendStringInfo(out, "%d", DatumGetBool(value) ? 1 : 0);
 			break;
 		case SECONDS:
-			appendStringInfo(out, "%.6f", interval_seconds(DatumGetIntervalP(value)));
+		case AGE:
+			appendStringInfo(out, "%.6f", d.isnull ? 0 : interval_seconds(DatumGetIntervalP(value)));
 			break;
 	}
 }
 
-/* metrics(): NULL is no sample */
+/* metrics() */
 Datum
 durable_metrics(PG_FUNCTION_ARGS)
 {
+	TimestampTz now = clock_now();
+	TimestampTz stale_before = clock_stale_before(now, a_null());
 	Call		call = begin_call(fcinfo);
 	StringInfoData out;
-	Params		none = {0};
 	Params		params = {0};
 	uint64		queues;
 
 	initStringInfo(&out);
-	queues = run_plan(PLAN_METRICS, &none, CALLERS);
+	run_stats(now, stale_before);
+	queues = SPI_processed;
 	for (int i = 0; i < lengthof(gauges); i++)
 	{
 		append_family(&out, gauges[i].name, gauges[i].form, gauges[i].help);
@@ -136,17 +152,17 @@ durable_metrics(PG_FUNCTION_ARGS)
 		{
 			NullableDatum value = result_column(row, i + 1);
 
-			if (value.isnull)
+			if (value.isnull && gauges[i].form != AGE)
 				continue;
 			appendStringInfoString(&out, gauges[i].name);
 			append_label(&out, result_column(row, 0));
 			appendStringInfoChar(&out, ' ');
-			append_number(&out, gauges[i].form, value.value);
+			append_number(&out, gauges[i].form, value);
 			appendStringInfoChar(&out, '\n');
 		}
 	}
 
-	param_time(&params, clock_stale_before(clock_now(), a_null()));
+	param_time(&params, stale_before);
 	run_plan(PLAN_COUNT_EXECUTORS, &params, CALLERS);
 	append_family(&out, "durable_executors", COUNT, "Registered executors.");
 	appendStringInfo(&out, "durable_executors " INT64_FORMAT "\n", DatumGetInt64(result_value(0, 0)));

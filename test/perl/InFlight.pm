@@ -239,11 +239,11 @@ our %calls = (
 	check => q{durable.check()},
 
 	purge => q{durable.purge('0 s')},
+	stats => q{durable.stats()},
 	metrics => q{durable.metrics()},
 
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
-	clock => q{durable.clock()},
 	lock_key => q{durable.lock_key('line')},
 );
 
