@@ -52,7 +52,10 @@ CREATE FUNCTION pg_temp.all_calls() RETURNS TABLE (what text, call text) LANGUAG
     ('start_child, again', 'SELECT durable.start_child($1, 2, ''a-inline'')'),
     ('cancel_tree', 'SELECT durable.cancel_tree($3)'),
     ('complete, a workflow', 'SELECT durable.complete($1)'),
-    ('release, all', 'SELECT durable.release(''e'')')
+    ('release, all', 'SELECT durable.release(''e'')'),
+    ('stats', 'SELECT count(*) FROM durable.stats()'),
+    ('metrics', 'SELECT durable.metrics()'),
+    ('purge', 'SELECT durable.purge(''1 year'', 3)')
 $all$;
 -- Runs them all and returns what each has read: indexes by name, whole tables as "all of"; how many rows where that is a lot.
 CREATE FUNCTION pg_temp.counters() RETURNS TABLE (name text, scans bigint, tuples bigint) LANGUAGE sql AS $$

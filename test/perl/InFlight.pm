@@ -238,7 +238,6 @@ our %calls = (
 	tree => q{durable.tree(wf('run'))},
 	check => q{durable.check()},
 
-	purge => q{durable.purge('0 s')},
 	stats => q{durable.stats()},
 	metrics => q{durable.metrics()},
 
