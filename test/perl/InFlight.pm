@@ -319,6 +319,7 @@ sub session
 {
 	my ($node, $database) = @_;
 	my $psql = $node->background_psql($database, on_error_stop => 0);
+	$psql->set_query_timer_restart(1);
 	return sub {
 		my ($sql, $go_on) = @_;
 		return $psql->quit unless defined $sql;
