@@ -254,6 +254,9 @@ sub functions
 		q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace ORDER BY 1});
 }
 
+# A slow machine is not a dead executor.
+my $patience = "SET durable.executor_timeout = '30 min'";
+
 sub begin_work
 {
 	my ($node, $database) = @_;
@@ -320,6 +323,7 @@ sub session
 	my ($node, $database) = @_;
 	my $psql = $node->background_psql($database, on_error_stop => 0);
 	$psql->set_query_timer_restart(1);
+	$psql->query("$patience;");
 	return sub {
 		my ($sql, $go_on) = @_;
 		return $psql->quit unless defined $sql;
@@ -340,7 +344,7 @@ sub answer_of
 	return sub {
 		my ($sql) = @_;
 		my ($out, $err);
-		$node->psql($database, $sql, stdout => \$out, stderr => \$err) if defined $sql;
+		$node->psql($database, "$patience; $sql", stdout => \$out, stderr => \$err) if defined $sql;
 		return ($out // '') . ($err // '');
 	};
 }

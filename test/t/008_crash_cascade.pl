@@ -65,7 +65,7 @@ my %calls = (
 			SELECT durable.claim_step(wf('left ' || i), 0, 'step') FROM generate_series(1, 50) i;
 			SET durable.clock_offset = -100;
 			SELECT durable.claim('poison', 'alive')},
-		call => q{count(*) FROM durable.recover('rescuer')}, table => 'step', row => q{child_id = wf('poison')} },
+		call => q{count(*) FROM durable.recover('rescuer', stale_after => '500 s')}, table => 'step', row => q{child_id = wf('poison')} },
 	# what was claimed is counted last
 	claim => {
 		before => q{
