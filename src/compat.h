@@ -20,6 +20,7 @@
 #endif
 
 /* 18 lets a module tell its name and version (the Makefile takes it from the control file) */
+#include "fmgr.h"
 #ifdef PG_MODULE_MAGIC_EXT
 #define DURABLE_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "durable", .version = DURABLE_VERSION)
 #else

@@ -156,6 +156,14 @@ like($answer, qr/ERROR:  55000: extension "durable" in this database is older th
 like($answer, qr/^DETAIL:  The extension is at version 1\.0, the library at 1\.1\.$/m, 'with both versions');
 like($answer, qr/^HINT:  Run ALTER EXTENSION durable UPDATE in this database\.$/m, 'and what to do');
 
+# 18 can tell which library a session has loaded
+if ($node->pg_version >= 18)
+{
+	my $loaded = q{SELECT version FROM pg_get_loaded_modules() WHERE module_name = 'durable'};
+	is($new->($loaded), $NEW, 'the new session has the new library');
+	is($old{a}->($loaded), $OLD, 'the old one has the old one');
+}
+
 for my $function (functions($node, 'work'))
 {
 	my $call = $calls{$function} // "'an unknown function: add it to %calls in test/perl/InFlight.pm'::regproc";
