@@ -306,3 +306,10 @@ SELECT status FROM durable.resume_failed(test.id('queue-d1'));
 SELECT pg_temp.claim('queue-drop', 9);
 
 SELECT * FROM durable.check();
+
+-- Any number of claims in one transaction: it does not run out of locks.
+BEGIN;
+SELECT count(durable.create_queue('queue-many-' || i)) FROM generate_series(1, 12) i;
+SELECT count(durable.start('queue-many-' || i, queue => 'queue-many-' || 1 + i % 12)) FROM generate_series(1, 12000) i;
+SELECT count(*) FROM generate_series(1, 12) i, durable.claim('queue-many-' || i, 'queue-executor', 1000);
+ROLLBACK;

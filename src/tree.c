@@ -148,13 +148,22 @@ lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	return lock_in_family(&tree_locks, root_id, mode);
 }
 
-/* The same, without waiting. */
+/*
+ * The same for one who claims, without waiting; nothing is locked where the
+ * transaction holds enough of these.
+ */
 static bool
-try_lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
+try_lock_tree(const pg_uuid_t *root_id)
 {
 	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+	LockAcquireResult result;
 
-	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	if (locks_left(&tree_locks) <= 0)
+		return true;
+	result = LockAcquire(&tag, TREE_SHARED, false, true);
+	if (result == LOCKACQUIRE_OK)
+		tree_locks.count++;
+	return result != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*
@@ -570,8 +579,8 @@ contains(const IdList *list, const pg_uuid_t *id)
  * about to change, and what has inline descendants that somebody works on.
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction, and taken for the first LOCKS_AT_ONCE only.  All that was locked
- * is appended to *seen, an array: a call decides about each workflow once.
+ * transaction, as many as there is room for.  All that was locked is appended
+ * to *seen, an array: a call decides about each workflow once.
  */
 Datum
 takeable(Datum *seen)
@@ -594,7 +603,7 @@ takeable(Datum *seen)
 	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
 	for (uint64 i = 0; i < count; i++)
 	{
-		bool		takes = i >= LOCKS_AT_ONCE || try_lock_tree(&roots.ids[i], TREE_SHARED);
+		bool		takes = try_lock_tree(&roots.ids[i]);
 
 		if (takes && contains(&parents, &found.ids[i]))
 			takes = try_lock_inline_below(&found.ids[i]);
