@@ -18,6 +18,7 @@
 #include "plans.h"
 
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -66,6 +67,7 @@ look_ended(const IdList *level)
 			ending.finished = false;
 		else
 			ending.last = Max(ending.last, DatumGetTimestampTz(result_value(0, 1)));
+		SPI_freetuptable(SPI_tuptable);
 	}
 	return ending;
 }

@@ -431,6 +431,8 @@ run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *resu
 		rows += run_plan(plan, &params, NEWEST);
 		if (result)
 			append_result(result);
+		else
+			SPI_freetuptable(SPI_tuptable);
 		pfree(DatumGetPointer(ids));
 	}
 	return rows;
