@@ -36,8 +36,8 @@
  * and are granted in the order of arrival, so that a cascade waits for those
  * that were there before it and never for later ones.  A row lock would have
  * cost each claim a WAL record and a dirty page, and a stream of claims that
- * share a row can keep a cascade waiting for ever.  claim and recover, which
- * lock many workflows, do not wait for any of them.
+ * share a row can keep a cascade waiting for ever.  claim, recover and
+ * purge, which lock many workflows, do not wait for any of them.
  *
  * A call first looks (one SELECT without locks: a replay ends there and has
  * written nothing), decides in C, then acts: one statement whose WHERE repeats
