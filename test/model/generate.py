@@ -11,21 +11,24 @@ means something when others are left out of its sequence:
     ("room", n)            at most n, or all where the contract does not say what happens to the others
 """
 
+from model import ACTIVE
+
 UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 2, "resume_tree": 4, "cancel_tree": 1, "resume_failed": 5, "create_queue": 2,
+    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 1, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "history": 1, "look": 1, "clock": 5}
-BAD = [  # an argument that is refused, whatever else is there
-    ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("executor_id", ""), ("queue", ""), ("handler", ""), ("sequence", None),
-    ("sequence", -1), ("sequence", 16777214), ("kind", "WORKFLOW"), ("max_retries", -1), ("backoff_multiplier", -1.0),
-    ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)), ("timeout", ("span", -1)), ("max_workflows", -1),
-    ("max_workflows", None), ("from_sequence", -1), ("from_sequence", None), ("workflow_id", None), ("workflow_id", None), ("task_id", None), ("step_id", None), ("parent_id", None),
-    ("error", None), ("retryable", None), ("takeover", None), ("priority", None), ("max_recovery_attempts", -1),
-    ("max_concurrency", -1), ("rate_limit_window", None), ("leases", None), ("leases", []), ("stale_after", ("span", -1)),
-    ("task_id", ("w", UNKNOWN)), ("workflow_id", ("w", UNKNOWN)), ("parent_id", ("w", UNKNOWN)), ("step_id", ("w", 1)),
-    ("task_id", ("s", UNKNOWN, 1)), ("queue", "unknown"), ("name", "other"), ("kind", "TRANSACTION"), ("attempt", 7), ("lease", 99)]
+BAD = [  # arguments that are refused whatever else is there, or make little sense
+    ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
+    ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
+    ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
+    ("executor_id", None), ("executor_id", ""), ("queue", ""), ("queue", "unknown"), ("handler", ""), ("sequence", None),
+    ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "TRANSACTION"),
+    ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
+    ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
+    ("max_recovery_attempts", -1), ("max_concurrency", -1), ("rate_limit_window", None), ("error", None), ("retryable", None),
+    ("takeover", None), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
 SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
@@ -47,7 +50,10 @@ class Generator:
         for queue in QUEUES:
             if self.rng.random() < 0.7:
                 yield "create_queue", {**self.create_queue(), "name": queue}, None
-        for _ in range(self.length):
+        story = self.rng.randrange(self.length) if self.rng.random() < 0.3 else None
+        for n in range(self.length):
+            if n == story:
+                yield from self.rng.choice((self.family, self.line))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -66,13 +72,74 @@ class Generator:
                 args.update([self.rng.choice([b for b in BAD if b[0] in args] or [next(iter(args.items()))])])
             if function == "recover" and self.rng.random() < 0.5:
                 yield "clock", self.clock(), None
-            label = None
-            if function in ("start", "start_child"):
-                self.labels += 1
-                label = self.labels
-            yield function, args, label
+            yield self.operation(function, args)
             if function == "drop_queue" and self.rng.random() < 0.7:
                 yield "resume_failed", self.resume_failed(), None
+            if function == "release" and self.rng.random() < 0.4:
+                yield "claim", self.claim(), None
+
+    def operation(self, function, args):
+        if function not in ("start", "start_child"):
+            return function, args, None
+        self.labels += 1
+        return function, args, self.labels
+
+    # Stories that chance alone seldom tells.
+
+    def line(self):
+        """A queue with limits, and what takes and gives back their slots."""
+        limits = {"max_concurrency": self.maybe(0.7, 1, 2), "rate_limit": self.maybe(0.4, 1, 3), "rate_limit_window": ("span", 1.5)}
+        yield self.operation("create_queue", {"name": "r"})
+        yield self.operation("alter_queue", {"name": "r", **limits})
+        for n in range(4):
+            yield self.operation("start", {"name": f"line{n}", "queue": "r", "priority": self.rng.choice((0, 0, 1))})
+        for _ in range(4):
+            yield self.operation("claim", {"queue": "r", "executor_id": "y", "max_workflows": self.rng.choice((1, 2))})
+            mine = [w for w in self.model.workflows.values() if w.queue == "r" and w.status in ACTIVE]
+            running = [w for w in mine if w.status == "RUNNING"]
+            plot = self.rng.choice(("pause_tree", "pause_tree", "resume_tree", "complete", "release", "clock"))
+            about = self.ref(self.rng.choice(running or mine or [None]))
+            yield self.operation(plot, {"complete": {"task_id": about}, "clock": {"ticks": 1}, "release": {
+                "executor_id": "y", "workflow_id": self.rng.choice((about, None))}}.get(plot, {"workflow_id": about}))
+
+    def family(self):
+        """A workflow with children of both kinds, and its ups and downs."""
+        there = self.model.workflows
+        claim = ("claim", {"queue": "q", "executor_id": "x", "max_workflows": 4})
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("start", {"name": "e", "executor_id": "x", "queue": self.maybe(0.5, "q")})
+        yield self.operation(*claim)
+        top = next((w for w in there.values() if w.name == "e" and w.status == "RUNNING"), None)
+        if top is None:
+            return
+        for n in range(3):
+            yield self.operation("start_child", {"parent_id": ("w", top.id), "sequence": n, "name": f"child{n}",
+                                                 "queue": self.maybe(0.5, "q")})
+        yield self.operation(*claim)
+        for w in top.children():
+            n = len(w.steps)
+            yield self.operation("claim_step", {"workflow_id": ("w", w.id), "sequence": n, "name": f"step{n}", "max_retries": 1})
+            if self.rng.random() < 0.5:
+                yield self.operation("fail", {"task_id": ("s", w.id, n), "error": "e"})
+            if self.rng.random() < 0.4:
+                yield self.operation("fail", {"task_id": ("w", w.id), "error": "e"})
+            elif self.rng.random() < 0.4:
+                yield self.operation("pause_tree", {"workflow_id": ("w", w.id)})
+        if self.rng.random() < 0.3:  # what comes next waits for its retry
+            for n in (6, 7):
+                yield self.operation("claim_step", {"workflow_id": ("w", top.id), "sequence": n, "name": f"step{n}",
+                                                    "max_retries": 1, "backoff": ("span", 0.5)})
+            yield self.operation("fail", {"task_id": ("s", top.id, 6), "error": "e"})
+            yield self.operation("complete_and_claim", {"step_id": ("s", top.id, 7), "output": None, "name": "step6", "sequence": 6})
+        top = ("w", top.id)
+        plot = self.rng.choice(("fail", "release", "pause_tree"))
+        yield self.operation(plot, {"fail": {"task_id": top, "error": "e"}, "release": {"executor_id": "x", "workflow_id": top},
+                                    "pause_tree": {"workflow_id": top}}[plot])
+        if plot == "fail":
+            yield self.operation("resume_failed", {"workflow_id": top, "executor_id": "x", "from_sequence": self.rng.randrange(3)})
+        elif plot == "pause_tree":
+            yield self.operation("resume_tree", {"workflow_id": top})
+        yield self.operation(*claim)
 
     # ---- what is there -------------------------------------------------------------------
 
@@ -145,15 +212,17 @@ class Generator:
                 "timeout": self.rng.choice(SPANS)}
         if self.rng.random() < 0.5:
             args.update(max_retries=self.rng.choice((1, 2, 3)), backoff=("span", self.rng.choice((0, 0.5, 1.5))),
-                        backoff_multiplier=self.rng.choice((0, 0.5, 1.0, 2.0, 3.0)), max_backoff=self.maybe(0.3, ("span", 2.5), ("span", 0.5)))
+                        backoff_multiplier=self.rng.choice((0, 0.5, 1.0, 2.0, 3.0)),
+                        max_backoff=self.maybe(0.3, ("span", 2.5), ("span", 0.5)))
         return args
 
     def position(self, w, of_child):
         """A sequence and the name that is recorded there, or will be."""
         sequence = self.rng.randrange(5)
-        fitting = [n for n, s in w.steps.items() if (s.child is not None) == of_child for _ in range(4 if s.status == "PENDING" else 1)] if w else []
+        fitting = [n for n, s in w.steps.items() if (s.child is not None) == of_child] if w else []
+        waiting = [n for n in fitting if w.steps[n].status == "PENDING"]
         if fitting and self.rng.random() < 0.4:
-            sequence = self.rng.choice(fitting)
+            sequence = self.rng.choice(waiting or fitting)
         elif w and sequence in w.steps and self.rng.random() < 0.5:
             sequence = len(w.steps)
         return {"sequence": sequence, "name": f"{'child' if of_child else 'step'}{sequence}"}
@@ -165,7 +234,8 @@ class Generator:
 
     def claim_step(self):
         w = self.pick("RUNNING")
-        args = {"workflow_id": self.ref(w), **self.position(w, False), "input": self.rng.choice(VALUES), "lease": self.lease(w), **self.policy()}
+        args = {"workflow_id": self.ref(w), **self.position(w, False), "input": self.rng.choice(VALUES),
+                "lease": self.lease(w), **self.policy()}
         s = w and w.steps.get(args["sequence"])
         if s and s.status == "RUNNING" and self.rng.random() < 0.3:  # again, by its holder
             args.update(executor_id=s.executor, lease=("lease", w.id, 0))
@@ -179,8 +249,9 @@ class Generator:
 
     def complete_and_claim(self):
         w, ref, attempt = self.step("RUNNING")
-        position = self.position(w, False) if self.rng.random() < 0.4 else {"sequence": None, "name": f"step{ref[2] + 1}"}
-        args = {"step_id": ref, "output": self.rng.choice(VALUES), **position, "lease": self.lease(w), "attempt": attempt, **self.policy()}
+        position = self.position(w, False) if self.rng.random() < 0.6 else {"sequence": None, "name": f"step{ref[2] + 1}"}
+        args = {"step_id": ref, "output": self.rng.choice(VALUES), **position, "lease": self.lease(w), "attempt": attempt,
+                **self.policy()}
         return self.kind_of(args, w, ref[2] + 1 if position["sequence"] is None else position["sequence"])
 
     def start_child(self):
@@ -206,13 +277,17 @@ class Generator:
         return {"task_id": self.task("COMPLETED", "FAILED")["task_id"]}
 
     def pause_tree(self):
-        return {"workflow_id": self.ref(self.pick("RUNNING", "PENDING"))}
+        above = [a for w in self.model.workflows.values() if w.status == "PAUSED" for a in w.ancestors()]
+        w = self.rng.choice(above) if above and self.rng.random() < 0.5 else self.pick("RUNNING", "PENDING")
+        return {"workflow_id": self.ref(w)}
 
     def resume_tree(self):
-        return {"workflow_id": self.ref(self.pick("PAUSED"))}
+        above = [w for w in self.model.workflows.values() if w.status == "PAUSED" and any(b.status == "PAUSED" for b in w.below())]
+        w = self.rng.choice(above) if above and self.rng.random() < 0.5 else self.pick("PAUSED")
+        return {"workflow_id": self.ref(w)}
 
     def cancel_tree(self):
-        return {"workflow_id": self.ref(self.pick("RUNNING", "PENDING", "PAUSED", *self.rng.choice(((), ("CANCELLED", "COMPLETED", "FAILED")))))}
+        return {"workflow_id": self.ref(self.pick(*ACTIVE, *self.rng.choice(((), ("CANCELLED", "COMPLETED", "FAILED")))))}
 
     def resume_failed(self):
         w = self.pick("FAILED", inline=False)
@@ -233,7 +308,7 @@ class Generator:
     alter_queue = create_queue
 
     def drop_queue(self):
-        used = [w.queue for w in self.model.workflows.values() if w.status in ("PENDING", "RUNNING", "PAUSED")]
+        used = [w.queue for w in self.model.workflows.values() if w.status in ACTIVE]
         failed = [w.queue for w in self.model.workflows.values() if w.status == "FAILED" and w.queue not in used + [None]]
         return {"name": self.queue(*failed or [q for q in QUEUES if q not in used or self.rng.random() < 0.3])}
 
@@ -243,8 +318,10 @@ class Generator:
     resume_queue = pause_queue
 
     def claim(self):
-        waiting = [w.queue for w in self.model.workflows.values() if w.status == "PENDING" and w.queue]
-        return {"queue": self.queue(*waiting), "executor_id": self.rng.choice(EXECUTORS), "max_workflows": self.rng.choice((1, 1, 2, 3, 0))}
+        waiting = [w.queue for w in self.model.workflows.values() if w.status == "PENDING" and w.queue
+                   for _ in range(9 if w.children() else 1)]
+        return {"queue": self.queue(*waiting), "executor_id": self.rng.choice(EXECUTORS),
+                "max_workflows": self.rng.choice((1, 1, 2, 3, 0))}
 
     def heartbeat(self):
         x = self.rng.choice(EXECUTORS)
@@ -258,12 +335,16 @@ class Generator:
         return {"executor_id": x, "workflow_ids": ids, "leases": leases}
 
     def recover(self):
-        return {"executor_id": self.rng.choice(EXECUTORS), "max_workflows": self.rng.choice((100, 100, ("room", 1), ("room", 2), 0)),
-                "stale_after": self.maybe(0.4, ("span", 0), ("span", 0.5), ("span", 2.5)), "queue": self.maybe(0.2, self.queue()),
-                "handlers": self.maybe(0.3, ["h"], ["h", "i"], [])}
+        return {"executor_id": self.rng.choice(EXECUTORS),
+                "max_workflows": self.rng.choice((100, 100, ("room", 1), ("room", 2), 0)),
+                "stale_after": self.maybe(0.4, ("span", 0), ("span", 0.5), ("span", 2.5)),
+                "queue": self.maybe(0.2, self.queue()), "handlers": self.maybe(0.3, ["h"], ["h", "i"], [])}
 
     def release(self):
-        w = self.pick("RUNNING")
+        w = self.pick("RUNNING", inline=False)
+        above = [v for v in self.model.workflows.values() if v.owner and v.status == "RUNNING" and v.inline_below()]
+        if above and self.rng.random() < 0.5:
+            w = self.rng.choice(above)
         owner = w.owner if w and w.owner and self.rng.random() < 0.8 else self.rng.choice(EXECUTORS)
         return {"executor_id": owner, "workflow_id": self.ref(w) if self.rng.random() < 0.6 else None,
                 "run_at": self.maybe(0.4, ("time", self.model.now // 1 + 1.5), ("time", self.model.now // 1 - 0.5))}

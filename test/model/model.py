@@ -147,7 +147,8 @@ class Model:
         self.executors = {}
         self.next_id = None
         self.note = None  # what happened, for the count of what was covered
-        self.seen = None  # what the extension answered, where the contract leaves it the choice
+        self.also = set()  # and what happened to others
+        self.seen = ()  # what the extension answered, where the contract leaves it the choice
 
     # ---- what the functions share -------------------------------------------------------
 
@@ -196,8 +197,10 @@ class Model:
     def hand_over(self, workflow, owner):
         """A new lease, for whatever its driver drives."""
         workflow.owner = owner
-        for w in [workflow] + workflow.inline_below():
+        workflow.lease += 1
+        for w in workflow.inline_below():
             w.lease += 1
+            self.also.add("fenced below" if w.parent is workflow else "fenced deep below")
 
     def finish(self, workflow, status, output=None, error=None):
         workflow.status, workflow.output, workflow.error, workflow.ended_at = status, output, error, self.now
@@ -213,6 +216,7 @@ class Model:
         below = workflow.inline_below()
         self.finish(workflow, status, output, error)
         for w in below:
+            self.also.add("ended below" if w.parent is workflow else "ended deep below")
             if status == "COMPLETED":
                 self.finish(w, "CANCELLED", error=w.error)
                 self.cancel_steps(w)
@@ -476,6 +480,9 @@ class Model:
                 for s in steps:
                     s.own_status = "PAUSED"
                 changed += 1 + len(steps)
+                self.also.update(["paused below"] if w is not top else [], ["paused a step"] if steps else [])
+            elif w.status == "PAUSED":
+                self.also.add("left a pause")
         return [dict(pause_tree=changed)]
 
     def resume_tree(self, workflow_id):
@@ -491,6 +498,9 @@ class Model:
                 for s in steps:
                     s.own_status = "PENDING"
                 changed += 1 + len(steps)
+                self.also.update(["resumed below"] if w is not top else [], ["resumed a step"] if steps else [])
+            elif w.status == "PAUSED":
+                self.also.add("left a pause")
         return [dict(resume_tree=changed)]
 
     def cancel_tree(self, workflow_id):
@@ -501,6 +511,7 @@ class Model:
             if w.status in ACTIVE:
                 self.finish(w, "CANCELLED", error=w.error)
                 changed += 1
+                self.also.update(["cancelled below"] if w is not top else [])
             changed += self.cancel_steps(w)
         return [dict(cancel_tree=changed)]
 
@@ -543,6 +554,8 @@ class Model:
             for n, s in w.steps.items():
                 if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
                     s.own_status, s.retry_count, s.error, s.run_at, s.own_ended_at = "PENDING", 0, None, None, None
+        self.also.update("again inline" if w.inline else "again queued" for w in again)
+        self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now
         if top.queue is None:
             self.begin(top)
@@ -599,10 +612,12 @@ class Model:
         q = self.queues[queue]
         most, rate, window = q.settings
         mine = [w for w in self.workflows.values() if w.queue == queue]
-        due = sorted((w for w in mine if w.status == "PENDING" and w.run_at <= self.now), key=lambda w: (-w.priority, w.run_at, w.id))
+        due = sorted((w for w in mine if w.status == "PENDING" and w.run_at <= self.now),
+                     key=lambda w: (-w.priority, w.run_at, w.id))
         room = 0 if q.paused else max_workflows
         if most is not None:
             room = min(room, most - sum("RUNNING" in (w.status, w.paused_from) for w in mine))
+            self.also.update({"a pause holds a slot" for w in mine if w.paused_from == "RUNNING" and due and room < max_workflows})
         if rate is not None:
             if q.window_start is None or q.window_start + window <= self.now:
                 q.window_start, q.window_count = None, 0
@@ -675,11 +690,18 @@ class Model:
         if len(found) > max_workflows:  # which ones is the extension's choice
             found.sort(key=lambda f: f[0].id not in self.seen)
             found = found[:max_workflows]
-        taken = []
         for w, reason, too_often in found:
             if too_often:
                 self.end(w, "FAILED", error=Text(reason))
+        taken = []
+        for w, reason, too_often in found:
+            if too_often:
                 continue
+            if reason == "no executor" and self.last_sign(w) == self.now:
+                # its child was just given up: a sign of life, if that came first
+                if w.id not in self.seen:
+                    continue
+                reason = Text("")
             if reason != "released":
                 w.recovery_count += 1
             if w.status == "PENDING" or (w.deadline is not None and w.deadline <= self.now):
