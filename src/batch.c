@@ -19,7 +19,7 @@
  */
 #include "plans.h"
 
-#include "access/detoast.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
@@ -576,10 +576,46 @@ decide_completions(Task *task)
 	task->done = task->act == NULL;
 }
 
+/* The trees of tasks, in the order of their roots. */
+static int
+trees_of(Task **tasks, int count, Tree *trees)
+{
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		trees[i].root_id = tasks[i]->workflow.root_id;
+	qsort(trees, count, sizeof(Tree), compare_ids);
+	for (int i = 0; i < count; i++)
+		if (i == 0 || !same_id(&trees[i].root_id, &trees[n - 1].root_id))
+			trees[n++] = trees[i];
+	return n;
+}
+
 static Tree *
 tree_of(const Task *task, Tree *trees, int count)
 {
 	return bsearch(&task->workflow.root_id, trees, count, sizeof(Tree), compare_ids);
+}
+
+static LOCKMODE
+tree_mode(const Tree *tree)
+{
+	return tree->exclusive ? TREE_EXCLUSIVE : TREE_SHARED;
+}
+
+static void
+lock_trees(Tree *trees, int count)
+{
+	for (int i = 0; i < count; i++)
+		trees[i].locked = lock_tree(&trees[i].root_id, tree_mode(&trees[i]));
+}
+
+static void
+unlock_trees(Tree *trees, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (trees[i].locked)
+			unlock_tree(&trees[i].root_id, tree_mode(&trees[i]));
 }
 
 /*
@@ -594,15 +630,8 @@ lock_to_complete_many(Task **tasks, int count)
 {
 	Tree	   *trees = palloc0(count * sizeof(Tree));
 	pg_uuid_t  *asked = palloc(count * sizeof(pg_uuid_t));
-	int			n = 0;
+	int			n = trees_of(tasks, count, trees);
 	bool		abandons = false;
-
-	for (int i = 0; i < count; i++)
-		trees[i].root_id = tasks[i]->workflow.root_id;
-	qsort(trees, count, sizeof(Tree), compare_ids);
-	for (int i = 0; i < count; i++)
-		if (i == 0 || !same_id(&trees[i].root_id, &trees[n - 1].root_id))
-			trees[n++] = trees[i];
 
 	for (;;)
 	{
@@ -610,8 +639,7 @@ lock_to_complete_many(Task **tasks, int count)
 		int			asked_count = 0;
 		uint64		parents;
 
-		for (int i = 0; i < n; i++)
-			trees[i].locked = lock_tree(&trees[i].root_id, trees[i].exclusive ? TREE_EXCLUSIVE : TREE_SHARED);
+		lock_trees(trees, n);
 		for (int i = 0; i < count; i++)
 		{
 			if (!is_workflow(tasks[i]) || tree_of(tasks[i], trees, n)->exclusive)
@@ -629,9 +657,7 @@ lock_to_complete_many(Task **tasks, int count)
 		abandons = true;
 		for (int i = 0; i < asked_count; i++)
 			unlock_children(&asked[i], CHILDREN_END);
-		for (int i = 0; i < n; i++)
-			if (trees[i].locked)
-				unlock_tree(&trees[i].root_id, trees[i].exclusive ? TREE_EXCLUSIVE : TREE_SHARED);
+		unlock_trees(trees, n);
 		for (uint64 row = 0; row < parents; row++)
 		{
 			const pg_uuid_t *id = DatumGetUUIDP(result_value(row, 0));
@@ -644,12 +670,11 @@ lock_to_complete_many(Task **tasks, int count)
 }
 
 /* Marks the tasks that the last statement has returned by their numbers. */
-static uint64
+static void
 mark_done(Task **tasks, uint64 rows)
 {
 	for (uint64 row = 0; row < rows; row++)
 		tasks[DatumGetInt64(result_value(row, 0)) - 1]->done = true;
-	return rows;
 }
 
 /* Completes workflows; sorted by id, so mostly parents before their children. */
@@ -777,6 +802,43 @@ complete_tasks(Task **tasks, int count)
 }
 
 /*
+ * Steps each of which stands in the array once, of workflows that are known
+ * here, are completed without a look: the statement itself asks all that makes
+ * it legal, and the look only tells why it did nothing.
+ */
+static void
+complete_known_steps(Task *tasks, int count)
+{
+	Task	  **steps = palloc(Max(count, 1) * sizeof(Task *));
+	Tree	   *trees = palloc0(Max(count, 1) * sizeof(Tree));
+	int			n;
+	bool		any = false;
+
+	/* where nothing may be written, a repeated call is still answered, by the look */
+	if (XactReadOnly || count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		const pg_uuid_t *root_id = known_root(&tasks[i].workflow_id);
+
+		if (is_workflow(&tasks[i]) || tasks[i].count > 1 || root_id == NULL)
+			return;
+		tasks[i].workflow.root_id = *root_id;
+		tasks[i].act = tasks[i].elements;
+		tasks[i].act->completed = true;
+		steps[i] = &tasks[i];
+	}
+	n = trees_of(steps, count, trees);
+	lock_trees(trees, n);
+	complete_steps(steps, count, clock_now());
+	for (int i = 0; i < count; i++)
+		any = any || tasks[i].done;
+	/* as unlock_known_tree */
+	if (!any && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		unlock_trees(trees, n);
+}
+
+/*
  * complete_many(task_ids, outputs, leases, attempts)
  *
  * Locks and writes nothing where nothing is to be completed; see complete_tasks
@@ -822,6 +884,7 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	qsort(elements, count, sizeof(Completion), compare_completions);
 	task_count = group_completions(elements, count, tasks);
 
+	complete_known_steps(tasks, task_count);
 	for (;;)
 	{
 		int			n = 0;
@@ -968,6 +1031,8 @@ claim_new_steps(const Workflow *workflow, Claim *claims, int count, const ClaimA
 	created = run_plan(PLAN_CLAIM_NEW_STEPS, &params, NEWEST);
 	for (uint64 row = 0; row < created; row++)
 		claims[DatumGetInt32(result_value(row, 0)) - claims[0].sequence].done = true;
+	if (claims[count - 1].done && claims[count - 1].way == CLAIM_NEW)
+		expect_new_step(&workflow->id, claims[count - 1].sequence + 1);
 }
 
 /* Claims the steps that are there. */
@@ -1012,6 +1077,59 @@ claim_steps_again(const Workflow *workflow, Claim *claims, int count, const Clai
 		claims[DatumGetInt32(result_value(row, 0)) - claims[0].sequence].done = true;
 }
 
+/* What is claimed by now, and was not before: looks again if we have waited. */
+static void
+check_claimed(const pg_uuid_t *workflow_id, Claim *claims, int count, NullableDatum lease, TimestampTz before)
+{
+	int32	   *sequences = palloc(count * sizeof(int32));
+	int			n = 0;
+	Refusal    *refusal;
+
+	for (int i = 0; i < count; i++)
+		if (claims[i].done && claims[i].way != CLAIM_NOTHING)
+		{
+			sequences[n++] = claims[i].sequence;
+			claims[i].way = CLAIM_NOTHING;
+		}
+	refusal = refuse_after_wait(workflow_id, sequences, n, lease, before);
+	if (refusal)
+		raise_refusal(refusal);
+}
+
+/*
+ * As claim does in step.c: where new steps are expected, they are claimed
+ * without a look.
+ */
+static void
+claim_expected_steps(const pg_uuid_t *workflow_id, Claim *claims, int count, const ClaimArgs *args)
+{
+	bool		locked;
+	bool		any = false;
+	TimestampTz now;
+	Workflow	workflow = {.id = *workflow_id};
+
+	if (count == 0 || args->lease.isnull || XactReadOnly ||
+		!expects_new_step(workflow_id, claims[0].sequence) || !lock_known_tree(workflow_id, &locked))
+		return;
+	now = clock_now();
+	workflow.lease = DatumGetInt32(args->lease.value);
+	for (int i = 0; i < count; i++)
+	{
+		claims[i].way = CLAIM_NEW;
+		id_step(workflow_id, claims[i].sequence, &claims[i].answer.step_id);
+		claims[i].answer.action = "EXECUTE";
+		claims[i].answer.attempt = a_value(Int32GetDatum(1));
+		claims[i].answer.output = claims[i].answer.error = claims[i].answer.run_at = a_null();
+	}
+	claim_new_steps(&workflow, claims, count, args, now);
+	for (int i = 0; i < count; i++)
+		any = any || claims[i].done;
+	if (any)
+		check_claimed(workflow_id, claims, count, args->lease, now);
+	else
+		unlock_known_tree(workflow_id, locked);
+}
+
 /*
  * claim_steps(workflow_id, first_sequence, names, inputs, kind, lease,
  *			   executor_id, max_retries, backoff, backoff_multiplier,
@@ -1033,7 +1151,6 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	Column		name_column;
 	Column		input_column;
 	Claim	   *claims;
-	int32	   *claimed;
 	Workflow	workflow;
 	Call		call;
 
@@ -1051,19 +1168,18 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	call = begin_call(fcinfo);
 	input_column = column_of(inputs, JSONBOID, count);
 	claims = palloc0(Max(count, 1) * sizeof(Claim));
-	claimed = palloc(Max(count, 1) * sizeof(int32));
 	for (int i = 0; i < count; i++)
 		claims[i] = (Claim)
 		{
 			.sequence = PG_GETARG_INT32(1) + i,.name = element(&name_column, i),.input = element(&input_column, i)
 		};
 
+	claim_expected_steps(workflow_id, claims, count, &args);
 	while (!all_claimed(claims, count))
 	{
 		TimestampTz now = clock_now();
 		TimestampTz before;
 		Refusal    *refusal;
-		int			n = 0;
 
 		if (!look_claims(workflow_id, claims, count, &workflow))
 		{
@@ -1082,16 +1198,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 			continue;
 		claim_new_steps(&workflow, claims, count, &args, now);
 		claim_steps_again(&workflow, claims, count, &args, now);
-
-		for (int i = 0; i < count; i++)
-			if (claims[i].done && claims[i].way != CLAIM_NOTHING)
-			{
-				claimed[n++] = claims[i].sequence;
-				claims[i].way = CLAIM_NOTHING;
-			}
-		refusal = refuse_after_wait(workflow_id, claimed, n, args.lease, now);
-		if (refusal)
-			raise_refusal(refusal);
+		check_claimed(workflow_id, claims, count, args.lease, now);
 	}
 
 	for (int i = 0; i < count; i++)

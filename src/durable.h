@@ -324,6 +324,7 @@ extern bool lock_known_tree(const pg_uuid_t *workflow_id, bool *locked);
 extern void unlock_known_tree(const pg_uuid_t *workflow_id, bool locked);
 extern void expect_new_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern bool expects_new_step(const pg_uuid_t *workflow_id, int32 sequence);
+extern const pg_uuid_t *known_root(const pg_uuid_t *workflow_id);
 extern bool is_known_root(const pg_uuid_t *workflow_id);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern bool try_lock_whole_tree(const pg_uuid_t *root_id);

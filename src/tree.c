@@ -333,6 +333,15 @@ expects_new_step(const pg_uuid_t *workflow_id, int32 sequence)
 	return same_id(&known->id, workflow_id) && known->next == sequence;
 }
 
+/* The root of a workflow that is known here, or NULL. */
+const pg_uuid_t *
+known_root(const pg_uuid_t *workflow_id)
+{
+	KnownWorkflow *known = known_slot(workflow_id);
+
+	return same_id(&known->id, workflow_id) ? &known->root_id : NULL;
+}
+
 bool
 is_known_root(const pg_uuid_t *workflow_id)
 {
