@@ -270,6 +270,8 @@ create_roots(Root *roots, int count, const StartArgs *args)
 		while (roots[i].done || roots[i].found || !same_id(&roots[i].workflow.id, id))
 			i = (i + 1) % count;
 		roots[i].done = true;
+		remember_tree(id, id);
+		expect_new_step(id, 0);
 	}
 	return result_ids(0);
 }

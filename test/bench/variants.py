@@ -155,5 +155,36 @@ START_CLAIM = Variant("start into a queue, claim", [
     NEW_NAME, "SELECT workflow_id FROM durable.start(:n, queue => 'q')",
     "SELECT workflow_id, lease FROM durable.claim('q', :client_id)"], steps=1)
 
+# ---- many at once ---------------------------------------------------------------------------------------
+
+MANY = 100
+NAMES = f"ARRAY(SELECT :n || ' ' || i FROM generate_series(1, {MANY}) i)"
+IDS = f"ARRAY(SELECT durable.step_id(:w, i) FROM generate_series(0, {MANY - 1}) i)"
+
+
+def many(value: str) -> str:
+    return f"array_fill({value}, '{{{MANY}}}')"
+
+
+START_SINGLE = Variant("start, 100 times", [
+    NEW_NAME, *(f"SELECT * FROM durable.start(:n || ' {i}', executor_id => :client_id)" for i in range(MANY))], steps=MANY)
+START_MANY = Variant("start_many of 100", [
+    NEW_NAME, f"SELECT * FROM durable.start_many({NAMES}, executor_id => :client_id)"], steps=MANY)
+
+FAN_OUT_SINGLE = Variant("claim_step 100 times, complete 100 times", [
+    NEW_NAME, START, *(claim_step(i) for i in range(MANY)),
+    *(f"SELECT durable.complete(durable.step_id(:w, {i}), :out, lease => 1, attempt => 1)" for i in range(MANY))], steps=MANY)
+FAN_OUT_MANY = Variant("claim_steps and complete_many of 100", [
+    NEW_NAME, START,
+    "SELECT * FROM durable.claim_steps(:w, 0, " + many("'step'::text") + ", lease => 1, executor_id => :client_id)",
+    f"SELECT * FROM durable.complete_many({IDS}, {many(':out::jsonb')}, {many('1')}, {many('1')})"], steps=MANY)
+
+CLAIM_SINGLE = Variant("claim_step 100 times", [NEW_NAME, START, *(claim_step(i) for i in range(MANY))], steps=MANY)
+CLAIM_MANY = Variant("claim_steps of 100", [NEW_NAME, START, FAN_OUT_MANY.lines[2]], steps=MANY)
+
+BATCHES = [("start_many of 100 : start", START_MANY, START_SINGLE),
+           ("claim_steps of 100 : claim_step", CLAIM_MANY, CLAIM_SINGLE),
+           ("claim_steps and complete_many of 100 : claim_step and complete", FAN_OUT_MANY, FAN_OUT_SINGLE)]
+
 MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
 GROWTH = [RAW_FUSED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, REPLAY, HISTORY, QUEUE]
