@@ -64,16 +64,16 @@ DECLARE
   e record;
 BEGIN
   FOR e IN SELECT * FROM complete_many_elements ORDER BY position LOOP
-    UPDATE complete_many_elements SET single = pg_temp.answer(pg_temp.single(pg_temp.task('single ', e.task), e.output, e.lease, e.attempt), 'single ')
+    UPDATE complete_many_elements SET single = pg_temp.answer(pg_temp.single(pg_temp.task('one by one ', e.task), e.output, e.lease, e.attempt), 'one by one ')
      WHERE position = e.position;
   END LOOP;
-  UPDATE complete_many_elements m SET many = pg_temp.answer(coalesce(r.completed::text, r.error), 'many ')
-    FROM (SELECT array_agg(pg_temp.task('many ', task) ORDER BY position) AS ids, array_agg(output ORDER BY position) AS outputs,
+  UPDATE complete_many_elements m SET many = pg_temp.answer(coalesce(r.completed::text, r.error), 'at once ')
+    FROM (SELECT array_agg(pg_temp.task('at once ', task) ORDER BY position) AS ids, array_agg(output ORDER BY position) AS outputs,
                  array_agg(lease ORDER BY position) AS leases, array_agg(attempt ORDER BY position) AS attempts FROM complete_many_elements) a,
          durable.complete_many(a.ids, a.outputs, a.leases, a.attempts) r
-   WHERE r.position = m.position AND r.task_id = pg_temp.task('many ', m.task) AND (r.completed IS NULL) = (r.error IS NOT NULL);
+   WHERE r.position = m.position AND r.task_id = pg_temp.task('at once ', m.task) AND (r.completed IS NULL) = (r.error IS NOT NULL);
 END $$;
-SELECT pg_temp.scene('single '), pg_temp.scene('many ') \gset
+SELECT pg_temp.scene('one by one '), pg_temp.scene('at once ') \gset
 
 INSERT INTO complete_many_elements SELECT row_number() OVER (), * FROM (VALUES
   -- steps in every status, with the right fences, without, and with wrong ones
@@ -93,11 +93,11 @@ SELECT pg_temp.compare() \gset
 SELECT position, task, output, lease, attempt, many, CASE WHEN single IS DISTINCT FROM many THEN 'SINGLE: ' || coalesce(single, '-') ELSE '' END AS difference
   FROM complete_many_elements ORDER BY position;
 -- The grandchild stands after what cancelled it: in a batch it is completed first, as all are, and so is its step.
-SELECT * FROM test.show(test.id('many parent'));
+SELECT * FROM test.show(test.id('at once parent'));
 -- All the rest is the same.
-SELECT count(*) FROM pg_temp.state('many ');
-(SELECT s FROM pg_temp.state('many ') s EXCEPT ALL SELECT s FROM pg_temp.state('single ') s) UNION ALL
-(SELECT s FROM pg_temp.state('single ') s EXCEPT ALL SELECT s FROM pg_temp.state('many ') s);
+SELECT count(*) FROM pg_temp.state('at once ');
+(SELECT s FROM pg_temp.state('at once ') s EXCEPT ALL SELECT s FROM pg_temp.state('one by one ') s) UNION ALL
+(SELECT s FROM pg_temp.state('one by one ') s EXCEPT ALL SELECT s FROM pg_temp.state('at once ') s);
 SELECT * FROM durable.check();
 
 -- An open child of a completed workflow is cancelled, with its steps and its own inline children; one with a queue goes on.
