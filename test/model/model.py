@@ -570,7 +570,7 @@ class Model:
         words(name)
         not_negative(max_concurrency, rate_limit, rate_limit_window)
 
-    def create_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.001):
+    def create_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001):
         self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
         settings = (max_concurrency, rate_limit, rate_limit_window)
         if name in self.queues and self.queues[name].settings != settings:
@@ -579,7 +579,7 @@ class Model:
         self.queues.setdefault(name, Queue(settings))
         return [dict(create_queue="")]
 
-    def alter_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.001):
+    def alter_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001):
         self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
         self.known_queue(name)
         self.queues[name].settings = (max_concurrency, rate_limit, rate_limit_window)
