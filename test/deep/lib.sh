@@ -70,20 +70,19 @@ source_server() {
 	chmod +x "$prefix/bin/postgres"
 }
 
-# Where a tool in the server may write its reports.
-report_directory() {
-	mkdir -m 1777 "$scratch/reports"
-	chmod 1777 "$scratch/reports"
-	echo "$scratch/reports"
-}
+# Where what runs in the server may write its reports; the logs of the servers
+# come there, too.
+reports=$scratch/reports
+mkdir "$reports"
+chmod 1777 "$reports"
 
-# no_reports DIRECTORY PATTERN: shows the reports that match.
+# no_reports PATTERN: shows the reports that match.
 no_reports() {
 	local file found=0
 	while IFS= read -r file; do
-		head -n 100 "$file"
+		grep -E -m 20 -A 40 "$1" "$file" | head -n 200
 		found=$((found + 1))
-	done < <(grep -rlE "$2" "$1")
+	done < <(grep -rlE "$1" "$reports")
 	echo "reports: $found"
 	[ $found -eq 0 ]
 }
@@ -94,5 +93,9 @@ with_tests() { env "$@" scripts/with-cluster scripts/run-tests; }
 # The same, without the long ones of test/extra, and the fuzzer.
 with_tests_and_fuzz() {
 	env TESTS="${TESTS:-regress isolation tap}" FUZZ_SECONDS="${FUZZ_SECONDS:-30}" "$@" \
-		scripts/with-cluster sh -c 'scripts/run-tests && test/fuzz/fuzz'
+		scripts/with-cluster sh -c '
+			scripts/run-tests && test/fuzz/fuzz
+			status=$?
+			cat "$PGHOST/server.log" tmp_check/log/*.log >"$1/server.log" 2>/dev/null
+			exit $status' sh "$reports"
 }
