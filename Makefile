@@ -73,7 +73,6 @@ bench:
 	@scripts/install-packages
 	@scripts/with-cluster test/bench/bench
 
-model: export MODEL_SEQUENCES MODEL_SEED MODEL_FIRST
 model:
 	@scripts/install-packages
 	@scripts/with-cluster test/model/run
