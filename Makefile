@@ -23,6 +23,7 @@ DATA = $(sort $(wildcard durable--*.sql))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
+SHLIB_EXPORTS = exports.txt
 
 USE_MODULE_DB = 1
 # sql/extension.sql makes what the others use.

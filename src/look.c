@@ -203,7 +203,7 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Reads the filters that list and count share, in the order of TASK_FILTERS (plans.c). */
+/* Reads the filters that list and count share, in the order of TASK_FILTERS (statements.h). */
 static void
 param_filters(Params *params, FunctionCallInfo fcinfo)
 {

@@ -3,7 +3,7 @@
  * plans.h
  *	  The statements of the extension, and the one way to run them.
  *
- * The text of each statement stands in plans.c.
+ * Their texts stand in looking.c and acting.c.
  *
  *-------------------------------------------------------------------------
  */

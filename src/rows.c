@@ -37,7 +37,7 @@ text_or_null(NullableDatum d)
 	return d.isnull ? NULL : TextDatumGetCString(d.value);
 }
 
-/* Reads the columns WORKFLOW_COLUMNS of plans.c; false if there is no workflow. */
+/* Reads the columns WORKFLOW_COLUMNS of statements.h; false if there is no workflow. */
 static bool
 read_workflow(Workflow *workflow, Place *at)
 {
@@ -69,7 +69,7 @@ read_workflow(Workflow *workflow, Place *at)
 	return true;
 }
 
-/* Reads the columns STEP_COLUMNS of plans.c. */
+/* Reads the columns STEP_COLUMNS of statements.h. */
 static void
 read_step(Step *step, Place *at)
 {

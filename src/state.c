@@ -5,7 +5,7 @@
  *
  * A function asks here before it changes the task that it was given.  What is
  * not listed is refused (errors.c says how).  The statements that change many
- * tasks at once (plans.c: cascades, claim, recover, release) choose by a row's
+ * tasks at once (acting.c: cascades, claim, recover, release) choose by a row's
  * sources.  A stand-in is no task of its own: it follows its child.
  *
  *-------------------------------------------------------------------------

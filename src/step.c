@@ -429,7 +429,7 @@ raise_if_fenced_meanwhile(const pg_uuid_t *id, NullableDatum lease, TimestampTz 
 		raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
 }
 
-/* The parameters of STEP_TO_COMPLETE (plans.c), and the output. */
+/* The parameters of STEP_TO_COMPLETE (statements.h), and the output. */
 static void
 param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
 				 NullableDatum attempt, pg_uuid_t *workflow_id)

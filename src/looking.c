@@ -1,0 +1,354 @@
+/*-------------------------------------------------------------------------
+ *
+ * looking.c
+ *	  The statements that look.
+ *
+ * Those that look in order to lock, or at what a cascade is about to change, are
+ * beside what they are for, in acting.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "statements.h"
+
+const Statement looking_statements[NUM_PLANS] = {
+
+	/* ---- looking ------------------------------------------------------- */
+
+	[PLAN_LOOK_WORKFLOW] = {
+		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w WHERE w.id" EQ "$1",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_ACTIVE_ROOT] = {
+		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
+		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
+		1, {TEXTOID}
+	},
+	/* this and the next but one: what there is of each, in order */
+	[PLAN_LOOK_ACTIVE_ROOTS] = {
+		"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
+		"FROM " EACH(OF("$1"), "name") " "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
+		"  WHERE o.name" EQ "b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
+		"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
+		"  WHERE o.executor_id" EQ "w.executor_id OFFSET 0) e ON true ORDER BY b.n",
+		1, {TEXTARRAYOID}
+	},
+	[PLAN_LOOK_STEP] = {
+		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " FROM durable.workflow w "
+		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
+		"WHERE w.id" EQ "$1",
+		2, {UUIDOID, INT4OID}
+	},
+	[PLAN_LOOK_STEPS] = {
+		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " "
+		"FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o WHERE o.id" EQ "b.workflow_id OFFSET 0) w ON true "
+		"LEFT JOIN LATERAL (SELECT o.* FROM durable.step o"
+		"  WHERE o.workflow_id" EQ "b.workflow_id AND o.sequence" EQ "b.sequence OFFSET 0) s ON true ORDER BY b.n",
+		2, {UUIDARRAYOID, INT4ARRAYOID}
+	},
+	[PLAN_LOOK_EXECUTOR] = {
+		"SELECT e.last_seen FROM durable.executor e WHERE e.executor_id" EQ "$1",
+		1, {TEXTOID}
+	},
+	[PLAN_LOOK_QUEUE] = {
+		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
+		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END, "
+		"EXISTS (SELECT 1 FROM durable.queue_head h WHERE h.queue_name" EQ "$1) "
+		"FROM durable.queue q WHERE q.name" EQ "$1",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[PLAN_LOOK_HEADS] = {
+		"SELECT h.priority, h.run_at, h.workflow_id FROM durable.queue_head h "
+		"WHERE h.queue_name" EQ "$1 ORDER BY h.priority DESC",
+		1, {TEXTOID}
+	},
+	/* priorities from $2 down to $3 */
+	[PLAN_LOOK_FIRST] = {
+		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LE "$2 AND w.priority" GE "$3 "
+		"ORDER BY w.priority DESC, w.run_at, w.id LIMIT 1",
+		3, {TEXTOID, INT4OID, INT4OID}
+	},
+	[PLAN_LOOK_FIRST_AT] = {
+		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" EQ "$2 "
+		"  AND (w.run_at, w.id)" GE "($3, $4) "
+		"ORDER BY w.run_at, w.id LIMIT 1",
+		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}
+	},
+	[PLAN_LOOK_DUE] = {
+		WAITING_PRIORITIES(" AND w.priority" GE "$6")
+		"SELECT p.priority, d.run_at, d.id FROM waiting p "
+		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY
+		"    ORDER BY w.run_at, w.id LIMIT 1) d LIMIT 1",
+		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT4OID}
+	},
+	[PLAN_LOOK_INLINE_UNFINISHED] = {
+		"SELECT 1 FROM durable.workflow w "
+		"WHERE w.parent_id" EQ "$1 AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_ANCESTORS] = {
+		"WITH RECURSIVE up AS ("
+		"  SELECT w.id, w.parent_id, w.status, w.queue_name, 1 AS height FROM durable.workflow w WHERE w.id" EQ "$1"
+		"  UNION ALL"
+		"  SELECT w.id, w.parent_id, w.status, w.queue_name, u.height" PLUS "1"
+		"  FROM up u CROSS JOIN LATERAL "
+		"    (SELECT o.id, o.parent_id, o.status, o.queue_name FROM durable.workflow o WHERE o.id" EQ "u.parent_id OFFSET 0) w) "
+		"SELECT u.id, u.status, " UNIT("u") " FROM up u ORDER BY u.height",
+		1, {UUIDOID}
+	},
+	[PLAN_LOOK_QUEUES_OF_FAILED] = {
+		"WITH RECURSIVE failed AS ("
+		"  SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED)
+		"  UNION ALL"
+		"  SELECT c.id, c.queue_name FROM failed f CROSS JOIN LATERAL "
+		"    (SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.parent_id" EQ "f.id"
+		"       AND " CHECKED("w.status" EQ S_FAILED) " AND (w.parent_sequence" GE "$2 OR f.id" NE "$1) OFFSET 0) c) "
+		"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name",
+		2, {UUIDOID, INT4OID}
+	},
+	[PLAN_HISTORY] = {
+		"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
+		"CASE WHEN s.status" EQ S_COMPLETED " THEN s.output END, s.error, s.attempt, s.run_at, s.child_id "
+		"FROM durable.step s WHERE s.workflow_id" EQ "$1 ORDER BY s.sequence",
+		1, {UUIDOID}
+	},
+	[PLAN_LIST] = {
+		"SELECT " TASK_COLUMNS " FROM durable.task t WHERE " TASK_FILTERS " ORDER BY "
+		SORT_BY("created_at") SORT_BY("started_at") SORT_BY("completed_at") SORT_BY("name") SORT_BY("status")
+		"CASE WHEN NOT $9 THEN t.id END, CASE WHEN $9 THEN t.id END DESC "
+		"LIMIT $10 OFFSET $11",
+		11, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, INT4OID, INT4OID},
+		FOR_PARAMS
+	},
+	[PLAN_COUNT] = {
+		"SELECT pg_catalog.count(*) FROM durable.task t WHERE " TASK_FILTERS,
+		7, {TEXTOID, TEXTOID, UUIDOID, BOOLOID, TEXTOID, TEXTOID, TEXTOID},
+		FOR_PARAMS
+	},
+	[PLAN_TREE] = {
+		"WITH RECURSIVE below AS ("
+		"  SELECT w.id, ARRAY[]::pg_catalog.int4[] AS path FROM durable.workflow w WHERE w.id" EQ "$1"
+		"  UNION ALL"
+		"  SELECT c.id, pg_catalog.array_append(b.path, c.parent_sequence)"
+		"  FROM below b CROSS JOIN LATERAL"
+		"    (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id" EQ "b.id OFFSET 0) c), "
+		"line AS ("
+		"  SELECT b.path, w.status, " K_WORKFLOW " AS kind, w.name, NULL::pg_catalog.int4 AS attempt, w.queue_name,"
+		"    w.executor_id, w.started_at, w.completed_at, w.error, w.parent_sequence AS sequence"
+		"  FROM below b JOIN durable.workflow w ON w.id" EQ "b.id"
+		"  UNION ALL"
+		"  SELECT pg_catalog.array_append(b.path, s.sequence), s.status, s.kind, s.name, s.attempt, NULL,"
+		"    s.executor_id, s.started_at, s.completed_at, s.error, s.sequence"
+		"  FROM below b JOIN durable.step s ON s.workflow_id" EQ "b.id AND s.kind" NE K_WORKFLOW ") "
+		"SELECT pg_catalog.cardinality(l.path), l.sequence, l.status, l.kind, l.name, l.attempt, l.queue_name, "
+		"  l.executor_id, l.started_at, l.completed_at, l.error "
+		"FROM line l ORDER BY l.path",
+		1, {UUIDOID}
+	},
+	[PLAN_CHECK] = {
+		"WITH RECURSIVE "
+		/* all below a paused workflow */
+		"held AS ("
+		"  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_PAUSED
+		"  UNION"
+		"  SELECT w.id, w.status FROM held h JOIN durable.workflow w ON w.parent_id" EQ "h.id), "
+		/* inline children that were cancelled because their parent completed: queued children below go on */
+		"abandoned AS ("
+		"  SELECT w.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_COMPLETED " AND w.status" EQ S_CANCELLED " AND w.queue_name IS NULL"
+		"  UNION ALL"
+		"  SELECT w.id FROM abandoned a JOIN durable.workflow w ON w.parent_id" EQ "a.id"
+		"  WHERE w.status" EQ S_CANCELLED " AND w.queue_name IS NULL), "
+		/* all below a cancelled workflow */
+		"doomed AS ("
+		"  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id" EQ "p.id"
+		"  WHERE p.status" EQ S_CANCELLED " AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id" EQ "p.id)"
+		"  UNION"
+		"  SELECT w.id, w.status FROM doomed d JOIN durable.workflow w ON w.parent_id" EQ "d.id), "
+		/* a workflow beside its parent and the step that stands for it */
+		"child AS ("
+		"  SELECT w.id, w.status, w.error, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
+		"    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,"
+		"    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,"
+		"    s.error AS stand_in_error"
+		"  FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id" EQ "w.parent_id"
+		"  LEFT JOIN durable.step s ON s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence"
+		"  WHERE w.parent_id IS NOT NULL) "
+
+		"SELECT p.task_id, p.problem FROM ("
+		"SELECT w.id, 'finished without completed_at, or completed_at without being finished' "
+		"FROM durable.workflow w WHERE (" UNFINISHED("w") ")" EQ "(w.completed_at IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round' "
+		"FROM durable.workflow w WHERE (w.status" EQ S_PAUSED ")" NE "(w.paused_from IS NOT NULL) "
+		"  OR (w.status" EQ S_PAUSED ")" NE "(w.paused_by IS NOT NULL) "
+		"  OR (w.status" EQ S_PAUSED ")" NE "(w.paused_at IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'paused from a status in which it cannot be paused' "
+		"FROM durable.workflow w WHERE w.paused_from" NE "ALL (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+		"UNION ALL SELECT w.id, 'pending with an executor or a deadline' "
+		"FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL) "
+		"UNION ALL SELECT w.id, 'running without started_at or a lease' "
+		"FROM durable.workflow w WHERE w.status" EQ S_RUNNING " AND (w.started_at IS NULL OR w.lease" LT "1) "
+		"UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it' "
+		"FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.run_at IS NULL AND " UNIT("w") " "
+		"UNION ALL SELECT w.id, 'has an output without being completed' "
+		"FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status" NE S_COMPLETED " "
+		"UNION ALL SELECT w.id, 'failed without an error' "
+		"FROM durable.workflow w WHERE w.status" EQ S_FAILED " AND w.error IS NULL "
+		"UNION ALL SELECT w.id, 'an inline child with an executor of its own' "
+		"FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT " UNIT("w") " "
+		"UNION ALL SELECT w.id, 'unfinished in a queue that does not exist' "
+		"FROM durable.workflow w LEFT JOIN durable.queue q ON q.name" EQ "w.queue_name "
+		"WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND " UNFINISHED("w") " "
+		"UNION ALL SELECT w.id, 'waits before the head of its queue, where no claim looks' "
+		"FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name" EQ "h.queue_name AND w.priority" EQ "h.priority "
+		"WHERE w.status" EQ S_PENDING " AND (w.run_at, w.id)" LT "(h.run_at, h.workflow_id) "
+		"UNION ALL SELECT w.id, 'not the only active root of its name' "
+		"FROM durable.workflow w JOIN durable.workflow o ON o.name" EQ "w.name AND o.id" NE "w.id AND o.parent_id IS NULL "
+		"WHERE w.parent_id IS NULL AND " UNFINISHED("w") " AND " UNFINISHED("o") " "
+		"UNION ALL SELECT w.id, 'a root whose root_id is not its own' "
+		"FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id" NE "w.id "
+		"UNION ALL SELECT h.id, 'not paused below a workflow that is paused' "
+		"FROM held h WHERE h.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[]) "
+
+		"UNION ALL SELECT c.id, 'its parent does not exist' FROM child c WHERE c.parent IS NULL "
+		"UNION ALL SELECT c.id, 'its root_id is not that of its parent' FROM child c WHERE c.root_id" NE "c.parent_root "
+		"UNION ALL SELECT c.id, 'no step stands for it at its parent' "
+		"FROM child c WHERE c.child_id IS NULL OR c.child_id" NE "c.id OR c.stand_in_name" NE "c.name "
+		"UNION ALL SELECT c.id, 'the step that stands for it says otherwise' "
+		"FROM child c WHERE c.stand_in_status" NE "CASE WHEN " UNFINISHED("c") " THEN " S_RUNNING " ELSE c.status END "
+		"  OR (c.output IS NULL)" NE "(c.stand_in_output IS NULL) OR c.output" NE "c.stand_in_output "
+		"  OR (c.error IS NULL)" NE "(c.stand_in_error IS NULL) OR c.error" NE "c.stand_in_error "
+		"UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow' "
+		"FROM child c WHERE c.queue_name IS NULL AND " UNFINISHED("c") " "
+		"  AND c.parent_status" EQ "ANY (ARRAY['COMPLETED', 'FAILED', 'CANCELLED']::durable.task_status[]) "
+		"UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled' "
+		"FROM doomed d WHERE " UNFINISHED("d") " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished below a workflow that is cancelled' "
+		"FROM doomed d JOIN durable.step s ON s.workflow_id" EQ "d.id AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s") " "
+
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its workflow does not exist' "
+		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.workflow_id WHERE w.id IS NULL "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its lease is above its workflow''s' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id WHERE s.lease" GT "w.lease "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished in a workflow that is cancelled' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id "
+		"WHERE w.status" EQ S_CANCELLED " AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s") " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'paused in a workflow that is not' "
+		"FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id "
+		"WHERE s.status" EQ S_PAUSED " AND w.status" NE S_PAUSED " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), "
+		"  'finished without completed_at, or completed_at without being finished' "
+		"FROM durable.step s WHERE (" UNFINISHED("s") ")" EQ "(s.completed_at IS NOT NULL) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has an output without being completed' "
+		"FROM durable.step s WHERE s.output IS NOT NULL AND s.status" NE S_COMPLETED " "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'failed without an error, or completed with one' "
+		"FROM durable.step s WHERE (s.status" EQ S_FAILED " AND s.error IS NULL) "
+		"  OR (s.status" EQ S_COMPLETED " AND s.error IS NOT NULL) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'running without started_at or an attempt' "
+		"FROM durable.step s WHERE s.status" EQ S_RUNNING " AND (s.started_at IS NULL OR s.attempt" LT "1) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist' "
+		"FROM durable.step s LEFT JOIN durable.workflow w ON w.id" EQ "s.child_id "
+		"WHERE (s.kind" EQ K_WORKFLOW ")" NE "(s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)"
+		") AS p (task_id, problem) WHERE $1",
+		1, {BOOLOID},
+		ALL_ROWS
+	},
+
+	/* ---- privileges ---------------------------------------------------- */
+
+	/* the schema and the members of extension $1 that have privileges (the types of rows go without), and may $2 grant them? */
+	[PLAN_MEMBERS] = {
+		"SELECT n.tableoid, n.oid, n.nspname::pg_catalog.text, n.nspname::pg_catalog.text, n.nspowner,"
+		"  pg_catalog.has_schema_privilege($2, n.oid, 'USAGE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid" EQ "e.extnamespace WHERE e.oid" EQ "$1 "
+		"UNION ALL SELECT t.tableoid, t.oid, n.nspname::pg_catalog.text, t.typname::pg_catalog.text, t.typowner,"
+		"  pg_catalog.has_type_privilege($2, t.oid, 'USAGE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid" EQ "t.typnamespace "
+		"WHERE " MEMBER("t", "pg_type") " AND t.typtype" EQ "'e' "
+		"UNION ALL SELECT p.tableoid, p.oid, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, p.proowner,"
+		"  pg_catalog.has_function_privilege($2, p.oid, 'EXECUTE WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid" EQ "p.pronamespace "
+		"WHERE " MEMBER("p", "pg_proc") " "
+		"UNION ALL SELECT c.tableoid, c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relowner,"
+		"  pg_catalog.has_table_privilege($2, c.oid, 'SELECT WITH GRANT OPTION') "
+		"FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid" EQ "c.relnamespace "
+		"WHERE " MEMBER("c", "pg_class") " AND (c.relkind" EQ "'r' OR c.relkind" EQ "'v') "
+		"ORDER BY 2",
+		2, {OIDOID, OIDOID}
+	},
+
+	/* ---- monitoring --------------------------------------------------------- */
+
+	/*
+	 * $1 is now, $2 that by which an executor must have been seen.  Each part
+	 * reads one index, and has one row for each queue, NULL where there is none.
+	 */
+	[PLAN_STATS] = {
+		"WITH owned AS ("
+		/* stale: whom FIND_STALE and FIND_ORPHANS find */
+		"  SELECT w.queue_name, w.status, w.executor_id, w.status" EQ S_RUNNING " AND CASE"
+		"    WHEN e.executor_id IS NOT NULL THEN e.last_seen" LT "$2"
+		"    WHEN w.started_at" GE "$2 THEN false"
+		"    ELSE " SILENT("w.id", "$2") " END AS stale"
+		"  FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id" EQ "w.executor_id"
+		"  WHERE " DRIVEN("w") " AND " UNIT("w") "), "
+		"part (queue_name, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS ("
+		"  SELECT q.name, NULL::pg_catalog.int8, NULL::pg_catalog.int8, NULL::pg_catalog.timestamptz,"
+		"    NULL::pg_catalog.int8, NULL::pg_catalog.int8, NULL::pg_catalog.int8, NULL::pg_catalog.int8,"
+		"    NULL::pg_catalog.int8, NULL::pg_catalog.int8, NULL::pg_catalog.int8, NULL::pg_catalog.int8"
+		"  FROM durable.queue q"
+		"  UNION ALL"
+		"  SELECT w.queue_name, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.run_at" LE "$1),"
+		"    pg_catalog.min(w.run_at) FILTER (WHERE w.run_at" LE "$1),"
+		"    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+		"  FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.queue_name IS NOT NULL GROUP BY w.queue_name"
+		"  UNION ALL"
+		"  SELECT NULL, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.run_at" LE "$1),"
+		"    pg_catalog.min(w.run_at) FILTER (WHERE w.run_at" LE "$1),"
+		"    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+		"  FROM durable.workflow w WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL"
+		"  UNION ALL"
+		"  SELECT o.queue_name, NULL, NULL, NULL,"
+		"    pg_catalog.count(*) FILTER (WHERE o.status" EQ S_RUNNING "),"
+		"    pg_catalog.count(*) FILTER (WHERE o.status" EQ S_PAUSED "),"
+		"    pg_catalog.count(*) FILTER (WHERE o.stale),"
+		"    pg_catalog.count(DISTINCT o.executor_id) FILTER (WHERE o.stale),"
+		"    NULL, NULL, NULL, NULL"
+		"  FROM owned o GROUP BY o.queue_name"
+		"  UNION ALL"
+		"  SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, pg_catalog.count(*), NULL, NULL, NULL"
+		"  FROM durable.step s JOIN durable.workflow w ON w.id" EQ "s.workflow_id"
+		"  WHERE s.run_at IS NOT NULL AND s.status" EQ S_PENDING " AND " CHECKED(UNFINISHED("w")) " GROUP BY w.queue_name"
+		"  UNION ALL"
+		"  SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+		"    pg_catalog.count(*) FILTER (WHERE w.status" EQ S_COMPLETED "),"
+		"    pg_catalog.count(*) FILTER (WHERE w.status" EQ S_FAILED "),"
+		"    pg_catalog.count(*) FILTER (WHERE w.status" EQ S_CANCELLED ")"
+		"  FROM durable.workflow w WHERE w.completed_at" GT "($1" MINUS "'1 minute'::pg_catalog.interval)"
+		"    AND w.completed_at IS NOT NULL AND " UNIT("w") " GROUP BY w.queue_name), "
+		"line AS ("
+		"  SELECT p.queue_name, pg_catalog.max(p.pending) AS pending, pg_catalog.max(p.due) AS due,"
+		"    pg_catalog.min(p.due_since) AS due_since, pg_catalog.max(p.running) AS running,"
+		"    pg_catalog.max(p.paused) AS paused, pg_catalog.max(p.stale) AS stale, pg_catalog.max(p.owners) AS owners,"
+		"    pg_catalog.max(p.retries) AS retries, pg_catalog.max(p.completed) AS completed,"
+		"    pg_catalog.max(p.failed) AS failed, pg_catalog.max(p.cancelled) AS cancelled"
+		"  FROM part p GROUP BY p.queue_name) "
+		"SELECT l.queue_name, COALESCE(l.pending, 0), COALESCE(l.due, 0), $1" MINUS "l.due_since, "
+		"  COALESCE(l.running, 0), COALESCE(l.paused, 0), COALESCE(l.stale, 0), COALESCE(l.owners, 0), "
+		"  COALESCE(l.retries, 0), COALESCE(l.completed, 0), COALESCE(l.failed, 0), COALESCE(l.cancelled, 0), "
+		"  q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window "
+		"FROM line l LEFT JOIN durable.queue q ON q.name" EQ "l.queue_name "
+		/* what ended in a queue that is gone is not of interest */
+		"WHERE l.queue_name IS NULL OR q.name IS NOT NULL "
+		"ORDER BY l.queue_name",
+		2, {TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
+	[PLAN_COUNT_EXECUTORS] = {
+		"SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE e.last_seen" LT "$1) FROM durable.executor e",
+		1, {TIMESTAMPTZOID}
+	},
+};
