@@ -46,6 +46,12 @@ SELECT action FROM durable.claim_step(:'w', 9, 'new');
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
 ROLLBACK;
 
+-- However often in one transaction, what is tried in vain leaves no lock behind.
+BEGIN;
+SELECT count(durable.complete(durable.step_id(:'w', 0), '{"out": 0}')) FROM generate_series(1, 1001);
+SELECT DISTINCT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype IN ('tuple', 'advisory');
+ROLLBACK;
+
 -- So all of it runs in a READ ONLY transaction, and on a standby.
 BEGIN READ ONLY;
 SELECT action, output FROM durable.claim_step(:'w', 0, 'completed', kind => 'TRANSACTION', lease => 1, executor_id => 'replay-a');

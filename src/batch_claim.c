@@ -192,13 +192,13 @@ check_claimed(const pg_uuid_t *workflow_id, Claim *claims, int count, NullableDa
 static void
 claim_expected_steps(const pg_uuid_t *workflow_id, Claim *claims, int count, const ClaimArgs *args)
 {
-	bool		locked;
+	KnownTree	tree;
 	bool		any = false;
 	TimestampTz now;
 	Workflow	workflow = {.id = *workflow_id};
 
 	if (count == 0 || args->lease.isnull || XactReadOnly ||
-		!expects_new_step(workflow_id, claims[0].sequence) || !lock_known_tree(workflow_id, &locked))
+		!expects_new_step(workflow_id, claims[0].sequence) || !try_lock_known_tree(workflow_id, &tree))
 		return;
 	now = clock_now();
 	workflow.lease = DatumGetInt32(args->lease.value);
@@ -216,7 +216,7 @@ claim_expected_steps(const pg_uuid_t *workflow_id, Claim *claims, int count, con
 	if (any)
 		check_claimed(workflow_id, claims, count, args->lease, now);
 	else
-		unlock_known_tree(workflow_id, locked);
+		unlock_known_tree(&tree);
 }
 
 /*

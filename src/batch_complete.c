@@ -387,32 +387,34 @@ static void
 complete_known_steps(Task *tasks, int count)
 {
 	Task	  **steps = palloc(Max(count, 1) * sizeof(Task *));
-	Tree	   *trees = palloc0(Max(count, 1) * sizeof(Tree));
+	KnownTree  *trees = palloc(Max(count, 1) * sizeof(KnownTree));
 	int			n;
 	bool		any = false;
 
 	/* where nothing may be written, a repeated call is still answered, by the look */
 	if (XactReadOnly || count == 0)
 		return;
-	for (int i = 0; i < count; i++)
+	for (n = 0; n < count; n++)
+		if (is_workflow(&tasks[n]) || tasks[n].count > 1 ||
+			!try_lock_known_tree(&tasks[n].workflow_id, &trees[n]))
+			break;
+	if (n == count)
 	{
-		const pg_uuid_t *root_id = known_root(&tasks[i].workflow_id);
-
-		if (is_workflow(&tasks[i]) || tasks[i].count > 1 || root_id == NULL)
+		for (int i = 0; i < count; i++)
+		{
+			tasks[i].act = tasks[i].elements;
+			tasks[i].act->completed = true;
+			steps[i] = &tasks[i];
+		}
+		complete_steps(steps, count, clock_now());
+		for (int i = 0; i < count; i++)
+			any = any || tasks[i].done;
+		/* as unlock_known_tree_unless_written */
+		if (any || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 			return;
-		tasks[i].workflow.root_id = *root_id;
-		tasks[i].act = tasks[i].elements;
-		tasks[i].act->completed = true;
-		steps[i] = &tasks[i];
 	}
-	n = trees_of(steps, count, trees);
-	lock_trees(trees, n);
-	complete_steps(steps, count, clock_now());
-	for (int i = 0; i < count; i++)
-		any = any || tasks[i].done;
-	/* as unlock_known_tree */
-	if (!any && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		unlock_trees(trees, n);
+	while (n > 0)
+		unlock_known_tree(&trees[--n]);
 }
 
 /*

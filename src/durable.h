@@ -318,13 +318,20 @@ typedef struct Pause
 	TimestampTz paused_at;
 } Pause;
 
+/* A tree that was locked without a look. */
+typedef struct KnownTree
+{
+	pg_uuid_t	root_id;
+	bool		is_new;			/* this transaction did not hold it before */
+} KnownTree;
+
 extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
-extern bool lock_known_tree(const pg_uuid_t *workflow_id, bool *locked);
-extern void unlock_known_tree(const pg_uuid_t *workflow_id, bool locked);
+extern bool try_lock_known_tree(const pg_uuid_t *workflow_id, KnownTree *tree);
+extern void unlock_known_tree(const KnownTree *tree);
+extern void unlock_known_tree_unless_written(const KnownTree *tree);
 extern void expect_new_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern bool expects_new_step(const pg_uuid_t *workflow_id, int32 sequence);
-extern const pg_uuid_t *known_root(const pg_uuid_t *workflow_id);
 extern bool is_known_root(const pg_uuid_t *workflow_id);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern bool try_lock_whole_tree(const pg_uuid_t *root_id);

@@ -264,10 +264,10 @@ answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *a
 static Refusal *
 claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, ClaimAnswer *answer)
 {
-	bool		locked;
+	KnownTree	tree;
 
 	if (!args->lease.isnull && !XactReadOnly && expects_new_step(workflow_id, sequence) &&
-		lock_known_tree(workflow_id, &locked))
+		try_lock_known_tree(workflow_id, &tree))
 	{
 		TimestampTz now = clock_now();
 		Params		params = {0};
@@ -278,7 +278,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		param_new_step(&params, args, now);
 		if (run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
 			return answer_new_step(workflow_id, sequence, args, now, answer);
-		unlock_known_tree(workflow_id, locked);
+		unlock_known_tree(&tree);
 	}
 
 	id_step(workflow_id, sequence, &answer->step_id);
@@ -442,6 +442,20 @@ param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, Null
 	param(params, output);
 }
 
+/* Completes a step, given all parameters but the time; false if it may not be, or is not to be. */
+static bool
+run_completion(const Params *but_time, const pg_uuid_t *id, NullableDatum lease)
+{
+	TimestampTz now = clock_now();
+	Params		params = *but_time;
+
+	param_time(&params, now);
+	if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) == 0)
+		return false;
+	raise_if_fenced_meanwhile(id, lease, now);
+	return true;
+}
+
 /*
  * complete of a step: true if this call did it, false if it was done with an
  * equal output.
@@ -453,36 +467,34 @@ static bool
 complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, NullableDatum lease,
 			  NullableDatum attempt)
 {
+	Params		params = {0};
+	pg_uuid_t	workflow_id;
+	KnownTree	tree;
+
+	param_completion(&params, id, output, lease, attempt, &workflow_id);
 	/* where nothing may be written, a repeated call is still answered, by the look */
-	for (bool looked = false;; looked = true)
+	if (!XactReadOnly && try_lock_known_tree(&workflow_id, &tree))
+	{
+		if (run_completion(&params, id, lease))
+			return true;
+		unlock_known_tree_unless_written(&tree);
+	}
+
+	for (;;)
 	{
 		Workflow	workflow;
 		Step		step;
 		Refusal    *refusal;
-		Params		params = {0};
-		pg_uuid_t	workflow_id;
-		bool		locked;
 		bool		repeated;
-
-		param_completion(&params, id, output, lease, attempt, &workflow_id);
-		if ((looked || !XactReadOnly) && lock_known_tree(&workflow_id, &locked))
-		{
-			TimestampTz now = clock_now();
-
-			param_time(&params, now);
-			if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) > 0)
-			{
-				raise_if_fenced_meanwhile(id, lease, now);
-				return true;
-			}
-			unlock_known_tree(&workflow_id, locked);
-		}
 
 		look_step_to_end(id, argument, lease, attempt, &workflow, &step);
 		if ((refusal = refuse_completion(&step, output, &repeated)) != NULL)
 			raise_refusal(refusal);
 		if (repeated)
 			return false;
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		if (run_completion(&params, id, lease))
+			return true;
 	}
 }
 
@@ -641,11 +653,11 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
-	bool		locked;
+	KnownTree	tree;
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
 	if (!args->lease.isnull && sequence != id_sequence(id) && !XactReadOnly &&
-		lock_known_tree(&workflow_id, &locked))
+		try_lock_known_tree(&workflow_id, &tree))
 	{
 		TimestampTz now = clock_now();
 
@@ -653,7 +665,7 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 		param_new_step(&params, args, now);
 		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
 			return answer_new_step(&workflow_id, sequence, args, now, answer);
-		unlock_known_tree(&workflow_id, locked);
+		unlock_known_tree_unless_written(&tree);
 	}
 	/* again, if it was only the claim that had to wait or found something: that is a repeated call */
 	complete_step(id, "step_id", output, args->lease, attempt);

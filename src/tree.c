@@ -334,7 +334,7 @@ expects_new_step(const pg_uuid_t *workflow_id, int32 sequence)
 }
 
 /* The root of a workflow that is known here, or NULL. */
-const pg_uuid_t *
+static const pg_uuid_t *
 known_root(const pg_uuid_t *workflow_id)
 {
 	KnownWorkflow *known = known_slot(workflow_id);
@@ -345,35 +345,54 @@ known_root(const pg_uuid_t *workflow_id)
 bool
 is_known_root(const pg_uuid_t *workflow_id)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	const pg_uuid_t *root_id = known_root(workflow_id);
 
-	return same_id(&known->id, workflow_id) && same_id(&known->root_id, workflow_id);
+	return root_id && same_id(root_id, workflow_id);
 }
 
 /*
- * Locks the tree of a workflow (shared), without a look; false if it is not
- * known here.  locked as what lock_tree returns.
+ * Locks the tree of a workflow (shared), without a look and without waiting: a
+ * call that is answered by what is recorded has nothing to wait for.  False if
+ * it is not known here, or not to be had at once.
  */
 bool
-lock_known_tree(const pg_uuid_t *workflow_id, bool *locked)
+try_lock_known_tree(const pg_uuid_t *workflow_id, KnownTree *tree)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	const pg_uuid_t *root_id = known_root(workflow_id);
+	LOCKTAG		tag;
+	LockAcquireResult result;
 
-	if (!same_id(&known->id, workflow_id))
+	if (root_id == NULL || tree_locks_left() <= 0)
 		return false;
-	*locked = lock_tree(&known->root_id, TREE_SHARED);
+	tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+	result = LockAcquire(&tag, TREE_SHARED, false, true);
+	if (result == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	tree->root_id = *root_id;
+	tree->is_new = result == LOCKACQUIRE_OK;
+	if (tree->is_new)
+		tree_locks.count++;
 	return true;
 }
 
+/* Gives back what try_lock_known_tree has taken; what was held before stays. */
+void
+unlock_known_tree(const KnownTree *tree)
+{
+	unlock_tree(&tree->root_id, TREE_SHARED);
+	if (tree->is_new)
+		tree_locks.count--;
+}
+
 /*
- * Gives back what lock_known_tree has just taken, where the transaction has not
- * written or locked a row, in vain too: then the tree's lock must come first.
+ * The same after a statement that may have locked a row in vain: then the lock
+ * stays, since it must come first.
  */
 void
-unlock_known_tree(const pg_uuid_t *workflow_id, bool locked)
+unlock_known_tree_unless_written(const KnownTree *tree)
 {
-	if (locked && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		unlock_tree(&known_slot(workflow_id)->root_id, TREE_SHARED);
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		unlock_known_tree(tree);
 }
 
 void

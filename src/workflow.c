@@ -555,11 +555,11 @@ static bool
 complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
 	Params		params = {0};
-	bool		locked;
+	KnownTree	tree;
 	bool		done;
 
 	if (XactReadOnly || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-		!is_known_root(id) || !lock_known_tree(id, &locked))
+		!is_known_root(id) || !try_lock_known_tree(id, &tree))
 		return false;
 	lock_children(id, CHILDREN_END);
 	param_id(&params, id);
@@ -571,7 +571,7 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		unlock_children(id, CHILDREN_END);
 	if (!done)
-		unlock_known_tree(id, locked);
+		unlock_known_tree_unless_written(&tree);
 	return done;
 }
 
