@@ -169,6 +169,14 @@ const Statement acting_statements[NUM_PLANS] = {
 		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
 		2, {UUIDOID, INT4OID}
 	},
+	[PLAN_TAKE_BACK_CLAIM] = {
+		"UPDATE durable.step s SET status = CASE WHEN $3 THEN " S_PENDING " ELSE " S_RUNNING " END, lease = $4, "
+		"  attempt = $5, executor_id = $6, max_retries = $7, backoff = $8, backoff_multiplier = $9, "
+		"  max_backoff = $10, run_at = $11, deadline = $12 "
+		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
+		12, {UUIDOID, INT4OID, BOOLOID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID}
+	},
 	[PLAN_RESTART_CLOCKS] = {
 		"UPDATE durable.step s SET started_at = $3, deadline = $3" PLUS "s.timeout "
 		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "ANY ($2)",

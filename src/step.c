@@ -162,21 +162,34 @@ refuse_after_wait(const pg_uuid_t *workflow_id, const int32 *sequences, int coun
 	return refusal;
 }
 
-/* The same for one step, whose claim is taken back if it is forbidden and has created the step. */
+/* The same for one step; a claim that is forbidden is taken back, to what the step was if it was there. */
 static Refusal *
 refuse_one_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
-					  bool created)
+					  const Step *was)
 {
 	Refusal    *refusal = refuse_after_wait(workflow_id, &sequence, 1, args->lease, before);
+	Params		params = {0};
 
-	if (refusal && created)
+	if (refusal == NULL)
+		return NULL;
+	param_id(&params, workflow_id);
+	param_int(&params, sequence);
+	if (was == NULL)
 	{
-		Params		params = {0};
-
-		param_id(&params, workflow_id);
-		param_int(&params, sequence);
 		run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
+		return refusal;
 	}
+	param_bool(&params, was->status == PENDING);
+	param_int(&params, was->lease);
+	param_int(&params, was->attempt);
+	param(&params, was->executor_id);
+	param_int(&params, was->max_retries);
+	param(&params, was->backoff);
+	param(&params, was->backoff_multiplier);
+	param(&params, was->max_backoff);
+	param(&params, was->run_at);
+	param(&params, was->deadline);
+	run_plan(PLAN_TAKE_BACK_CLAIM, &params, NEWEST);
 	return refusal;
 }
 
@@ -251,7 +264,7 @@ answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *a
 	answer->action = "EXECUTE";
 	answer->attempt = a_value(Int32GetDatum(1));
 	answer->output = answer->error = answer->run_at = a_null();
-	return refuse_one_after_wait(workflow_id, sequence, args, before, true);
+	return refuse_one_after_wait(workflow_id, sequence, args, before, NULL);
 }
 
 /*
@@ -322,7 +335,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		if (way == CLAIM_NEW && run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
 			return answer_new_step(workflow_id, sequence, args, now, answer);
 		if (way == CLAIM_AGAIN && run_plan(PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) > 0)
-			return refuse_one_after_wait(workflow_id, sequence, args, now, false);
+			return refuse_one_after_wait(workflow_id, sequence, args, now, &step);
 	}
 }
 
@@ -664,7 +677,14 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 		param_int(&params, sequence);
 		param_new_step(&params, args, now);
 		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
-			return answer_new_step(&workflow_id, sequence, args, now, answer);
+		{
+			Refusal    *refusal = answer_new_step(&workflow_id, sequence, args, now, answer);
+
+			/* the completion may have waited, too, and then came too late */
+			if (refusal && refusal->sqlstate == ERRCODE_LEASE_LOST)
+				raise_refusal(refusal);
+			return refusal;
+		}
 		unlock_known_tree_unless_written(&tree);
 	}
 	/* again, if it was only the claim that had to wait or found something: that is a repeated call */
