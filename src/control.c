@@ -240,7 +240,6 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 		raise_refusal(refuse_other_run(&workflow, NULL));
 
 	self = id_array(&workflow.id, 1);
-	now_waiting(self);
 	cascade_below(CASCADE_RERUN, self, from_sequence, now);
 	param_datum(&params, self);
 	param_int(&params, from_sequence);

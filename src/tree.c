@@ -482,7 +482,8 @@ children(const IdList *parents, Scope scope, int32 from_sequence)
 /*
  * The cascade: changes the workflows of a level, then looks for their
  * children, until there is no level left; then all steps, then the stand-ins.
- * Returns the number of tasks changed.
+ * Returns the number of tasks changed.  Above are those that the caller has
+ * changed itself, and that may wait in a queue with the others.
  *
  * Each level's rows are locked before its children are looked for, in a new
  * snapshot, and start_child holds its parent's row: so no child is missed,
@@ -490,7 +491,8 @@ children(const IdList *parents, Scope scope, int32 from_sequence)
  * parents to children, so two of them cannot deadlock.
  */
 static int64
-walk(const CascadeRule *rule, IdList level, const Params *workflow_params, const Params *step_params)
+walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *workflow_params,
+	 const Params *step_params)
 {
 	IdList		with_steps = {0};
 	IdList		changed = {0};
@@ -516,13 +518,18 @@ walk(const CascadeRule *rule, IdList level, const Params *workflow_params, const
 							 step_params, NULL);
 	if (rule->record)
 		run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL);
-	if (rule->requeues && changed.count > 0)
+	steps += changed.count;
+	if (rule->requeues)
+	{
+		/* at once: they lower heads in one order */
+		append_ids(&changed, above);
 		now_waiting(id_array(changed.ids, changed.count));
-	return (int64) (changed.count + steps);
+	}
+	return (int64) steps;
 }
 
 static int64
-run_cascade(Cascade cascade, IdList first, const Pause *pause, TimestampTz now)
+run_cascade(Cascade cascade, const IdList *above, IdList first, const Pause *pause, TimestampTz now)
 {
 	Params		workflow_params = {0};
 	Params		step_params = {0};
@@ -548,17 +555,18 @@ run_cascade(Cascade cascade, IdList first, const Pause *pause, TimestampTz now)
 		case CASCADE_FENCE:
 			break;
 	}
-	return walk(&rules[cascade], first, &workflow_params, &step_params);
+	return walk(&rules[cascade], above, first, &workflow_params, &step_params);
 }
 
 /* A cascade that begins with the named workflow; pause is that which begins or ends. */
 int64
 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
 {
+	IdList		none = {0};
 	IdList		first = {0};
 
 	append_id(&first, top);
-	return run_cascade(cascade, first, pause, now);
+	return run_cascade(cascade, &none, first, pause, now);
 }
 
 /*
@@ -572,7 +580,7 @@ cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, Timestam
 	IdList		parents = {0};
 
 	append_array(&parents, workflow_ids);
-	return run_cascade(cascade, children(&parents, rules[cascade].scope, from_sequence), &no_pause, now);
+	return run_cascade(cascade, &parents, children(&parents, rules[cascade].scope, from_sequence), &no_pause, now);
 }
 
 /* Whether all unfinished inline descendants of a workflow could be locked at once. */
