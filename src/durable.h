@@ -467,7 +467,7 @@ typedef struct Position
 extern int	durable_claim_walk;
 
 extern bool look_due(Datum queue, bool has_heads, TimestampTz now, Position *due, bool *far);
-extern void raise_head(Datum queue, int32 priority);
+extern void raise_head(Datum queue, int32 priority, TimestampTz now);
 extern void lower_heads(Datum workflow_ids);
 extern void now_waiting(Datum workflow_ids);
 

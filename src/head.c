@@ -138,11 +138,13 @@ look_due(Datum queue, bool has_heads, TimestampTz now, Position *due, bool *far)
 }
 
 /*
- * Raises the head of a priority to the first that waits there now.  Not in a
+ * Raises the head of a priority to the first that waits there now, but not
+ * beyond the present: who starts one that is due at once should not have to
+ * lower the head, since such wait for each other's transactions.  Not in a
  * transaction block: the lock would keep others from starting until it ends.
  */
 void
-raise_head(Datum queue, int32 priority)
+raise_head(Datum queue, int32 priority, TimestampTz now)
 {
 	/* where the priority begins, if it has no head */
 	Position	from = {.priority = priority,.run_at = DT_NOBEGIN};
@@ -160,6 +162,8 @@ raise_head(Datum queue, int32 priority)
 			from = heads[i];
 	if (!look_first_at(queue, &from, &first, &far))
 		return;
+	if (first.run_at > now)
+		first = (Position) {.priority = priority,.run_at = now};
 	param_datum(&params, queue);
 	param_position(&params, &first);
 	run_plan(PLAN_RAISE_HEAD, &params, NEWEST);

@@ -11,6 +11,8 @@
  */
 #include "plans.h"
 
+#include "access/xact.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -294,6 +296,9 @@ durable_claim(PG_FUNCTION_ARGS)
 	Queue		queue;
 	Position	due;
 	bool		far;
+
+	/* a procedure or DO block works on after this statement, and holds our locks until it commits */
+	bool		works_on = SPI_inside_nonatomic_context() || GetCurrentTransactionNestLevel() > 1;
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
@@ -345,8 +350,8 @@ durable_claim(PG_FUNCTION_ARGS)
 
 			if (claimed > 0 && !queue.rate_limit.isnull)
 				count_starts(name, now, claimed);
-			if (far)
-				raise_head(name, due.priority);
+			if (far && !works_on)
+				raise_head(name, due.priority, now);
 		}
 	}
 	end_call(&call);
