@@ -292,7 +292,8 @@ durable_claim(PG_FUNCTION_ARGS)
 	Datum		name = fcinfo->args[0].value;
 	NullableDatum executor_id = fcinfo->args[1];
 	int64		wanted;
-	TimestampTz now = clock_now();
+	TimestampTz before = clock_now();
+	TimestampTz now = before;
 	Queue		queue;
 	Position	due;
 	bool		far;
@@ -314,8 +315,9 @@ durable_claim(PG_FUNCTION_ARGS)
 		register_executor(executor_id, now, clock_stale_before(now, a_null()));
 		now = lock_queue_to_claim(name, &queue);
 		wanted = allowed_by_limits(name, &queue, wanted);
-		/* within limits we may have waited: what comes first may have changed */
-		if (wanted > 0 && (!is_limited(&queue) || look_due(name, queue.has_heads, now, &due, &far)))
+		/* if we have waited, as within limits we may, what comes first may have changed */
+		if (wanted > 0 &&
+			((!is_limited(&queue) && now - before <= SHORT_WAIT) || look_due(name, queue.has_heads, now, &due, &far)))
 		{
 			Datum		seen = id_array(NULL, 0);
 			int64		claimed = 0;
