@@ -27,6 +27,7 @@ statement_of(PlanId id)
 }
 
 static SPIPlanPtr plans[NUM_PLANS];
+static bool is_planned[NUM_PLANS];	/* by us: an error may have kept us from it */
 
 /* The row that result_column took apart last. */
 static uint64 current_row;
@@ -74,6 +75,11 @@ plan_by_index(PlanId id)
 	set("enable_mergejoin", "off");
 	set("enable_material", "off");
 	set("jit", "off");
+	/* the session may have switched these off, and where all is off, a small table is read as a whole */
+	set("enable_indexscan", "on");
+	set("enable_indexonlyscan", "on");
+	set("enable_bitmapscan", "on");
+	set("enable_nestloop", "on");
 	/* An index can be read as a whole, too, but not by a bitmap scan: which has to begin with the arrays. */
 	if (statement_of(id)->planning == BY_PROBES)
 	{
@@ -108,9 +114,12 @@ run_plan(PlanId id, const Params *params, View view)
 
 	/* what makes a plan invalid is to be known before it is used, not found out by its use */
 	AcceptInvalidationMessages();
-	planned = plans[id] != NULL && SPI_plan_is_valid(plans[id]);
+	planned = plans[id] != NULL && is_planned[id] && SPI_plan_is_valid(plans[id]);
 	if (!planned)
+	{
+		is_planned[id] = false;
 		require_schema_version();
+	}
 	if (plans[id] == NULL)
 		prepare(id);
 	if (is_generic(id))
@@ -129,6 +138,7 @@ run_plan(PlanId id, const Params *params, View view)
 		/* costs more than it gains, and would be decided by an estimate */
 		set("jit", "off");
 	}
+	is_planned[id] = true;
 
 	Assert(params->n == statement_of(id)->nargs);
 	if (view == NEWEST && IsolationUsesXactSnapshot())
