@@ -56,7 +56,7 @@ else
 
 my $build = "$dir/build";
 mkdir $build;
-system_or_bail('cp', '-pR', (map { "$top/$_" } qw(Makefile durable.control src)), glob("$top/durable--*.sql"), $build);
+system_or_bail('cp', '-pR', (map { "$top/$_" } qw(Makefile durable.control exports.txt src)), glob("$top/durable--*.sql"), $build);
 
 sub make_install
 {
