@@ -145,6 +145,8 @@ CREATE TABLE durable.queue
 	-- the current window of the rate limit, and the claims in it
 	window_start timestamptz,
 	window_count int NOT NULL DEFAULT 0,
+	-- whether queue_head has rows for it, or had
+	has_heads boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';

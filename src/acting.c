@@ -335,6 +335,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		7, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, UUIDARRAYOID}
 	},
 	[PLAN_RAISE_HEAD] = {
+		"WITH known AS (UPDATE durable.queue q SET has_heads = true WHERE q.name" EQ "$1 AND NOT q.has_heads) "
 		"INSERT INTO durable.queue_head (queue_name, priority, run_at, workflow_id) SELECT $1, $2, $3, $4 "
 		"ON CONFLICT (queue_name, priority) DO UPDATE SET run_at = $3, workflow_id = $4",
 		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}

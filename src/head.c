@@ -28,7 +28,7 @@
 #include "utils/timestamp.h"
 
 /* setting: a walk over more buffers was far (init.c) */
-int			durable_claim_walk = 32;
+int			durable_claim_walk = 256;
 
 static void
 param_position(Params *params, const Position *position)

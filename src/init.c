@@ -41,7 +41,7 @@ _PG_init(void)
 							"A claim that reads more buffers than this to find the first due workflow notes where it is.",
 							"Later claims begin there, and do not walk over what is dead but not yet vacuumed.",
 							&durable_claim_walk,
-							32, 0, INT_MAX,
+							256, 0, INT_MAX,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");

@@ -219,6 +219,8 @@ void
 unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 {
 	unlock_in_family(&children_locks, parent_id, mode);
+	if (children_locks.count > 0)
+		children_locks.count--;
 }
 
 static LOCKTAG
