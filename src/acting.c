@@ -157,8 +157,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		"WITH completed AS ("
 		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
 		"  WHERE " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
-		"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, "
-		"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
+		INSERT_STEP
 		"SELECT $1, $6, $3, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
 		"FROM completed "
 		"ON CONFLICT DO NOTHING",

@@ -53,8 +53,7 @@ const Statement looking_statements[NUM_PLANS] = {
 	},
 	[PLAN_LOOK_QUEUE] = {
 		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
-		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END, "
-		"q.has_heads "
+		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END, q.has_heads "
 		"FROM durable.queue q WHERE q.name" EQ "$1",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},

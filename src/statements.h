@@ -147,11 +147,12 @@ extern const Statement acting_statements[NUM_PLANS];
 #define OPEN_AT(now) \
 	CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT now ")")
 
+#define INSERT_STEP \
+	"INSERT INTO durable.step AS s (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, " \
+	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
 /* $4, $7 .. $14: whether TRANSACTION; the policy (step.c: param_policy) */
 #define CLAIM_NEW_STEP(sequence, name, input) \
-	"INSERT INTO durable.step AS s (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, " \
-	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) " \
-	"SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", " name ", " input ", " \
+	INSERT_STEP "SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", " name ", " input ", " \
 	"  $7, $8, $9, $10, $11, $12, $13, $14 " \
 	"FROM durable.workflow w "
 /* $1, $3: workflow and its lease */
