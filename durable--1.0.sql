@@ -247,11 +247,24 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.attach(uuid, text, boolean) IS
 	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
 
+-- A named type, not OUT columns: the server describes those anew for each
+-- statement that calls the function, a twentieth of a step.
+CREATE TYPE durable.claimed_step AS
+(
+	step_id uuid,
+	action durable.claim_action,
+	output jsonb,
+	error text,
+	attempt int,
+	run_at timestamptz
+);
+COMMENT ON TYPE durable.claimed_step IS
+	'What claim_step and complete_and_claim answer: the step''s id, what the caller does next, and what it needs for that';
+
 CREATE FUNCTION durable.claim_step(workflow_id uuid, sequence int, name text, input jsonb = NULL,
 	kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL, max_retries int = 0,
-	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
-	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
-	OUT run_at timestamptz)
+	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL)
+RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_claim_step'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
@@ -274,9 +287,8 @@ COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean) IS
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
 	max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL,
-	timeout interval = NULL, attempt int = NULL,
-	OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int,
-	OUT run_at timestamptz)
+	timeout interval = NULL, attempt int = NULL)
+RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_complete_and_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval, int) IS
@@ -582,6 +594,6 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 -- script that adds something.  (A type of rows has the name of its table.)
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
-REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action,
+REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step,
 	durable.workflow, durable.step, durable.queue, durable.queue_head, durable.executor, durable.task,
 	durable.stats, durable.waits FROM PUBLIC;

@@ -248,7 +248,7 @@ result_desc(FunctionCallInfo fcinfo)
 
 	/* in FROM, the executor has built it already */
 	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
-		rsinfo->expectedDesc->tdtypmod >= 0)
+		(rsinfo->expectedDesc->tdtypeid != RECORDOID || rsinfo->expectedDesc->tdtypmod >= 0))
 		return rsinfo->expectedDesc;
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
