@@ -76,4 +76,63 @@ unpin_search_path(int level)
 }
 #endif
 
+/*
+ * fast.c: which indexes an updated row needs entries in.  Since 16 it may be the
+ * summarizing ones alone.
+ */
+#if PG_VERSION_NUM >= 160000
+#define UpdatedIndexes TU_UpdateIndexes
+#define UPDATED_NO_INDEXES TU_None
+#define UPDATED_ONLY_SUMMARIZING(updated) ((updated) == TU_Summarizing)
+#else
+#define UpdatedIndexes bool
+#define UPDATED_NO_INDEXES false
+#define UPDATED_ONLY_SUMMARIZING(updated) false
+#endif
+
+/* fast.c: table_tuple_update; 19 has added options */
+#if PG_VERSION_NUM >= 190000
+#define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
+	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
+#else
+#define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
+	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
+#endif
+
+/* fast.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */
+#if PG_VERSION_NUM >= 190000
+#define insert_index_entries(indexes, slot, estate, conflict) \
+	((void) ExecInsertIndexTuples(indexes, estate, EIIT_NO_DUPE_ERROR, slot, NIL, conflict))
+#define update_index_entries(indexes, slot, estate, updated) \
+	((void) ExecInsertIndexTuples(indexes, estate, \
+								  EIIT_IS_UPDATE | (UPDATED_ONLY_SUMMARIZING(updated) ? EIIT_ONLY_SUMMARIZING : 0), \
+								  slot, NIL, NULL))
+#elif PG_VERSION_NUM >= 160000
+#define insert_index_entries(indexes, slot, estate, conflict) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, false, true, conflict, NIL, false))
+#define update_index_entries(indexes, slot, estate, updated) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL, UPDATED_ONLY_SUMMARIZING(updated)))
+#else
+#define insert_index_entries(indexes, slot, estate, conflict) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, false, true, conflict, NIL))
+#define update_index_entries(indexes, slot, estate, updated) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL))
+#endif
+
+/* fast.c: whether a row has no conflict, in a transaction that has ended; 18 has added the row that it replaces */
+#if PG_VERSION_NUM >= 180000
+#define has_no_conflict(indexes, slot, estate, other) \
+	ExecCheckIndexConstraints(indexes, slot, estate, other, NULL, NIL)
+#else
+#define has_no_conflict(indexes, slot, estate, other) \
+	ExecCheckIndexConstraints(indexes, slot, estate, other, NIL)
+#endif
+
+/* 18 asks whether a deferrable primary key counts */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)
+#else
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
+#endif
+
 #endif							/* DURABLE_COMPAT_H */

@@ -42,7 +42,8 @@
  * A call first looks (one SELECT without locks: a replay ends there and has
  * written nothing), decides in C, then acts: one statement whose WHERE repeats
  * what the decision rests on.  If that finds nothing to change, something
- * overtook us: look again.
+ * overtook us: look again.  The statements that every workflow and step runs
+ * have fast paths (fast.c), which do the same without an executor.
  *
  *-------------------------------------------------------------------------
  */

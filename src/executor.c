@@ -21,8 +21,8 @@ executor_alive(Datum executor_id, TimestampTz stale_before)
 	Params		params = {0};
 
 	param_datum(&params, executor_id);
-	return run_plan(PLAN_LOOK_EXECUTOR, &params, NEWEST) > 0 &&
-		DatumGetTimestampTz(result_value(0, 0)) >= stale_before;
+	param_time(&params, stale_before);
+	return run_plan(PLAN_EXECUTOR_ALIVE, &params, NEWEST) > 0;
 }
 
 /*

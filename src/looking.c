@@ -21,7 +21,8 @@ const Statement looking_statements[NUM_PLANS] = {
 	[PLAN_LOOK_ACTIVE_ROOT] = {
 		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
 		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
-		1, {TEXTOID}
+		1, {TEXTOID},
+		BY_INDEX, fast_no_active_root
 	},
 	/* this and the next but one: what there is of each, in order */
 	[PLAN_LOOK_ACTIVE_ROOTS] = {
@@ -47,9 +48,10 @@ const Statement looking_statements[NUM_PLANS] = {
 		"  WHERE o.workflow_id" EQ "b.workflow_id AND o.sequence" EQ "b.sequence OFFSET 0) s ON true ORDER BY b.n",
 		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
-	[PLAN_LOOK_EXECUTOR] = {
-		"SELECT e.last_seen FROM durable.executor e WHERE e.executor_id" EQ "$1",
-		1, {TEXTOID}
+	[PLAN_EXECUTOR_ALIVE] = {
+		"SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "$1 AND e.last_seen" GE "$2",
+		2, {TEXTOID, TIMESTAMPTZOID},
+		BY_INDEX, fast_executor_alive
 	},
 	[PLAN_LOOK_QUEUE] = {
 		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -28,6 +29,8 @@ statement_of(PlanId id)
 
 static SPIPlanPtr plans[NUM_PLANS];
 static bool is_planned[NUM_PLANS];	/* by us: an error may have kept us from it */
+static int	generations[NUM_PLANS];	/* the plan that we made: the server may have made another */
+uint64		plans_made = 0;
 
 /* The row that result_column took apart last. */
 static uint64 current_row;
@@ -88,8 +91,53 @@ plan_by_index(PlanId id)
 	}
 	plan = SPI_plan_get_cached_plan(plans[id]);
 	if (plan)
+	{
+		generations[id] = plan->generation;
 		ReleaseCachedPlan(plan, CurrentResourceOwner);
+	}
 	AtEOXact_GUC(true, level);
+}
+
+/*
+ * Takes the fast path of a statement, if it has one that may be taken here.
+ *
+ * To get the plan is to lock the tables as the statement does, in its order.
+ * If they have changed before we had them, the server has made another plan:
+ * we forget it, since it was made by the session's settings.
+ */
+static int64
+try_fast_path(PlanId id, const Params *params, View view)
+{
+	int64		rows = NOT_FAST;
+#ifndef WITHOUT_FAST_PATHS
+	CachedPlan *plan;
+	bool		is_ours;
+
+	if (statement_of(id)->fast == NULL || view != NEWEST || IsolationUsesXactSnapshot() || IgnoreSystemIndexes)
+		return NOT_FAST;
+	plan = SPI_plan_get_cached_plan(plans[id]);
+	if (plan == NULL)
+		return NOT_FAST;
+	is_ours = plan->generation == generations[id];
+	ReleaseCachedPlan(plan, CurrentResourceOwner);
+	if (!is_ours)
+	{
+		SPI_freeplan(plans[id]);
+		plans[id] = NULL;
+		return NOT_FAST;
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rows = statement_of(id)->fast(params);
+	PopActiveSnapshot();
+#endif
+	return rows;
+}
+
+/* Whether there is a plan of ours that holds. */
+static bool
+is_ready(PlanId id)
+{
+	return plans[id] != NULL && is_planned[id] && SPI_plan_is_valid(plans[id]);
 }
 
 /*
@@ -114,10 +162,18 @@ run_plan(PlanId id, const Params *params, View view)
 
 	/* what makes a plan invalid is to be known before it is used, not found out by its use */
 	AcceptInvalidationMessages();
-	planned = plans[id] != NULL && is_planned[id] && SPI_plan_is_valid(plans[id]);
+	if (is_ready(id))
+	{
+		int64		rows = try_fast_path(id, params, view);
+
+		if (rows != NOT_FAST)
+			return rows;
+	}
+	planned = is_ready(id);
 	if (!planned)
 	{
 		is_planned[id] = false;
+		plans_made++;
 		require_schema_version();
 	}
 	if (plans[id] == NULL)

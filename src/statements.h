@@ -36,11 +36,26 @@ typedef struct Statement
 	int			nargs;
 	Oid			argtypes[MAX_PARAMS];
 	Planning	planning;
+	int64		(*fast) (const Params *params); /* does the same at once, or returns NOT_FAST */
 } Statement;
 
 /* Each has the statements of its file, and holes for the others. */
 extern const Statement looking_statements[NUM_PLANS];
 extern const Statement acting_statements[NUM_PLANS];
+
+/* how often a statement has been planned here: anew whenever what it names has changed */
+extern uint64 plans_made;
+
+/* fast.c */
+#define NOT_FAST (-1)
+
+extern int64 fast_no_active_root(const Params *params);
+extern int64 fast_start(const Params *params);
+extern int64 fast_complete_root(const Params *params);
+extern int64 fast_claim_new_step(const Params *params);
+extern int64 fast_complete_step(const Params *params);
+extern int64 fast_complete_and_claim(const Params *params);
+extern int64 fast_executor_alive(const Params *params);
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define NE " OPERATOR(pg_catalog.<>) "
