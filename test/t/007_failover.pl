@@ -25,7 +25,7 @@ $primary->append_conf('postgresql.conf', "synchronous_standby_names = 'standby'\
 $primary->reload;
 $primary->poll_query_until('postgres', q{SELECT sync_state = 'sync' FROM pg_stat_replication}) or die 'no synchronous standby';
 
-my $programs = Programs->new(PostgreSQL::Test::Utils::tempdir(), 4, 50);
+my $programs = Programs->new(PostgreSQL::Test::Utils::tempdir(), 4, 250);
 $programs->prepare($primary);
 $primary->safe_psql('postgres', 'CREATE DATABASE work');
 begin_work($primary, 'work');
