@@ -99,7 +99,7 @@ plan_by_index(PlanId id)
 }
 
 /*
- * Takes the fast path of a statement, if it has one that may be taken here.
+ * Takes the fast path of a statement that has one, if it may be taken here.
  *
  * To get the plan is to lock the tables as the statement does, in its order.
  * If they have changed before we had them, the server has made another plan:
@@ -113,7 +113,7 @@ try_fast_path(PlanId id, const Params *params, View view)
 	CachedPlan *plan;
 	bool		is_ours;
 
-	if (statement_of(id)->fast == NULL || view != NEWEST || IsolationUsesXactSnapshot() || IgnoreSystemIndexes)
+	if (view != NEWEST || IsolationUsesXactSnapshot() || IgnoreSystemIndexes)
 		return NOT_FAST;
 	plan = SPI_plan_get_cached_plan(plans[id]);
 	if (plan == NULL)
@@ -162,14 +162,16 @@ run_plan(PlanId id, const Params *params, View view)
 
 	/* what makes a plan invalid is to be known before it is used, not found out by its use */
 	AcceptInvalidationMessages();
-	if (is_ready(id))
+	planned = is_ready(id);
+	if (planned && statement_of(id)->fast)
 	{
 		int64		rows = try_fast_path(id, params, view);
 
 		if (rows != NOT_FAST)
 			return rows;
+		/* it may have waited for a lock */
+		planned = is_ready(id);
 	}
-	planned = is_ready(id);
 	if (!planned)
 	{
 		is_planned[id] = false;
