@@ -148,22 +148,26 @@ lock_tree(const pg_uuid_t *root_id, LOCKMODE mode)
 	return lock_in_family(&tree_locks, root_id, mode);
 }
 
+/* The same at once, or not at all. */
+static LockAcquireResult
+lock_tree_at_once(const pg_uuid_t *root_id)
+{
+	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
+	LockAcquireResult result = LockAcquire(&tag, TREE_SHARED, false, true);
+
+	if (result == LOCKACQUIRE_OK)
+		tree_locks.count++;
+	return result;
+}
+
 /*
- * The same for one who claims, without waiting; nothing is locked where the
- * transaction holds enough of these.
+ * The same for one who claims; nothing is locked where the transaction holds
+ * enough of these.
  */
 static bool
 try_lock_tree(const pg_uuid_t *root_id)
 {
-	LOCKTAG		tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
-	LockAcquireResult result;
-
-	if (locks_left(&tree_locks) <= 0)
-		return true;
-	result = LockAcquire(&tag, TREE_SHARED, false, true);
-	if (result == LOCKACQUIRE_OK)
-		tree_locks.count++;
-	return result != LOCKACQUIRE_NOT_AVAIL;
+	return locks_left(&tree_locks) <= 0 || lock_tree_at_once(root_id) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*
@@ -361,19 +365,15 @@ bool
 try_lock_known_tree(const pg_uuid_t *workflow_id, KnownTree *tree)
 {
 	const pg_uuid_t *root_id = known_root(workflow_id);
-	LOCKTAG		tag;
 	LockAcquireResult result;
 
 	if (root_id == NULL || tree_locks_left() <= 0)
 		return false;
-	tag = lock_tag(LOCK_CLASS_TREE, root_id, UUID_LEN);
-	result = LockAcquire(&tag, TREE_SHARED, false, true);
+	result = lock_tree_at_once(root_id);
 	if (result == LOCKACQUIRE_NOT_AVAIL)
 		return false;
 	tree->root_id = *root_id;
 	tree->is_new = result == LOCKACQUIRE_OK;
-	if (tree->is_new)
-		tree_locks.count++;
 	return true;
 }
 
