@@ -15,7 +15,7 @@ const Statement acting_statements[NUM_PLANS] = {
 
 	[PLAN_START] = {
 		START("$1", "$2", "$3", "$12", "CASE WHEN $6 IS NULL THEN 1 ELSE 0 END")
-		"ON CONFLICT DO NOTHING",
+		"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$1) " UNLESS_ACTIVE,
 		12, {UUIDOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
 		INT4OID, TEXTOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_start
@@ -24,7 +24,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		START("b.id", "b.name", "b.input", "b.created_at", "b.lease")
 		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$12") ", " OF("$13"),
 					 "id, name, input, created_at, lease") " "
-		"ON CONFLICT DO NOTHING RETURNING w.id",
+		"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "b.id) " UNLESS_ACTIVE " RETURNING w.id",
 		13, {UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
 		INT4OID, TEXTOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID}
 	},
@@ -39,10 +39,11 @@ const Statement acting_statements[NUM_PLANS] = {
 		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, INT4ARRAYOID, INT4ARRAYOID},
 		BY_PROBES
 	},
-	/* one that has no unfinished inline child, and no step that stands for it */
+	/* one that is not locked, has no unfinished inline child, and no step that stands for it */
 	[PLAN_COMPLETE_ROOT] = {
 		"UPDATE durable.workflow w SET status = " S_COMPLETED ", output = $3, completed_at = $4 "
-		"WHERE w.id" EQ "$1 AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
+		"WHERE w.id" EQ "(SELECT o.id FROM durable.workflow o WHERE o.id" EQ "$1 FOR NO KEY UPDATE SKIP LOCKED)"
+		"  AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
 		"  AND NOT EXISTS (SELECT 1 FROM durable.workflow c"
 		"    WHERE c.parent_id" EQ "$1 AND c.queue_name IS NULL AND " UNFINISHED("c") ")",
 		4, {UUIDOID, INT4OID, JSONBOID, TIMESTAMPTZOID},
@@ -68,13 +69,13 @@ const Statement acting_statements[NUM_PLANS] = {
 		"WITH parent AS MATERIALIZED ("
 		"  SELECT w.id, w.root_id, w.lease, w.max_recovery_attempts, w.app_version"
 		"  FROM durable.workflow w"
-		"  WHERE w.id" EQ "$1 AND w.lease" EQ "$6 AND " CHECKED("w.status" EQ S_RUNNING)
+		"  WHERE w.id" EQ "$1 AND w.lease" EQ "$6 AND " OPEN_AT("$11")
 		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$10)"
 		"  FOR SHARE OF w), "
 		"stand_in AS ("
 		"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, name, child_id, input)"
 		"  SELECT p.id, $2, p.lease, 1, " S_RUNNING ", " K_WORKFLOW ", $11, $3, $10, $4 FROM parent p"
-		"  ON CONFLICT DO NOTHING RETURNING 1) "
+		"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1) "
 		"INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, "
 		"  deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version) "
 		"SELECT $10, p.root_id, p.id, $2, "
@@ -96,6 +97,14 @@ const Statement acting_statements[NUM_PLANS] = {
 		"  AND p.id" EQ "w.parent_id AND p.lease" EQ "$4 AND " CHECKED("p.status" EQ S_RUNNING),
 		4, {UUIDOID, INT4OID, TIMESTAMPTZOID, INT4OID}
 	},
+	[PLAN_TAKE_BACK_WORKFLOW] = {
+		"DELETE FROM durable.workflow w WHERE w.id" EQ "$1",
+		1, {UUIDOID}
+	},
+	[PLAN_LOCK_WORKFLOWS] = {
+		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) ORDER BY w.id FOR NO KEY UPDATE",
+		1, {UUIDARRAYOID}
+	},
 	[PLAN_SET_WORKFLOW_TIMEOUT] = {
 		"UPDATE durable.workflow w SET timeout = $2, "
 		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
@@ -107,7 +116,7 @@ const Statement acting_statements[NUM_PLANS] = {
 	/* ---- steps ------------------------------------------------------------- */
 
 	[PLAN_CLAIM_NEW_STEP] = {
-		CLAIM_NEW_STEP("$2", "$5", "$6") "WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT DO NOTHING",
+		CLAIM_NEW_STEP("$2", "$5", "$6") "WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING",
 		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
 		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_claim_new_step
@@ -115,7 +124,7 @@ const Statement acting_statements[NUM_PLANS] = {
 	[PLAN_CLAIM_NEW_STEPS] = {
 		CLAIM_NEW_STEP("b.sequence", "b.name", "b.input")
 		"CROSS JOIN " EACH(OF("$2") ", " OF("$5") ", " OF("$6"), "sequence, name, input") " "
-		"WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT DO NOTHING RETURNING s.sequence",
+		"WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING s.sequence",
 		14, {UUIDOID, INT4ARRAYOID, INT4OID, BOOLOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, INT4OID, INTERVALOID,
 		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
@@ -134,7 +143,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		BY_PROBES
 	},
 	[PLAN_COMPLETE_STEP] = {
-		COMPLETE_STEP("$5") "WHERE " STEP_TO_COMPLETE(""),
+		COMPLETE_STEP("$5") "WHERE " UNLOCKED_STEP " AND " STEP_TO_COMPLETE(""),
 		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_complete_step
 	},
@@ -153,18 +162,19 @@ const Statement acting_statements[NUM_PLANS] = {
 		"  error = $6, run_at = CASE WHEN $5 THEN $8 END, failed_at = CASE WHEN $5 THEN $7 ELSE s.failed_at END, "
 		"  completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
 		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
-		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4",
-		8, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4"
+		"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id" EQ "$1 AND w.lease" EQ "$9)",
+		9, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
 	},
 	/* with a lease: $3 is also that of the next step */
 	[PLAN_COMPLETE_AND_CLAIM] = {
 		"WITH completed AS ("
 		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
-		"  WHERE " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
+		"  WHERE " UNLOCKED_STEP " AND " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
 		INSERT_STEP
 		"SELECT $1, $6, $3, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
 		"FROM completed "
-		"ON CONFLICT DO NOTHING",
+		"ON CONFLICT (workflow_id, sequence) DO NOTHING",
 		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_complete_and_claim
@@ -173,18 +183,11 @@ const Statement acting_statements[NUM_PLANS] = {
 		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
 		2, {UUIDOID, INT4OID}
 	},
-	[PLAN_TAKE_BACK_CLAIM] = {
-		"UPDATE durable.step s SET status = CASE WHEN $3 THEN " S_PENDING " ELSE " S_RUNNING " END, lease = $4, "
-		"  attempt = $5, executor_id = $6, max_retries = $7, backoff = $8, backoff_multiplier = $9, "
-		"  max_backoff = $10, run_at = $11, deadline = $12 "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
-		12, {UUIDOID, INT4OID, BOOLOID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID}
-	},
-	[PLAN_RESTART_CLOCKS] = {
-		"UPDATE durable.step s SET started_at = $3, deadline = $3" PLUS "s.timeout "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "ANY ($2)",
-		3, {UUIDOID, INT4ARRAYOID, TIMESTAMPTZOID}
+	[PLAN_LOCK_STEPS] = {
+		"SELECT s.sequence FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
+		"JOIN durable.step s ON s.workflow_id" EQ "b.workflow_id AND s.sequence" EQ "b.sequence "
+		"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s",
+		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
 	[PLAN_SET_STEP_TIMEOUT] = {
 		"UPDATE durable.step s SET timeout = $3, "
@@ -193,7 +196,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		3, {UUIDOID, INT4OID, INTERVALOID}
 	},
 
-	/* ---- cascades (tree.c) --------------------------------------------------- */
+	/* ---- cascades (cascade.c) --------------------------------------------------- */
 
 	[PLAN_CHILDREN] = {
 		"SELECT w.id FROM durable.workflow w "
@@ -381,7 +384,7 @@ const Statement acting_statements[NUM_PLANS] = {
 
 	[PLAN_REGISTER] = {
 		"INSERT INTO durable.executor AS e (executor_id, last_seen) SELECT $1, $2 "
-		"ON CONFLICT (executor_id) DO UPDATE SET last_seen = $2",
+		"ON CONFLICT (executor_id) DO UPDATE SET last_seen = GREATEST(e.last_seen, $2)",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
 	[PLAN_FORGET] = {
@@ -471,16 +474,21 @@ const Statement acting_statements[NUM_PLANS] = {
 		"  AND " CHECKED("w.status" EQ S_RUNNING) " RETURNING w.id",
 		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
 	},
+	[PLAN_LOCK_TO_RELEASE] = {
+		"SELECT w.id FROM durable.workflow w "
+		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w")
+		"  AND ($2 IS NULL OR (w.id" EQ "$2 AND w.status" EQ S_RUNNING ")) "
+		"ORDER BY w.id FOR NO KEY UPDATE",
+		2, {TEXTOID, UUIDOID}
+	},
 	[PLAN_RELEASE] = {
 		"UPDATE durable.workflow w SET "
 		"  status = CASE WHEN w.status" EQ S_RUNNING " THEN " S_PENDING " ELSE w.status END, "
 		"  paused_from = CASE WHEN w.status" EQ S_PAUSED " THEN " S_PENDING " END, "
 		"  lease = w.lease" PLUS "1, executor_id = NULL, deadline = NULL, "
-		"  run_at = COALESCE($3, CASE WHEN w.queue_name IS NULL THEN $4 ELSE w.run_at END) "
-		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w")
-		"  AND ($2 IS NULL OR (w.id" EQ "$2 AND w.status" EQ S_RUNNING ")) "
-		"RETURNING w.id",
-		4, {TEXTOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+		"  run_at = COALESCE($2, CASE WHEN w.queue_name IS NULL THEN $3 ELSE w.run_at END) "
+		"WHERE w.id" EQ "ANY ($1) RETURNING w.id",
+		3, {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 
 	/* ---- retention ----------------------------------------------------------------- */

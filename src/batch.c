@@ -7,14 +7,17 @@
  * Each element is treated by the rules of the single call, which stand in
  * workflow.c and step.c: one look at all, the decisions in C, then one
  * statement for all to which the same happens.  So the number of statements
- * does not depend on the number of elements.  What was overtaken meanwhile is
- * looked at again, the others have their answers already.
+ * does not depend on the number of elements.
  *
  * Locks are those of the single calls, in the order of durable.h, and within
  * each kind in the order of ids (names, positions): two batches, or a batch and
  * a single call, wait one for the other and not both.  Rows are locked in the
  * order of the arrays that a statement gets: it reads these first (plans.c),
  * and they are sorted here.
+ *
+ * What a batch writes it writes in a subtransaction.  If anything was overtaken
+ * meanwhile, all of that is given back and the batch begins anew: to come back for
+ * one element while it holds the others would be to lock out of order.
  *
  *-------------------------------------------------------------------------
  */
@@ -96,6 +99,18 @@ compare_ids(const void *a, const void *b)
 	return memcmp(a, b, sizeof(pg_uuid_t));
 }
 
+/* Writes a batch in a subtransaction; false if it was overtaken, and is given back. */
+bool
+write_batch(bool (*write) (void *batch), void *batch)
+{
+	ErrorData  *error;
+	bool		done = in_subtransaction(write, batch, &error);
+
+	if (error)
+		ReThrowError(error);
+	return done;
+}
+
 /* ---- start_many ---------------------------------------------------------- */
 
 /* An element of start_many. */
@@ -122,8 +137,18 @@ typedef struct Root
 	Workflow	workflow;		/* as found; then as it is after the elements so far */
 	int32		seen_lease;
 	int32		takes;			/* how often it changes hands */
-	bool		done;
 } Root;
+
+/* All of them. */
+typedef struct Starts
+{
+	const StartArgs *args;
+	int			count;
+	Start	   *elements;
+	int			root_count;
+	Root	   *roots;			/* in the order of names */
+	Rounds		rounds;
+} Starts;
 
 static int
 compare_starts(const void *a, const void *b)
@@ -167,25 +192,19 @@ group_starts(Start *starts, int count, Root *roots)
 	return n;
 }
 
-/* Looks at the active roots of all names that are not done; false if all are. */
-static bool
-look_roots(Root *roots, int count)
+/* Looks at the active roots of all names. */
+static void
+look_roots(Starts *starts)
 {
 	Params		params = {0};
-	Column		names = new_column(TEXTOID, count);
-	uint64		row = 0;
+	Column		names = new_column(TEXTOID, starts->root_count);
 
-	for (int i = 0; i < count; i++)
-		if (!roots[i].done)
-			append_element(&names, roots[i].elements[0]->name);
-	if (names.count == 0)
-		return false;
+	for (int i = 0; i < starts->root_count; i++)
+		append_element(&names, starts->roots[i].elements[0]->name);
 	param_column(&params, &names);
 	run_plan(PLAN_LOOK_ACTIVE_ROOTS, &params, NEWEST);
-	for (int i = 0; i < count; i++)
-		if (!roots[i].done)
-			roots[i].found = read_active_root(row++, &roots[i].workflow, &roots[i].owner_seen);
-	return true;
+	for (int i = 0; i < starts->root_count; i++)
+		starts->roots[i].found = read_active_root(i, &starts->roots[i].workflow, &starts->roots[i].owner_seen);
 }
 
 /*
@@ -193,7 +212,7 @@ look_roots(Root *roots, int count)
  * creates the root where there is none, each of them may become its owner.
  */
 static void
-decide_starts(Root *root, const StartArgs *args, TimestampTz stale_before)
+decide_root(Root *root, const StartArgs *args, TimestampTz stale_before)
 {
 	Workflow   *workflow = &root->workflow;
 
@@ -222,150 +241,158 @@ decide_starts(Root *root, const StartArgs *args, TimestampTz stale_before)
 		start->lease = workflow->lease;
 		start->owner = owner_of(workflow);
 	}
-	root->done = root->found && root->takes == 0;
 }
 
-/*
- * Creates the roots that were not found; done are those for which nobody was
- * faster.  Returns their ids.
- */
-static Datum
-create_roots(Root *roots, int count, const StartArgs *args)
+/* The same for all names; returns whether anything is to be written. */
+static bool
+decide_roots(Starts *starts)
 {
-	Params		params = {0};
-	Column		ids = new_column(UUIDOID, count);
-	Column		names = new_column(TEXTOID, count);
-	Column		inputs = new_column(JSONBOID, count);
-	Column		times = new_column(TIMESTAMPTZOID, count);
-	Column		leases = new_column(INT4OID, count);
-	uint64		created;
-	int			i = 0;
+	TimestampTz stale_before = clock_stale_before(clock_now(), a_null());
+	bool		writes = false;
 
-	for (int r = 0; r < count; r++)
+	for (int i = 0; i < starts->root_count; i++)
 	{
-		Root	   *root = &roots[r];
+		Root	   *root = &starts->roots[i];
 
-		if (root->done || root->found)
+		if (!root->found)
+			fill_started(&root->workflow, starts->args);
+		decide_root(root, starts->args, stale_before);
+		writes = writes || !root->found || root->takes > 0;
+	}
+	return writes;
+}
+
+/* Creates the roots that were not found, under new ids in the order of the array; false if somebody was faster. */
+static bool
+create_roots(Starts *starts, Datum *created)
+{
+	const StartArgs *args = starts->args;
+	Params		params = {0};
+	Column		ids = new_column(UUIDOID, starts->root_count);
+	Column		names = new_column(TEXTOID, starts->root_count);
+	Column		inputs = new_column(JSONBOID, starts->root_count);
+	Column		times = new_column(TIMESTAMPTZOID, starts->root_count);
+	Column		leases = new_column(INT4OID, starts->root_count);
+	int64		ns = clock_ns();
+
+	for (int i = 0; i < starts->count; i++)
+		if (starts->elements[i].created)
+			new_root_id(ns, starts->elements[i].name.value, &starts->elements[i].root->workflow.id);
+	for (int i = 0; i < starts->root_count; i++)
+	{
+		Root	   *root = &starts->roots[i];
+
+		if (root->found)
 			continue;
 		append_element(&ids, a_value(UUIDPGetDatum(&root->workflow.id)));
 		append_element(&names, root->elements[0]->name);
 		append_element(&inputs, root->elements[0]->input);
 		append_element(&times, a_value(TimestampTzGetDatum(id_created_at(&root->workflow.id))));
 		append_element(&leases, a_value(Int32GetDatum(root->workflow.lease)));
+		remember_tree(&root->workflow.id, &root->workflow.id);
+		expect_new_step(&root->workflow.id, 0);
 	}
 	if (ids.count == 0)
-		return id_array(NULL, 0);
+	{
+		*created = id_array(NULL, 0);
+		return true;
+	}
 	param_column(&params, &ids);
 	param_column(&params, &names);
 	param_column(&params, &inputs);
 	param_start(&params, args);
 	param_column(&params, &times);
 	param_column(&params, &leases);
-	created = run_plan(PLAN_START_MANY, &params, NEWEST);
-	/* they come back in the order in which they went */
-	for (uint64 row = 0; row < created; row++)
-	{
-		const pg_uuid_t *id = DatumGetUUIDP(result_value(row, 0));
-
-		while (roots[i].done || roots[i].found || !same_id(&roots[i].workflow.id, id))
-			i = (i + 1) % count;
-		roots[i].done = true;
-		remember_tree(id, id);
-		expect_new_step(id, 0);
-	}
-	return result_ids(0);
+	if (run_plan(PLAN_START_MANY, &params, NEWEST) < ids.count)
+		return false;
+	*created = result_ids(0);
+	return true;
 }
 
 /*
- * Makes the executor the owner of those that were found and change hands, and
- * fences their inline descendants.
+ * Makes the executor the owner of those that were found and change hands, in the
+ * order of ids, and fences their inline descendants; false if one was overtaken.
  */
-static void
-take_roots(Root **taken, int count, const StartArgs *args, TimestampTz now)
+static bool
+take_roots(Root **taken, int count, const StartArgs *args)
 {
 	Params		params = {0};
 	Column		ids = new_column(UUIDOID, count);
 	Column		leases = new_column(INT4OID, count);
 	Column		takes = new_column(INT4OID, count);
-	pg_uuid_t  *fenced = palloc(Max(count, 1) * sizeof(pg_uuid_t));
-	uint64		rows;
+	pg_uuid_t  *fenced = palloc(count * sizeof(pg_uuid_t));
+	Datum		all;
+	TimestampTz now;
 
 	if (count == 0)
-		return;
+		return true;
 	for (int i = 0; i < count; i++)
 	{
 		append_element(&ids, a_value(UUIDPGetDatum(&taken[i]->workflow.id)));
 		append_element(&leases, a_value(Int32GetDatum(taken[i]->seen_lease)));
 		append_element(&takes, a_value(Int32GetDatum(taken[i]->takes)));
+		fenced[i] = taken[i]->workflow.id;
 	}
+	all = id_array(fenced, count);
+	lock_workflows(all);
+	ask_before_raising();
+	now = clock_now();
 	param_column(&params, &ids);
 	param(&params, args->executor_id);
 	param_time(&params, now);
 	param_column(&params, &leases);
 	param_column(&params, &takes);
-	rows = run_plan(PLAN_TAKE_MANY, &params, NEWEST);
-	for (uint64 row = 0; row < rows; row++)
-	{
-		Root	   *root = taken[DatumGetInt64(result_value(row, 0)) - 1];
-
-		root->done = true;
-		fenced[row] = root->workflow.id;
-	}
-	cascade_below(CASCADE_FENCE, id_array(fenced, rows), 0, now);
+	if (run_plan(PLAN_TAKE_MANY, &params, NEWEST) < count)
+		return false;
+	for (int i = 0; i < count; i++)
+		raised_lease_of(&fenced[i]);
+	cascade_below(CASCADE_FENCE, all, 0, now);
+	return true;
 }
 
 /*
- * One round: what is to be done by the last look.  Locks the executor's row,
- * the queue (shared), the trees of those that change hands (shared, in the
- * order of ids), then, in the order of names, the new names in the unique index
- * of active roots, the rows that change hands and those of their unfinished
- * inline descendants, and last the queue's heads.
+ * Does what was decided; false if anything was overtaken, or had to wait for
+ * another start.
+ *
+ * Locks the executor's row, the queue (shared), the trees of those that change
+ * hands (shared, in the order of ids), then, in the order of names, the new names
+ * in the unique index of active roots, the rows that change hands and those of
+ * their unfinished inline descendants, and last the queue's heads.
  */
-static void
-start_roots(Start *starts, int start_count, Root *roots, int count, const StartArgs *args)
+static bool
+start_roots(void *arg)
 {
-	int64		ns = clock_ns();
-	TimestampTz now = clock_timestamp_of(ns);
-	TimestampTz stale_before = clock_stale_before(now, a_null());
-	Root	  **taken = palloc(count * sizeof(Root *));
+	Starts	   *starts = arg;
+	const StartArgs *args = starts->args;
+	Root	  **taken = palloc(starts->root_count * sizeof(Root *));
 	int			taken_count = 0;
-	bool		creates = false;
+	int			created_count = 0;
 	bool		has_heads = false;
 	Datum		created;
 
-	/* ids in the order of the array */
-	for (int i = 0; i < start_count; i++)
+	for (int i = 0; i < starts->root_count; i++)
 	{
-		Root	   *root = starts[i].root;
-		pg_uuid_t	id;
+		Root	   *root = &starts->roots[i];
 
-		if (root->done || root->found || root->elements[0] != &starts[i])
-			continue;
-		new_root_id(ns, starts[i].name.value, &id);
-		fill_started(&root->workflow, &id, args);
-		creates = true;
+		if (!root->found)
+			created_count++;
+		else if (root->takes > 0)
+			taken[taken_count++] = root;
 	}
-	for (int r = 0; r < count; r++)
-	{
-		if (roots[r].done)
-			continue;
-		decide_starts(&roots[r], args, stale_before);
-		if (roots[r].found && roots[r].takes > 0)
-			taken[taken_count++] = &roots[r];
-	}
-	if (!creates && taken_count == 0)
-		return;
-
-	register_executor(args->executor_id, now, stale_before);
-	if (creates)
-		has_heads = lock_queue_to_start(args->queue, now);
+	register_executor(args->executor_id, a_null());
+	if (created_count > 0)
+		has_heads = lock_queue_to_start(args->queue, clock_now());
 	qsort(taken, taken_count, sizeof(Root *), compare_roots);
 	for (int i = 0; i < taken_count; i++)
 		lock_tree(&taken[i]->workflow.id, TREE_SHARED);
-	created = create_roots(roots, count, args);
-	take_roots(taken, taken_count, args, now);
+
+	starts->rounds.since = clock_monotonic();
+	if (!create_roots(starts, &created) || has_waited(&starts->rounds, created_count) ||
+		!take_roots(taken, taken_count, args))
+		return false;
 	if (has_heads)
 		lower_heads(created);
+	return true;
 }
 
 /*
@@ -384,10 +411,9 @@ durable_start_many(PG_FUNCTION_ARGS)
 	StartArgs	args;
 	Column		name_column;
 	Column		input_column;
-	Start	   *starts;
-	Root	   *roots;
+	Starts		starts = {.args = &args};
 	int			count = require_batch(names, "names");
-	int			root_count;
+	uint64		seen;
 	Call		call;
 
 	check_array_beside(inputs, "inputs", count, "names");
@@ -397,20 +423,30 @@ durable_start_many(PG_FUNCTION_ARGS)
 	args = start_args(fcinfo);
 
 	begin_rows(fcinfo);
-	call = begin_call(fcinfo);
 	input_column = column_of(inputs, JSONBOID, count);
-	starts = palloc0(Max(count, 1) * sizeof(Start));
-	roots = palloc0(Max(count, 1) * sizeof(Root));
+	starts.count = count;
+	starts.elements = palloc0(Max(count, 1) * sizeof(Start));
+	starts.roots = palloc0(Max(count, 1) * sizeof(Root));
 	for (int i = 0; i < count; i++)
-		starts[i] = (Start) {.position = i,.name = element_of(&name_column, i),.input = element_of(&input_column, i)};
-	root_count = group_starts(starts, count, roots);
+		starts.elements[i] = (Start) {
+			.position = i,.name = element_of(&name_column, i),.input = element_of(&input_column, i)
+		};
+	starts.root_count = group_starts(starts.elements, count, starts.roots);
 
-	while (look_roots(roots, root_count))
-		start_roots(starts, count, roots, root_count, &args);
+	call = begin_call(fcinfo);
+	for (;; next_round(&starts.rounds, "durable.workflow", seen))
+	{
+		look_roots(&starts);
+		seen = 0;
+		for (int i = 0; i < starts.root_count; i++)
+			seen = seen * 31 + (starts.roots[i].found ? seen_of(&starts.roots[i].workflow, NULL) : 0);
+		if (!decide_roots(&starts) || write_batch(start_roots, &starts))
+			break;
+	}
 
 	for (int i = 0; i < count; i++)
 	{
-		Start	   *start = &starts[i];
+		Start	   *start = &starts.elements[i];
 		NullableDatum columns[6];
 
 		columns[0] = a_value(Int32GetDatum(i + 1));

@@ -23,6 +23,7 @@ extern void append_element(Column *column, NullableDatum d);
 extern Column column_of(NullableDatum array, Oid type, int count);
 extern NullableDatum element_of(const Column *column, int i);
 extern void param_column(Params *params, const Column *column);
+extern bool write_batch(bool (*write) (void *batch), void *batch);
 extern int	compare_ids(const void *a, const void *b);
 
 #endif							/* DURABLE_BATCH_H */

@@ -24,199 +24,188 @@ typedef struct Claim
 	NullableDatum input;
 	Step		step;
 	ClaimWay	way;
-	bool		done;
 	ClaimAnswer answer;
 } Claim;
 
-static bool
-all_claimed(const Claim *claims, int count)
+/* All of them. */
+typedef struct Claims
 {
-	for (int i = 0; i < count; i++)
-		if (!claims[i].done)
-			return false;
-	return true;
-}
+	pg_uuid_t	workflow_id;
+	Workflow	workflow;
+	NullableDatum lease;		/* under which they are claimed */
+	ClaimArgs  *args;
+	int			count;
+	Claim	   *elements;		/* in the order of positions */
+	Rounds		rounds;
+} Claims;
 
-/* Looks at the workflow and its steps that are not done; false if there is no such workflow. */
-static bool
-look_claims(const pg_uuid_t *workflow_id, Claim *claims, int count, Workflow *workflow)
+/* Looks at the workflow and its steps. */
+static void
+look_claims(Claims *claims)
 {
 	Params		params = {0};
-	Column		workflow_ids = new_column(UUIDOID, count);
-	Column		sequences = new_column(INT4OID, count);
-	uint64		row = 0;
+	Column		workflow_ids = new_column(UUIDOID, claims->count);
+	Column		sequences = new_column(INT4OID, claims->count);
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < claims->count; i++)
 	{
-		if (claims[i].done)
-			continue;
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(workflow_id)));
-		append_element(&sequences, a_value(Int32GetDatum(claims[i].sequence)));
+		append_element(&workflow_ids, a_value(UUIDPGetDatum(&claims->workflow_id)));
+		append_element(&sequences, a_value(Int32GetDatum(claims->elements[i].sequence)));
 	}
 	param_column(&params, &workflow_ids);
 	param_column(&params, &sequences);
 	run_plan(PLAN_LOOK_STEPS, &params, NEWEST);
-	for (int i = 0; i < count; i++)
-		if (!claims[i].done &&
-			!read_look_at_step(row++, workflow_id, claims[i].sequence, workflow, &claims[i].step))
-			return false;
-	return true;
+	for (int i = 0; i < claims->count; i++)
+		if (!read_look_at_step(i, &claims->workflow_id, claims->elements[i].sequence,
+							   &claims->workflow, &claims->elements[i].step))
+			look_workflow_or_raise(&claims->workflow_id, "workflow_id", NEWEST, &claims->workflow);
 }
 
 /* Decides by the last look; returns whether anything is to be claimed. */
 static bool
-decide_claims(const Workflow *workflow, Claim *claims, int count, ClaimArgs *args, TimestampTz now)
+decide_claims(Claims *claims, TimestampTz now)
 {
 	bool		any = false;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < claims->count; i++)
 	{
-		Claim	   *c = &claims[i];
+		Claim	   *c = &claims->elements[i];
 		Refusal    *refusal;
 
-		if (c->done)
-			continue;
-		args->name = c->name;
-		refusal = decide_claim(workflow, &c->step, args, now, &c->answer, &c->way);
+		claims->args->name = c->name;
+		refusal = decide_claim(&claims->workflow, &c->step, claims->args, now, &c->answer, &c->way);
 		if (refusal)
 		{
 			c->answer.action = "STOP";
 			c->answer.attempt = a_null();
 			c->answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
 		}
-		c->done = c->way == CLAIM_NOTHING;
-		any = any || !c->done;
+		any = any || c->way != CLAIM_NOTHING;
 	}
 	return any;
 }
 
-/* Creates the steps that are not there, and claims them. */
-static void
-claim_new_steps(const Workflow *workflow, Claim *claims, int count, const ClaimArgs *args, TimestampTz now)
+/* Creates the steps that are not there, and claims them; returns whether all could be. */
+static bool
+claim_new_steps(Claims *claims, TimestampTz now)
 {
 	Params		params = {0};
-	Column		sequences = new_column(INT4OID, count);
-	Column		names = new_column(TEXTOID, count);
-	Column		inputs = new_column(JSONBOID, count);
-	uint64		created;
+	Column		sequences = new_column(INT4OID, claims->count);
+	Column		names = new_column(TEXTOID, claims->count);
+	Column		inputs = new_column(JSONBOID, claims->count);
+	const Claim *last = &claims->elements[claims->count - 1];
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < claims->count; i++)
 	{
-		if (claims[i].done || claims[i].way != CLAIM_NEW)
+		if (claims->elements[i].way != CLAIM_NEW)
 			continue;
-		append_element(&sequences, a_value(Int32GetDatum(claims[i].sequence)));
-		append_element(&names, claims[i].name);
-		append_element(&inputs, claims[i].input);
+		append_element(&sequences, a_value(Int32GetDatum(claims->elements[i].sequence)));
+		append_element(&names, claims->elements[i].name);
+		append_element(&inputs, claims->elements[i].input);
 	}
 	if (sequences.count == 0)
-		return;
-	param_id(&params, &workflow->id);
+		return true;
+	param_id(&params, &claims->workflow_id);
 	param_column(&params, &sequences);
-	param_int(&params, workflow->lease);
-	param_bool(&params, args->kind == TRANSACTION);
+	param(&params, claims->lease);
+	param_bool(&params, claims->args->kind == TRANSACTION);
 	param_column(&params, &names);
 	param_column(&params, &inputs);
-	param_policy(&params, args, now);
-	created = run_plan(PLAN_CLAIM_NEW_STEPS, &params, NEWEST);
-	for (uint64 row = 0; row < created; row++)
-		claims[DatumGetInt32(result_value(row, 0)) - claims[0].sequence].done = true;
-	if (claims[count - 1].done && claims[count - 1].way == CLAIM_NEW)
-		expect_new_step(&workflow->id, claims[count - 1].sequence + 1);
+	param_policy(&params, claims->args, now);
+	if (run_plan(PLAN_CLAIM_NEW_STEPS, &params, NEWEST) < sequences.count)
+		return false;
+	if (last->way == CLAIM_NEW)
+		expect_new_step(&claims->workflow_id, last->sequence + 1);
+	return true;
 }
 
-/* Claims the steps that are there. */
-static void
-claim_steps_again(const Workflow *workflow, Claim *claims, int count, const ClaimArgs *args, TimestampTz now)
+/* Claims the steps that are there; returns whether all could be. */
+static bool
+claim_steps_again(Claims *claims)
 {
 	Params		params = {0};
-	Column		sequences = new_column(INT4OID, count);
-	Column		pending = new_column(BOOLOID, count);
-	Column		leases = new_column(INT4OID, count);
-	Column		attempts = new_column(INT4OID, count);
-	Column		next_attempts = new_column(INT4OID, count);
-	Column		workflow_ids = new_column(UUIDOID, count);
-	uint64		claimed;
+	Params		lock = {0};
+	Column		sequences = new_column(INT4OID, claims->count);
+	Column		pending = new_column(BOOLOID, claims->count);
+	Column		leases = new_column(INT4OID, claims->count);
+	Column		attempts = new_column(INT4OID, claims->count);
+	Column		next_attempts = new_column(INT4OID, claims->count);
+	Column		workflow_ids = new_column(UUIDOID, claims->count);
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < claims->count; i++)
 	{
-		const Claim *c = &claims[i];
+		const Claim *c = &claims->elements[i];
 
-		if (c->done || c->way != CLAIM_AGAIN)
+		if (c->way != CLAIM_AGAIN)
 			continue;
 		append_element(&sequences, a_value(Int32GetDatum(c->sequence)));
 		append_element(&pending, a_value(BoolGetDatum(c->step.status == PENDING)));
 		append_element(&leases, a_value(Int32GetDatum(c->step.lease)));
 		append_element(&attempts, a_value(Int32GetDatum(c->step.attempt)));
 		append_element(&next_attempts, c->answer.attempt);
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(&workflow->id)));
+		append_element(&workflow_ids, a_value(UUIDPGetDatum(&claims->workflow_id)));
 	}
 	if (sequences.count == 0)
-		return;
-	param_id(&params, &workflow->id);
+		return true;
+	param_column(&lock, &workflow_ids);
+	param_column(&lock, &sequences);
+	run_plan(PLAN_LOCK_STEPS, &lock, NEWEST);
+
+	param_id(&params, &claims->workflow_id);
 	param_column(&params, &sequences);
-	param_int(&params, workflow->lease);
+	param(&params, claims->lease);
 	param_column(&params, &pending);
 	param_column(&params, &leases);
 	param_column(&params, &attempts);
 	param_column(&params, &next_attempts);
-	param_policy(&params, args, now);
+	param_policy(&params, claims->args, clock_now());
 	param_column(&params, &workflow_ids);
-	claimed = run_plan(PLAN_CLAIM_STEPS_AGAIN, &params, NEWEST);
-	for (uint64 row = 0; row < claimed; row++)
-		claims[DatumGetInt32(result_value(row, 0)) - claims[0].sequence].done = true;
+	return run_plan(PLAN_CLAIM_STEPS_AGAIN, &params, NEWEST) == sequences.count;
 }
 
-/* What is claimed by now, and was not before: looks again if we have waited. */
-static void
-check_claimed(const pg_uuid_t *workflow_id, Claim *claims, int count, NullableDatum lease, TimestampTz before)
+/* Claims what is to be claimed, under the tree's lock; false if anything was overtaken, or had to wait. */
+static bool
+write_claims(Claims *claims)
 {
-	int32	   *sequences = palloc(count * sizeof(int32));
-	int			n = 0;
-	Refusal    *refusal;
-
-	for (int i = 0; i < count; i++)
-		if (claims[i].done && claims[i].way != CLAIM_NOTHING)
-		{
-			sequences[n++] = claims[i].sequence;
-			claims[i].way = CLAIM_NOTHING;
-		}
-	refusal = refuse_after_wait(workflow_id, sequences, n, lease, before);
-	if (refusal)
-		raise_refusal(refusal);
+	claims->rounds.since = clock_monotonic();
+	if (!claim_new_steps(claims, clock_now()) || has_waited(&claims->rounds, claims->count) ||
+		!claim_steps_again(claims))
+		return false;
+	recorded_under(&claims->workflow_id, claims->args->lease);
+	return true;
 }
 
-/*
- * As claim does in step.c: where new steps are expected, they are claimed
- * without a look.
- */
-static void
-claim_expected_steps(const pg_uuid_t *workflow_id, Claim *claims, int count, const ClaimArgs *args)
+static bool
+claim_looked_at(void *arg)
 {
-	KnownTree	tree;
-	bool		any = false;
-	TimestampTz now;
-	Workflow	workflow = {.id = *workflow_id};
+	Claims	   *claims = arg;
 
-	if (count == 0 || args->lease.isnull || XactReadOnly ||
-		!expects_new_step(workflow_id, claims[0].sequence) || !try_lock_known_tree(workflow_id, &tree))
-		return;
-	now = clock_now();
-	workflow.lease = DatumGetInt32(args->lease.value);
-	for (int i = 0; i < count; i++)
+	lock_tree(&claims->workflow.root_id, TREE_SHARED);
+	claims->lease = a_value(Int32GetDatum(claims->workflow.lease));
+	return write_claims(claims);
+}
+
+/* As claim does in step.c: where new steps are expected, they are claimed without a look. */
+static bool
+claim_expected(void *arg)
+{
+	Claims	   *claims = arg;
+	pg_uuid_t	root_id;
+
+	if (!try_lock_known_tree(&claims->workflow_id, &root_id))
+		return false;
+	claims->lease = claims->args->lease;
+	for (int i = 0; i < claims->count; i++)
 	{
-		claims[i].way = CLAIM_NEW;
-		id_step(workflow_id, claims[i].sequence, &claims[i].answer.step_id);
-		claims[i].answer.action = "EXECUTE";
-		claims[i].answer.attempt = a_value(Int32GetDatum(1));
-		claims[i].answer.output = claims[i].answer.error = claims[i].answer.run_at = a_null();
+		Claim	   *c = &claims->elements[i];
+
+		c->way = CLAIM_NEW;
+		id_step(&claims->workflow_id, c->sequence, &c->answer.step_id);
+		c->answer.action = "EXECUTE";
+		c->answer.attempt = a_value(Int32GetDatum(1));
+		c->answer.output = c->answer.error = c->answer.run_at = a_null();
 	}
-	claim_new_steps(&workflow, claims, count, args, now);
-	for (int i = 0; i < count; i++)
-		any = any || claims[i].done;
-	if (any)
-		check_claimed(workflow_id, claims, count, args->lease, now);
-	else
-		unlock_known_tree(&tree);
+	return write_claims(claims);
 }
 
 /*
@@ -234,17 +223,16 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	NullableDatum names = fcinfo->args[2];
 	NullableDatum inputs = fcinfo->args[3];
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const pg_uuid_t *workflow_id;
 	int			count;
 	ClaimArgs	args;
 	Column		name_column;
 	Column		input_column;
-	Claim	   *claims;
-	Workflow	workflow;
+	Claims		claims = {.args = &args};
+	uint64		seen;
+	bool		done;
 	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
-	workflow_id = PG_GETARG_UUID_P(0);
 	count = require_batch(names, "names");
 	require_sequences(fcinfo->args[1], count);
 	check_array_beside(inputs, "inputs", count, "names");
@@ -254,48 +242,43 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	args = claim_args(fcinfo, 3);
 
 	begin_rows(fcinfo);
-	call = begin_call(fcinfo);
 	input_column = column_of(inputs, JSONBOID, count);
-	claims = palloc0(Max(count, 1) * sizeof(Claim));
+	claims.workflow_id = *PG_GETARG_UUID_P(0);
+	claims.count = count;
+	claims.elements = palloc0(Max(count, 1) * sizeof(Claim));
 	for (int i = 0; i < count; i++)
-		claims[i] = (Claim)
+		claims.elements[i] = (Claim)
 		{
 			.sequence = PG_GETARG_INT32(1) + i,.name = element_of(&name_column, i),.input = element_of(&input_column, i)
 		};
 
-	claim_expected_steps(workflow_id, claims, count, &args);
-	while (!all_claimed(claims, count))
+	call = begin_call(fcinfo);
+	done = count == 0 ||
+		(!args.lease.isnull && !XactReadOnly && expects_new_step(&claims.workflow_id, PG_GETARG_INT32(1)) &&
+		 write_batch(claim_expected, &claims));
+	while (!done)
 	{
 		TimestampTz now = clock_now();
-		TimestampTz before;
 		Refusal    *refusal;
 
-		if (!look_claims(workflow_id, claims, count, &workflow))
-		{
-			look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
-			continue;
-		}
-		if ((refusal = refuse_claim_in(&workflow, args.lease, now)) != NULL)
+		look_claims(&claims);
+		if ((refusal = refuse_claim_in(&claims.workflow, args.lease, now)) != NULL)
 			raise_refusal(refusal);
-		if (!decide_claims(&workflow, claims, count, &args, now))
+		done = !decide_claims(&claims, now) || write_batch(claim_looked_at, &claims);
+		if (done)
 			break;
-
-		before = clock_now();
-		lock_tree(&workflow.root_id, TREE_SHARED);
-		/* a cascade may have changed what we saw, and the time is not that of before */
-		if (clock_now() - before > LONG_WAIT)
-			continue;
-		claim_new_steps(&workflow, claims, count, &args, now);
-		claim_steps_again(&workflow, claims, count, &args, now);
-		check_claimed(workflow_id, claims, count, args.lease, now);
+		seen = 0;
+		for (int i = 0; i < count; i++)
+			seen = seen * 31 + seen_of(&claims.workflow, &claims.elements[i].step);
+		next_round(&claims.rounds, "durable.step", seen);
 	}
 
 	for (int i = 0; i < count; i++)
 	{
-		const ClaimAnswer *answer = &claims[i].answer;
+		const ClaimAnswer *answer = &claims.elements[i].answer;
 		NullableDatum columns[7];
 
-		columns[0] = a_value(Int32GetDatum(claims[i].sequence));
+		columns[0] = a_value(Int32GetDatum(claims.elements[i].sequence));
 		columns[1] = a_value(UUIDPGetDatum(&answer->step_id));
 		columns[2] = a_value(enum_datum(column_type(rsinfo->setDesc, 2), answer->action));
 		columns[3] = answer->output;

@@ -34,14 +34,28 @@ typedef struct Task
 	pg_uuid_t	id;
 	pg_uuid_t	workflow_id;
 	int32		sequence;		/* -1: a workflow */
+	int			depth;			/* of an inline child, below the workflow that is not */
 	Completion *elements;
 	int			count;
 	bool		found;			/* its workflow */
 	Workflow	workflow;
 	Step		step;
 	Completion *act;			/* the element that is to complete it, or NULL */
-	bool		done;
 } Task;
+
+/* All of them. */
+typedef struct Completions
+{
+	int			count;
+	Completion *elements;		/* in the order of tasks */
+	int			task_count;
+	Task	   *tasks;			/* in the order of ids */
+	Task	  **acts;			/* those that are to be completed */
+	int			act_count;
+	bool		again;			/* a first attempt was overtaken ... */
+	const char *table;			/* ... at a row of this one */
+	Rounds		rounds;
+} Completions;
 
 /* A tree in which something is to be completed. */
 typedef struct Tree
@@ -89,25 +103,43 @@ group_completions(Completion *elements, int count, Task *tasks)
 	return n;
 }
 
-/* Looks at tasks. */
+/* Looks at all tasks. */
 static void
-look_tasks(Task **tasks, int count)
+look_tasks(Completions *c)
 {
 	Params		params = {0};
-	Column		workflow_ids = new_column(UUIDOID, count);
-	Column		sequences = new_column(INT4OID, count);
+	Column		workflow_ids = new_column(UUIDOID, c->task_count);
+	Column		sequences = new_column(INT4OID, c->task_count);
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < c->task_count; i++)
 	{
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(&tasks[i]->workflow_id)));
-		append_element(&sequences, a_value(Int32GetDatum(tasks[i]->sequence)));
+		append_element(&workflow_ids, a_value(UUIDPGetDatum(&c->tasks[i].workflow_id)));
+		append_element(&sequences, a_value(Int32GetDatum(c->tasks[i].sequence)));
 	}
 	param_column(&params, &workflow_ids);
 	param_column(&params, &sequences);
 	run_plan(PLAN_LOOK_STEPS, &params, NEWEST);
-	for (int i = 0; i < count; i++)
-		tasks[i]->found = read_look_at_step(i, &tasks[i]->workflow_id, tasks[i]->sequence,
-											&tasks[i]->workflow, &tasks[i]->step);
+	for (int i = 0; i < c->task_count; i++)
+	{
+		Task	   *task = &c->tasks[i];
+
+		task->found = read_look_at_step(i, &task->workflow_id, task->sequence, &task->workflow, &task->step);
+	}
+}
+
+/* How many inline workflows are above an inline child, and itself. */
+static int
+look_depth(const Workflow *workflow)
+{
+	Params		params = {0};
+	uint64		count;
+	int			depth = 1;
+
+	param_id(&params, &workflow->parent_id);
+	count = run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
+	for (uint64 row = 0; row < count && !DatumGetBool(result_value(row, 2)); row++)
+		depth++;
+	return depth;
 }
 
 static Refusal *
@@ -133,7 +165,7 @@ refuse_element(const Task *task, const Completion *e, bool *repeated)
  * first that is legal is to be done, later ones find it done.
  */
 static void
-decide_completions(Task *task)
+decide_task(Task *task)
 {
 	task->act = NULL;
 	for (int i = 0; i < task->count; i++)
@@ -150,7 +182,41 @@ decide_completions(Task *task)
 			task->workflow.output = task->step.output = e->output;
 		}
 	}
-	task->done = task->act == NULL;
+}
+
+/* In the order in which rows are locked: workflows before steps, parents before their inline children, then by id. */
+static int
+compare_acts(const void *a, const void *b)
+{
+	const Task *x = *(Task *const *) a;
+	const Task *y = *(Task *const *) b;
+
+	if (is_workflow(x) != is_workflow(y))
+		return is_workflow(x) ? -1 : 1;
+	if (x->depth != y->depth)
+		return x->depth < y->depth ? -1 : 1;
+	return compare_ids(&x->id, &y->id);
+}
+
+/* The same for all tasks; returns whether anything is to be written. */
+static bool
+decide_tasks(Completions *c)
+{
+	c->act_count = 0;
+	for (int i = 0; i < c->task_count; i++)
+	{
+		decide_task(&c->tasks[i]);
+		if (c->tasks[i].act)
+			c->acts[c->act_count++] = &c->tasks[i];
+	}
+	for (int i = 0; i < c->act_count; i++)
+	{
+		Task	   *task = c->acts[i];
+
+		task->depth = is_workflow(task) && is_inline(&task->workflow) ? look_depth(&task->workflow) : 0;
+	}
+	qsort(c->acts, c->act_count, sizeof(Task *), compare_acts);
+	return c->act_count > 0;
 }
 
 /* The trees of tasks, in the order of their roots. */
@@ -246,16 +312,26 @@ lock_to_complete_many(Task **tasks, int count)
 	}
 }
 
-/* Marks the tasks that the last statement has returned by their numbers. */
+/* Locks the rows of workflows; each depth in the order of ids. */
 static void
-mark_done(Task **tasks, uint64 rows)
+lock_rows_of_workflows(Task **tasks, int count)
 {
-	for (uint64 row = 0; row < rows; row++)
-		tasks[DatumGetInt64(result_value(row, 0)) - 1]->done = true;
+	pg_uuid_t  *ids = palloc(count * sizeof(pg_uuid_t));
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		ids[n++] = tasks[i]->id;
+		if (i + 1 == count || tasks[i + 1]->depth != tasks[i]->depth)
+		{
+			lock_workflows(id_array(ids, n));
+			n = 0;
+		}
+	}
 }
 
-/* Completes workflows; sorted by id, so mostly parents before their children. */
-static void
+/* Completes workflows; returns whether all could be. */
+static bool
 complete_workflows(Task **tasks, int count, TimestampTz now)
 {
 	Params		params = {0};
@@ -275,146 +351,147 @@ complete_workflows(Task **tasks, int count, TimestampTz now)
 	param_column(&params, &outputs);
 	param(&params, a_null());
 	param_time(&params, now);
-	mark_done(tasks, run_plan(PLAN_END_WORKFLOWS, &params, NEWEST));
+	return run_plan(PLAN_END_WORKFLOWS, &params, NEWEST) == count;
 }
 
-/*
- * If the completion of steps had to wait, their workflows may have changed hands
- * meanwhile: then it comes too late, and the error takes all back.
- */
+/* The two columns by which the steps of tasks are found. */
 static void
-raise_if_any_fenced(Task **tasks, int count, TimestampTz before)
+param_positions(Params *params, Task **tasks, int count)
 {
-	if (clock_now() - before <= SHORT_WAIT)
-		return;
-	look_tasks(tasks, count);
+	Column		workflow_ids = new_column(UUIDOID, count);
+	Column		sequences = new_column(INT4OID, count);
+
 	for (int i = 0; i < count; i++)
 	{
-		NullableDatum lease = tasks[i]->act->lease;
-
-		if (tasks[i]->done && !lease.isnull && tasks[i]->workflow.lease != DatumGetInt32(lease.value))
-			raise_refusal(refuse_lease(&tasks[i]->workflow, DatumGetInt32(lease.value)));
+		append_element(&workflow_ids, a_value(UUIDPGetDatum(&tasks[i]->workflow_id)));
+		append_element(&sequences, a_value(Int32GetDatum(tasks[i]->sequence)));
 	}
+	param_column(params, &workflow_ids);
+	param_column(params, &sequences);
 }
 
-/* Completes steps, as complete_step does one. */
-static void
+/* Completes steps, as complete_step does one; returns whether all could be. */
+static bool
 complete_steps(Task **tasks, int count, TimestampTz now)
 {
 	Params		params = {0};
-	Column		workflow_ids = new_column(UUIDOID, count);
-	Column		sequences = new_column(INT4OID, count);
 	Column		leases = new_column(INT4OID, count);
 	Column		attempts = new_column(INT4OID, count);
 	Column		outputs = new_column(JSONBOID, count);
 
 	for (int i = 0; i < count; i++)
 	{
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(&tasks[i]->workflow_id)));
-		append_element(&sequences, a_value(Int32GetDatum(tasks[i]->sequence)));
 		append_element(&leases, tasks[i]->act->lease);
 		append_element(&attempts, tasks[i]->act->attempt);
 		append_element(&outputs, tasks[i]->act->output);
 	}
-	param_column(&params, &workflow_ids);
-	param_column(&params, &sequences);
+	param_positions(&params, tasks, count);
 	param_column(&params, &leases);
 	param_column(&params, &attempts);
 	param_column(&params, &outputs);
 	param_time(&params, now);
-	mark_done(tasks, run_plan(PLAN_COMPLETE_STEPS, &params, NEWEST));
-	raise_if_any_fenced(tasks, count, now);
+	if (run_plan(PLAN_COMPLETE_STEPS, &params, NEWEST) < count)
+		return false;
+	for (int i = 0; i < count; i++)
+		recorded_under(&tasks[i]->workflow_id, tasks[i]->act->lease);
+	return true;
 }
 
 /*
- * Completes the tasks that are to be.  Locks as above, then the workflows' rows,
- * the steps' rows, those of the unfinished inline descendants and their steps,
- * in trees that are locked exclusively, and last the stand-ins.
+ * Completes the tasks that are to be; false if one was overtaken, or had to wait.
+ * Locks as above, then the workflows' rows, the steps' rows, those of the
+ * unfinished inline descendants and their steps, in trees that are locked
+ * exclusively, and last the stand-ins.  The statements lock rows in the order of
+ * tasks; after a first attempt they are locked before the time is taken.
  *
  * So, whatever the order of the array: steps first, then workflows from below,
  * and what is then left unfinished below a completed one is cancelled.
  */
-static void
-complete_tasks(Task **tasks, int count)
+static bool
+complete_tasks(void *arg)
 {
-	Task	  **workflows = palloc(count * sizeof(Task *));
-	Task	  **steps = palloc(count * sizeof(Task *));
-	pg_uuid_t  *ended = palloc(count * sizeof(pg_uuid_t));
-	int			workflow_count = 0;
-	int			step_count = 0;
-	int			ended_count = 0;
-	bool		abandons = lock_to_complete_many(tasks, count);
-	TimestampTz now = clock_now();
+	Completions *c = arg;
+	pg_uuid_t  *ended = palloc(c->act_count * sizeof(pg_uuid_t));
+	int			children = 0;
+	bool		abandons = lock_to_complete_many(c->acts, c->act_count);
+	int			workflows = 0;
+	Task	  **steps;
+	int			step_count;
+	TimestampTz now;
 
-	for (int i = 0; i < count; i++)
-		if (is_workflow(tasks[i]))
-			workflows[workflow_count++] = tasks[i];
-		else
-			steps[step_count++] = tasks[i];
-	if (workflow_count > 0)
-		complete_workflows(workflows, workflow_count, now);
-	if (step_count > 0)
-		complete_steps(steps, step_count, now);
+	while (workflows < c->act_count && is_workflow(c->acts[workflows]))
+		workflows++;
+	steps = c->acts + workflows;
+	step_count = c->act_count - workflows;
+
+	if (c->again)
+	{
+		Params		params = {0};
+
+		lock_rows_of_workflows(c->acts, workflows);
+		param_positions(&params, steps, step_count);
+		run_plan(PLAN_LOCK_STEPS, &params, NEWEST);
+	}
+	now = clock_now();
+	c->rounds.since = clock_monotonic();
+	c->table = "durable.workflow";
+	if (workflows > 0 && !complete_workflows(c->acts, workflows, now))
+		return false;
+	c->table = "durable.step";
+	if ((step_count > 0 && !complete_steps(steps, step_count, now)) || has_waited(&c->rounds, c->act_count))
+		return false;
 
 	if (abandons)
 	{
-		for (int i = 0; i < workflow_count; i++)
-			if (workflows[i]->done)
-				ended[ended_count++] = workflows[i]->id;
-		cascade_below(CASCADE_ABANDON, id_array(ended, ended_count), 0, now);
+		for (int i = 0; i < workflows; i++)
+			ended[i] = c->acts[i]->id;
+		cascade_below(CASCADE_ABANDON, id_array(ended, workflows), 0, now);
 	}
-	ended_count = 0;
-	for (int i = 0; i < workflow_count; i++)
+	for (int i = 0; i < workflows; i++)
 	{
-		if (!workflows[i]->done)
-			continue;
 		/* start_child now meets the row */
 		if (!abandons)
-			unlock_children(&workflows[i]->id, CHILDREN_END);
-		if (workflows[i]->workflow.has_parent)
-			ended[ended_count++] = workflows[i]->id;
+			unlock_children(&c->acts[i]->id, CHILDREN_END);
+		if (c->acts[i]->workflow.has_parent)
+			ended[children++] = c->acts[i]->id;
 	}
-	if (ended_count > 0)
-		record_on_stand_ins(id_array(ended, ended_count));
+	if (children > 0)
+		record_on_stand_ins(id_array(ended, children));
+	return true;
 }
 
 /*
- * Steps each of which stands in the array once, of workflows that are known
- * here, are completed without a look: the statement itself asks all that makes
- * it legal, and the look only tells why it did nothing.
+ * Steps of workflows that are known here are completed without a look: the
+ * statement itself asks all that makes it legal, and the look only tells why it
+ * did nothing.  False if that cannot be, or did not do all.
  */
-static void
-complete_known_steps(Task *tasks, int count)
+static bool
+complete_known_steps(void *arg)
 {
-	Task	  **steps = palloc(Max(count, 1) * sizeof(Task *));
-	KnownTree  *trees = palloc(Max(count, 1) * sizeof(KnownTree));
-	int			n;
-	bool		any = false;
+	Completions *c = arg;
 
-	/* where nothing may be written, a repeated call is still answered, by the look */
-	if (XactReadOnly || count == 0)
-		return;
-	for (n = 0; n < count; n++)
-		if (is_workflow(&tasks[n]) || tasks[n].count > 1 ||
-			!try_lock_known_tree(&tasks[n].workflow_id, &trees[n]))
-			break;
-	if (n == count)
+	for (int i = 0; i < c->task_count; i++)
 	{
-		for (int i = 0; i < count; i++)
-		{
-			tasks[i].act = tasks[i].elements;
-			tasks[i].act->completed = true;
-			steps[i] = &tasks[i];
-		}
-		complete_steps(steps, count, clock_now());
-		for (int i = 0; i < count; i++)
-			any = any || tasks[i].done;
-		/* as unlock_known_tree_unless_written */
-		if (any || TransactionIdIsValid(GetTopTransactionIdIfAny()))
-			return;
+		pg_uuid_t	root_id;
+
+		if (!try_lock_known_tree(&c->tasks[i].workflow_id, &root_id))
+			return false;
+		c->acts[i] = &c->tasks[i];
+		c->acts[i]->act = c->acts[i]->elements;
+		c->acts[i]->act->completed = true;
 	}
-	while (n > 0)
-		unlock_known_tree(&trees[--n]);
+	c->rounds.since = clock_monotonic();
+	return complete_steps(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds, c->task_count);
+}
+
+/* Whether all are steps, each of which stands in the array once. */
+static bool
+are_steps(const Completions *c)
+{
+	for (int i = 0; i < c->task_count; i++)
+		if (is_workflow(&c->tasks[i]) || c->tasks[i].count > 1)
+			return false;
+	return c->task_count > 0;
 }
 
 /*
@@ -432,11 +509,10 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	Column		output_column;
 	Column		lease_column;
 	Column		attempt_column;
-	Completion *elements;
+	Completions c = {.count = count};
 	Completion **by_position;
-	Task	   *tasks;
-	Task	  **open;
-	int			task_count;
+	uint64		seen;
+	bool		done;
 	Call		call;
 
 	check_array_beside(fcinfo->args[1], "outputs", count, "task_ids");
@@ -444,51 +520,41 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	check_array_beside(fcinfo->args[3], "attempts", count, "task_ids");
 
 	begin_rows(fcinfo);
-	call = begin_call(fcinfo);
 	id_column = column_of(task_ids, UUIDOID, count);
 	output_column = column_of(fcinfo->args[1], JSONBOID, count);
 	lease_column = column_of(fcinfo->args[2], INT4OID, count);
 	attempt_column = column_of(fcinfo->args[3], INT4OID, count);
-	elements = palloc0(Max(count, 1) * sizeof(Completion));
+	c.elements = palloc0(Max(count, 1) * sizeof(Completion));
 	by_position = palloc(Max(count, 1) * sizeof(Completion *));
-	tasks = palloc0(Max(count, 1) * sizeof(Task));
-	open = palloc(Max(count, 1) * sizeof(Task *));
+	c.tasks = palloc0(Max(count, 1) * sizeof(Task));
+	c.acts = palloc(Max(count, 1) * sizeof(Task *));
 	for (int i = 0; i < count; i++)
-		elements[i] = (Completion)
+		c.elements[i] = (Completion)
 		{
 			.position = i,.task_id = *DatumGetUUIDP(element_of(&id_column, i).value),
 			.output = element_of(&output_column, i),
 			.lease = element_of(&lease_column, i),.attempt = element_of(&attempt_column, i)
 		};
-	qsort(elements, count, sizeof(Completion), compare_completions);
-	task_count = group_completions(elements, count, tasks);
+	qsort(c.elements, count, sizeof(Completion), compare_completions);
+	c.task_count = group_completions(c.elements, count, c.tasks);
 
-	complete_known_steps(tasks, task_count);
-	for (;;)
+	call = begin_call(fcinfo);
+	/* where nothing may be written, a repeated call is still answered, by the look */
+	done = !XactReadOnly && are_steps(&c) && write_batch(complete_known_steps, &c);
+	while (!done)
 	{
-		int			n = 0;
-
-		for (int i = 0; i < task_count; i++)
-			if (!tasks[i].done)
-				open[n++] = &tasks[i];
-		if (n == 0)
-			break;
-		look_tasks(open, n);
-		n = 0;
-		for (int i = 0; i < task_count; i++)
-		{
-			if (tasks[i].done)
-				continue;
-			decide_completions(&tasks[i]);
-			if (tasks[i].act)
-				open[n++] = &tasks[i];
-		}
-		if (n > 0)
-			complete_tasks(open, n);
+		look_tasks(&c);
+		seen = 0;
+		for (int i = 0; i < c.task_count; i++)
+			seen = seen * 31 + (c.tasks[i].found ? seen_of(&c.tasks[i].workflow, &c.tasks[i].step) : 0);
+		done = !decide_tasks(&c) || write_batch(complete_tasks, &c);
+		c.again = true;
+		if (!done)
+			next_round(&c.rounds, c.table, seen);
 	}
 
 	for (int i = 0; i < count; i++)
-		by_position[elements[i].position] = &elements[i];
+		by_position[c.elements[i].position] = &c.elements[i];
 	for (int i = 0; i < count; i++)
 	{
 		Completion *e = by_position[i];

@@ -51,6 +51,16 @@ clock_now(void)
 	return clock_timestamp_of(clock_ns());
 }
 
+/* Microseconds of a clock that nobody sets: only to tell whether a call has waited. */
+int64
+clock_monotonic(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64) ts.tv_sec * USECS_PER_SEC + ts.tv_nsec / 1000;
+}
+
 /* t + seconds; never fails, a far future is the last instant. */
 TimestampTz
 clock_add(TimestampTz t, double seconds)

@@ -128,6 +128,13 @@ unpin_search_path(int level)
 	ExecCheckIndexConstraints(indexes, slot, estate, other, NIL)
 #endif
 
+/* 17 has added whether a stronger mode counts */
+#if PG_VERSION_NUM >= 170000
+#define lock_is_held(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define lock_is_held(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* 18 asks whether a deferrable primary key counts */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)

@@ -5,16 +5,14 @@
  *
  * Each locks the tree exclusively before any row in it: it waits for the calls
  * that write in the tree and are not yet committed, and later ones wait for it
- * and then see what it did.  Rows follow from parents to children (tree.c).
+ * and then see what it did.  Rows follow from parents to children (cascade.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "plans.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 PG_FUNCTION_INFO_V1(durable_pause_tree);
 PG_FUNCTION_INFO_V1(durable_resume_tree);
@@ -72,7 +70,7 @@ raise_if_held(const Workflow *workflow, Event event)
 
 /*
  * pause_tree, resume_tree and cancel_tree.  What they change is decided row by
- * row under the lock (tree.c), here only whether the named workflow allows it.
+ * row under the lock (cascade.c), here only whether the named workflow allows it.
  */
 static Datum
 control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
@@ -148,48 +146,49 @@ lock_queues_of_failed(const pg_uuid_t *id, int32 from_sequence)
 		lock_queue_to_start(a_value(names[i]), clock_now());
 }
 
-/*
- * Makes a FAILED workflow active again; false if a run of its name was started
- * at the same time, which the unique index on the names of active roots told.
- * The subtransaction takes back what the statement had done until then.
- */
-static bool
-rerun(const Workflow *workflow, NullableDatum executor_id, TimestampTz now)
+typedef struct Rerun
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	const Workflow *workflow;
+	NullableDatum executor_id;
+	Rounds		rounds;
+} Rerun;
+
+/* Makes a FAILED workflow active again; false if we had to wait: then its times are those of before. */
+static bool
+rerun(void *arg)
+{
+	Rerun	   *r = arg;
 	Params		params = {0};
 
-	param_id(&params, &workflow->id);
-	param(&params, executor_id);
-	param_time(&params, now);
+	r->rounds.since = clock_monotonic();
+	param_id(&params, &r->workflow->id);
+	param(&params, r->executor_id);
+	param_time(&params, clock_now());
+	if (run_plan(PLAN_RERUN_WORKFLOW, &params, NEWEST) == 0)
+		raise_kept_away("durable.workflow");
+	raised_lease_of(&r->workflow->id);
+	return !has_waited(&r->rounds, 1);
+}
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		run_plan(PLAN_RERUN_WORKFLOW, &params, NEWEST);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
+/*
+ * The same, as often as it takes; raises an error if a run of its name was started
+ * at the same time, which the unique index on the names of active roots tells.
+ */
+static void
+rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)
+{
+	Rerun		r = {.workflow = workflow,.executor_id = executor_id};
+	ErrorData  *error;
+	bool		done;
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			ReThrowError(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	do
+		done = in_subtransaction(rerun, &r, &error);
+	while (!done && error == NULL);
+	if (error && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name &&
+		strcmp(error->constraint_name, "workflow_active_root") == 0)
+		raise_refusal(refuse_other_run(workflow, NULL));
+	if (error)
+		ReThrowError(error);
 }
 
 /*
@@ -205,7 +204,6 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 {
 	NullableDatum executor_id = fcinfo->args[1];
 	TupleDesc	desc = result_desc(fcinfo);
-	TimestampTz now;
 	Call		call;
 	Workflow	workflow;
 	Workflow	other;
@@ -220,8 +218,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	from_sequence = PG_GETARG_INT32(2);
 
 	call = begin_call(fcinfo);
-	now = clock_now();
-	register_executor(executor_id, now, clock_stale_before(now, a_null()));
+	register_executor(executor_id, a_null());
 	lock_queues_of_failed(PG_GETARG_UUID_P(0), from_sequence);
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
@@ -235,12 +232,11 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 		look_active_root(CStringGetTextDatum(workflow.name), &other))
 		raise_refusal(refuse_other_run(&workflow, &other));
 
-	now = clock_now();
-	if (!rerun(&workflow, executor_id, now))
-		raise_refusal(refuse_other_run(&workflow, NULL));
-
 	self = id_array(&workflow.id, 1);
-	cascade_below(CASCADE_RERUN, self, from_sequence, now);
+	lock_workflows(self);
+	ask_before_raising();
+	rerun_or_raise(&workflow, executor_id);
+	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());
 	param_datum(&params, self);
 	param_int(&params, from_sequence);
 	run_plan(PLAN_RERUN_STEPS, &params, NEWEST);

@@ -16,7 +16,7 @@
  *	claim		to become the one that runs a step, or drives a workflow
  *	cascade		a change of a workflow and of those below it
  *
- * Locks, in the one order in which they are taken (tree.c has the functions):
+ * Locks, in the one order in which they are taken (lock.c has the functions):
  *
  *	1. executor rows		where one is registered, refreshed or forgotten
  *	2. the queue's lock		heavyweight; what may start in a queue, and its limits
@@ -56,7 +56,6 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
-#include "storage/lock.h"
 #include "utils/uuid.h"
 
 /* ---- state.c: the state machine ---------------------------------------- */
@@ -145,6 +144,7 @@ struct Workflow;
 struct Step;
 
 pg_noreturn extern void raise_refusal(const Refusal *refusal);
+pg_noreturn extern void raise_kept_away(const char *table);
 extern char *refusal_text(const Refusal *refusal);
 
 extern Refusal *refuse_argument(const char *name, const char *what, const char *detail, const char *hint);
@@ -199,6 +199,7 @@ extern double durable_executor_timeout;
 extern int64 clock_ns(void);
 extern TimestampTz clock_timestamp_of(int64 ns);
 extern TimestampTz clock_now(void);
+extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
@@ -291,6 +292,7 @@ typedef enum View
 } View;
 
 extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
+extern uint64 seen_of(const Workflow *workflow, const Step *step);
 extern bool look_active_root(Datum name, Workflow *workflow);
 extern bool read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen);
 extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
@@ -299,7 +301,7 @@ extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, W
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
 
-/* ---- tree.c: locks and cascades ------------------------------------------ */
+/* ---- cascade.c: a change of a workflow and of those below it ------------------ */
 
 typedef enum Cascade
 {
@@ -319,48 +321,27 @@ typedef struct Pause
 	TimestampTz paused_at;
 } Pause;
 
-/* A tree that was locked without a look. */
-typedef struct KnownTree
-{
-	pg_uuid_t	root_id;
-	bool		is_new;			/* this transaction did not hold it before */
-} KnownTree;
+extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
+extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
+extern void lock_workflows(Datum workflow_ids);
+extern void record_on_stand_ins(Datum workflow_ids);
+extern Datum takeable(Datum *seen, int *count);
 
-extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+/* ---- known.c: the workflows that this backend has seen last ---------------- */
+
 extern void remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id);
-extern bool try_lock_known_tree(const pg_uuid_t *workflow_id, KnownTree *tree);
-extern void unlock_known_tree(const KnownTree *tree);
-extern void unlock_known_tree_unless_written(const KnownTree *tree);
 extern void expect_new_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern bool expects_new_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern bool is_known_root(const pg_uuid_t *workflow_id);
-extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
-extern bool try_lock_whole_tree(const pg_uuid_t *root_id);
-extern void unlock_whole_tree(const pg_uuid_t *root_id);
-extern int	tree_locks_left(void);
-extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
-extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
-extern void lock_queue(Datum name, LOCKMODE mode);
-extern void unlock_queue(Datum name, LOCKMODE mode);
-extern void lock_heads(Datum name);
-extern bool try_lock_heads(Datum name);
+extern bool try_lock_known_tree(const pg_uuid_t *workflow_id, pg_uuid_t *root_id);
+extern void unlock_known_tree(const pg_uuid_t *root_id);
 
-extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
-extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
-extern void record_on_stand_ins(Datum workflow_ids);
-extern Datum takeable(Datum *seen);
+/* ---- fence.c: nothing commits under an older lease ------------------------- */
 
-/* the tree's lock, and that of a workflow's children */
-#define TREE_SHARED			ShareLock
-#define TREE_EXCLUSIVE		ExclusiveLock
-#define CHILDREN_START		ShareLock
-#define CHILDREN_END		ExclusiveLock
-
-/* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
-#define QUEUE_START			AccessShareLock
-#define QUEUE_CLAIM			RowExclusiveLock
-#define QUEUE_CLAIM_LIMITED	ExclusiveLock
-#define QUEUE_CHANGE		AccessExclusiveLock
+extern void recorded_under(const pg_uuid_t *workflow_id, NullableDatum lease);
+extern void ask_before_raising(void);
+extern void raised_lease_of(const pg_uuid_t *workflow_id);
+extern void watch_transactions(void);
 
 /* ---- workflow.c ------------------------------------------------------------ */
 
@@ -387,7 +368,7 @@ typedef enum Attaching
 
 extern StartArgs start_args(FunctionCallInfo fcinfo);
 extern void new_root_id(int64 ns, Datum name, pg_uuid_t *id);
-extern void fill_started(Workflow *workflow, const pg_uuid_t *id, const StartArgs *args);
+extern void fill_started(Workflow *workflow, const StartArgs *args);
 extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
 extern NullableDatum owner_of(const Workflow *workflow);
 extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
@@ -399,10 +380,6 @@ extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, T
 extern void raise_if_inline(const Workflow *workflow, Event event);
 
 /* ---- step.c ---------------------------------------------------------------- */
-
-/* A call that took longer than it should has waited for somebody. */
-#define SHORT_WAIT (10 * INT64CONST(1000))	/* microseconds: look again */
-#define LONG_WAIT (100 * INT64CONST(1000))	/* begin anew */
 
 /* What a claim asks for: the arguments of claim_step from name on. */
 typedef struct ClaimArgs
@@ -440,8 +417,7 @@ typedef enum ClaimWay
 extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
 extern Refusal *decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, TimestampTz now,
 							 ClaimAnswer *answer, ClaimWay *way);
-extern Refusal *refuse_after_wait(const pg_uuid_t *workflow_id, const int32 *sequences, int count,
-								  NullableDatum lease, TimestampTz before);
+extern void take_back_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern Refusal *refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 							   NullableDatum lease, NullableDatum attempt);
 extern Refusal *refuse_completion(const Step *step, NullableDatum output, bool *repeated);
@@ -452,7 +428,7 @@ extern void look_step_to_end(const pg_uuid_t *id, const char *argument, Nullable
 /* ---- executor.c, queue.c --------------------------------------------------- */
 
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
-extern void register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before);
+extern void register_executor(NullableDatum executor_id, NullableDatum stale_after);
 extern bool lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
 /* ---- head.c ------------------------------------------------------------------ */
@@ -483,7 +459,22 @@ typedef struct Call
 	int			path;
 } Call;
 
+/*
+ * A call that finds its decision overtaken looks again.  Rounds end: in an error
+ * where nothing has changed and yet nothing can be written.
+ */
+typedef struct Rounds
+{
+	uint64		seen;			/* what the last look has seen, in short */
+	int			unchanged;		/* so often in a row */
+	int64		since;			/* when the call began to write */
+	int			waits;			/* how often it has begun anew because it had waited */
+} Rounds;
+
 extern Call begin_call(FunctionCallInfo fcinfo);
+extern void next_round(Rounds *rounds, const char *table, uint64 seen);
+extern bool has_waited(Rounds *rounds, int rows);
+extern bool in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error);
 extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo);
 extern Oid column_type(TupleDesc desc, int column);

@@ -36,6 +36,17 @@ raise_refusal(const Refusal *r)
 			 errhint("%s", r->hint)));
 }
 
+/* A statement has written no row, and nothing that we know of explains it. */
+void
+raise_kept_away(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("could not write to table \"%s\"", table),
+			 errdetail("No row was written, and nothing of the extension is in the way."),
+			 errhint("Look for a trigger or a rule on the table that keeps rows away.")));
+}
+
 /* 'WFnnn: message', as complete_and_claim answers it */
 char *
 refusal_text(const Refusal *r)

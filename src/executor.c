@@ -26,19 +26,35 @@ executor_alive(Datum executor_id, TimestampTz stale_before)
 }
 
 /*
- * Registers an executor that is unknown, and refreshes one that is stale;
- * NULL is nobody.  Locks its row, before any row of a workflow.
+ * Writes that the executor was seen now.  Locks its row, before any row of a
+ * workflow; if that was a wait, it has the row now, and writes the time again.
+ */
+static void
+refresh_executor(Datum executor_id)
+{
+	Rounds		rounds = {0};
+
+	do
+	{
+		Params		params = {0};
+
+		rounds.since = clock_monotonic();
+		param_datum(&params, executor_id);
+		param_time(&params, clock_now());
+		if (run_plan(PLAN_REGISTER, &params, NEWEST) == 0)
+			raise_kept_away("durable.executor");
+	} while (has_waited(&rounds, 1));
+}
+
+/*
+ * Registers an executor that is unknown, and refreshes one that is stale (by
+ * default, silent for durable.executor_timeout); NULL is nobody.
  */
 void
-register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before)
+register_executor(NullableDatum executor_id, NullableDatum stale_after)
 {
-	Params		params = {0};
-
-	if (executor_id.isnull || executor_alive(executor_id.value, stale_before))
-		return;
-	param(&params, executor_id);
-	param_time(&params, now);
-	run_plan(PLAN_REGISTER, &params, NEWEST);
+	if (!executor_id.isnull && !executor_alive(executor_id.value, clock_stale_before(clock_now(), stale_after)))
+		refresh_executor(executor_id.value);
 }
 
 /*
@@ -51,7 +67,6 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 {
 	NullableDatum workflow_ids = fcinfo->args[1];
 	NullableDatum leases = fcinfo->args[2];
-	TimestampTz now = clock_now();
 	Call		call;
 
 	require_name(fcinfo->args[0], "executor_id");
@@ -66,8 +81,7 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	/* whenever it was last seen */
-	register_executor(fcinfo->args[0], now, DT_NOEND);
+	refresh_executor(fcinfo->args[0].value);
 	if (!workflow_ids.isnull)
 	{
 		Params		params = {0};
@@ -97,20 +111,23 @@ static const RecoverReason recover_reasons[] = {
 	{"released", PLAN_FIND_RELEASED, true, false},
 };
 
-/* Ends those that have been recovered too often. */
-static void
+/* Ends those that have been recovered too often; returns how many. */
+static int
 fail_poison(Datum ids, TimestampTz now, const char *reason)
 {
 	Params		params = {0};
+	int			count;
 
 	param_datum(&params, ids);
 	param_time(&params, now);
 	param_datum(&params, CStringGetTextDatum(reason));
-	if (run_plan(PLAN_FAIL_POISON, &params, NEWEST) == 0)
-		return;
+	count = (int) run_plan(PLAN_FAIL_POISON, &params, NEWEST);
+	if (count == 0)
+		return 0;
 	ids = result_ids(0);
 	cascade_below(CASCADE_FAIL, ids, 0, now);
 	record_on_stand_ins(ids);
+	return count;
 }
 
 /*
@@ -129,7 +146,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum stale_after = fcinfo->args[2];
 	NullableDatum queue = fcinfo->args[3];
 	NullableDatum handlers = fcinfo->args[4];
-	TimestampTz now = clock_now();
+	TimestampTz now;
 	TimestampTz stale_before;
 	Datum		seen;
 	int32		left;
@@ -140,12 +157,14 @@ durable_recover(PG_FUNCTION_ARGS)
 	check_interval(stale_after, "stale_after");
 	check_name(queue, "queue");
 	left = PG_GETARG_INT32(1);
-	stale_before = clock_stale_before(now, stale_after);
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	register_executor(executor_id, now, stale_before);
-	lock_queue_to_start(queue, now);
+	register_executor(executor_id, stale_after);
+	lock_queue_to_start(queue, clock_now());
+	ask_before_raising();
+	now = clock_now();
+	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
 
 	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
@@ -154,6 +173,7 @@ durable_recover(PG_FUNCTION_ARGS)
 		Params		params = {0};
 		uint64		found;
 		uint64		taken;
+		int			takeable_count;
 		Datum		ids;
 
 		param(&params, executor_id);
@@ -163,10 +183,10 @@ durable_recover(PG_FUNCTION_ARGS)
 		param(&params, handlers);
 		param_datum(&params, seen);
 		found = run_plan(r->find, &params, NEWEST);
-		ids = takeable(&seen);
+		ids = takeable(&seen, &takeable_count);
 
 		if (r->counts)
-			fail_poison(ids, now, r->reason);
+			takeable_count -= fail_poison(ids, now, r->reason);
 		params.n = 0;
 		param_datum(&params, ids);
 		param(&params, executor_id);
@@ -174,9 +194,13 @@ durable_recover(PG_FUNCTION_ARGS)
 		param_bool(&params, r->counts);
 		param_datum(&params, CStringGetTextDatum(r->reason));
 		taken = run_plan(PLAN_RECOVER, &params, NEWEST);
+		/* their rows are locked, so nothing can have overtaken us */
+		if (taken != takeable_count)
+			raise_kept_away("durable.workflow");
 		if (taken > 0)
 		{
 			ids = result_ids(0);
+			raised_leases_of_result(0);
 			return_rows(fcinfo);
 			cascade_below(CASCADE_FENCE, ids, 0, now);
 			left -= (int32) taken;
@@ -208,8 +232,8 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
  *
  * Locks the executor's row, which it deletes unless it hands back just one
  * workflow, the trees of what has parents or children (shared, in one order),
- * then the workflows' rows, then those of their inline descendants, and last the
- * heads of their queues.
+ * then the workflows' rows in the order of their ids, then those of their inline
+ * descendants, and last the heads of their queues.
  */
 Datum
 durable_release(PG_FUNCTION_ARGS)
@@ -217,8 +241,9 @@ durable_release(PG_FUNCTION_ARGS)
 	NullableDatum executor_id = fcinfo->args[0];
 	NullableDatum workflow_id = fcinfo->args[1];
 	NullableDatum run_at = fcinfo->args[2];
-	TimestampTz now = clock_now();
 	Params		params = {0};
+	TimestampTz now;
+	Datum		ids;
 	int64		released;
 	Call		call;
 
@@ -242,13 +267,20 @@ durable_release(PG_FUNCTION_ARGS)
 	lock_trees_of_executor(executor_id, workflow_id);
 	param(&params, executor_id);
 	param(&params, workflow_id);
-	param(&params, run_at);
-	param_time(&params, now);
-	released = run_plan(PLAN_RELEASE, &params, NEWEST);
+	released = run_plan(PLAN_LOCK_TO_RELEASE, &params, NEWEST);
 	if (released > 0)
 	{
-		Datum		ids = result_ids(0);
+		ids = result_ids(0);
+		ask_before_raising();
+		now = clock_now();
 
+		params.n = 0;
+		param_datum(&params, ids);
+		param(&params, run_at);
+		param_time(&params, now);
+		if (run_plan(PLAN_RELEASE, &params, NEWEST) != released)
+			raise_kept_away("durable.workflow");
+		raised_leases_of_result(0);
 		cascade_below(CASCADE_FENCE, ids, 0, now);
 		now_waiting(ids);
 	}

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * init.c
- *	  Loading the library: its settings.
+ *	  Loading the library: its settings, and its hook.
  *
- * Nothing is allocated, started or hooked: CREATE EXTENSION is all it takes.
+ * Nothing is allocated or started: CREATE EXTENSION is all it takes.  The one
+ * hook is that for the ends of transactions (fence.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -45,4 +46,5 @@ _PG_init(void)
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");
+	watch_transactions();
 }

@@ -162,20 +162,24 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 {
 	NullableDatum timeout = fcinfo->args[1];
 	const pg_uuid_t *id;
+	bool		is_workflow;
 	bool		done = false;
+	Workflow	workflow;
+	Step		step = {0};
+	Rounds		rounds = {0};
 	Call		call;
 
 	require(fcinfo->args[0], "task_id");
 	check_interval(timeout, "timeout");
 	id = PG_GETARG_UUID_P(0);
+	is_workflow = id_sequence(id) < 0;
 
 	call = begin_call(fcinfo);
-	while (!done)
+	for (;; next_round(&rounds, is_workflow ? "durable.workflow" : "durable.step", seen_of(&workflow, &step)))
 	{
-		Workflow	workflow;
 		Params		params = {0};
 
-		if (id_sequence(id) < 0)
+		if (is_workflow)
 		{
 			look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
 			if (!workflow_transition(EVENT_SET_TIMEOUT, workflow.status, NULL))
@@ -187,8 +191,6 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			Step		step;
-
 			look_step_to_end(id, "task_id", a_null(), a_null(), &workflow, &step);
 			if (!step_transition(EVENT_SET_TIMEOUT, step.status, NULL))
 				raise_refusal(refuse_step_status(&step, EVENT_SET_TIMEOUT));
@@ -198,6 +200,8 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 			param(&params, timeout);
 			done = run_plan(PLAN_SET_STEP_TIMEOUT, &params, NEWEST) > 0;
 		}
+		if (done)
+			break;
 	}
 	end_call(&call);
 	PG_RETURN_VOID();

@@ -10,7 +10,7 @@
 #ifndef DURABLE_PLANS_H
 #define DURABLE_PLANS_H
 
-#include "durable.h"
+#include "lock.h"
 
 typedef enum PlanId
 {
@@ -45,6 +45,8 @@ typedef enum PlanId
 	PLAN_END_WORKFLOWS,
 	PLAN_START_CHILD,
 	PLAN_START_CHILD_AGAIN,
+	PLAN_TAKE_BACK_WORKFLOW,
+	PLAN_LOCK_WORKFLOWS,
 	PLAN_SET_WORKFLOW_TIMEOUT,
 
 	/* steps */
@@ -57,8 +59,7 @@ typedef enum PlanId
 	PLAN_FAIL_STEP,
 	PLAN_COMPLETE_AND_CLAIM,
 	PLAN_TAKE_BACK_STEP,
-	PLAN_TAKE_BACK_CLAIM,
-	PLAN_RESTART_CLOCKS,
+	PLAN_LOCK_STEPS,
 	PLAN_SET_STEP_TIMEOUT,
 
 	/* cascades */
@@ -103,6 +104,7 @@ typedef enum PlanId
 	PLAN_FIND_RELEASED,
 	PLAN_RECOVER,
 	PLAN_FAIL_POISON,
+	PLAN_LOCK_TO_RELEASE,
 	PLAN_RELEASE,
 
 	/* privileges */
@@ -177,12 +179,13 @@ extern uint64 run_plan(PlanId id, const Params *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);
 extern Datum result_ids(int column);
+extern void raised_leases_of_result(int column);
 
 /* Parameters that several statements share (workflow.c, step.c). */
 extern void param_start(Params *params, const StartArgs *args);
 extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
-/* ---- tree.c: ids, any number of them ------------------------------------- */
+/* ---- cascade.c: ids, any number of them ------------------------------------- */
 
 typedef struct IdList
 {

@@ -88,7 +88,7 @@ leave_until(Purge *purge, const pg_uuid_t *root_id, TimestampTz end)
 {
 	Params		params = {0};
 
-	unlock_whole_tree(root_id);
+	unlock_tree(root_id, TREE_EXCLUSIVE);
 	param_id(&params, root_id);
 	param_time(&params, end);
 	if (run_plan(PLAN_MARK_ROOT, &params, NEWEST) == 0)
@@ -127,7 +127,7 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 		/* a tree that is too large for any call goes alone */
 		if (purge->workflows > 0 && purge->workflows + tree.count + level.count > purge->most)
 		{
-			unlock_whole_tree(root_id);
+			unlock_tree(root_id, TREE_EXCLUSIVE);
 			purge->full = true;
 			return;
 		}
@@ -223,7 +223,7 @@ root_statuses(NullableDatum arg)
  * tree's lock, and then finds no task; all else that is done to a finished tree
  * waits there too.
  *
- * Deletes as many trees as a transaction has locks for at most (tree.c).
+ * Deletes as many trees as a transaction has locks for at most (lock.c).
  */
 Datum
 durable_purge(PG_FUNCTION_ARGS)

@@ -3,7 +3,7 @@
  * queue.c
  *	  Queues: create, alter, drop, pause, resume, and claim.
  *
- * A queue's lock (tree.c) is shared by those who start in it and those who
+ * A queue's lock (lock.c) is shared by those who start in it and those who
  * claim without limits.  Claimers within limits exclude each other, so that
  * they count exactly; changes exclude all.  Queues do not wait for each other.
  *
@@ -278,6 +278,18 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
 }
 
 /*
+ * The workflows that were claimed have a new lease.  Nobody can have done anything
+ * under the lease 0 of one that has never run.
+ */
+static void
+raise_fences(void)
+{
+	for (uint64 row = 0; row < SPI_processed; row++)
+		if (DatumGetInt32(result_value(row, 4)) > 1)
+			raised_lease_of(DatumGetUUIDP(result_value(row, 0)));
+}
+
+/*
  * claim(queue, executor_id, max_workflows)
  *
  * Nothing is written or locked where there is nothing to claim.  Locks the
@@ -312,17 +324,19 @@ durable_claim(PG_FUNCTION_ARGS)
 	look_queue_or_raise(name, now, &queue);
 	if (look_due(name, queue.has_heads, now, &due, &far) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
-		register_executor(executor_id, now, clock_stale_before(now, a_null()));
+		register_executor(executor_id, a_null());
 		now = lock_queue_to_claim(name, &queue);
+		ask_before_raising();
 		wanted = allowed_by_limits(name, &queue, wanted);
 		/* if we have waited, as within limits we may, what comes first may have changed */
 		if (wanted > 0 &&
-			((!is_limited(&queue) && now - before <= SHORT_WAIT) || look_due(name, queue.has_heads, now, &due, &far)))
+			((!is_limited(&queue) && now - before <= 10000) || look_due(name, queue.has_heads, now, &due, &far)))
 		{
 			Datum		seen = id_array(NULL, 0);
 			int64		claimed = 0;
 			uint64		found;
 			uint64		taken;
+			int			free;
 
 			/* what cannot be taken now does not keep what stands behind it waiting */
 			do
@@ -338,13 +352,17 @@ durable_claim(PG_FUNCTION_ARGS)
 				param_datum(&params, Int64GetDatum(wanted - claimed));
 				param_datum(&params, seen);
 				found = run_plan(PLAN_FIND_DUE, &params, NEWEST);
-				ids = takeable(&seen);
+				ids = takeable(&seen, &free);
 
 				params.n = 0;
 				param_datum(&params, ids);
 				param(&params, executor_id);
 				param_time(&params, now);
 				taken = run_plan(PLAN_CLAIM, &params, NEWEST);
+				/* their rows are locked, so nothing can have overtaken us */
+				if (taken != free)
+					raise_kept_away("durable.workflow");
+				raise_fences();
 				return_rows(fcinfo);
 				cascade_below(CASCADE_FENCE, ids, 0, now);
 				claimed += (int64) taken;

@@ -8,13 +8,16 @@
 #include "plans.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_proc.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
@@ -77,6 +80,7 @@ read_step(Step *step, Place *at)
 	if (step->status_datum.isnull)
 	{
 		step->status = NO_TASK;
+		step->lease = step->attempt = 0;
 		return;
 	}
 	step->status = status_from_datum(step->status_datum.value);
@@ -124,6 +128,17 @@ look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Wor
 					 psprintf("%s is the id of step %d \"%s\".", uuid_text(id), step.sequence, step.name),
 					 psprintf("Its workflow is %s.", uuid_text(&workflow_id)));
 	raise_refusal(refuse_unknown_task(id));
+}
+
+/* What a look has seen, in short: another number if something has changed since (next_round). */
+uint64
+seen_of(const Workflow *workflow, const Step *step)
+{
+	int32		seen[] = {
+		workflow->status, workflow->lease, step ? step->status : 0, step ? step->lease : 0, step ? step->attempt : 0
+	};
+
+	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);
 }
 
 /* The PENDING, RUNNING or PAUSED root of that name. */
@@ -237,6 +252,78 @@ end_call(const Call *call)
 		elog(ERROR, "SPI_finish failed");
 	unpin_search_path(call->path);
 	SetUserIdAndSecContext(call->user, call->security);
+}
+
+/* So often in a row may a look see the same: others may come and go in between. */
+#define MOST_UNCHANGED 1000
+
+/*
+ * Frees all that the round has read and allocated, so that the next may begin.
+ * Its statement has written nothing, though the look said that it could: somebody
+ * was faster.  Who finds the same again and again has something else in the way.
+ */
+void
+next_round(Rounds *rounds, const char *table, uint64 seen)
+{
+	CHECK_FOR_INTERRUPTS();
+	rounds->unchanged = seen == rounds->seen ? rounds->unchanged + 1 : 0;
+	rounds->seen = seen;
+	if (rounds->unchanged > MOST_UNCHANGED)
+		raise_kept_away(table);
+	if (SPI_finish() != SPI_OK_FINISH || SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI could not be begun anew");
+}
+
+/* A statement that took longer has waited for somebody (microseconds); and so much more for each row. */
+#define A_WAIT 10000
+#define A_ROW 100
+
+/* So often may a call begin anew for that: where all is slow, it has not waited. */
+#define MOST_WAITS 3
+
+/*
+ * Whether the statement that a call has just run, which wrote so many rows, had to
+ * wait, so that the time and the conditions it was given are those of before.
+ */
+bool
+has_waited(Rounds *rounds, int rows)
+{
+	return clock_monotonic() - rounds->since > A_WAIT + A_ROW * rows && rounds->waits++ < MOST_WAITS;
+}
+
+/*
+ * Does something in a subtransaction.  Unless it returns true, what it has written
+ * and locked is given back.  An error ends it, too, and is returned.
+ */
+bool
+in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = act(arg);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		*error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
 }
 
 /* The row type that the function was declared to return. */

@@ -141,6 +141,11 @@ extern int64 fast_executor_alive(const Params *params);
 	"  CASE WHEN $6 IS NOT NULL THEN COALESCE($8, " created_at ") END, " \
 	"  " name ", " input ", $4, CASE WHEN $6 IS NULL THEN $5 END, $6, $7, $9, $10, $11 "
 
+/* in the words of the index workflow_active_root: any other conflict is an error */
+#define UNLESS_ACTIVE \
+	"ON CONFLICT (name) WHERE parent_id IS NULL" \
+	"  AND status" EQ "ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]) DO NOTHING"
+
 /* $2, $3: executor_id, now */
 #define TAKE(times) \
 	"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS times ", executor_id = $2, " \
@@ -181,7 +186,7 @@ extern int64 fast_executor_alive(const Params *params);
 	"  started_at = $14, deadline = $15, run_at = NULL " \
 	"FROM durable.workflow w "
 #define STEP_TO_CLAIM_AGAIN(workflow_id, sequence, pending, lease, attempt) \
-	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND " CLAIMED_IN CHECKED("w.status" EQ S_RUNNING) \
+	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND " CLAIMED_IN OPEN_AT("$14") \
 	"  AND s.status" EQ "CASE WHEN " pending " THEN " S_PENDING " ELSE " S_RUNNING " END " \
 	"  AND s.lease" EQ lease " AND s.attempt" EQ attempt
 
@@ -199,6 +204,11 @@ extern int64 fast_executor_alive(const Params *params);
 	" AND s.kind" NE K_WORKFLOW " AND (" attempt " IS NULL OR s.attempt" EQ attempt ")" \
 	" AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
 	"   WHERE w.id" EQ workflow_id " AND (" lease " IS NULL OR w.lease" EQ lease ")" more ")"
+
+/* a step ($1, $2) that nobody has locked, so that its update does not wait */
+#define UNLOCKED_STEP \
+	"s.sequence" EQ "(SELECT o.sequence FROM durable.step o WHERE o.workflow_id" EQ "$1 AND o.sequence" EQ "$2" \
+	"   FOR NO KEY UPDATE SKIP LOCKED)"
 #define STEP_TO_COMPLETE(more) STEP_TO_COMPLETE_IF("$1", "$2", "$3", "$4", more)
 
 /*

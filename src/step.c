@@ -6,9 +6,11 @@
  * All lock the tree (shared) before they write, so that no cascade overlaps
  * them, and after it the one step row; two callers at one position meet there
  * or on the primary key, others never.  What is already recorded is answered
- * from the look, which locks nothing.  The workflow's row is never locked: a
- * claim or an outcome that overlaps a change of its lease comes before it, and
- * the new lease's owner then finds the step as it was left.
+ * from the look, which locks nothing.  The workflow's row is never locked: what
+ * is written under its lease commits only if the lease still holds then (fence.c).
+ *
+ * A call first tries without waiting for the step's row, by what it expects.  If
+ * that does nothing, it looks, waits for its locks, and only then takes the time.
  *
  *-------------------------------------------------------------------------
  */
@@ -130,67 +132,26 @@ is_holder(const Step *step, const ClaimArgs *args)
 		!args->executor_id.isnull && same_text(args->executor_id, step->executor_id);
 }
 
-/*
- * A claim may have had to wait, for another at its position that was then
- * rolled back, and has written what was true before.  If it took long, looks at
- * the workflow again: returns what forbids the claim by now, or lets the steps'
- * clocks begin now.
- */
-Refusal *
-refuse_after_wait(const pg_uuid_t *workflow_id, const int32 *sequences, int count, NullableDatum lease,
-				  TimestampTz before)
+/* Takes back a step that this call has created, before anybody could see it. */
+void
+take_back_step(const pg_uuid_t *workflow_id, int32 sequence)
 {
-	TimestampTz now = clock_now();
-	Workflow	workflow;
-	Refusal    *refusal;
-
-	if (now - before <= SHORT_WAIT)
-		return NULL;
-	look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
-	refusal = refuse_claim_in(&workflow, lease, now);
-	if (refusal == NULL && workflow.status != RUNNING)
-		refusal = refuse_finished(&workflow);
-	if (refusal == NULL && now - before > LONG_WAIT)
-	{
-		Params		params = {0};
-
-		param_id(&params, workflow_id);
-		param_datum(&params, int_array(sequences, count));
-		param_time(&params, now);
-		run_plan(PLAN_RESTART_CLOCKS, &params, NEWEST);
-	}
-	return refusal;
-}
-
-/* The same for one step; a claim that is forbidden is taken back, to what the step was if it was there. */
-static Refusal *
-refuse_one_after_wait(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
-					  const Step *was)
-{
-	Refusal    *refusal = refuse_after_wait(workflow_id, &sequence, 1, args->lease, before);
 	Params		params = {0};
 
-	if (refusal == NULL)
-		return NULL;
 	param_id(&params, workflow_id);
 	param_int(&params, sequence);
-	if (was == NULL)
-	{
-		run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
-		return refusal;
-	}
-	param_bool(&params, was->status == PENDING);
-	param_int(&params, was->lease);
-	param_int(&params, was->attempt);
-	param(&params, was->executor_id);
-	param_int(&params, was->max_retries);
-	param(&params, was->backoff);
-	param(&params, was->backoff_multiplier);
-	param(&params, was->max_backoff);
-	param(&params, was->run_at);
-	param(&params, was->deadline);
-	run_plan(PLAN_TAKE_BACK_CLAIM, &params, NEWEST);
-	return refusal;
+	run_plan(PLAN_TAKE_BACK_STEP, &params, NEWEST);
+}
+
+/* Locks a step's row. */
+static void
+lock_step(const pg_uuid_t *workflow_id, int32 sequence)
+{
+	Params		params = {0};
+
+	param_datum(&params, id_array(workflow_id, 1));
+	param_datum(&params, int_array(&sequence, 1));
+	run_plan(PLAN_LOCK_STEPS, &params, NEWEST);
 }
 
 /*
@@ -254,17 +215,64 @@ decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, 
 	return NULL;
 }
 
-/* The answer of a claim that has created the step; or what forbids it by now. */
-static Refusal *
-answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, TimestampTz before,
-				ClaimAnswer *answer)
+/* The answer of a claim that has created the step. */
+static void
+answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, ClaimAnswer *answer)
 {
 	expect_new_step(workflow_id, sequence + 1);
 	id_step(workflow_id, sequence, &answer->step_id);
 	answer->action = "EXECUTE";
 	answer->attempt = a_value(Int32GetDatum(1));
 	answer->output = answer->error = answer->run_at = a_null();
-	return refuse_one_after_wait(workflow_id, sequence, args, before, NULL);
+}
+
+/*
+ * Creates the step and claims it; false if somebody was faster, or if we had to
+ * wait for another claim that was then rolled back: what was asked and written is
+ * of before, so it is taken back.
+ */
+static bool
+create_step(const pg_uuid_t *workflow_id, int32 sequence, NullableDatum lease, const ClaimArgs *args,
+			Rounds *rounds, ClaimAnswer *answer)
+{
+	Params		params = {0};
+
+	rounds->since = clock_monotonic();
+	param_id(&params, workflow_id);
+	param_int(&params, sequence);
+	param(&params, lease);
+	param_new_step(&params, args, clock_now());
+	if (run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) == 0)
+		return false;
+	if (has_waited(rounds, 1))
+	{
+		take_back_step(workflow_id, sequence);
+		return false;
+	}
+	recorded_under(workflow_id, args->lease);
+	answer_new_step(workflow_id, sequence, answer);
+	return true;
+}
+
+/* Claims a step that is there, as it was looked at; false if something overtook us. */
+static bool
+claim_again(const Workflow *workflow, const Step *step, const ClaimArgs *args, const ClaimAnswer *answer)
+{
+	Params		params = {0};
+
+	lock_step(&step->workflow_id, step->sequence);
+	param_id(&params, &step->workflow_id);
+	param_int(&params, step->sequence);
+	param_int(&params, workflow->lease);
+	param_bool(&params, step->status == PENDING);
+	param_int(&params, step->lease);
+	param_int(&params, step->attempt);
+	param(&params, answer->attempt);
+	param_policy(&params, args, clock_now());
+	if (run_plan(PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) == 0)
+		return false;
+	recorded_under(&step->workflow_id, args->lease);
+	return true;
 }
 
 /*
@@ -277,33 +285,25 @@ answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *a
 static Refusal *
 claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, ClaimAnswer *answer)
 {
-	KnownTree	tree;
+	pg_uuid_t	root_id;
+	Workflow	workflow;
+	Step		step;
+	Rounds		rounds = {0};
 
 	if (!args->lease.isnull && !XactReadOnly && expects_new_step(workflow_id, sequence) &&
-		try_lock_known_tree(workflow_id, &tree))
+		try_lock_known_tree(workflow_id, &root_id))
 	{
-		TimestampTz now = clock_now();
-		Params		params = {0};
-
-		param_id(&params, workflow_id);
-		param_int(&params, sequence);
-		param(&params, args->lease);
-		param_new_step(&params, args, now);
-		if (run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
-			return answer_new_step(workflow_id, sequence, args, now, answer);
-		unlock_known_tree(&tree);
+		if (create_step(workflow_id, sequence, args->lease, args, &rounds, answer))
+			return NULL;
+		unlock_known_tree(&root_id);
 	}
 
 	id_step(workflow_id, sequence, &answer->step_id);
-	for (;;)
+	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &step)))
 	{
 		TimestampTz now = clock_now();
-		TimestampTz before;
-		Workflow	workflow;
-		Step		step;
 		Refusal    *refusal;
 		ClaimWay	way;
-		Params		params = {0};
 
 		if (!look_step(workflow_id, sequence, NEWEST, &workflow, &step))
 			look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
@@ -313,29 +313,12 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 		if (refusal || way == CLAIM_NOTHING)
 			return refusal;
 
-		param_id(&params, workflow_id);
-		param_int(&params, sequence);
-		param_int(&params, workflow.lease);
-		if (way == CLAIM_NEW)
-			param_new_step(&params, args, now);
-		else
-		{
-			param_bool(&params, step.status == PENDING);
-			param_int(&params, step.lease);
-			param_int(&params, step.attempt);
-			param(&params, answer->attempt);
-			param_policy(&params, args, now);
-		}
-
-		before = clock_now();
+		/* the statements ask again what a cascade may change meanwhile */
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		/* a cascade may have changed what we saw, and the time is not that of before */
-		if (clock_now() - before > LONG_WAIT)
-			continue;
-		if (way == CLAIM_NEW && run_plan(PLAN_CLAIM_NEW_STEP, &params, NEWEST) > 0)
-			return answer_new_step(workflow_id, sequence, args, now, answer);
-		if (way == CLAIM_AGAIN && run_plan(PLAN_CLAIM_STEP_AGAIN, &params, NEWEST) > 0)
-			return refuse_one_after_wait(workflow_id, sequence, args, now, &step);
+		if (way == CLAIM_NEW ?
+			create_step(workflow_id, sequence, a_value(Int32GetDatum(workflow.lease)), args, &rounds, answer) :
+			claim_again(&workflow, &step, args, answer))
+			return NULL;
 	}
 }
 
@@ -399,15 +382,6 @@ look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
 		raise_refusal(refusal);
 }
 
-static void
-param_step_as_seen(Params *params, const Step *step)
-{
-	param_id(params, &step->workflow_id);
-	param_int(params, step->sequence);
-	param_int(params, step->lease);
-	param_int(params, step->attempt);
-}
-
 /* What forbids to complete a step with that output; *repeated if it is done already. */
 Refusal *
 refuse_completion(const Step *step, NullableDatum output, bool *repeated)
@@ -420,26 +394,6 @@ refuse_completion(const Step *step, NullableDatum output, bool *repeated)
 	if (!step_transition(EVENT_COMPLETE, step->status, NULL))
 		return refuse_step_status(step, EVENT_COMPLETE);
 	return NULL;
-}
-
-/*
- * An outcome that had to wait for the step's row may find, once it has it, that
- * the workflow has changed hands: then it comes too late, and the error takes
- * it back.
- */
-static void
-raise_if_fenced_meanwhile(const pg_uuid_t *id, NullableDatum lease, TimestampTz before)
-{
-	pg_uuid_t	workflow_id;
-	Workflow	workflow;
-	Step		step;
-
-	if (lease.isnull || clock_now() - before <= SHORT_WAIT)
-		return;
-	id_workflow(id, &workflow_id);
-	look_step(&workflow_id, id_sequence(id), NEWEST, &workflow, &step);
-	if (workflow.lease != DatumGetInt32(lease.value))
-		raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
 }
 
 /* The parameters of STEP_TO_COMPLETE (statements.h), and the output. */
@@ -455,17 +409,16 @@ param_completion(Params *params, const pg_uuid_t *id, NullableDatum output, Null
 	param(params, output);
 }
 
-/* Completes a step, given all parameters but the time; false if it may not be, or is not to be. */
+/* Completes a step, given all parameters but the time; false if it may not be, is not to be, or is locked. */
 static bool
-run_completion(const Params *but_time, const pg_uuid_t *id, NullableDatum lease)
+run_completion(const Params *but_time, const pg_uuid_t *workflow_id, NullableDatum lease)
 {
-	TimestampTz now = clock_now();
 	Params		params = *but_time;
 
-	param_time(&params, now);
+	param_time(&params, clock_now());
 	if (run_plan(PLAN_COMPLETE_STEP, &params, NEWEST) == 0)
 		return false;
-	raise_if_fenced_meanwhile(id, lease, now);
+	recorded_under(workflow_id, lease);
 	return true;
 }
 
@@ -482,21 +435,22 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
-	KnownTree	tree;
+	pg_uuid_t	root_id;
+	Workflow	workflow;
+	Step		step;
+	Rounds		rounds = {0};
 
 	param_completion(&params, id, output, lease, attempt, &workflow_id);
 	/* where nothing may be written, a repeated call is still answered, by the look */
-	if (!XactReadOnly && try_lock_known_tree(&workflow_id, &tree))
+	if (!XactReadOnly && try_lock_known_tree(&workflow_id, &root_id))
 	{
-		if (run_completion(&params, id, lease))
+		if (run_completion(&params, &workflow_id, lease))
 			return true;
-		unlock_known_tree_unless_written(&tree);
+		unlock_known_tree(&root_id);
 	}
 
-	for (;;)
+	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &step)))
 	{
-		Workflow	workflow;
-		Step		step;
 		Refusal    *refusal;
 		bool		repeated;
 
@@ -506,7 +460,10 @@ complete_step(const pg_uuid_t *id, const char *argument, NullableDatum output, N
 		if (repeated)
 			return false;
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		if (run_completion(&params, id, lease))
+		if (run_completion(&params, &workflow_id, lease))
+			return true;
+		lock_step(&workflow_id, step.sequence);
+		if (run_completion(&params, &workflow_id, lease))
 			return true;
 	}
 }
@@ -584,13 +541,15 @@ typedef struct FailAnswer
 static FailAnswer
 fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, NullableDatum attempt, bool retryable)
 {
-	for (;;)
+	Workflow	workflow;
+	Step		step;
+	Rounds		rounds = {0};
+
+	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &step)))
 	{
-		TimestampTz now = clock_now();
-		Workflow	workflow;
-		Step		step;
 		FailAnswer	answer;
 		bool		retry;
+		TimestampTz now;
 		Params		params = {0};
 
 		look_step_to_end(id, "task_id", lease, attempt, &workflow, &step);
@@ -607,18 +566,24 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, Nullabl
 		retry = retryable && step.retry_count < step.max_retries;
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		lock_step(&step.workflow_id, step.sequence);
+		now = clock_now();
 		answer.retry_count = step.retry_count + (retry ? 1 : 0);
 		answer.run_at = retry ? a_value(TimestampTzGetDatum(retry_at(&step, now))) : a_null();
 
-		lock_tree(&workflow.root_id, TREE_SHARED);
-		param_step_as_seen(&params, &step);
+		param_id(&params, &step.workflow_id);
+		param_int(&params, step.sequence);
+		param_int(&params, step.lease);
+		param_int(&params, step.attempt);
 		param_bool(&params, retry);
 		param(&params, error);
 		param_time(&params, now);
 		param(&params, answer.run_at);
+		param_int(&params, workflow.lease);
 		if (run_plan(PLAN_FAIL_STEP, &params, NEWEST) > 0)
 		{
-			raise_if_fenced_meanwhile(id, lease, now);
+			recorded_under(&step.workflow_id, lease);
 			return answer;
 		}
 	}
@@ -666,26 +631,31 @@ complete_then_claim(const pg_uuid_t *id, NullableDatum output, NullableDatum att
 {
 	Params		params = {0};
 	pg_uuid_t	workflow_id;
-	KnownTree	tree;
+	pg_uuid_t	root_id;
+	Rounds		rounds = {0};
 
 	param_completion(&params, id, output, args->lease, attempt, &workflow_id);
 	if (!args->lease.isnull && sequence != id_sequence(id) && !XactReadOnly &&
-		try_lock_known_tree(&workflow_id, &tree))
+		try_lock_known_tree(&workflow_id, &root_id))
 	{
-		TimestampTz now = clock_now();
+		bool		done;
 
+		rounds.since = clock_monotonic();
 		param_int(&params, sequence);
-		param_new_step(&params, args, now);
-		if (run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0)
+		param_new_step(&params, args, clock_now());
+		done = run_plan(PLAN_COMPLETE_AND_CLAIM, &params, NEWEST) > 0;
+		if (done)
+			recorded_under(&workflow_id, args->lease);
+		if (done && !has_waited(&rounds, 1))
 		{
-			Refusal    *refusal = answer_new_step(&workflow_id, sequence, args, now, answer);
-
-			/* the completion may have waited, too, and then came too late */
-			if (refusal && refusal->sqlstate == ERRCODE_LEASE_LOST)
-				raise_refusal(refusal);
-			return refusal;
+			answer_new_step(&workflow_id, sequence, answer);
+			return NULL;
 		}
-		unlock_known_tree_unless_written(&tree);
+		/* the claim is begun anew, the completion stands */
+		if (done)
+			take_back_step(&workflow_id, sequence);
+		else
+			unlock_known_tree(&root_id);
 	}
 	/* again, if it was only the claim that had to wait or found something: that is a repeated call */
 	complete_step(id, "step_id", output, args->lease, attempt);

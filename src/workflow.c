@@ -39,14 +39,13 @@ attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bo
 }
 
 static bool
-becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough,
-			  TimestampTz now)
+becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough)
 {
 	Attaching	how = attaching(workflow, executor_id, takeover, name_is_enough);
 
 	return how == OWNS ||
 		(how == OWNS_IF_DEAD &&
-		 !executor_alive(workflow->executor_id.value, clock_stale_before(now, a_null())));
+		 !executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null())));
 }
 
 /*
@@ -55,15 +54,21 @@ becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover
  *
  * Locks the executor's row, the tree (shared), the workflow's row, then those
  * of its unfinished inline descendants, from parents to children.  The lease
- * in the WHERE makes one of several callers win.
+ * in the WHERE makes one of several callers win.  Step rows are not locked: who
+ * has written one under the old lease and not committed yet never will (fence.c).
  */
 static bool
-take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
+take(const Workflow *workflow, NullableDatum executor_id)
 {
 	Params		params = {0};
+	Datum		self = id_array(&workflow->id, 1);
+	TimestampTz now;
 
-	register_executor(executor_id, now, clock_stale_before(now, a_null()));
+	register_executor(executor_id, a_null());
 	lock_tree(&workflow->root_id, TREE_SHARED);
+	lock_workflows(self);
+	ask_before_raising();
+	now = clock_now();
 
 	param_id(&params, &workflow->id);
 	param(&params, executor_id);
@@ -71,7 +76,8 @@ take(Workflow *workflow, NullableDatum executor_id, TimestampTz now)
 	param_int(&params, workflow->lease);
 	if (run_plan(PLAN_TAKE, &params, NEWEST) == 0)
 		return false;
-	cascade_below(CASCADE_FENCE, id_array(&workflow->id, 1), 0, now);
+	raised_lease_of(&workflow->id);
+	cascade_below(CASCADE_FENCE, self, 0, now);
 	return true;
 }
 
@@ -136,14 +142,60 @@ new_root_id(int64 ns, Datum name, pg_uuid_t *id)
 
 /* What a root is like that has just been created. */
 void
-fill_started(Workflow *workflow, const pg_uuid_t *id, const StartArgs *args)
+fill_started(Workflow *workflow, const StartArgs *args)
 {
-	workflow->id = workflow->root_id = *id;
 	workflow->has_parent = false;
 	workflow->has_queue = !args->queue.isnull;
 	workflow->status = workflow->has_queue ? PENDING : RUNNING;
 	workflow->lease = workflow->has_queue ? 0 : 1;
 	workflow->executor_id = workflow->has_queue ? a_null() : args->executor_id;
+}
+
+/* Takes back a row that this call has written, before anybody could see it. */
+static void
+take_back_workflow(const pg_uuid_t *id)
+{
+	Params		params = {0};
+
+	param_id(&params, id);
+	run_plan(PLAN_TAKE_BACK_WORKFLOW, &params, NEWEST);
+}
+
+/*
+ * Creates the root of that name; false if somebody was faster, or if we had to
+ * wait: then the times of the new row are those of before, and it is taken back.
+ */
+static bool
+create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Rounds *rounds, Workflow *workflow)
+{
+	Params		params = {0};
+	pg_uuid_t	id;
+	bool		has_heads;
+
+	register_executor(args->executor_id, a_null());
+	has_heads = lock_queue_to_start(args->queue, clock_now());
+
+	rounds->since = clock_monotonic();
+	new_root_id(clock_ns(), name.value, &id);
+	param_id(&params, &id);
+	param(&params, name);
+	param(&params, input);
+	param_start(&params, args);
+	param_time(&params, id_created_at(&id));
+	if (run_plan(PLAN_START, &params, NEWEST) == 0)
+		return false;
+	if (has_waited(rounds, 1))
+	{
+		take_back_workflow(&id);
+		return false;
+	}
+	if (has_heads)
+		lower_heads(id_array(&id, 1));
+	workflow->id = workflow->root_id = id;
+	fill_started(workflow, args);
+	remember_tree(&id, &id);
+	expect_new_step(&id, 0);
+	return true;
 }
 
 /*
@@ -165,52 +217,28 @@ durable_start(PG_FUNCTION_ARGS)
 	Call		call;
 	Workflow	workflow;
 	bool		created = false;
+	Rounds		rounds = {0};
 	NullableDatum columns[5];
 
 	require_name(name, "name");
 	args = start_args(fcinfo);
 
 	call = begin_call(fcinfo);
-	for (;;)
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
 	{
-		int64		ns = clock_ns();
-		TimestampTz now = clock_timestamp_of(ns);
-
 		if (look_active_root(name.value, &workflow))
 		{
-			if (!becomes_owner(&workflow, args.executor_id, false, true, now))
+			if (!becomes_owner(&workflow, args.executor_id, false, true))
 				break;
-			if (!take(&workflow, args.executor_id, now))
+			if (!take(&workflow, args.executor_id))
 				continue;
 			look_workflow_or_raise(&workflow.id, "workflow_id", NEWEST, &workflow);
 			break;
 		}
-		else
-		{
-			Params		params = {0};
-			pg_uuid_t	id;
-			bool		has_heads;
-
-			register_executor(args.executor_id, now, clock_stale_before(now, a_null()));
-			has_heads = lock_queue_to_start(args.queue, now);
-
-			new_root_id(ns, name.value, &id);
-			param_id(&params, &id);
-			param(&params, name);
-			param(&params, input);
-			param_start(&params, &args);
-			param_time(&params, id_created_at(&id));
-			/* none: somebody else was faster, or the id is taken: look again */
-			if (run_plan(PLAN_START, &params, NEWEST) == 0)
-				continue;
-			if (has_heads)
-				lower_heads(id_array(&id, 1));
-			created = true;
-			fill_started(&workflow, &id, &args);
-			remember_tree(&id, &id);
-			expect_new_step(&id, 0);
+		workflow = (Workflow) {0};
+		created = create_root(name, input, &args, &rounds, &workflow);
+		if (created)
 			break;
-		}
 	}
 
 	columns[0] = a_value(UUIDPGetDatum(&workflow.id));
@@ -264,6 +292,7 @@ durable_attach(PG_FUNCTION_ARGS)
 	TupleDesc	desc = result_desc(fcinfo);
 	Call		call;
 	Workflow	workflow;
+	Rounds		rounds = {0};
 	NullableDatum columns[6];
 
 	require(fcinfo->args[0], "workflow_id");
@@ -271,21 +300,18 @@ durable_attach(PG_FUNCTION_ARGS)
 	require(takeover, "takeover");
 
 	call = begin_call(fcinfo);
-	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
-	if (DatumGetBool(takeover.value))
-		raise_if_inline(&workflow, EVENT_TAKE);
-	for (;;)
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
 	{
-		TimestampTz now = clock_now();
-
-		if (!becomes_owner(&workflow, executor_id, DatumGetBool(takeover.value), false, now))
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
+		if (DatumGetBool(takeover.value))
+			raise_if_inline(&workflow, EVENT_TAKE);
+		if (!becomes_owner(&workflow, executor_id, DatumGetBool(takeover.value), false))
 			break;
-		if (take(&workflow, executor_id, now))
+		if (take(&workflow, executor_id))
 		{
 			look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 			break;
 		}
-		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 	}
 
 	columns[0] = a_value(CStringGetTextDatum(workflow.name));
@@ -321,123 +347,156 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
 	}
 }
 
+/* The arguments of start_child. */
+typedef struct ChildArgs
+{
+	const pg_uuid_t *parent_id;
+	int32		sequence;
+	NullableDatum name;
+	NullableDatum input;
+	NullableDatum handler;
+	NullableDatum lease;		/* of the parent */
+	NullableDatum queue;
+	NullableDatum priority;
+	NullableDatum timeout;
+} ChildArgs;
+
 /*
- * start_child(parent_id, sequence, name, input, handler, lease, queue,
- *			   priority, timeout)
+ * Creates a child and its stand-in; false if somebody was faster, or if we had
+ * to wait: then the times of the new rows are those of before, and they are taken
+ * back.
  *
  * Locks the queue (shared), the tree (shared), the parent's children (shared),
  * and the parent's row FOR SHARE: what ends or fences the parent waits, and
  * then finds the child.  A second caller at the position waits on the primary
- * key of step and then finds the first one's child.  A child that is started
- * again is there already: the tree (shared) and its row.
+ * key of step and then finds the first one's child.
+ */
+static bool
+create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Workflow *child)
+{
+	Params		params = {0};
+	pg_uuid_t	id;
+	bool		has_heads = lock_queue_to_start(args->queue, clock_now());
+
+	lock_tree(&parent->root_id, TREE_SHARED);
+	lock_children(args->parent_id, CHILDREN_START);
+
+	rounds->since = clock_monotonic();
+	new_workflow_id(clock_ns(), id_bucket(args->parent_id), &id);
+	param_id(&params, args->parent_id);
+	param_int(&params, args->sequence);
+	param(&params, args->name);
+	param(&params, args->input);
+	param(&params, args->handler);
+	param_int(&params, parent->lease);
+	param(&params, args->queue);
+	param(&params, args->priority);
+	param(&params, args->timeout);
+	param_id(&params, &id);
+	param_time(&params, id_created_at(&id));
+	if (run_plan(PLAN_START_CHILD, &params, NEWEST) == 0)
+		return false;
+	if (has_waited(rounds, 1))
+	{
+		take_back_step(args->parent_id, args->sequence);
+		take_back_workflow(&id);
+		return false;
+	}
+	if (has_heads)
+		lower_heads(id_array(&id, 1));
+	child->id = id;
+	child->status = args->queue.isnull ? RUNNING : PENDING;
+	child->lease = args->queue.isnull ? 1 : 0;
+	child->output = child->error = a_null();
+	return true;
+}
+
+/*
+ * Makes a PENDING inline child run again; false if something overtook us.  Locks
+ * the tree (shared) and its row.
+ */
+static bool
+start_child_again(const Workflow *parent, Workflow *child)
+{
+	Params		params = {0};
+
+	lock_tree(&parent->root_id, TREE_SHARED);
+	lock_workflows(id_array(&child->id, 1));
+	ask_before_raising();
+	param_id(&params, &child->id);
+	param_int(&params, child->lease);
+	param_time(&params, clock_now());
+	param_int(&params, parent->lease);
+	if (run_plan(PLAN_START_CHILD_AGAIN, &params, NEWEST) == 0)
+		return false;
+	raised_lease_of(&child->id);
+	child->status = RUNNING;
+	child->lease++;
+	return true;
+}
+
+/*
+ * start_child(parent_id, sequence, name, input, handler, lease, queue,
+ *			   priority, timeout)
+ *
+ * A child that is there and need not be started is answered without a lock; see
+ * create_child and start_child_again for the rest.
  */
 Datum
 durable_start_child(PG_FUNCTION_ARGS)
 {
-	NullableDatum name = fcinfo->args[2];
-	NullableDatum input = fcinfo->args[3];
-	NullableDatum handler = fcinfo->args[4];
-	NullableDatum lease = fcinfo->args[5];
-	NullableDatum queue = fcinfo->args[6];
-	NullableDatum priority = fcinfo->args[7];
-	NullableDatum timeout = fcinfo->args[8];
+	ChildArgs	args = {
+		.name = fcinfo->args[2],.input = fcinfo->args[3],.handler = fcinfo->args[4],
+		.lease = fcinfo->args[5],.queue = fcinfo->args[6],.priority = fcinfo->args[7],
+		.timeout = fcinfo->args[8]
+	};
 	TupleDesc	desc = result_desc(fcinfo);
-	const pg_uuid_t *parent_id;
-	int32		sequence;
 	Call		call;
+	Workflow	parent;
+	Step		stand_in;
 	Workflow	child;
 	bool		created = false;
+	Rounds		rounds = {0};
 	NullableDatum columns[6];
 
 	require(fcinfo->args[0], "parent_id");
 	require_sequence(fcinfo->args[1]);
-	require_name(name, "name");
-	check_name(handler, "handler");
-	check_name(queue, "queue");
-	require(priority, "priority");
-	check_interval(timeout, "timeout");
-	parent_id = PG_GETARG_UUID_P(0);
-	sequence = PG_GETARG_INT32(1);
+	require_name(args.name, "name");
+	check_name(args.handler, "handler");
+	check_name(args.queue, "queue");
+	require(args.priority, "priority");
+	check_interval(args.timeout, "timeout");
+	args.parent_id = PG_GETARG_UUID_P(0);
+	args.sequence = PG_GETARG_INT32(1);
 
 	call = begin_call(fcinfo);
-	for (;;)
+	for (;; next_round(&rounds, "durable.step", seen_of(&parent, &stand_in)))
 	{
-		int64		ns = clock_ns();
-		TimestampTz now = clock_timestamp_of(ns);
-		Workflow	parent;
-		Step		stand_in;
 		Refusal    *refusal;
-		bool		finished;
 
-		if (!look_step(parent_id, sequence, NEWEST, &parent, &stand_in))
-			look_workflow_or_raise(parent_id, "parent_id", NEWEST, &parent);
-		if ((refusal = refuse_claim_in(&parent, lease, now)) != NULL)
+		if (!look_step(args.parent_id, args.sequence, NEWEST, &parent, &stand_in))
+			look_workflow_or_raise(args.parent_id, "parent_id", NEWEST, &parent);
+		if ((refusal = refuse_claim_in(&parent, args.lease, clock_now())) != NULL)
 			raise_refusal(refusal);
-		finished = parent.status != RUNNING;
 
-		if (stand_in.status != NO_TASK)
+		if (stand_in.status == NO_TASK)
 		{
-			if (stand_in.kind != WORKFLOW || strcmp(stand_in.name, TextDatumGetCString(name.value)) != 0)
-				raise_refusal(refuse_other_step(&stand_in, TextDatumGetCString(name.value), WORKFLOW));
-			if (finished && stand_in.status != COMPLETED && stand_in.status != FAILED)
+			if (parent.status != RUNNING)
 				raise_refusal(refuse_finished(&parent));
-			look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, &child);
-
-			if (finished || !is_inline(&child) ||
-				!workflow_transition(EVENT_START_AGAIN, child.status, NULL))
+			created = create_child(&args, &parent, &rounds, &child);
+			if (created)
 				break;
-			else
-			{
-				Params		params = {0};
-
-				lock_tree(&parent.root_id, TREE_SHARED);
-				param_id(&params, &child.id);
-				param_int(&params, child.lease);
-				param_time(&params, now);
-				param_int(&params, parent.lease);
-				if (run_plan(PLAN_START_CHILD_AGAIN, &params, NEWEST) == 0)
-					continue;
-				child.status = RUNNING;
-				child.lease++;
-				break;
-			}
+			continue;
 		}
-		else
-		{
-			Params		params = {0};
-			pg_uuid_t	id;
-			bool		has_heads;
-
-			if (finished)
-				raise_refusal(refuse_finished(&parent));
-			has_heads = lock_queue_to_start(queue, now);
-			lock_tree(&parent.root_id, TREE_SHARED);
-			lock_children(parent_id, CHILDREN_START);
-
-			new_workflow_id(ns, id_bucket(parent_id), &id);
-			param_id(&params, parent_id);
-			param_int(&params, sequence);
-			param(&params, name);
-			param(&params, input);
-			param(&params, handler);
-			param_int(&params, parent.lease);
-			param(&params, queue);
-			param(&params, priority);
-			param(&params, timeout);
-			param_id(&params, &id);
-			param_time(&params, id_created_at(&id));
-			if (run_plan(PLAN_START_CHILD, &params, NEWEST) == 0)
-				continue;
-			if (has_heads)
-				lower_heads(id_array(&id, 1));
-			created = true;
-			child.id = id;
-			child.status = queue.isnull ? RUNNING : PENDING;
-			child.lease = queue.isnull ? 1 : 0;
-			child.output = a_null();
-			child.error = a_null();
+		if (stand_in.kind != WORKFLOW || strcmp(stand_in.name, TextDatumGetCString(args.name.value)) != 0)
+			raise_refusal(refuse_other_step(&stand_in, TextDatumGetCString(args.name.value), WORKFLOW));
+		if (parent.status != RUNNING && stand_in.status != COMPLETED && stand_in.status != FAILED)
+			raise_refusal(refuse_finished(&parent));
+		look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, &child);
+		if (parent.status != RUNNING || !is_inline(&child) ||
+			!workflow_transition(EVENT_START_AGAIN, child.status, NULL) ||
+			start_child_again(&parent, &child))
 			break;
-		}
 	}
 
 	columns[0] = a_value(UUIDPGetDatum(&child.id));
@@ -486,9 +545,8 @@ lock_to_complete(const Workflow *workflow)
  *
  * Locks as above (for a failure, the tree shared), then the workflow's row,
  * those of its unfinished inline descendants and their steps, and last the
- * stand-in at its parent.  If we waited for the row and then find it changed,
- * the server keeps it locked for us: so no lock that comes before it is given
- * back, to be taken again.
+ * stand-in at its parent.  If the row has changed when we have it, it stays
+ * locked: so no lock that comes before it is given back, to be taken again.
  */
 static bool
 end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
@@ -502,6 +560,7 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 		abandons = lock_to_complete(workflow);
 	else
 		lock_tree(&workflow->root_id, TREE_SHARED);
+	lock_workflows(self);
 	now = clock_now();
 
 	param_id(&params, &workflow->id);
@@ -555,11 +614,11 @@ static bool
 complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
 	Params		params = {0};
-	KnownTree	tree;
+	pg_uuid_t	root_id;
 	bool		done;
 
 	if (XactReadOnly || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-		!is_known_root(id) || !try_lock_known_tree(id, &tree))
+		!is_known_root(id) || !try_lock_known_tree(id, &root_id))
 		return false;
 	lock_children(id, CHILDREN_END);
 	param_id(&params, id);
@@ -571,7 +630,7 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		unlock_children(id, CHILDREN_END);
 	if (!done)
-		unlock_known_tree_unless_written(&tree);
+		unlock_known_tree(&root_id);
 	return done;
 }
 
@@ -579,11 +638,13 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 bool
 complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
+	Workflow	workflow;
+	Rounds		rounds = {0};
+
 	if (complete_root(id, output, lease))
 		return true;
-	for (;;)
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
 	{
-		Workflow	workflow;
 		Refusal    *refusal;
 		bool		repeated;
 
@@ -601,10 +662,11 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 void
 fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease)
 {
-	for (;;)
-	{
-		Workflow	workflow;
+	Workflow	workflow;
+	Rounds		rounds = {0};
 
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
+	{
 		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
 		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
 			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));

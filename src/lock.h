@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * lock.h
+ *	  The heavyweight locks (lock.c, fence.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_LOCK_H
+#define DURABLE_LOCK_H
+
+#include "durable.h"
+
+#include "storage/lock.h"
+
+/*
+ * Our lock tags are advisory locks of classes of our own: those that users can
+ * take have class 1 or 2.  In pg_locks they are locktype advisory with this
+ * objsubid.
+ */
+typedef enum LockClass
+{
+	LOCK_CLASS_TREE = 17409,	/* 'D', 1 */
+	LOCK_CLASS_QUEUE,
+	LOCK_CLASS_CHILDREN,
+	LOCK_CLASS_ALL_TREES,
+	LOCK_CLASS_ALL_CHILDREN,
+	LOCK_CLASS_HEADS,
+	LOCK_CLASS_FENCE
+} LockClass;
+
+/* the tree's lock, and that of a workflow's children */
+#define TREE_SHARED			ShareLock
+#define TREE_EXCLUSIVE		ExclusiveLock
+#define CHILDREN_START		ShareLock
+#define CHILDREN_END		ExclusiveLock
+
+/* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
+#define QUEUE_START			AccessShareLock
+#define QUEUE_CLAIM			RowExclusiveLock
+#define QUEUE_CLAIM_LIMITED	ExclusiveLock
+#define QUEUE_CHANGE		AccessExclusiveLock
+
+extern LOCKTAG lock_tag(LockClass class, const void *key, int len);
+
+extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
+extern int	tree_locks_left(void);
+extern bool try_lock_tree(const pg_uuid_t *root_id);
+extern bool try_lock_tree_of_claim(const pg_uuid_t *root_id);
+extern bool try_lock_whole_tree(const pg_uuid_t *root_id);
+extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
+extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
+extern void lock_queue(Datum name, LOCKMODE mode);
+extern void unlock_queue(Datum name, LOCKMODE mode);
+extern void lock_heads(Datum name);
+extern bool try_lock_heads(Datum name);
+
+extern void forget_locks(void);
+extern void forget_locks_of_subtransaction(bool committed);
+
+#endif							/* DURABLE_LOCK_H */
