@@ -389,6 +389,7 @@ durable_start_many(PG_FUNCTION_ARGS)
 	int			count = require_batch(names, "names");
 	int			root_count;
 	Call		call;
+	NullableDatum columns[6];
 
 	check_array_beside(inputs, "inputs", count, "names");
 	name_column = column_of(names, TEXTOID, count);
@@ -396,7 +397,7 @@ durable_start_many(PG_FUNCTION_ARGS)
 		check_name(element_of(&name_column, i), "names");
 	args = start_args(fcinfo);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, lengthof(columns));
 	call = begin_call(fcinfo);
 	input_column = column_of(inputs, JSONBOID, count);
 	starts = palloc0(Max(count, 1) * sizeof(Start));
@@ -411,7 +412,6 @@ durable_start_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		Start	   *start = &starts[i];
-		NullableDatum columns[6];
 
 		columns[0] = a_value(Int32GetDatum(i + 1));
 		columns[1] = a_value(UUIDPGetDatum(&start->root->workflow.id));

@@ -113,7 +113,7 @@ claim_new_steps(const Workflow *workflow, Claim *claims, int count, const ClaimA
 	param_id(&params, &workflow->id);
 	param_column(&params, &sequences);
 	param_int(&params, workflow->lease);
-	param_bool(&params, args->kind == TRANSACTION);
+	param_kind(&params, args->kind);
 	param_column(&params, &names);
 	param_column(&params, &inputs);
 	param_policy(&params, args, now);
@@ -208,7 +208,8 @@ claim_expected_steps(const pg_uuid_t *workflow_id, Claim *claims, int count, con
 		id_step(workflow_id, claims[i].sequence, &claims[i].answer.step_id);
 		claims[i].answer.action = "EXECUTE";
 		claims[i].answer.attempt = a_value(Int32GetDatum(1));
-		claims[i].answer.output = claims[i].answer.error = claims[i].answer.run_at = a_null();
+		claims[i].answer.output = claims[i].answer.error = a_null();
+		claims[i].answer.detail = claims[i].answer.run_at = a_null();
 	}
 	claim_new_steps(&workflow, claims, count, args, now);
 	for (int i = 0; i < count; i++)
@@ -242,6 +243,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	Claim	   *claims;
 	Workflow	workflow;
 	Call		call;
+	NullableDatum columns[8];
 
 	require(fcinfo->args[0], "workflow_id");
 	workflow_id = PG_GETARG_UUID_P(0);
@@ -253,7 +255,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 		check_name(element_of(&name_column, i), "names");
 	args = claim_args(fcinfo, 3);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, lengthof(columns));
 	call = begin_call(fcinfo);
 	input_column = column_of(inputs, JSONBOID, count);
 	claims = palloc0(Max(count, 1) * sizeof(Claim));
@@ -293,7 +295,6 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		const ClaimAnswer *answer = &claims[i].answer;
-		NullableDatum columns[7];
 
 		columns[0] = a_value(Int32GetDatum(claims[i].sequence));
 		columns[1] = a_value(UUIDPGetDatum(&answer->step_id));
@@ -302,6 +303,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 		columns[4] = answer->error;
 		columns[5] = answer->attempt;
 		columns[6] = answer->run_at;
+		columns[7] = answer->detail;
 		return_row(fcinfo, columns);
 	}
 	end_call(&call);

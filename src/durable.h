@@ -78,7 +78,8 @@ typedef enum TaskKind
 {
 	WORKFLOW,
 	STEP,
-	TRANSACTION
+	TRANSACTION,
+	WAIT						/* runs nothing */
 } TaskKind;
 
 /* What can happen to a task.  A row of the tables in state.c for each. */
@@ -271,6 +272,7 @@ typedef struct Step
 	NullableDatum input;
 	NullableDatum output;
 	NullableDatum error;
+	NullableDatum detail;
 	NullableDatum run_at;
 	NullableDatum deadline;
 	NullableDatum child_id;
@@ -394,7 +396,7 @@ extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDat
 										   bool *repeated);
 
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
-extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease);
+extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
 extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
 extern void raise_if_inline(const Workflow *workflow, Event event);
 
@@ -428,6 +430,7 @@ typedef struct ClaimAnswer
 	NullableDatum error;
 	NullableDatum attempt;
 	NullableDatum run_at;
+	NullableDatum detail;
 } ClaimAnswer;
 
 typedef enum ClaimWay
@@ -485,11 +488,12 @@ typedef struct Call
 
 extern Call begin_call(FunctionCallInfo fcinfo);
 extern void end_call(const Call *call);
-extern TupleDesc result_desc(FunctionCallInfo fcinfo);
+extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);
 extern Datum end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns);
 extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d);
 extern void begin_rows(FunctionCallInfo fcinfo);
+extern void begin_rows_of(FunctionCallInfo fcinfo, int columns);
 extern void return_row(FunctionCallInfo fcinfo, const NullableDatum *columns);
 extern void return_rows(FunctionCallInfo fcinfo);
 

@@ -33,6 +33,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -71,7 +72,8 @@
 	COLUMN(workflow, paused_at, TIMESTAMPTZOID) \
 	COLUMN(workflow, input, JSONBOID) \
 	COLUMN(workflow, output, JSONBOID) \
-	COLUMN(workflow, error, TEXTOID)
+	COLUMN(workflow, error, TEXTOID) \
+	COLUMN(workflow, detail, JSONBOID)
 
 #define STEP_TABLE(COLUMN) \
 	COLUMN(step, workflow_id, UUIDOID) \
@@ -96,7 +98,8 @@
 	COLUMN(step, child_id, UUIDOID) \
 	COLUMN(step, input, JSONBOID) \
 	COLUMN(step, output, JSONBOID) \
-	COLUMN(step, error, TEXTOID)
+	COLUMN(step, error, TEXTOID) \
+	COLUMN(step, detail, JSONBOID)
 
 #define EXECUTOR_TABLE(COLUMN) \
 	COLUMN(executor, executor_id, TEXTOID) \
@@ -594,7 +597,7 @@ look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
 	return fits;
 }
 
-/* INSERT_STEP of statements.h: $position; $first tells whether it is a TRANSACTION, and the others follow. */
+/* INSERT_STEP of statements.h: $position; $first is the kind, and the others follow. */
 static bool
 claim_new_step(Writing *writing, const Params *params, int32 lease, int position, int first, bool seen_free)
 {
@@ -611,7 +614,7 @@ claim_new_step(Writing *writing, const Params *params, int32 lease, int position
 	set_int(writing, Anum_step_attempt, 1);
 	set_int(writing, Anum_step_retry_count, 0);
 	set_label(writing, Anum_step_status, status_label(RUNNING));
-	set_label(writing, Anum_step_kind, kind_label(DatumGetBool(given(params, first).value) ? TRANSACTION : STEP));
+	set_label(writing, Anum_step_kind, TextDatumGetCString(given(params, first).value));
 	for (int i = 0; i < lengthof(columns); i++)
 		set(writing, columns[i], given(params, first + 1 + i));
 	return insert_row(writing, seen_free);
@@ -653,6 +656,7 @@ complete_step(Writing *writing, const Look *look, const Params *params, int32 le
 	set_label(writing, Anum_step_status, status_label(COMPLETED));
 	set(writing, Anum_step_output, given(params, 5));
 	set(writing, Anum_step_error, a_null());
+	set(writing, Anum_step_detail, a_null());
 	set(writing, Anum_step_completed_at, now);
 	return update_row(writing, look);
 }

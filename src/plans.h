@@ -180,6 +180,7 @@ extern Datum result_ids(int column);
 
 /* Parameters that several statements share (workflow.c, step.c). */
 extern void param_start(Params *params, const StartArgs *args);
+extern void param_kind(Params *params, TaskKind kind);
 extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
 /* ---- tree.c: ids, any number of them ------------------------------------- */
