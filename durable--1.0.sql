@@ -12,9 +12,9 @@ CREATE TYPE durable.task_status AS ENUM
 COMMENT ON TYPE durable.task_status IS
 	'Status of a workflow or step; the README lists what leads from one to another';
 
-CREATE TYPE durable.task_kind AS ENUM ('WORKFLOW', 'STEP', 'TRANSACTION');
+CREATE TYPE durable.task_kind AS ENUM ('WORKFLOW', 'STEP', 'TRANSACTION', 'WAIT');
 COMMENT ON TYPE durable.task_kind IS
-	'WORKFLOW, or the two kinds of step: STEP (its effects are outside the database) and TRANSACTION (they commit with its outcome)';
+	'WORKFLOW, or the kinds of step: STEP (its effects are outside the database), TRANSACTION (they commit with its outcome) and WAIT (it runs nothing, and ends when what it waits for is there)';
 
 CREATE TYPE durable.claim_action AS ENUM
 	('EXECUTE', 'REPLAY', 'FAILED', 'LOCKED', 'WAIT', 'STOP');
@@ -61,6 +61,8 @@ CREATE TABLE durable.workflow
 	input jsonb,
 	output jsonb,
 	error text,
+	-- what the program keeps about the error beside its text
+	detail jsonb,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.workflow IS
@@ -127,6 +129,8 @@ CREATE TABLE durable.step
 	input jsonb,
 	output jsonb,
 	error text,
+	-- what the program keeps about the error beside its text
+	detail jsonb,
 	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
 ) WITH (fillfactor = 50);
 -- stats: steps that wait for a retry, the only ones that have an entry there
@@ -173,8 +177,8 @@ COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with
 -- What is long is compressed by lz4, where the server has it: faster by far.
 DO $$
 BEGIN
-	ALTER TABLE durable.workflow ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4;
-	ALTER TABLE durable.step ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4;
+	ALTER TABLE durable.workflow ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
+	ALTER TABLE durable.step ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
 	NULL;
 END $$;
@@ -256,7 +260,8 @@ CREATE TYPE durable.claimed_step AS
 	output jsonb,
 	error text,
 	attempt int,
-	run_at timestamptz
+	run_at timestamptz,
+	detail jsonb
 );
 COMMENT ON TYPE durable.claimed_step IS
 	'What claim_step and complete_and_claim answer: the step''s id, what the caller does next, and what it needs for that';
@@ -278,11 +283,12 @@ COMMENT ON FUNCTION durable.complete(uuid, jsonb, int, int) IS
 	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
 
 CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true,
+	detail jsonb = NULL, retry_after interval = NULL,
 	OUT status durable.task_status, OUT retry_count int, OUT run_at timestamptz)
 AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean) IS
-	'Records the failure of a step or workflow; a step with retries left is PENDING again until run_at. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
+	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
 
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
@@ -327,7 +333,7 @@ CREATE FUNCTION durable.claim_steps(workflow_id uuid, first_sequence int, names 
 	kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL, max_retries int = 0,
 	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
 	OUT sequence int, OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text,
-	OUT attempt int, OUT run_at timestamptz)
+	OUT attempt int, OUT run_at timestamptz, OUT detail jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim_steps'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -336,7 +342,8 @@ COMMENT ON FUNCTION durable.claim_steps(uuid, int, text[], jsonb[], durable.task
 
 CREATE FUNCTION durable.history(workflow_id uuid,
 	OUT sequence int, OUT step_id uuid, OUT name text, OUT kind durable.task_kind, OUT status durable.task_status,
-	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid)
+	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid,
+	OUT detail jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_history'
 LANGUAGE C STABLE PARALLEL RESTRICTED;

@@ -47,19 +47,19 @@ SELECT pg_temp.bad('claim_step', '{{workflow_id,"{w}"},{sequence,9},{name,"''x''
   ['workflow_id', 'NULL'], ['workflow_id', '{s}'],
   ['sequence', 'NULL'], ['sequence', '-1'], ['sequence', '16777214'], ['sequence', '2147483647'], ['sequence', '-2147483648'],
   ['name', 'NULL'], ['name', ''''''], ['name', 'repeat(''x'', 1025)'], ['name', 'repeat(''é'', 513)'], ['name', 'repeat(''x'', 10485760)'],
-  ['kind', 'NULL'], ['kind', '''WORKFLOW'''],
+  ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['kind', '''WAIT'''],
   ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'],
   ['max_retries', 'NULL'], ['max_retries', '-1'], ['max_retries', '-2147483648'],
   ['backoff', 'NULL'], ['backoff', '''-1 s'''], ['backoff', '''-178000000 years'''],
   ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '-1'], ['backoff_multiplier', '-1e-300'], ['backoff_multiplier', '''NaN'''], ['backoff_multiplier', '''Infinity'''], ['backoff_multiplier', '''-Infinity'''],
   ['max_backoff', '''-1 s'''], ['timeout', '''-1 s'''], ['timeout', '''178000000 years''']]);
 SELECT pg_temp.bad('complete', '{{task_id,"{s}"}}', ARRAY[['task_id', 'NULL']]);
-SELECT pg_temp.bad('fail', '{{task_id,"{s}"},{error,"''e''"}}', ARRAY[['task_id', 'NULL'], ['error', 'NULL'], ['retryable', 'NULL']]);
+SELECT pg_temp.bad('fail', '{{task_id,"{s}"},{error,"''e''"}}', ARRAY[['task_id', 'NULL'], ['error', 'NULL'], ['retryable', 'NULL'], ['retry_after', '''-1 s'''], ['retry_after', '''1 mon -31 days''']]);
 SELECT pg_temp.bad('complete_and_claim', '{{step_id,"{s}"},{output,"NULL"},{name,"''x''"},{sequence,9}}', ARRAY[
   ['step_id', 'NULL'], ['step_id', '{w}'],
   ['name', 'NULL'], ['name', ''''''], ['name', 'repeat(''x'', 1025)'], ['name', 'repeat(''x'', 10485760)'],
   ['sequence', '-1'], ['sequence', '16777214'], ['sequence', '2147483647'],
-  ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'],
+  ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['kind', '''WAIT'''], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'],
   ['max_retries', 'NULL'], ['max_retries', '-1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''],
   ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '-1'], ['backoff_multiplier', '''NaN'''], ['backoff_multiplier', '''Infinity'''],
   ['max_backoff', '''-1 s'''], ['timeout', '''-1 s''']]);
@@ -81,7 +81,7 @@ SELECT pg_temp.bad('complete_many', '{{task_ids,"ARRAY[{s}, {w}]::uuid[]"}}', AR
 SELECT pg_temp.bad('claim_steps', '{{workflow_id,"{w}"},{first_sequence,9},{names,"ARRAY[''x'', ''y'']"}}', ARRAY[
   ['workflow_id', 'NULL'], ['workflow_id', '{s}'], ['first_sequence', 'NULL'], ['first_sequence', '-1'], ['first_sequence', '16777213'], ['first_sequence', '2147483647'], ['first_sequence', '-2147483648'],
   ['names', 'NULL'], ['names', 'ARRAY[''x'', NULL]'], ['names', 'ARRAY['''', ''y'']'], ['names', 'ARRAY[''x'', repeat(''x'', 10485760)]'], ['names', 'ARRAY[[''x''], [''y'']]'], ['names', 'array_fill(''x''::text, ''{1001}'')'],
-  ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{{1},{2}}'''], ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['executor_id', ''''''],
+  ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{{1},{2}}'''], ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['kind', '''WAIT'''], ['executor_id', ''''''],
   ['max_retries', 'NULL'], ['max_retries', '-1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''], ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '''NaN'''], ['max_backoff', '''-1 s'''], ['timeout', '''-1 s''']]);
 SELECT pg_temp.bad('history', '{{workflow_id,"{w}"}}', ARRAY[['workflow_id', 'NULL'], ['workflow_id', '{s}']]);
 SELECT pg_temp.bad(f, '{{task_id,"{s}"}}', ARRAY[['task_id', 'NULL']]) FROM unnest(ARRAY['status', 'input', 'output', 'error', 'is_completed']) f;

@@ -45,6 +45,7 @@ SELECT pg_temp.broken('running, no lease', 'UPDATE durable.workflow SET lease = 
 SELECT pg_temp.broken('pending, no run_at', 'UPDATE durable.workflow SET run_at = NULL WHERE id = test.id($$queued-deep$$)');
 SELECT pg_temp.broken('running, output', 'UPDATE durable.workflow SET output = $$1$$ WHERE id = $1');
 SELECT pg_temp.broken('failed, no error', 'UPDATE durable.workflow SET status = $$FAILED$$, completed_at = test.clock() WHERE id = test.id($$queued-inline$$)', 'UPDATE durable.step SET status = $$FAILED$$, error = $$e$$, completed_at = test.clock() WHERE child_id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('a detail, no error', 'UPDATE durable.workflow SET detail = $$1$$ WHERE id = $1');
 SELECT pg_temp.broken('inline, executor', 'UPDATE durable.workflow SET executor_id = $$x$$ WHERE id = test.id($$queued-inline$$)');
 SELECT pg_temp.broken('unfinished, its queue gone', 'DELETE FROM durable.queue WHERE name = $$check-8-q$$');
 SELECT pg_temp.broken('two active roots', 'DROP INDEX durable.workflow_active_root', 'UPDATE durable.workflow SET name = $$check-1$$ WHERE name = $$check-8$$');
@@ -61,6 +62,7 @@ SELECT pg_temp.broken('the step says CANCELLED', 'UPDATE durable.step SET status
 SELECT pg_temp.broken('the step says PENDING', 'UPDATE durable.step SET status = $$PENDING$$ WHERE child_id = test.id($$queued-deep$$)');
 SELECT pg_temp.broken('the step has another output', 'UPDATE durable.step SET output = $$7$$ WHERE child_id = test.id($$done$$)');
 SELECT pg_temp.broken('the step has no output', 'UPDATE durable.step SET output = NULL WHERE child_id = test.id($$done$$)');
+SELECT pg_temp.broken('the step has another detail', 'UPDATE durable.step SET detail = $$1$$ WHERE child_id = test.id($$broken$$)');
 SELECT pg_temp.broken('the step has another error', 'UPDATE durable.step SET error = $$other$$ WHERE child_id = test.id($$broken$$)');
 SELECT pg_temp.broken('unfinished inline below COMPLETED', 'UPDATE durable.workflow SET status = $$COMPLETED$$, completed_at = test.clock() WHERE id = test.id($$check-8$$)');
 SELECT pg_temp.broken('unfinished inline below FAILED', 'UPDATE durable.workflow SET status = $$FAILED$$, error = $$e$$, completed_at = test.clock() WHERE id = test.id($$check-8$$)');
@@ -77,6 +79,7 @@ SELECT pg_temp.broken('finished, no completed_at', 'UPDATE durable.step SET comp
 SELECT pg_temp.broken('unfinished, completed_at', 'UPDATE durable.step SET completed_at = test.clock() WHERE workflow_id = $1 AND sequence = 2');
 SELECT pg_temp.broken('failed, output', 'UPDATE durable.step SET output = $$1$$ WHERE workflow_id = $1 AND sequence = 1');
 SELECT pg_temp.broken('failed, no error', 'UPDATE durable.step SET error = NULL WHERE workflow_id = $1 AND sequence = 1');
+SELECT pg_temp.broken('a detail, no error', 'UPDATE durable.step SET detail = $$1$$ WHERE workflow_id = $1 AND sequence = 0');
 SELECT pg_temp.broken('completed, error', 'UPDATE durable.step SET error = $$e$$ WHERE workflow_id = $1 AND sequence = 0');
 SELECT pg_temp.broken('running, no started_at', 'UPDATE durable.step SET started_at = NULL WHERE workflow_id = $1 AND sequence = 2');
 SELECT pg_temp.broken('running, no attempt', 'UPDATE durable.step SET attempt = 0 WHERE workflow_id = $1 AND sequence = 2');

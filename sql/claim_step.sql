@@ -40,6 +40,7 @@ SELECT action FROM durable.claim_step(:'w', 2, 'runnin');
 SELECT action FROM durable.claim_step(:'w', 2, 'running', kind => 'TRANSACTION');
 -- start_child makes the steps of kind WORKFLOW; claim_step does not, nor does it take one for its own.
 SELECT action FROM durable.claim_step(:'w', 3, 'child', kind => 'WORKFLOW');
+SELECT action FROM durable.claim_step(:'w', 3, 'wait', kind => 'WAIT');
 SELECT created FROM durable.start_child(:'w', 3, 'child');
 SELECT action FROM durable.claim_step(:'w', 3, 'child');
 -- One name may stand at many positions.

@@ -124,4 +124,62 @@ SELECT workflow_id AS w FROM durable.start('fail-3') \gset
 SELECT durable.complete(:'w', '1');
 SELECT * FROM durable.fail(:'w', 'e');
 SELECT durable.output(:'w'), durable.error(:'w');
+
+-- detail: what the program keeps beside the error's text. Claims that answer the error and history answer it.
+SELECT workflow_id AS w FROM durable.start('fail-4') \gset
+SELECT step_id AS s FROM durable.claim_step(:'w', 0, 's', lease => 1, max_retries => 1) \gset
+SELECT status FROM durable.fail(:'s', 'once', 1, 1, detail => '{"code": 503}');
+SELECT sequence, status, error, detail FROM durable.history(:'w');
+-- A repeated call is known by the text: what is recorded stays.
+SELECT status, retry_count FROM durable.fail(:'s', 'once', 1, 1, detail => '"other"');
+-- While the step runs again it is that of the last error; each failure brings its own, or none.
+SELECT action, error, detail FROM durable.claim_step(:'w', 0, 's', lease => 1, max_retries => 1);
+SELECT error, detail FROM durable.history(:'w');
+SELECT status FROM durable.fail(:'s', 'twice', 1, 2);
+SELECT action, error, detail FROM durable.claim_step(:'w', 0, 's');
+SELECT f.status FROM (VALUES (1, 'null'), (2, '{"a": [1, null]}'), (3, NULL)) s (sequence, detail), LATERAL durable.claim_step(:'w', s.sequence, 's' || s.sequence) c,
+                     LATERAL durable.fail(c.step_id, 'e', detail => s.detail::jsonb) f;
+SELECT action, error, detail FROM durable.claim_step(:'w', 2, 's2');
+SELECT sequence, action, error, detail FROM durable.claim_steps(:'w', 0, '{s,s1,s2,s3,s4}');
+SELECT action, error, detail FROM durable.complete_and_claim(durable.step_id(:'w', 4), NULL, 's2', sequence => 2);
+-- A completion clears it with the error, alone, in a batch, and with the next claim; by a fast path, too (the second time each).
+SELECT count(*) FROM generate_series(10, 15) i, LATERAL durable.claim_step(:'w', i, 's' || i, lease => 1, max_retries => 1) c, LATERAL durable.fail(c.step_id, 'e', detail => '1');
+SELECT count(*) FROM generate_series(10, 15) i, LATERAL durable.claim_step(:'w', i, 's' || i, lease => 1, max_retries => 1);
+SELECT count(error), count(detail) FROM durable.history(:'w') WHERE sequence >= 10;
+SELECT durable.complete(durable.step_id(:'w', 10), NULL, 1), durable.complete(durable.step_id(:'w', 11), NULL, 1);
+SELECT action FROM durable.complete_and_claim(durable.step_id(:'w', 12), NULL, 's20', sequence => 20, lease => 1);
+SELECT action FROM durable.complete_and_claim(durable.step_id(:'w', 13), NULL, 's21', sequence => 21, lease => 1);
+SELECT completed FROM durable.complete_many(ARRAY[durable.step_id(:'w', 14), durable.step_id(:'w', 15)]);
+SELECT count(error), count(detail) FROM durable.history(:'w') WHERE sequence >= 10;
+-- A workflow keeps it, too; so does the step that stands for a child, and resume_failed clears both.
+SELECT workflow_id AS c FROM durable.start_child(:'w', 30, 'child') \gset
+SELECT status FROM durable.fail(:'c', 'child', detail => '{"of": "the child"}');
+SELECT status FROM durable.fail(:'c', 'child', detail => '"other"');
+SELECT error, detail FROM durable.history(:'w') WHERE sequence = 30;
+SELECT status FROM durable.fail(:'w', 'end', 1, detail => '"root"', retry_after => '1 hour');
+SELECT name, status, error, detail FROM durable.workflow WHERE root_id = :'w' ORDER BY id;
+SELECT status FROM durable.resume_failed(:'w');
+SELECT name, status, error, detail FROM durable.workflow WHERE root_id = :'w' ORDER BY id;
+SELECT count(*) AS steps, count(error) AS errors, count(detail) AS details FROM durable.history(:'w');
+
+-- retry_after: when to try again, in place of the backoff, which goes on by the next failure.
+SELECT step_id AS s FROM durable.claim_step(:'w', 40, 'r', max_retries => 6, backoff => '100 s', max_backoff => '300 s') \gset
+SELECT status, retry_count, test.seconds(run_at) FROM durable.fail(:'s', 'one', retry_after => '1000 s');
+SELECT action, test.seconds(run_at) FROM durable.claim_step(:'w', 40, 'r');
+SET durable.clock_offset = 1001;
+SELECT attempt FROM durable.claim_step(:'w', 40, 'r', max_retries => 6, backoff => '100 s', max_backoff => '300 s');
+SELECT status, retry_count, test.seconds(run_at) FROM durable.fail(:'s', 'two');
+SET durable.clock_offset = 2001;
+SELECT attempt FROM durable.claim_step(:'w', 40, 'r', max_retries => 6, backoff => '100 s', max_backoff => '300 s');
+SELECT status, retry_count, test.seconds(run_at) FROM durable.fail(:'s', 'three', retry_after => '0');
+SELECT attempt FROM durable.claim_step(:'w', 40, 'r', max_retries => 6);
+SELECT status, retry_count, run_at FROM durable.fail(:'s', 'four', retry_after => '178000000 years');
+SELECT step_id AS s FROM durable.claim_step(:'w', 41, 'r', max_retries => 1) \gset
+-- Nothing where no retry is left, or wanted; a negative one is refused all the same.
+SELECT * FROM durable.fail(:'s', 'e', retry_after => '-1 s');
+SELECT status, run_at FROM durable.fail(:'s', 'e', retryable => false, retry_after => '1000 s');
+SELECT step_id AS s FROM durable.claim_step(:'w', 42, 'r') \gset
+SELECT status, run_at FROM durable.fail(:'s', 'e', retry_after => '1000 s');
+SELECT * FROM durable.fail(:'w', 'e', retry_after => '-1 s');
+RESET durable.clock_offset;
 SELECT * FROM durable.check();

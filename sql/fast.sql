@@ -30,6 +30,14 @@ BEGIN
   COMMIT;
   PERFORM durable.claim_step(w, 6, 'left', lease => 1);
   COMMIT;
+  SELECT step_id INTO s FROM durable.claim_step(w, 7, 'tried', lease => 1, max_retries => 1);
+  COMMIT;
+  PERFORM durable.fail(s, 'an error', 1, 1, detail => '{"code": 503}');
+  COMMIT;
+  PERFORM durable.claim_step(w, 7, 'tried', lease => 1, max_retries => 1);
+  COMMIT;
+  PERFORM durable.complete(s, NULL, 1, 2);
+  COMMIT;
   PERFORM durable.complete(w, '"done"', 1);
   COMMIT;
   PERFORM durable.start(n || ', queued', queue => 'q', priority => 3, executor_id => 'nobody', timeout => '1 hour');

@@ -51,13 +51,13 @@ const Statement acting_statements[NUM_PLANS] = {
 	},
 	[PLAN_END_WORKFLOW] = {
 		END_WORKFLOW("$4") "WHERE " WORKFLOW_TO_END("$1", "$2"),
-		6, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, TIMESTAMPTZOID}
+		7, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	},
 	[PLAN_END_WORKFLOWS] = {
 		END_WORKFLOW("b.output")
 		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$4"), "id, lease, output") " "
 		"WHERE " WORKFLOW_TO_END("b.id", "b.lease") " RETURNING b.n",
-		6, {UUIDARRAYOID, INT4ARRAYOID, BOOLOID, JSONBARRAYOID, TEXTOID, TIMESTAMPTZOID},
+		7, {UUIDARRAYOID, INT4ARRAYOID, BOOLOID, JSONBARRAYOID, TEXTOID, JSONBOID, TIMESTAMPTZOID},
 		BY_PROBES
 	},
 
@@ -117,7 +117,7 @@ const Statement acting_statements[NUM_PLANS] = {
 
 	[PLAN_CLAIM_NEW_STEP] = {
 		CLAIM_NEW_STEP("$2", "$5", "$6") "WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING",
-		14, {UUIDOID, INT4OID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
+		14, {UUIDOID, INT4OID, INT4OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
 		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_claim_new_step
 	},
@@ -125,7 +125,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		CLAIM_NEW_STEP("b.sequence", "b.name", "b.input")
 		"CROSS JOIN " EACH(OF("$2") ", " OF("$5") ", " OF("$6"), "sequence, name, input") " "
 		"WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING s.sequence",
-		14, {UUIDOID, INT4ARRAYOID, INT4OID, BOOLOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, INT4OID, INTERVALOID,
+		14, {UUIDOID, INT4ARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, INT4OID, INTERVALOID,
 		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[PLAN_CLAIM_STEP_AGAIN] = {
@@ -159,23 +159,24 @@ const Statement acting_statements[NUM_PLANS] = {
 		"UPDATE durable.step s SET "
 		"  status = CASE WHEN $5 THEN " S_PENDING " ELSE " S_FAILED " END, "
 		"  retry_count = CASE WHEN $5 THEN s.retry_count" PLUS "1 ELSE s.retry_count END, "
-		"  error = $6, run_at = CASE WHEN $5 THEN $8 END, failed_at = CASE WHEN $5 THEN $7 ELSE s.failed_at END, "
+		"  error = $6, detail = $9, run_at = CASE WHEN $5 THEN $8 END, failed_at = CASE WHEN $5 THEN $7 ELSE s.failed_at END, "
 		"  completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
 		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
 		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4"
-		"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id" EQ "$1 AND w.lease" EQ "$9)",
-		9, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID}
+		"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id" EQ "$1 AND w.lease" EQ "$10)",
+		10, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, INT4OID}
 	},
 	/* with a lease: $3 is also that of the next step */
 	[PLAN_COMPLETE_AND_CLAIM] = {
 		"WITH completed AS ("
-		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, completed_at = $16"
+		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, detail = NULL,"
+		"    completed_at = $16"
 		"  WHERE " UNLOCKED_STEP " AND " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
 		INSERT_STEP
-		"SELECT $1, $6, $3, 1, " S_RUNNING ", " STEP_KIND("$7") ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
+		"SELECT $1, $6, $3, 1, " S_RUNNING ", $7::durable.task_kind, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
 		"FROM completed "
 		"ON CONFLICT (workflow_id, sequence) DO NOTHING",
-		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, BOOLOID, TEXTOID, JSONBOID, TEXTOID,
+		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID,
 		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_complete_and_claim
 	},
@@ -251,14 +252,14 @@ const Statement acting_statements[NUM_PLANS] = {
 		"  status = CASE WHEN w.queue_name IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
 		"  executor_id = CASE WHEN w.queue_name IS NULL THEN $2 END, "
 		"  lease = w.lease" PLUS "1, recovery_count = w.recovery_count" PLUS "1, "
-		"  error = NULL, completed_at = NULL, started_at = $3, "
+		"  error = NULL, detail = NULL, completed_at = NULL, started_at = $3, "
 		"  deadline = CASE WHEN w.queue_name IS NULL THEN $3" PLUS "w.timeout END "
 		"WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED),
 		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[PLAN_RERUN_CHILDREN] = {
 		"UPDATE durable.workflow w SET status = " S_PENDING ", lease = w.lease" PLUS "1, executor_id = NULL, "
-		"  error = NULL, completed_at = NULL, deadline = NULL "
+		"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL "
 		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ S_FAILED) " RETURNING w.id",
 		1, {UUIDARRAYOID}
 	},
@@ -283,7 +284,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		2, {UUIDARRAYOID, TIMESTAMPTZOID}
 	},
 	[PLAN_RERUN_STEPS] = {
-		"UPDATE durable.step s SET status = " S_PENDING ", retry_count = 0, error = NULL, run_at = NULL, "
+		"UPDATE durable.step s SET status = " S_PENDING ", retry_count = 0, error = NULL, detail = NULL, run_at = NULL, "
 		"  completed_at = NULL, deadline = NULL "
 		"WHERE s.workflow_id" EQ "ANY ($1) AND s.kind" NE K_WORKFLOW " "
 		"  AND ((s.status" EQ S_FAILED " AND s.sequence" GE "$2) OR s.status" EQ S_RUNNING ")",
@@ -292,9 +293,9 @@ const Statement acting_statements[NUM_PLANS] = {
 	[PLAN_RECORD_ON_STAND_INS] = {
 		"UPDATE durable.step s SET "
 		"  status = CASE WHEN " UNFINISHED("w") " THEN " S_RUNNING " ELSE w.status END, "
-		"  output = w.output, error = w.error, completed_at = w.completed_at "
+		"  output = w.output, error = w.error, detail = w.detail, completed_at = w.completed_at "
 		"FROM pg_catalog.unnest($1) AS i (id) CROSS JOIN LATERAL "
-		"  (SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.completed_at"
+		"  (SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.detail, c.completed_at"
 		"   FROM durable.workflow c WHERE c.id" EQ "i.id OFFSET 0) w "
 		"WHERE s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence",
 		1, {UUIDARRAYOID}

@@ -415,6 +415,7 @@ durable_start_many(PG_FUNCTION_ARGS)
 	int			count = require_batch(names, "names");
 	uint64		seen;
 	Call		call;
+	NullableDatum columns[6];
 
 	check_array_beside(inputs, "inputs", count, "names");
 	name_column = column_of(names, TEXTOID, count);
@@ -422,7 +423,7 @@ durable_start_many(PG_FUNCTION_ARGS)
 		check_name(element_of(&name_column, i), "names");
 	args = start_args(fcinfo);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, lengthof(columns));
 	input_column = column_of(inputs, JSONBOID, count);
 	starts.count = count;
 	starts.elements = palloc0(Max(count, 1) * sizeof(Start));
@@ -447,7 +448,6 @@ durable_start_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		Start	   *start = &starts.elements[i];
-		NullableDatum columns[6];
 
 		columns[0] = a_value(Int32GetDatum(i + 1));
 		columns[1] = a_value(UUIDPGetDatum(&start->root->workflow.id));

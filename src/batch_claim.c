@@ -108,7 +108,7 @@ claim_new_steps(Claims *claims, TimestampTz now)
 	param_id(&params, &claims->workflow_id);
 	param_column(&params, &sequences);
 	param(&params, claims->lease);
-	param_bool(&params, claims->args->kind == TRANSACTION);
+	param_kind(&params, claims->args->kind);
 	param_column(&params, &names);
 	param_column(&params, &inputs);
 	param_policy(&params, claims->args, now);
@@ -203,7 +203,7 @@ claim_expected(void *arg)
 		id_step(&claims->workflow_id, c->sequence, &c->answer.step_id);
 		c->answer.action = "EXECUTE";
 		c->answer.attempt = a_value(Int32GetDatum(1));
-		c->answer.output = c->answer.error = c->answer.run_at = a_null();
+		c->answer.output = c->answer.error = c->answer.detail = c->answer.run_at = a_null();
 	}
 	return write_claims(claims);
 }
@@ -231,6 +231,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	uint64		seen;
 	bool		done;
 	Call		call;
+	NullableDatum columns[8];
 
 	require(fcinfo->args[0], "workflow_id");
 	count = require_batch(names, "names");
@@ -241,7 +242,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 		check_name(element_of(&name_column, i), "names");
 	args = claim_args(fcinfo, 3);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, lengthof(columns));
 	input_column = column_of(inputs, JSONBOID, count);
 	claims.workflow_id = *PG_GETARG_UUID_P(0);
 	claims.count = count;
@@ -276,7 +277,6 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		const ClaimAnswer *answer = &claims.elements[i].answer;
-		NullableDatum columns[7];
 
 		columns[0] = a_value(Int32GetDatum(claims.elements[i].sequence));
 		columns[1] = a_value(UUIDPGetDatum(&answer->step_id));
@@ -285,6 +285,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 		columns[4] = answer->error;
 		columns[5] = answer->attempt;
 		columns[6] = answer->run_at;
+		columns[7] = answer->detail;
 		return_row(fcinfo, columns);
 	}
 	end_call(&call);

@@ -350,6 +350,7 @@ complete_workflows(Task **tasks, int count, TimestampTz now)
 	param_bool(&params, true);
 	param_column(&params, &outputs);
 	param(&params, a_null());
+	param(&params, a_null());
 	param_time(&params, now);
 	return run_plan(PLAN_END_WORKFLOWS, &params, NEWEST) == count;
 }
@@ -514,12 +515,13 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	uint64		seen;
 	bool		done;
 	Call		call;
+	NullableDatum columns[4];
 
 	check_array_beside(fcinfo->args[1], "outputs", count, "task_ids");
 	check_array_beside(fcinfo->args[2], "leases", count, "task_ids");
 	check_array_beside(fcinfo->args[3], "attempts", count, "task_ids");
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, lengthof(columns));
 	id_column = column_of(task_ids, UUIDOID, count);
 	output_column = column_of(fcinfo->args[1], JSONBOID, count);
 	lease_column = column_of(fcinfo->args[2], INT4OID, count);
@@ -558,7 +560,6 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		Completion *e = by_position[i];
-		NullableDatum columns[4];
 
 		columns[0] = a_value(Int32GetDatum(i + 1));
 		columns[1] = a_value(UUIDPGetDatum(&e->task_id));

@@ -90,13 +90,13 @@ unpin_search_path(int level)
 #define UPDATED_ONLY_SUMMARIZING(updated) false
 #endif
 
-/* fast.c: table_tuple_update; 19 has added options */
+/* fast.c: table_tuple_update, which does not wait for a row; 19 has added options */
 #if PG_VERSION_NUM >= 190000
 #define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
-	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
+	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, false, tmfd, lockmode, updated)
 #else
 #define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
-	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
+	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, false, tmfd, lockmode, updated)
 #endif
 
 /* fast.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */
@@ -117,15 +117,6 @@ unpin_search_path(int level)
 	((void) ExecInsertIndexTuples(indexes, slot, estate, false, true, conflict, NIL))
 #define update_index_entries(indexes, slot, estate, updated) \
 	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL))
-#endif
-
-/* fast.c: whether a row has no conflict, in a transaction that has ended; 18 has added the row that it replaces */
-#if PG_VERSION_NUM >= 180000
-#define has_no_conflict(indexes, slot, estate, other) \
-	ExecCheckIndexConstraints(indexes, slot, estate, other, NULL, NIL)
-#else
-#define has_no_conflict(indexes, slot, estate, other) \
-	ExecCheckIndexConstraints(indexes, slot, estate, other, NIL)
 #endif
 
 /* 17 has added whether a stronger mode counts */

@@ -203,14 +203,14 @@ Datum
 durable_resume_failed(PG_FUNCTION_ARGS)
 {
 	NullableDatum executor_id = fcinfo->args[1];
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum columns[4];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Workflow	workflow;
 	Workflow	other;
 	int32		from_sequence;
 	Params		params = {0};
 	Datum		self;
-	NullableDatum columns[4];
 
 	require(fcinfo->args[0], "workflow_id");
 	check_name(executor_id, "executor_id");

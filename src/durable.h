@@ -77,7 +77,8 @@ typedef enum TaskKind
 {
 	WORKFLOW,
 	STEP,
-	TRANSACTION
+	TRANSACTION,
+	WAIT						/* runs nothing */
 } TaskKind;
 
 /* What can happen to a task.  A row of the tables in state.c for each. */
@@ -272,6 +273,7 @@ typedef struct Step
 	NullableDatum input;
 	NullableDatum output;
 	NullableDatum error;
+	NullableDatum detail;
 	NullableDatum run_at;
 	NullableDatum deadline;
 	NullableDatum child_id;
@@ -375,7 +377,7 @@ extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDat
 										   bool *repeated);
 
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
-extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease);
+extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
 extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
 extern void raise_if_inline(const Workflow *workflow, Event event);
 
@@ -405,6 +407,7 @@ typedef struct ClaimAnswer
 	NullableDatum error;
 	NullableDatum attempt;
 	NullableDatum run_at;
+	NullableDatum detail;
 } ClaimAnswer;
 
 typedef enum ClaimWay
@@ -476,11 +479,12 @@ extern void next_round(Rounds *rounds, const char *table, uint64 seen);
 extern bool has_waited(Rounds *rounds, int rows);
 extern bool in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error);
 extern void end_call(const Call *call);
-extern TupleDesc result_desc(FunctionCallInfo fcinfo);
+extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);
 extern Datum end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns);
 extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d);
 extern void begin_rows(FunctionCallInfo fcinfo);
+extern void begin_rows_of(FunctionCallInfo fcinfo, int columns);
 extern void return_row(FunctionCallInfo fcinfo, const NullableDatum *columns);
 extern void return_rows(FunctionCallInfo fcinfo);
 

@@ -15,7 +15,8 @@
  * READ COMMITTED only.  A fast path waits for what the statement would wait for.
  * A row that has changed since the snapshot is left to the statement, and so is
  * a table that only the executor does justice to, with triggers, rules,
- * policies, checks, columns or types that are not ours.
+ * policies, checks, columns or types that are not ours, or with defaults that
+ * are to be computed.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +32,14 @@
 #include "catalog/pg_collation_d.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -71,7 +76,8 @@
 	COLUMN(workflow, paused_at, TIMESTAMPTZOID) \
 	COLUMN(workflow, input, JSONBOID) \
 	COLUMN(workflow, output, JSONBOID) \
-	COLUMN(workflow, error, TEXTOID)
+	COLUMN(workflow, error, TEXTOID) \
+	COLUMN(workflow, detail, JSONBOID)
 
 #define STEP_TABLE(COLUMN) \
 	COLUMN(step, workflow_id, UUIDOID) \
@@ -96,7 +102,8 @@
 	COLUMN(step, child_id, UUIDOID) \
 	COLUMN(step, input, JSONBOID) \
 	COLUMN(step, output, JSONBOID) \
-	COLUMN(step, error, TEXTOID)
+	COLUMN(step, error, TEXTOID) \
+	COLUMN(step, detail, JSONBOID)
 
 #define EXECUTOR_TABLE(COLUMN) \
 	COLUMN(executor, executor_id, TEXTOID) \
@@ -145,6 +152,8 @@ typedef struct Access
 	Oid			table_id;
 	Oid			index_id;
 	bool		is_ours;
+	MemoryContext memory;
+	NullableDatum *defaults;	/* one for each column, if is_ours */
 } Access;
 
 #define WORKFLOW_ACCESS "workflow", workflow_columns, lengthof(workflow_columns)
@@ -192,6 +201,41 @@ given(const Params *params, int n)
 
 /* ---- tables ------------------------------------------------------------------ */
 
+/*
+ * Reads the defaults of a table's columns; false if there is one that is not a
+ * constant.
+ */
+static bool
+read_defaults(Relation table, Access *access)
+{
+	TupleDesc	desc = RelationGetDescr(table);
+	TupleConstr *constraints = desc->constr;
+
+	if (access->memory == NULL)
+		access->memory = AllocSetContextCreate(TopMemoryContext, "durable defaults", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(access->memory);
+	access->defaults = MemoryContextAlloc(access->memory, desc->natts * sizeof(NullableDatum));
+	for (int i = 0; i < desc->natts; i++)
+		access->defaults[i] = a_null();
+	for (int i = 0; constraints && i < constraints->num_defval; i++)
+	{
+		const AttrDefault *its_default = &constraints->defval[i];
+		Form_pg_attribute attribute = TupleDescAttr(desc, its_default->adnum - 1);
+		Const	   *constant = stringToNode(its_default->adbin);
+		MemoryContext old;
+
+		if (!IsA(constant, Const) || constant->consttype != attribute->atttypid)
+			return false;
+		if (constant->constisnull)
+			continue;
+		old = MemoryContextSwitchTo(access->memory);
+		access->defaults[its_default->adnum - 1] =
+			a_value(datumCopy(constant->constvalue, attribute->attbyval, attribute->attlen));
+		MemoryContextSwitchTo(old);
+	}
+	return true;
+}
+
 /* Whether a table is as the extension's script makes it, as far as it matters here. */
 static bool
 is_our_table(Relation table, const Access *access)
@@ -212,7 +256,7 @@ is_our_table(Relation table, const Access *access)
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 		const Column *column = &access->columns[i];
 
-		if (strcmp(NameStr(attribute->attname), column->name) != 0 || attribute->atttypmod != -1 ||
+		if (strcmp(NameStr(attribute->attname), column->name) != 0 || attribute->atttypmod != -1 || attribute->attidentity ||
 			(column->type == OUR_ENUM ? get_typtype(attribute->atttypid) != TYPTYPE_ENUM : attribute->atttypid != column->type))
 			return false;
 	}
@@ -265,7 +309,8 @@ open_table(Access *access, LOCKMODE mode, Relation *table, Relation *index)
 	*index = OidIsValid(access->index_id) ? index_open(access->index_id, mode) : NULL;
 	if (is_new)
 	{
-		access->is_ours = *index && is_our_table(*table, access) && is_our_index(*index, access);
+		access->is_ours = *index && is_our_table(*table, access) && is_our_index(*index, access) &&
+			read_defaults(*table, access);
 		access->plans_made = plans_made;
 	}
 	if (access->is_ours && (*table)->rd_rel->relowner == GetUserId())
@@ -327,12 +372,20 @@ int_column(const Look *look, AttrNumber number)
 
 /* ---- writing ----------------------------------------------------------------- */
 
-/* Begins a new row, all NULL. */
 static void
-begin_row(Writing *writing)
+set(const Writing *writing, AttrNumber number, NullableDatum d)
+{
+	writing->row->tts_values[number - 1] = d.value;
+	writing->row->tts_isnull[number - 1] = d.isnull;
+}
+
+/* Begins a new row, with the defaults of its columns: what its statement names is to be set, to NULL, too. */
+static void
+begin_row(Writing *writing, const Access *access)
 {
 	ExecClearTuple(writing->row);
-	memset(writing->row->tts_isnull, true, writing->row->tts_tupleDescriptor->natts * sizeof(bool));
+	for (int i = 0; i < access->natts; i++)
+		set(writing, i + 1, access->defaults[i]);
 }
 
 static void
@@ -355,13 +408,6 @@ end_writing(const Writing *writing)
 	}
 	ExecDropSingleTupleTableSlot(writing->row);
 	CommandCounterIncrement();
-}
-
-static void
-set(const Writing *writing, AttrNumber number, NullableDatum d)
-{
-	writing->row->tts_values[number - 1] = d.value;
-	writing->row->tts_isnull[number - 1] = d.isnull;
 }
 
 static void
@@ -493,19 +539,20 @@ fast_start(const Params *params)
 	if (XactReadOnly || !open_table(&workflow_by_id, RowExclusiveLock, &table, &key))
 		return NOT_FAST;
 	begin_writing(&writing, table);
-	begin_row(&writing);
+	begin_row(&writing, &workflow_by_id);
 	for (int i = 2; i < lengthof(columns); i++)
 		set(&writing, columns[i], given(params, i));
 	set(&writing, Anum_workflow_id, given(params, 1));
 	set(&writing, Anum_workflow_root_id, given(params, 1));
 	set_label(&writing, Anum_workflow_status, status_label(waits ? PENDING : RUNNING));
 	set_int(&writing, Anum_workflow_lease, waits ? 0 : 1);
-	set_int(&writing, Anum_workflow_recovery_count, 0);
 	if (waits)
 	{
 		set(&writing, Anum_workflow_executor_id, a_null());
 		if (given(params, 8).isnull)
 			set(&writing, Anum_workflow_run_at, created_at);
+		set(&writing, Anum_workflow_started_at, a_null());
+		set(&writing, Anum_workflow_deadline, a_null());
 	}
 	else
 	{
@@ -594,7 +641,7 @@ look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
 	return fits;
 }
 
-/* INSERT_STEP of statements.h: $position; $first tells whether it is a TRANSACTION, and the others follow. */
+/* INSERT_STEP of statements.h: $position; $first is the kind, and the others follow. */
 static bool
 claim_new_step(Writing *writing, const Params *params, int32 lease, int position, int first, bool seen_free)
 {
@@ -604,14 +651,13 @@ claim_new_step(Writing *writing, const Params *params, int32 lease, int position
 		Anum_step_deadline
 	};
 
-	begin_row(writing);
+	begin_row(writing, &step_by_position);
 	set(writing, Anum_step_workflow_id, given(params, 1));
 	set(writing, Anum_step_sequence, given(params, position));
 	set_int(writing, Anum_step_lease, lease);
 	set_int(writing, Anum_step_attempt, 1);
-	set_int(writing, Anum_step_retry_count, 0);
 	set_label(writing, Anum_step_status, status_label(RUNNING));
-	set_label(writing, Anum_step_kind, kind_label(DatumGetBool(given(params, first).value) ? TRANSACTION : STEP));
+	set_label(writing, Anum_step_kind, TextDatumGetCString(given(params, first).value));
 	for (int i = 0; i < lengthof(columns); i++)
 		set(writing, columns[i], given(params, first + 1 + i));
 	return insert_row(writing, seen_free);
@@ -653,6 +699,7 @@ complete_step(Writing *writing, const Look *look, const Params *params, int32 le
 	set_label(writing, Anum_step_status, status_label(COMPLETED));
 	set(writing, Anum_step_output, given(params, 5));
 	set(writing, Anum_step_error, a_null());
+	set(writing, Anum_step_detail, a_null());
 	set(writing, Anum_step_completed_at, now);
 	return update_row(writing, look);
 }

@@ -112,7 +112,7 @@ const Statement looking_statements[NUM_PLANS] = {
 	},
 	[PLAN_HISTORY] = {
 		"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
-		"CASE WHEN s.status" EQ S_COMPLETED " THEN s.output END, s.error, s.attempt, s.run_at, s.child_id "
+		"CASE WHEN s.status" EQ S_COMPLETED " THEN s.output END, s.error, s.attempt, s.run_at, s.child_id, s.detail "
 		"FROM durable.step s WHERE s.workflow_id" EQ "$1 ORDER BY s.sequence",
 		1, {UUIDOID}
 	},
@@ -172,10 +172,10 @@ const Statement looking_statements[NUM_PLANS] = {
 		"  SELECT w.id, w.status FROM doomed d JOIN durable.workflow w ON w.parent_id" EQ "d.id), "
 		/* a workflow beside its parent and the step that stands for it */
 		"child AS ("
-		"  SELECT w.id, w.status, w.error, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
+		"  SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,"
 		"    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,"
 		"    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,"
-		"    s.error AS stand_in_error"
+		"    s.error AS stand_in_error, s.detail AS stand_in_detail"
 		"  FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id" EQ "w.parent_id"
 		"  LEFT JOIN durable.step s ON s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence"
 		"  WHERE w.parent_id IS NOT NULL) "
@@ -199,6 +199,8 @@ const Statement looking_statements[NUM_PLANS] = {
 		"FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status" NE S_COMPLETED " "
 		"UNION ALL SELECT w.id, 'failed without an error' "
 		"FROM durable.workflow w WHERE w.status" EQ S_FAILED " AND w.error IS NULL "
+		"UNION ALL SELECT w.id, 'has a detail without an error' "
+		"FROM durable.workflow w WHERE w.detail IS NOT NULL AND w.error IS NULL "
 		"UNION ALL SELECT w.id, 'an inline child with an executor of its own' "
 		"FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT " UNIT("w") " "
 		"UNION ALL SELECT w.id, 'unfinished in a queue that does not exist' "
@@ -223,6 +225,7 @@ const Statement looking_statements[NUM_PLANS] = {
 		"FROM child c WHERE c.stand_in_status" NE "CASE WHEN " UNFINISHED("c") " THEN " S_RUNNING " ELSE c.status END "
 		"  OR (c.output IS NULL)" NE "(c.stand_in_output IS NULL) OR c.output" NE "c.stand_in_output "
 		"  OR (c.error IS NULL)" NE "(c.stand_in_error IS NULL) OR c.error" NE "c.stand_in_error "
+		"  OR (c.detail IS NULL)" NE "(c.stand_in_detail IS NULL) OR c.detail" NE "c.stand_in_detail "
 		"UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow' "
 		"FROM child c WHERE c.queue_name IS NULL AND " UNFINISHED("c") " "
 		"  AND c.parent_status" EQ "ANY (ARRAY['COMPLETED', 'FAILED', 'CANCELLED']::durable.task_status[]) "
@@ -249,6 +252,8 @@ const Statement looking_statements[NUM_PLANS] = {
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'failed without an error, or completed with one' "
 		"FROM durable.step s WHERE (s.status" EQ S_FAILED " AND s.error IS NULL) "
 		"  OR (s.status" EQ S_COMPLETED " AND s.error IS NOT NULL) "
+		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has a detail without an error' "
+		"FROM durable.step s WHERE s.detail IS NOT NULL AND s.error IS NULL "
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'running without started_at or an attempt' "
 		"FROM durable.step s WHERE s.status" EQ S_RUNNING " AND (s.started_at IS NULL OR s.attempt" LT "1) "
 		"UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist' "

@@ -183,6 +183,7 @@ extern void raised_leases_of_result(int column);
 
 /* Parameters that several statements share (workflow.c, step.c). */
 extern void param_start(Params *params, const StartArgs *args);
+extern void param_kind(Params *params, TaskKind kind);
 extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
 /* ---- cascade.c: ids, any number of them ------------------------------------- */

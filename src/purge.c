@@ -230,11 +230,11 @@ durable_purge(PG_FUNCTION_ARGS)
 {
 	NullableDatum older_than = fcinfo->args[0];
 	NullableDatum status = fcinfo->args[2];
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum columns[2];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Datum		statuses;
 	Purge		purge = {0};
-	NullableDatum columns[2];
 
 	require(older_than, "older_than");
 	check_interval(older_than, "older_than");

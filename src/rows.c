@@ -14,6 +14,7 @@
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -97,6 +98,7 @@ read_step(Step *step, Place *at)
 	step->input = next_column(at);
 	step->output = next_column(at);
 	step->error = next_column(at);
+	step->detail = next_column(at);
 	step->run_at = next_column(at);
 	step->deadline = next_column(at);
 	step->child_id = next_column(at);
@@ -326,9 +328,39 @@ in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error)
 	return done;
 }
 
-/* The row type that the function was declared to return. */
+/*
+ * A row type is what the catalog says, and somebody may have altered it: raises
+ * an error unless it has as many columns as are filled in.
+ */
+static void
+require_columns(TupleDesc desc, int columns)
+{
+	int			found = 0;
+	StringInfoData names;
+
+	for (int i = 0; i < desc->natts; i++)
+		found += TupleDescAttr(desc, i)->attisdropped ? 0 : 1;
+	if (desc->natts == columns && found == columns)
+		return;
+
+	initStringInfo(&names);
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", NameStr(TupleDescAttr(desc, i)->attname));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("row type %s does not have the columns that the library fills in",
+					format_type_be_qualified(desc->tdtypeid)),
+			 errdetail("It has %d columns (%s)%s, the library fills in %d.", found, names.data,
+					   found == desc->natts ? "" : psprintf(" and %d that were dropped", desc->natts - found),
+					   columns),
+			 errhint("Install the library and the extension in one version. "
+					 "If somebody has altered the type, dump and restore the database: that makes it anew.")));
+}
+
+/* The row type, of so many columns, that the function was declared to return. */
 TupleDesc
-result_desc(FunctionCallInfo fcinfo)
+result_desc(FunctionCallInfo fcinfo, int columns)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	TupleDesc	desc;
@@ -336,9 +368,10 @@ result_desc(FunctionCallInfo fcinfo)
 	/* in FROM, the executor has built it already */
 	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
 		(rsinfo->expectedDesc->tdtypeid != RECORDOID || rsinfo->expectedDesc->tdtypmod >= 0))
-		return rsinfo->expectedDesc;
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		desc = rsinfo->expectedDesc;
+	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	require_columns(desc, columns);
 	return desc;
 }
 
@@ -349,7 +382,7 @@ column_type(TupleDesc desc, int column)
 	return TupleDescAttr(desc, column)->atttypid;
 }
 
-/* Ends the call and returns a row, given as its columns. */
+/* Ends the call and returns a row, given as its columns: as many as result_desc was asked for. */
 Datum
 end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns)
 {
@@ -381,11 +414,19 @@ end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d)
 	return d.value;
 }
 
-/* The two halves of a function that returns a set: before begin_call ... */
+/* The two halves of a function that returns a set: before begin_call */
 void
 begin_rows(FunctionCallInfo fcinfo)
 {
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+}
+
+/* (with rows of so many columns, for return_row) ... */
+void
+begin_rows_of(FunctionCallInfo fcinfo, int columns)
+{
+	begin_rows(fcinfo);
+	require_columns(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, columns);
 }
 
 /* ... and after it: a row, given as its columns ... */
@@ -416,6 +457,8 @@ return_rows(FunctionCallInfo fcinfo)
 	int			known = SPI_tuptable->tupdesc->natts;
 	NullableDatum columns[32];
 
+	if (rsinfo->setDesc->natts > lengthof(columns))
+		require_columns(rsinfo->setDesc, known);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		for (int i = 0; i < rsinfo->setDesc->natts; i++)

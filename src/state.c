@@ -75,7 +75,7 @@ static const char *const status_labels[STATUS_COUNT] = {
 	NULL, "PENDING", "RUNNING", "COMPLETED", "FAILED", "PAUSED", "CANCELLED"
 };
 
-static const char *const kind_labels[] = {"WORKFLOW", "STEP", "TRANSACTION"};
+static const char *const kind_labels[] = {"WORKFLOW", "STEP", "TRANSACTION", "WAIT"};
 
 static bool
 transition(const TaskStatus next[EVENT_COUNT][STATUS_COUNT], Event event, TaskStatus from, TaskStatus *to)

@@ -73,8 +73,6 @@ extern int64 fast_executor_alive(const Params *params);
 #define S_PAUSED "'PAUSED'::durable.task_status"
 #define S_CANCELLED "'CANCELLED'::durable.task_status"
 #define K_WORKFLOW "'WORKFLOW'::durable.task_kind"
-#define STEP_KIND(is_transaction) \
-	"CASE WHEN " is_transaction " THEN 'TRANSACTION'::durable.task_kind ELSE 'STEP'::durable.task_kind END"
 
 /* in the words of the partial indexes workflow_active_root and workflow_executor */
 #define UNFINISHED(t) \
@@ -114,7 +112,7 @@ extern int64 fast_executor_alive(const Params *params);
 	"w.paused_by, w.paused_at"
 #define STEP_COLUMNS \
 	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
-	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.run_at, s.deadline, " \
+	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.detail, s.run_at, s.deadline, " \
 	"s.child_id"
 #define TASK_COLUMNS \
 	"t.id, t.parent_id, t.sequence, t.name, t.handler, t.status, t.kind, t.input, t.output, t.error, " \
@@ -155,11 +153,11 @@ extern int64 fast_executor_alive(const Params *params);
 	"w.id" EQ id " AND w.lease" EQ lease \
 	" AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])")
 
-/* $3, $5, $6: completed or failed, error, now */
+/* $3, $5, $6, $7: completed or failed, error, detail, now */
 #define END_WORKFLOW(output) \
 	"UPDATE durable.workflow w SET " \
 	"  status = CASE WHEN $3 THEN " S_COMPLETED " ELSE " S_FAILED " END, " \
-	"  output = " output ", error = $5, completed_at = $6 "
+	"  output = " output ", error = $5, detail = $6, completed_at = $7 "
 #define WORKFLOW_TO_END(id, lease) \
 	"w.id" EQ id " AND w.lease" EQ lease " AND " CHECKED("w.status" EQ S_RUNNING)
 
@@ -170,9 +168,9 @@ extern int64 fast_executor_alive(const Params *params);
 #define INSERT_STEP \
 	"INSERT INTO durable.step AS s (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, " \
 	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
-/* $4, $7 .. $14: whether TRANSACTION; the policy (step.c: param_policy) */
+/* $4, $7 .. $14: the kind; the policy (step.c: param_policy) */
 #define CLAIM_NEW_STEP(sequence, name, input) \
-	INSERT_STEP "SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", " STEP_KIND("$4") ", " name ", " input ", " \
+	INSERT_STEP "SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", $4::durable.task_kind, " name ", " input ", " \
 	"  $7, $8, $9, $10, $11, $12, $13, $14 " \
 	"FROM durable.workflow w "
 /* $1, $3: workflow and its lease */
@@ -192,7 +190,7 @@ extern int64 fast_executor_alive(const Params *params);
 
 /* $6: now */
 #define COMPLETE_STEP(output) \
-	"UPDATE durable.step s SET status = " S_COMPLETED ", output = " output ", error = NULL, completed_at = $6 "
+	"UPDATE durable.step s SET status = " S_COMPLETED ", output = " output ", error = NULL, detail = NULL, completed_at = $6 "
 
 /*
  * lease and attempt: the caller's fences; more: what else is asked of the
@@ -221,7 +219,7 @@ extern int64 fast_executor_alive(const Params *params);
 #define TASK_FILTERS \
 	"($1 IS NULL OR (pg_catalog.hashenum(t.status)" EQ "pg_catalog.hashenum($1::durable.task_status)" \
 	"  AND t.status" EQ "$1::durable.task_status)) " \
-	"AND " KIND_IS("WORKFLOW") " AND " KIND_IS("STEP") " AND " KIND_IS("TRANSACTION") " " \
+	"AND " KIND_IS("WORKFLOW") " AND " KIND_IS("STEP") " AND " KIND_IS("TRANSACTION") " AND " KIND_IS("WAIT") " " \
 	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
 	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
 	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE pg_catalog.\"C\")" \

@@ -46,9 +46,10 @@ claim_args(FunctionCallInfo fcinfo, int first)
 
 	require(arg[1], "kind");
 	args.kind = kind_from_datum(arg[1].value);
-	if (args.kind == WORKFLOW)
-		bad_argument("kind", "must be STEP or TRANSACTION", "It is WORKFLOW.",
-					 "Use start_child for a child workflow.");
+	if (args.kind != STEP && args.kind != TRANSACTION)
+		bad_argument("kind", "must be STEP or TRANSACTION", psprintf("It is %s.", kind_label(args.kind)),
+					 args.kind == WORKFLOW ? "Use start_child for a child workflow." :
+					 "A wait is made by a function of its own, not by a claim.");
 	check_name(args.executor_id, "executor_id");
 	require_not_negative(args.max_retries, "max_retries");
 	require(args.backoff, "backoff");
@@ -80,10 +81,13 @@ claim_args_of_step(FunctionCallInfo fcinfo, int name, int first)
 	return args;
 }
 
+/* durable.claimed_step */
+#define CLAIM_COLUMNS 7
+
 static Datum
 end_call_with_answer(TupleDesc desc, const Call *call, const ClaimAnswer *answer)
 {
-	NullableDatum columns[6];
+	NullableDatum columns[CLAIM_COLUMNS];
 
 	columns[0] = a_value(UUIDPGetDatum(&answer->step_id));
 	columns[1] = a_value(enum_datum(column_type(desc, 1), answer->action));
@@ -91,6 +95,7 @@ end_call_with_answer(TupleDesc desc, const Call *call, const ClaimAnswer *answer
 	columns[3] = answer->error;
 	columns[4] = answer->attempt;
 	columns[5] = answer->run_at;
+	columns[6] = answer->detail;
 	return end_call_with_row(desc, call, columns);
 }
 
@@ -108,10 +113,17 @@ param_policy(Params *params, const ClaimArgs *args, TimestampTz now)
 	param(params, clock_deadline(now, args->timeout));
 }
 
+/* The label: a parameter has a built-in type. */
+void
+param_kind(Params *params, TaskKind kind)
+{
+	param_datum(params, CStringGetTextDatum(kind_label(kind)));
+}
+
 static void
 param_new_step(Params *params, const ClaimArgs *args, TimestampTz now)
 {
-	param_bool(params, args->kind == TRANSACTION);
+	param_kind(params, args->kind);
 	param(params, args->name);
 	param(params, args->input);
 	param_policy(params, args, now);
@@ -165,7 +177,7 @@ decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, 
 	bool		finished = workflow->status != RUNNING;
 
 	answer->step_id = step->id;
-	answer->output = answer->error = answer->run_at = a_null();
+	answer->output = answer->error = answer->detail = answer->run_at = a_null();
 	answer->attempt = a_value(Int32GetDatum(step->attempt));
 	*way = CLAIM_NOTHING;
 
@@ -185,6 +197,7 @@ decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, 
 		{
 			answer->action = "FAILED";
 			answer->error = step->error;
+			answer->detail = step->detail;
 			return NULL;
 		}
 	}
@@ -223,7 +236,7 @@ answer_new_step(const pg_uuid_t *workflow_id, int32 sequence, ClaimAnswer *answe
 	id_step(workflow_id, sequence, &answer->step_id);
 	answer->action = "EXECUTE";
 	answer->attempt = a_value(Int32GetDatum(1));
-	answer->output = answer->error = answer->run_at = a_null();
+	answer->output = answer->error = answer->detail = answer->run_at = a_null();
 }
 
 /*
@@ -326,7 +339,7 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 Datum
 durable_claim_step(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc = result_desc(fcinfo);
+	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	Call		call;
 	ClaimArgs	args;
 	ClaimAnswer answer;
@@ -512,14 +525,16 @@ durable_complete(PG_FUNCTION_ARGS)
 }
 
 /*
- * When the next attempt is due: backoff * max(1, multiplier ^ (retry - 1)), at
- * most max_backoff, from now.
+ * When the next attempt is due: after what the caller asks for, or else after
+ * backoff * max(1, multiplier ^ (retry - 1)), at most max_backoff.
  */
 static TimestampTz
-retry_at(const Step *step, TimestampTz now)
+retry_at(const Step *step, NullableDatum retry_after, TimestampTz now)
 {
 	double		wait = 0;
 
+	if (!retry_after.isnull)
+		return clock_add(now, interval_seconds(DatumGetIntervalP(retry_after.value)));
 	if (!step->backoff.isnull)
 		wait = interval_seconds(DatumGetIntervalP(step->backoff.value));
 	/* 0 * infinity is no number */
@@ -539,7 +554,8 @@ typedef struct FailAnswer
 } FailAnswer;
 
 static FailAnswer
-fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, NullableDatum attempt, bool retryable)
+fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease, NullableDatum attempt,
+		  bool retryable, NullableDatum retry_after)
 {
 	Workflow	workflow;
 	Step		step;
@@ -570,7 +586,7 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, Nullabl
 		lock_step(&step.workflow_id, step.sequence);
 		now = clock_now();
 		answer.retry_count = step.retry_count + (retry ? 1 : 0);
-		answer.run_at = retry ? a_value(TimestampTzGetDatum(retry_at(&step, now))) : a_null();
+		answer.run_at = retry ? a_value(TimestampTzGetDatum(retry_at(&step, retry_after, now))) : a_null();
 
 		param_id(&params, &step.workflow_id);
 		param_int(&params, step.sequence);
@@ -589,7 +605,7 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum lease, Nullabl
 	}
 }
 
-/* fail(task_id, error, lease, attempt, retryable) */
+/* fail(task_id, error, lease, attempt, retryable, detail, retry_after) */
 Datum
 durable_fail(PG_FUNCTION_ARGS)
 {
@@ -597,23 +613,26 @@ durable_fail(PG_FUNCTION_ARGS)
 	NullableDatum lease = fcinfo->args[2];
 	NullableDatum attempt = fcinfo->args[3];
 	NullableDatum retryable = fcinfo->args[4];
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum detail = fcinfo->args[5];
+	NullableDatum retry_after = fcinfo->args[6];
+	NullableDatum columns[3];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	FailAnswer	answer = {.status = FAILED,.retry_count = 0,.run_at = {.isnull = true}};
-	NullableDatum columns[3];
 
 	require(fcinfo->args[0], "task_id");
 	require(error, "error");
 	require(retryable, "retryable");
+	check_span(retry_after, "retry_after");
 
 	call = begin_call(fcinfo);
 	if (id_sequence(PG_GETARG_UUID_P(0)) < 0)
 	{
 		check_no_attempt(attempt);
-		fail_workflow(PG_GETARG_UUID_P(0), error, lease);
+		fail_workflow(PG_GETARG_UUID_P(0), error, detail, lease);
 	}
 	else
-		answer = fail_step(PG_GETARG_UUID_P(0), error, lease, attempt, DatumGetBool(retryable.value));
+		answer = fail_step(PG_GETARG_UUID_P(0), error, detail, lease, attempt, DatumGetBool(retryable.value), retry_after);
 
 	columns[0] = a_value(enum_datum(column_type(desc, 0), status_label(answer.status)));
 	columns[1] = a_value(Int32GetDatum(answer.retry_count));
@@ -673,7 +692,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	NullableDatum output = fcinfo->args[1];
 	NullableDatum sequence = fcinfo->args[3];
 	NullableDatum attempt = fcinfo->args[13];
-	TupleDesc	desc = result_desc(fcinfo);
+	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	const pg_uuid_t *id;
 	Call		call;
 	ClaimArgs	args;
@@ -696,7 +715,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	if (refusal)
 	{
 		answer.action = "STOP";
-		answer.output = answer.attempt = answer.run_at = a_null();
+		answer.output = answer.detail = answer.attempt = answer.run_at = a_null();
 		answer.error = a_value(CStringGetTextDatum(refusal_text(refusal)));
 	}
 	PG_RETURN_DATUM(end_call_with_answer(desc, &call, &answer));

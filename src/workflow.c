@@ -213,12 +213,12 @@ durable_start(PG_FUNCTION_ARGS)
 	NullableDatum name = fcinfo->args[0];
 	NullableDatum input = fcinfo->args[1];
 	StartArgs	args;
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum columns[5];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Workflow	workflow;
 	bool		created = false;
 	Rounds		rounds = {0};
-	NullableDatum columns[5];
 
 	require_name(name, "name");
 	args = start_args(fcinfo);
@@ -289,11 +289,11 @@ durable_attach(PG_FUNCTION_ARGS)
 {
 	NullableDatum executor_id = fcinfo->args[1];
 	NullableDatum takeover = fcinfo->args[2];
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum columns[6];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Workflow	workflow;
 	Rounds		rounds = {0};
-	NullableDatum columns[6];
 
 	require(fcinfo->args[0], "workflow_id");
 	check_name(executor_id, "executor_id");
@@ -450,14 +450,14 @@ durable_start_child(PG_FUNCTION_ARGS)
 		.lease = fcinfo->args[5],.queue = fcinfo->args[6],.priority = fcinfo->args[7],
 		.timeout = fcinfo->args[8]
 	};
-	TupleDesc	desc = result_desc(fcinfo);
+	NullableDatum columns[6];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Workflow	parent;
 	Step		stand_in;
 	Workflow	child;
 	bool		created = false;
 	Rounds		rounds = {0};
-	NullableDatum columns[6];
 
 	require(fcinfo->args[0], "parent_id");
 	require_sequence(fcinfo->args[1]);
@@ -549,7 +549,8 @@ lock_to_complete(const Workflow *workflow)
  * locked: so no lock that comes before it is given back, to be taken again.
  */
 static bool
-end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error)
+end_workflow(const Workflow *workflow, bool completed, NullableDatum output, NullableDatum error,
+			 NullableDatum detail)
 {
 	bool		abandons = false;
 	TimestampTz now;
@@ -568,6 +569,7 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	param_bool(&params, completed);
 	param(&params, output);
 	param(&params, error);
+	param(&params, detail);
 	param_time(&params, now);
 	if (run_plan(PLAN_END_WORKFLOW, &params, NEWEST) == 0)
 		return false;
@@ -653,14 +655,14 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 			raise_refusal(refusal);
 		if (repeated)
 			return false;
-		if (end_workflow(&workflow, true, output, a_null()))
+		if (end_workflow(&workflow, true, output, a_null(), a_null()))
 			return true;
 	}
 }
 
 /* fail of a workflow; again with the same error changes nothing. */
 void
-fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease)
+fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease)
 {
 	Workflow	workflow;
 	Rounds		rounds = {0};
@@ -674,7 +676,7 @@ fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum lease)
 			return;
 		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
 			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
-		if (end_workflow(&workflow, false, a_null(), error))
+		if (end_workflow(&workflow, false, a_null(), error, detail))
 			return;
 	}
 }

@@ -24,7 +24,8 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
     ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
     ("executor_id", None), ("executor_id", ""), ("queue", ""), ("queue", "unknown"), ("handler", ""), ("sequence", None),
-    ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "TRANSACTION"),
+    ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
+    ("kind", "TRANSACTION"), ("retry_after", ("span", -1)),
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
     ("max_recovery_attempts", -1), ("max_concurrency", -1), ("rate_limit_window", None), ("error", None), ("retryable", None),
@@ -245,7 +246,8 @@ class Generator:
         return {**self.task("RUNNING", "COMPLETED"), "output": self.rng.choice(VALUES)}
 
     def fail(self):
-        return {**self.task("RUNNING", "FAILED"), "error": self.rng.choice(("e", "f")), "retryable": self.rng.random() < 0.85}
+        return {**self.task("RUNNING", "FAILED"), "error": self.rng.choice(("e", "f")), "retryable": self.rng.random() < 0.85,
+                "detail": self.rng.choice(VALUES), "retry_after": self.rng.choice(SPANS)}
 
     def complete_and_claim(self):
         w, ref, attempt = self.step("RUNNING")

@@ -44,6 +44,7 @@ class Step:
     executor: str = None
     output: object = None
     error: str = None
+    detail: object = None
     retry_count: int = 0
     policy: tuple = (0, 0, 2, None)
     run_at: float = None
@@ -81,6 +82,7 @@ class Workflow:
     owner: str = None
     output: object = None
     error: str = None
+    detail: object = None
     started_at: float = None
     deadline: float = None
     ended_at: float = None
@@ -202,8 +204,9 @@ class Model:
             w.lease += 1
             self.also.add("fenced below" if w.parent is workflow else "fenced deep below")
 
-    def finish(self, workflow, status, output=None, error=None):
+    def finish(self, workflow, status, output=None, error=None, detail=None):
         workflow.status, workflow.output, workflow.error, workflow.ended_at = status, output, error, self.now
+        workflow.detail = detail
         workflow.paused_from = workflow.pause = None
 
     def cancel_steps(self, workflow):
@@ -212,9 +215,9 @@ class Model:
             s.own_status, s.own_ended_at = "CANCELLED", self.now
         return len(steps)
 
-    def end(self, workflow, status, output=None, error=None):
+    def end(self, workflow, status, output=None, error=None, detail=None):
         below = workflow.inline_below()
-        self.finish(workflow, status, output, error)
+        self.finish(workflow, status, output, error, detail)
         for w in below:
             self.also.add("ended below" if w.parent is workflow else "ended deep below")
             if status == "COMPLETED":
@@ -309,7 +312,7 @@ class Model:
         needed(sequence, name, kind, max_retries, backoff, backoff_multiplier)
         words(name, executor_id)
         not_negative(sequence, max_retries, backoff, backoff_multiplier, max_backoff, timeout)
-        if sequence > MAX_SEQUENCE or kind == "WORKFLOW":
+        if sequence > MAX_SEQUENCE or kind in ("WORKFLOW", "WAIT"):
             raise Refused("22023")
 
     def claim_in(self, w, sequence, name, input, kind, lease, executor_id, max_retries, backoff, backoff_multiplier,
@@ -317,9 +320,10 @@ class Model:
         finished = self.open_for_claims(w, lease)
         s = w.steps.get(sequence)
 
-        def answer(action, attempt, output=None, error=None, run_at=None):
+        def answer(action, attempt, output=None, error=None, run_at=None, detail=None):
             self.note = action
-            return [dict(step_id=(w.id, sequence), action=action, output=output, error=error, attempt=attempt, run_at=run_at)]
+            return [dict(step_id=(w.id, sequence), action=action, output=output, error=error, attempt=attempt, run_at=run_at,
+                         detail=detail)]
 
         if s:
             if (s.name, s.kind) != (name, kind):
@@ -327,7 +331,7 @@ class Model:
             if s.status == "COMPLETED":
                 return answer("REPLAY", s.attempt, output=s.output)
             if s.status == "FAILED":
-                return answer("FAILED", s.attempt, error=s.error)
+                return answer("FAILED", s.attempt, error=s.error, detail=s.detail)
         if finished:
             raise Refused("WF011")
         if s is None:
@@ -363,13 +367,14 @@ class Model:
             raise Refused("WF004")
         self.allow(t, "RUNNING")
         if s:
-            s.own_status, s.output, s.error, s.own_ended_at = "COMPLETED", output, None, self.now
+            s.own_status, s.output, s.error, s.detail, s.own_ended_at = "COMPLETED", output, None, None, self.now
         else:
             self.end(w, "COMPLETED", output)
         return [dict(complete=True)]
 
-    def fail(self, task_id, error, lease=None, attempt=None, retryable=True):
+    def fail(self, task_id, error, lease=None, attempt=None, retryable=True, detail=None, retry_after=None):
         needed(task_id, error, retryable)
+        not_negative(retry_after)
         if not isinstance(task_id, tuple) and attempt is not None:
             raise Refused("22023")
         w, s = self.fenced(task_id, lease, attempt)
@@ -381,15 +386,16 @@ class Model:
                 raise Refused("WF004")
             self.allow(t, "RUNNING")
             if w is t:
-                self.end(w, "FAILED", error=error)
+                self.end(w, "FAILED", error=error, detail=detail)
             elif retryable and s.retry_count < s.policy[0]:
                 _, backoff, multiplier, most = s.policy
                 wait = backoff * max(1, multiplier ** s.retry_count)
                 s.retry_count += 1
-                s.own_status, s.error, s.failed_at = "PENDING", error, self.now
-                s.run_at = self.now + (wait if most is None else min(wait, most))
+                s.own_status, s.error, s.detail, s.failed_at = "PENDING", error, detail, self.now
+                wait = wait if most is None else min(wait, most)
+                s.run_at = self.now + (wait if retry_after is None else retry_after)
             else:
-                s.own_status, s.error, s.own_ended_at = "FAILED", error, self.now
+                s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", error, detail, self.now
             self.note = t.status
         return [dict(status=t.status, retry_count=s.retry_count if s else 0,
                      run_at=s.run_at if s and s.status == "PENDING" else None)]
@@ -408,7 +414,7 @@ class Model:
         except Refused as r:
             self.note = "STOP " + r.sqlstates[0]
             return [dict(step_id=(step_id[0], next), action="STOP", output=None, error=Text(r.sqlstates[0] + ": "),
-                         attempt=None, run_at=None)]
+                         attempt=None, run_at=None, detail=None)]
 
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None):
         needed(parent_id, sequence, name, priority)
@@ -444,6 +450,7 @@ class Model:
         w = self.workflow(workflow_id)
         return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status,
                      output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
+                     detail=s.child.detail if s.child else s.detail,
                      child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
 
     def look(self, task_id):
@@ -549,11 +556,11 @@ class Model:
         self.register(executor_id)
         top.recovery_count += 1
         for w in [top] + again:
-            w.status, w.owner, w.error, w.ended_at, w.deadline = "PENDING", None, None, None, None
+            w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
             w.lease += 1
             for n, s in w.steps.items():
                 if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
-                    s.own_status, s.retry_count, s.error, s.run_at, s.own_ended_at = "PENDING", 0, None, None, None
+                    s.own_status, s.retry_count, s.error, s.detail, s.run_at, s.own_ended_at = "PENDING", 0, None, None, None, None
         self.also.update("again inline" if w.inline else "again queued" for w in again)
         self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now

@@ -43,7 +43,7 @@ my $work = q{
 	SELECT durable.claim_step(wf('run'), 0, 'done', '[0]');
 	SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}');
 	SELECT durable.claim_step(wf('run'), 1, 'failed');
-	SELECT durable.fail(durable.step_id(wf('run'), 1), E'line 1\nline 2\t\\\\.');
+	SELECT durable.fail(durable.step_id(wf('run'), 1), E'line 1\nline 2\t\\\\.', detail => '{"d": [null, "ä"]}');
 	SELECT durable.claim_step(wf('run'), 2, 'later', max_retries => 5, backoff => '1 day', backoff_multiplier => 1.1,
 		max_backoff => '1 month 2 days 00:00:00.000001', timeout => '3 hours');
 	SELECT durable.fail(durable.step_id(wf('run'), 2), 'come back');
@@ -117,7 +117,7 @@ my @replays = (
 	q{SELECT action, output FROM durable.claim_step(wf('run'), 0, 'done')} => 'REPLAY|{"a": [1, null, "x"]}',
 	q{SELECT action, output IS NULL FROM durable.claim_step(wf('run'), 6, 'null')} => 'REPLAY|t',
 	q{SELECT action, output FROM durable.claim_step(wf('run'), 8, 'json null', kind => 'TRANSACTION')} => 'REPLAY|null',
-	q{SELECT action, error = E'line 1\nline 2\t\\\\.' FROM durable.claim_step(wf('run'), 1, 'failed')} => 'FAILED|t',
+	q{SELECT action, error = E'line 1\nline 2\t\\\\.', detail->'d'->0 FROM durable.claim_step(wf('run'), 1, 'failed')} => 'FAILED|t|null',
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.claim_step(wf('run'), 2, 'later')} => 'WAIT|t',
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
