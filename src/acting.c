@@ -41,11 +41,14 @@ const Statement acting_statements[NUM_PLANS] = {
 	},
 	/* one that is not locked, has no unfinished inline child, and no step that stands for it */
 	[PLAN_COMPLETE_ROOT] = {
+		"WITH free AS MATERIALIZED ("
+		"  SELECT w.id FROM durable.workflow w"
+		"  WHERE w.id" EQ "$1 AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
+		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow c"
+		"      WHERE c.parent_id" EQ "$1 AND c.queue_name IS NULL AND " UNFINISHED("c") ")"
+		"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
 		"UPDATE durable.workflow w SET status = " S_COMPLETED ", output = $3, completed_at = $4 "
-		"WHERE w.id" EQ "(SELECT o.id FROM durable.workflow o WHERE o.id" EQ "$1 FOR NO KEY UPDATE SKIP LOCKED)"
-		"  AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
-		"  AND NOT EXISTS (SELECT 1 FROM durable.workflow c"
-		"    WHERE c.parent_id" EQ "$1 AND c.queue_name IS NULL AND " UNFINISHED("c") ")",
+		"FROM free f WHERE w.id" EQ "f.id",
 		4, {UUIDOID, INT4OID, JSONBOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_complete_root
 	},
@@ -143,7 +146,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		BY_PROBES
 	},
 	[PLAN_COMPLETE_STEP] = {
-		COMPLETE_STEP("$5") "WHERE " UNLOCKED_STEP " AND " STEP_TO_COMPLETE(""),
+		"WITH " FREE_STEP("") COMPLETE_STEP("$5") FROM_FREE_STEP,
 		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_complete_step
 	},
@@ -168,10 +171,11 @@ const Statement acting_statements[NUM_PLANS] = {
 	},
 	/* with a lease: $3 is also that of the next step */
 	[PLAN_COMPLETE_AND_CLAIM] = {
-		"WITH completed AS ("
+		"WITH " FREE_STEP(" AND " OPEN_AT("$16"))
+		", completed AS ("
 		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, detail = NULL,"
 		"    completed_at = $16"
-		"  WHERE " UNLOCKED_STEP " AND " STEP_TO_COMPLETE(" AND " OPEN_AT("$16")) " RETURNING 1) "
+		"  " FROM_FREE_STEP " RETURNING 1) "
 		INSERT_STEP
 		"SELECT $1, $6, $3, 1, " S_RUNNING ", $7::durable.task_kind, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
 		"FROM completed "

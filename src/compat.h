@@ -119,6 +119,11 @@ unpin_search_path(int level)
 	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL))
 #endif
 
+/* 16 has a name for it */
+#if PG_VERSION_NUM < 160000
+typedef Oid RelFileNumber;
+#endif
+
 /* 17 has added whether a stronger mode counts */
 #if PG_VERSION_NUM >= 170000
 #define lock_is_held(tag, mode) LockHeldByMe(tag, mode, false)

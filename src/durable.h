@@ -56,6 +56,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "storage/itemptr.h"
 #include "utils/uuid.h"
 
 /* ---- state.c: the state machine ---------------------------------------- */
@@ -340,6 +341,18 @@ extern void unlock_known_tree(const pg_uuid_t *root_id);
 
 /* ---- fence.c: nothing commits under an older lease ------------------------- */
 
+/* Where a fast path has seen a workflow's lease (fast.c). */
+typedef struct LeaseSeen
+{
+	pg_uuid_t	workflow_id;
+	Oid			table;
+	RelFileNumber file;			/* of the table */
+	ItemPointerData row;
+} LeaseSeen;
+
+extern LeaseSeen last_lease_seen;
+
+extern bool lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease);
 extern void recorded_under(const pg_uuid_t *workflow_id, NullableDatum lease);
 extern void ask_before_raising(void);
 extern void raised_lease_of(const pg_uuid_t *workflow_id);

@@ -12,7 +12,7 @@
  *
  * By then run_plan has locked the tables as the statement does, knows that its
  * plan holds for them as they are, and has taken the statement's snapshot; in
- * READ COMMITTED only.  A fast path waits for what the statement would wait for.
+ * READ COMMITTED only.  A fast path waits for nobody, whatever its statement does.
  * A row that has changed since the snapshot is left to the statement, and so is
  * a table that only the executor does justice to, with triggers, rules,
  * policies, checks, columns or types that are not ours, or with defaults that
@@ -33,6 +33,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/primnodes.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -448,15 +449,13 @@ open_indexes(Writing *writing)
 }
 
 /*
- * Inserts a row, as INSERT ... ON CONFLICT DO NOTHING does: unless it was seen
- * that there is no other, asks for one, so that nothing is written if there is;
- * then inserts speculatively.  Where another was faster after all, or may have
+ * Inserts a row, as INSERT ... ON CONFLICT DO NOTHING does, after a look that found
+ * no other.  It is inserted speculatively: where another was faster, or may have
  * been, the row is taken back, and the statement waits for the other's outcome.
  */
 static bool
-insert_row(Writing *writing, bool seen_free)
+insert_row(Writing *writing)
 {
-	ItemPointerData other;
 	TransactionId xid;
 	uint32		token;
 	bool		conflict = false;
@@ -464,8 +463,6 @@ insert_row(Writing *writing, bool seen_free)
 	if (!end_row(writing))
 		return false;
 	open_indexes(writing);
-	if (!seen_free && !has_no_conflict(writing->indexes, writing->row, writing->estate, &other))
-		return false;
 	xid = GetCurrentTransactionId();
 	token = SpeculativeInsertionLockAcquire(xid);
 	table_tuple_insert_speculative(writing->table, writing->row, GetCurrentCommandId(true), 0, NULL, token);
@@ -483,7 +480,7 @@ begin_row_as_seen(const Writing *writing, const Look *look)
 	heap_deform_tuple(look->row, RelationGetDescr(look->table), writing->row->tts_values, writing->row->tts_isnull);
 }
 
-/* ... and puts it in that one's place, as UPDATE does; false if that has changed since, or does while we wait for it. */
+/* ... and puts it in that one's place, as UPDATE does; false if that has changed since, or is locked. */
 static bool
 update_row(Writing *writing, const Look *look)
 {
@@ -561,7 +558,7 @@ fast_start(const Params *params)
 		set(&writing, Anum_workflow_deadline,
 			clock_deadline(DatumGetTimestampTz(created_at.value), given(params, 9)));
 	}
-	done = insert_row(&writing, true);
+	done = insert_row(&writing);
 	end_writing(&writing);
 	close_table(table, key);
 	return done ? 1 : NOT_FAST;
@@ -612,6 +609,61 @@ fast_complete_root(const Params *params)
 
 /* ---- steps ------------------------------------------------------------------- */
 
+/* What look_at_lease has seen last; recorded_under keeps it (fence.c). */
+LeaseSeen	last_lease_seen;
+
+/*
+ * Whether the row that was seen is still the workflow's newest version, at that
+ * lease.  If not so for sure, false.
+ *
+ * The table is locked since, so its rows have not moved.  But a row may have been
+ * removed, and another have its place: so the id and the lease are compared.
+ */
+static bool
+is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
+{
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&seen->row);
+	TupleDesc	desc = RelationGetDescr(table);
+	HeapTupleData row = {.t_self = seen->row,.t_tableOid = seen->table};
+	ItemId		item;
+	bool		isnull;
+
+	if (offset > PageGetMaxOffsetNumber(page))
+		return false;
+	item = PageGetItemId(page, offset);
+	if (!ItemIdIsNormal(item))
+		return false;
+	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	row.t_len = ItemIdGetLength(item);
+	return ((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+		same_id(DatumGetUUIDP(heap_getattr(&row, Anum_workflow_id, desc, &isnull)), &seen->workflow_id) &&
+		DatumGetInt32(heap_getattr(&row, Anum_workflow_lease, desc, &isnull)) == lease;
+}
+
+bool
+lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease)
+{
+	Relation	table;
+	bool		same = false;
+
+	if (!OidIsValid(seen->table) || !same_id(&seen->workflow_id, workflow_id))
+		return false;
+	table = RelationIdGetRelation(seen->table);
+	if (!RelationIsValid(table))
+		return false;
+	if (table->rd_rel->relfilenode == seen->file && table->rd_createSubid == InvalidSubTransactionId)
+	{
+		Buffer		buffer = ReadBuffer(table, ItemPointerGetBlockNumber(&seen->row));
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		same = is_newest(table, buffer, seen, lease);
+		UnlockReleaseBuffer(buffer);
+	}
+	RelationClose(table);
+	return same;
+}
+
 /*
  * The lease of workflow $1; false if $3 is another, or if no step can be
  * claimed in the workflow at a time that is given.
@@ -627,6 +679,11 @@ look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
 		return false;
 	if (look.row)
 	{
+		last_lease_seen = (LeaseSeen)
+		{
+			.workflow_id = *DatumGetUUIDP(given(params, 1).value),.table = RelationGetRelid(look.table),
+			.file = look.table->rd_rel->relfilenode,.row = look.row->t_self
+		};
 		*its_lease = int_column(&look, Anum_workflow_lease);
 		fits = lease.isnull || DatumGetInt32(lease.value) == *its_lease;
 	}
@@ -643,7 +700,7 @@ look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
 
 /* INSERT_STEP of statements.h: $position; $first is the kind, and the others follow. */
 static bool
-claim_new_step(Writing *writing, const Params *params, int32 lease, int position, int first, bool seen_free)
+claim_new_step(Writing *writing, const Params *params, int32 lease, int position, int first)
 {
 	static const AttrNumber columns[] = {
 		Anum_step_name, Anum_step_input, Anum_step_executor_id, Anum_step_max_retries, Anum_step_backoff,
@@ -660,26 +717,28 @@ claim_new_step(Writing *writing, const Params *params, int32 lease, int position
 	set_label(writing, Anum_step_kind, TextDatumGetCString(given(params, first).value));
 	for (int i = 0; i < lengthof(columns); i++)
 		set(writing, columns[i], given(params, first + 1 + i));
-	return insert_row(writing, seen_free);
+	return insert_row(writing);
 }
 
 /* PLAN_CLAIM_NEW_STEP */
 int64
 fast_claim_new_step(const Params *params)
 {
-	Relation	table;
-	Relation	key;
+	ScanKeyData keys[2];
+	Look		look;
 	Writing		writing;
 	int32		lease;
 	bool		done;
 
+	ScanKeyInit(&keys[0], Anum_step_workflow_id, BTEqualStrategyNumber, F_UUID_EQ, given(params, 1).value);
+	ScanKeyInit(&keys[1], Anum_step_sequence, BTEqualStrategyNumber, F_INT4EQ, given(params, 2).value);
 	if (XactReadOnly || !look_at_lease(params, given(params, 13), &lease) ||
-		!open_table(&step_by_position, RowExclusiveLock, &table, &key))
+		!begin_look(&look, &step_by_position, RowExclusiveLock, keys, 2))
 		return NOT_FAST;
-	begin_writing(&writing, table);
-	done = claim_new_step(&writing, params, lease, 2, 4, false);
+	begin_writing(&writing, look.table);
+	done = look.row == NULL && claim_new_step(&writing, params, lease, 2, 4);
 	end_writing(&writing);
-	close_table(table, key);
+	end_look(&look);
 	return done ? 1 : NOT_FAST;
 }
 
@@ -739,7 +798,7 @@ complete_and_claim(const Params *params, NullableDatum now, NullableDatum next)
 	begin_writing(&writing, look.table);
 	done = complete_step(&writing, &look, params, lease, now) &&
 		(next.isnull || (is_free(&look, DatumGetInt32(next.value)) &&
-						 claim_new_step(&writing, params, lease, 6, 7, true)));
+						 claim_new_step(&writing, params, lease, 6, 7)));
 	end_writing(&writing);
 	end_look(&look);
 	return done ? 1 : NOT_FAST;

@@ -38,6 +38,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -57,6 +58,7 @@ typedef struct Record
 	pg_uuid_t	workflow_id;
 	int32		lease;			/* RAISED: this transaction raised it */
 	int			level;			/* of the subtransaction that did it */
+	LeaseSeen	seen;			/* where a fast path has seen that lease */
 } Record;
 
 #define RAISED (-1)
@@ -127,7 +129,8 @@ append_record(const pg_uuid_t *workflow_id, int32 lease)
 	make_room();
 	records[record_count++] = (Record)
 	{
-		.workflow_id = *workflow_id,.lease = lease,.level = GetCurrentTransactionNestLevel()
+		.workflow_id = *workflow_id,.lease = lease,.level = GetCurrentTransactionNestLevel(),
+		.seen = last_lease_seen
 	};
 }
 
@@ -210,26 +213,39 @@ raise_if_lost(const Record *record, Relation table, Oid key, Snapshot snapshot)
 	systable_endscan(scan);
 }
 
-/* Asks for all that was recorded whether its lease holds; not if the table is gone. */
+/* Asks for what was recorded, from that on, whether its lease holds; not if the table is gone. */
 static void
-raise_if_any_lost(void)
+raise_if_any_lost_from(int first)
 {
 	Oid			schema = get_namespace_oid("durable", true);
 	Oid			table_id = OidIsValid(schema) ? get_relname_relid("workflow", schema) : InvalidOid;
 	Relation	table;
 	Snapshot	snapshot;
 
-	if (record_count == 0 || !OidIsValid(table_id))
+	if (!OidIsValid(table_id))
 		return;
 	table = table_open(table_id, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
-	for (int i = 0; i < record_count; i++)
+	for (int i = first; i < record_count; i++)
 		if (records[i].lease != RAISED)
 			raise_if_lost(&records[i], table, primary_key_index(table), snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
 	table_close(table, NoLock);
+}
+
+/* Where all rows are still those that were seen, there is no more to ask. */
+static void
+raise_if_any_lost(void)
+{
+	for (int i = 0; i < record_count; i++)
+		if (records[i].lease != RAISED &&
+			!lease_is_as_seen(&records[i].seen, &records[i].workflow_id, records[i].lease))
+		{
+			raise_if_any_lost_from(i);
+			return;
+		}
 }
 
 /*
@@ -245,23 +261,35 @@ ask_before_raising(void)
 
 /* ---- the end of a transaction ------------------------------------------------------ */
 
-/* Locks the fences of all that was recorded and raised, then asks. */
 static void
-before_commit(void)
+lock_fence(int fence, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, fence, LOCK_CLASS_FENCE);
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+static void
+lock_fences(void)
 {
 	bool		recorded[FENCES] = {false};
 
-	if (record_count == 0 && !any_raised)
-		return;
 	for (int i = 0; i < record_count; i++)
 		recorded[fence_of(&records[i].workflow_id)] = true;
 	for (int fence = 0; fence < FENCES; fence++)
 		if (raised[fence] || recorded[fence])
-		{
-			LOCKTAG		tag = lock_tag(LOCK_CLASS_FENCE, &fence, sizeof(fence));
+			lock_fence(fence, raised[fence] ? ExclusiveLock : ShareLock);
+}
 
-			(void) LockAcquire(&tag, raised[fence] ? ExclusiveLock : ShareLock, false, false);
-		}
+/* Locks the fences of all that was recorded and raised, in one order, then asks. */
+static void
+before_commit(void)
+{
+	if (record_count == 1 && !any_raised)
+		lock_fence(fence_of(&records[0].workflow_id), ShareLock);
+	else if (record_count > 0 || any_raised)
+		lock_fences();
 	raise_if_any_lost();
 }
 

@@ -203,11 +203,12 @@ extern int64 fast_executor_alive(const Params *params);
 	" AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
 	"   WHERE w.id" EQ workflow_id " AND (" lease " IS NULL OR w.lease" EQ lease ")" more ")"
 
-/* a step ($1, $2) that nobody has locked, so that its update does not wait */
-#define UNLOCKED_STEP \
-	"s.sequence" EQ "(SELECT o.sequence FROM durable.step o WHERE o.workflow_id" EQ "$1 AND o.sequence" EQ "$2" \
-	"   FOR NO KEY UPDATE SKIP LOCKED)"
-#define STEP_TO_COMPLETE(more) STEP_TO_COMPLETE_IF("$1", "$2", "$3", "$4", more)
+/* the step of $1 to $4, unless somebody has locked it: so its update does not wait */
+#define FREE_STEP(more) \
+	"free AS MATERIALIZED (SELECT s.workflow_id, s.sequence FROM durable.step s WHERE " \
+	STEP_TO_COMPLETE_IF("$1", "$2", "$3", "$4", more) " FOR NO KEY UPDATE SKIP LOCKED) "
+#define FROM_FREE_STEP \
+	"FROM free f WHERE s.workflow_id" EQ "f.workflow_id AND s.sequence" EQ "f.sequence"
 
 /*
  * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.

@@ -596,6 +596,7 @@ fail_step(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, Nullab
 		param(&params, error);
 		param_time(&params, now);
 		param(&params, answer.run_at);
+		param(&params, detail);
 		param_int(&params, workflow.lease);
 		if (run_plan(PLAN_FAIL_STEP, &params, NEWEST) > 0)
 		{
