@@ -308,7 +308,9 @@ claim(const pg_uuid_t *workflow_id, int32 sequence, const ClaimArgs *args, Claim
 	{
 		if (create_step(workflow_id, sequence, args->lease, args, &rounds, answer))
 			return NULL;
-		unlock_known_tree(&root_id);
+		/* unless something was taken back, nothing was locked or written */
+		if (rounds.waits == 0)
+			unlock_tree(&root_id, TREE_SHARED);
 	}
 
 	id_step(workflow_id, sequence, &answer->step_id);
