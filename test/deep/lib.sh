@@ -26,19 +26,9 @@ skip() { echo "$*"; exit 77; }
 
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# packages COMMAND=PACKAGE...: installs by apt the packages whose command is not there.
-packages() {
-	local pair missing=()
-	scripts/install-packages
-	for pair; do
-		command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
-	done
-	[ ${#missing[@]} -gt 0 ] || return 0
-	echo "Installing ${missing[*]}"
-	as_root env DEBIAN_FRONTEND=noninteractive \
-		sh -c 'apt-get -qq update && apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"' \
-		sh "${missing[@]}" </dev/null >"$scratch/apt.log" 2>&1 || { cat "$scratch/apt.log" >&2; return 1; }
-}
+# packages [NAME=PACKAGE...]: installs by apt what the tests need, and those
+# packages whose command or header is not there.
+packages() { scripts/install-packages "$@"; }
 
 # The mirror and the release that this machine's apt takes Debian's packages from.
 debian_target() {
