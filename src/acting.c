@@ -78,17 +78,19 @@ const Statement acting_statements[NUM_PLANS] = {
 		"stand_in AS ("
 		"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, name, child_id, input)"
 		"  SELECT p.id, $2, p.lease, 1, " S_RUNNING ", " K_WORKFLOW ", $11, $3, $10, $4 FROM parent p"
-		"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1) "
-		"INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, "
-		"  deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version) "
-		"SELECT $10, p.root_id, p.id, $2, "
-		"  CASE WHEN $7 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
-		"  CASE WHEN $7 IS NULL THEN 1 ELSE 0 END, $11, "
-		"  CASE WHEN $7 IS NULL THEN $11 END, "
-		"  CASE WHEN $7 IS NULL THEN $11" PLUS "$9 END, "
-		"  CASE WHEN $7 IS NOT NULL THEN $11 END, "
-		"  $3, $4, $5, $7, $8, $9, p.max_recovery_attempts, p.app_version "
-		"FROM parent p CROSS JOIN stand_in",
+		"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
+		"child AS ("
+		"  INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at,"
+		"    deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version)"
+		"  SELECT $10, p.root_id, p.id, $2,"
+		"    CASE WHEN $7 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END,"
+		"    CASE WHEN $7 IS NULL THEN 1 ELSE 0 END, $11,"
+		"    CASE WHEN $7 IS NULL THEN $11 END,"
+		"    CASE WHEN $7 IS NULL THEN $11" PLUS "$9 END,"
+		"    CASE WHEN $7 IS NOT NULL THEN $11 END,"
+		"    $3, $4, $5, $7, $8, $9, p.max_recovery_attempts, p.app_version"
+		"  FROM parent p CROSS JOIN stand_in RETURNING 1) "
+		"SELECT EXISTS (SELECT 1 FROM child) FROM stand_in",
 		11, {UUIDOID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INTERVALOID, UUIDOID,
 		TIMESTAMPTZOID}
 	},
@@ -476,7 +478,7 @@ const Statement acting_statements[NUM_PLANS] = {
 		"UPDATE durable.workflow w SET status = " S_FAILED ", completed_at = $2, "
 		"  error = pg_catalog.format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, $3) "
 		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts "
-		"  AND " CHECKED("w.status" EQ S_RUNNING) " RETURNING w.id",
+		"  AND " CHECKED("w.status" EQ S_RUNNING) " RETURNING w.id, w.parent_id",
 		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
 	},
 	[PLAN_LOCK_TO_RELEASE] = {
@@ -529,6 +531,10 @@ const Statement acting_statements[NUM_PLANS] = {
 	},
 	[PLAN_DELETE_STEPS] = {
 		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "ANY ($1)",
+		1, {UUIDARRAYOID}
+	},
+	[PLAN_LOOK_STEPS_LEFT] = {
+		"SELECT 1 FROM durable.step s WHERE s.workflow_id" EQ "ANY ($1) LIMIT 1",
 		1, {UUIDARRAYOID}
 	},
 	[PLAN_DELETE_WORKFLOWS] = {

@@ -457,7 +457,7 @@ complete_tasks(void *arg)
 			ended[children++] = c->acts[i]->id;
 	}
 	if (children > 0)
-		record_on_stand_ins(id_array(ended, children));
+		record_on_stand_ins(id_array(ended, children), children);
 	return true;
 }
 

@@ -178,8 +178,9 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *w
 		steps = run_over_ids(rule->change_steps,
 							 rule->change_steps == PLAN_CANCEL_STEPS ? &with_steps : &changed,
 							 step_params, NULL);
-	if (rule->record)
-		run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL);
+	/* all are children, but for the first, which may be a root */
+	if (rule->record && run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL) + 1 < changed.count)
+		raise_kept_away("durable.step");
 	steps += changed.count;
 	if (rule->requeues)
 	{
@@ -226,9 +227,14 @@ cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, Timestam
 {
 	IdList		none = {0};
 	IdList		first = {0};
+	int64		changed;
 
 	append_id(&first, top);
-	return run_cascade(cascade, &none, first, pause, now);
+	changed = run_cascade(cascade, &none, first, pause, now);
+	/* it is locked, and was asked before */
+	if (changed == 0)
+		raise_kept_away("durable.workflow");
+	return changed;
 }
 
 /*
@@ -329,12 +335,16 @@ lock_workflows(Datum workflow_ids)
 	run_plan(PLAN_LOCK_WORKFLOWS, &params, NEWEST);
 }
 
-/* Copies the outcome of children, or that there is none, to the step rows that stand for them. */
+/*
+ * Copies the outcome of workflows, or that there is none, to the step rows that
+ * stand for them.  So many of them are children.
+ */
 void
-record_on_stand_ins(Datum workflow_ids)
+record_on_stand_ins(Datum workflow_ids, int children_count)
 {
 	Params		params = {0};
 
 	param_datum(&params, workflow_ids);
-	run_plan(PLAN_RECORD_ON_STAND_INS, &params, NEWEST);
+	if (run_plan(PLAN_RECORD_ON_STAND_INS, &params, NEWEST) < children_count)
+		raise_kept_away("durable.step");
 }

@@ -241,7 +241,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	param_int(&params, from_sequence);
 	run_plan(PLAN_RERUN_STEPS, &params, NEWEST);
 	if (workflow.has_parent)
-		record_on_stand_ins(self);
+		record_on_stand_ins(self, 1);
 	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
 
 	columns[0] = workflow.handler;

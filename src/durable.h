@@ -327,7 +327,7 @@ typedef struct Pause
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 extern void lock_workflows(Datum workflow_ids);
-extern void record_on_stand_ins(Datum workflow_ids);
+extern void record_on_stand_ins(Datum workflow_ids, int children);
 extern Datum takeable(Datum *seen, int *count);
 
 /* ---- known.c: the workflows that this backend has seen last ---------------- */

@@ -117,6 +117,7 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
 {
 	Params		params = {0};
 	int			count;
+	int			children = 0;
 
 	param_datum(&params, ids);
 	param_time(&params, now);
@@ -125,8 +126,10 @@ fail_poison(Datum ids, TimestampTz now, const char *reason)
 	if (count == 0)
 		return 0;
 	ids = result_ids(0);
+	for (int row = 0; row < count; row++)
+		children += result_column(row, 1).isnull ? 0 : 1;
 	cascade_below(CASCADE_FAIL, ids, 0, now);
-	record_on_stand_ins(ids);
+	record_on_stand_ins(ids, children);
 	return count;
 }
 
@@ -256,7 +259,8 @@ durable_release(PG_FUNCTION_ARGS)
 		Params		forget = {0};
 
 		param(&forget, executor_id);
-		run_plan(PLAN_FORGET, &forget, NEWEST);
+		if (run_plan(PLAN_FORGET, &forget, NEWEST) == 0 && executor_alive(executor_id.value, DT_NOBEGIN))
+			raise_kept_away("durable.executor");
 	}
 	else
 	{

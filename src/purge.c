@@ -170,7 +170,10 @@ purge_page(Purge *purge, Datum statuses)
 			leave_busy(purge, &roots.ids[i]);
 	}
 	purge->steps += run_over_ids(PLAN_DELETE_STEPS, &gone, &none, NULL);
-	run_over_ids(PLAN_DELETE_WORKFLOWS, &gone, &none, NULL);
+	if (run_over_ids(PLAN_LOOK_STEPS_LEFT, &gone, &none, NULL) > 0)
+		raise_kept_away("durable.step");
+	if (run_over_ids(PLAN_DELETE_WORKFLOWS, &gone, &none, NULL) < gone.count)
+		raise_kept_away("durable.workflow");
 	return true;
 }
 

@@ -396,6 +396,8 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 	param_time(&params, id_created_at(&id));
 	if (run_plan(PLAN_START_CHILD, &params, NEWEST) == 0)
 		return false;
+	if (!DatumGetBool(result_value(0, 0)))
+		raise_kept_away("durable.workflow");
 	if (has_waited(rounds, 1))
 	{
 		take_back_step(args->parent_id, args->sequence);
@@ -470,7 +472,8 @@ durable_start_child(PG_FUNCTION_ARGS)
 	args.sequence = PG_GETARG_INT32(1);
 
 	call = begin_call(fcinfo);
-	for (;; next_round(&rounds, "durable.step", seen_of(&parent, &stand_in)))
+	for (;; next_round(&rounds, stand_in.status == NO_TASK ? "durable.step" : "durable.workflow",
+					   seen_of(&parent, &stand_in)))
 	{
 		Refusal    *refusal;
 
@@ -582,7 +585,7 @@ end_workflow(const Workflow *workflow, bool completed, NullableDatum output, Nul
 	else if (!completed)
 		cascade_below(CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
-		record_on_stand_ins(self);
+		record_on_stand_ins(self, 1);
 	return true;
 }
 
