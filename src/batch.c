@@ -368,6 +368,7 @@ start_roots(void *arg)
 	int			taken_count = 0;
 	int			created_count = 0;
 	bool		has_heads = false;
+	int64		registered;
 	Datum		created;
 
 	for (int i = 0; i < starts->root_count; i++)
@@ -379,7 +380,7 @@ start_roots(void *arg)
 		else if (root->takes > 0)
 			taken[taken_count++] = root;
 	}
-	register_executor(args->executor_id, a_null());
+	registered = register_executor(args->executor_id, a_null());
 	if (created_count > 0)
 		has_heads = lock_queue_to_start(args->queue, clock_now());
 	qsort(taken, taken_count, sizeof(Root *), compare_roots);
@@ -390,6 +391,7 @@ start_roots(void *arg)
 	if (!create_roots(starts, &created) || has_waited(&starts->rounds, created_count) ||
 		!take_roots(taken, taken_count, args))
 		return false;
+	register_again(args->executor_id, registered);
 	if (has_heads)
 		lower_heads(created);
 	return true;

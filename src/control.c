@@ -209,6 +209,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	Workflow	workflow;
 	Workflow	other;
 	int32		from_sequence;
+	int64		registered;
 	Params		params = {0};
 	Datum		self;
 
@@ -218,7 +219,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	from_sequence = PG_GETARG_INT32(2);
 
 	call = begin_call(fcinfo);
-	register_executor(executor_id, a_null());
+	registered = register_executor(executor_id, a_null());
 	lock_queues_of_failed(PG_GETARG_UUID_P(0), from_sequence);
 	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
 	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
@@ -236,6 +237,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	lock_workflows(self);
 	ask_before_raising();
 	rerun_or_raise(&workflow, executor_id);
+	register_again(executor_id, registered);
 	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());
 	param_datum(&params, self);
 	param_int(&params, from_sequence);

@@ -201,6 +201,9 @@ extern double durable_executor_timeout;
 extern int64 clock_ns(void);
 extern TimestampTz clock_timestamp_of(int64 ns);
 extern TimestampTz clock_now(void);
+/* A statement that took longer has waited for somebody (microseconds). */
+#define A_WAIT 10000
+
 extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
@@ -444,7 +447,8 @@ extern void look_step_to_end(const pg_uuid_t *id, const char *argument, Nullable
 /* ---- executor.c, queue.c --------------------------------------------------- */
 
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
-extern void register_executor(NullableDatum executor_id, NullableDatum stale_after);
+extern int64 register_executor(NullableDatum executor_id, NullableDatum stale_after);
+extern void register_again(NullableDatum executor_id, int64 registered);
 extern bool lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
 /* ---- head.c ------------------------------------------------------------------ */

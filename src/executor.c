@@ -48,12 +48,23 @@ refresh_executor(Datum executor_id)
 
 /*
  * Registers an executor that is unknown, and refreshes one that is stale (by
- * default, silent for durable.executor_timeout); NULL is nobody.
+ * default, silent for durable.executor_timeout); NULL is nobody.  Returns when, by
+ * clock_monotonic, or 0 if there was nothing to write.
  */
-void
+int64
 register_executor(NullableDatum executor_id, NullableDatum stale_after)
 {
-	if (!executor_id.isnull && !executor_alive(executor_id.value, clock_stale_before(clock_now(), stale_after)))
+	if (executor_id.isnull || executor_alive(executor_id.value, clock_stale_before(clock_now(), stale_after)))
+		return 0;
+	refresh_executor(executor_id.value);
+	return clock_monotonic();
+}
+
+/* Once more, if the call has waited since: the row is ours. */
+void
+register_again(NullableDatum executor_id, int64 registered)
+{
+	if (registered != 0 && clock_monotonic() - registered > A_WAIT)
 		refresh_executor(executor_id.value);
 }
 
@@ -151,6 +162,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum handlers = fcinfo->args[4];
 	TimestampTz now;
 	TimestampTz stale_before;
+	int64		registered;
 	Datum		seen;
 	int32		left;
 	Call		call;
@@ -163,8 +175,9 @@ durable_recover(PG_FUNCTION_ARGS)
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	register_executor(executor_id, stale_after);
+	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
+	register_again(executor_id, registered);
 	ask_before_raising();
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);

@@ -309,6 +309,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	Queue		queue;
 	Position	due;
 	bool		far;
+	int64		registered;
 
 	/* a procedure or DO block works on after this statement, and holds our locks until it commits */
 	bool		works_on = SPI_inside_nonatomic_context() || GetCurrentTransactionNestLevel() > 1;
@@ -324,8 +325,9 @@ durable_claim(PG_FUNCTION_ARGS)
 	look_queue_or_raise(name, now, &queue);
 	if (look_due(name, queue.has_heads, now, &due, &far) && allowed_by_limits(name, &queue, wanted) > 0)
 	{
-		register_executor(executor_id, a_null());
+		registered = register_executor(executor_id, a_null());
 		now = lock_queue_to_claim(name, &queue);
+		register_again(executor_id, registered);
 		ask_before_raising();
 		wanted = allowed_by_limits(name, &queue, wanted);
 		/* if we have waited, as within limits we may, what comes first may have changed */

@@ -276,8 +276,7 @@ next_round(Rounds *rounds, const char *table, uint64 seen)
 		elog(ERROR, "SPI could not be begun anew");
 }
 
-/* A statement that took longer has waited for somebody (microseconds); and so much more for each row. */
-#define A_WAIT 10000
+/* A statement may take so much longer for each row (microseconds). */
 #define A_ROW 100
 
 /* So often may a call begin anew for that: where all is slow, it has not waited. */

@@ -62,11 +62,13 @@ take(const Workflow *workflow, NullableDatum executor_id)
 {
 	Params		params = {0};
 	Datum		self = id_array(&workflow->id, 1);
+	int64		registered;
 	TimestampTz now;
 
-	register_executor(executor_id, a_null());
+	registered = register_executor(executor_id, a_null());
 	lock_tree(&workflow->root_id, TREE_SHARED);
 	lock_workflows(self);
+	register_again(executor_id, registered);
 	ask_before_raising();
 	now = clock_now();
 
@@ -170,9 +172,10 @@ create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Roun
 {
 	Params		params = {0};
 	pg_uuid_t	id;
+	int64		registered;
 	bool		has_heads;
 
-	register_executor(args->executor_id, a_null());
+	registered = register_executor(args->executor_id, a_null());
 	has_heads = lock_queue_to_start(args->queue, clock_now());
 
 	rounds->since = clock_monotonic();
@@ -184,6 +187,7 @@ create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Roun
 	param_time(&params, id_created_at(&id));
 	if (run_plan(PLAN_START, &params, NEWEST) == 0)
 		return false;
+	register_again(args->executor_id, registered);
 	if (has_waited(rounds, 1))
 	{
 		take_back_workflow(&id);
