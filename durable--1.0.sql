@@ -402,7 +402,7 @@ CREATE FUNCTION durable.cancel_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_cancel_tree'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.cancel_tree(uuid) IS
-	'Cancels a workflow and all that is unfinished below it, for good. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
+	'Cancels a workflow and all that is unfinished below it, for good; a RUNNING step can record no outcome any more. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
 
 CREATE FUNCTION durable.resume_failed(workflow_id uuid, executor_id text = NULL, from_sequence int = 0,
 	OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int)

@@ -7,8 +7,9 @@ translate into another language. The rules that such a helper keeps:
   server says EXECUTE, or answers what was recorded. So the program must reach the same steps in
   the same order each time: it reads clocks, files and random numbers inside steps only.
 * `lease` and `attempt` go with every call. They keep out a process that was only thought dead.
-* The outcome of a step is what the server recorded: a failure is `Failed` on the first run as
-  on a replay, never the exception that the step's function raised.
+* The outcome of a step is what the server recorded, on the first run as on a replay. A failure is
+  `Failed`, never the exception that the step's function raised. An output is what comes back from
+  jsonb: `{1: (2, 3)}` is `{"1": [2, 3]}` in either run. So are inputs.
 """
 
 from __future__ import annotations
@@ -86,9 +87,12 @@ class Executor:
         self.conn.close()
 
     def call(self, function: str, **args) -> list:
-        """`SELECT * FROM durable.function(...)`, and the server's clock for `_wait`."""
+        """`SELECT * FROM durable.function(...)`, the server's clock for `_wait`, and as `given` the
+        input or output that was passed, as the server keeps it."""
         named = ", ".join(f"{name} => %({name})s" for name in args)
-        query = f"SELECT *, clock_timestamp() AS asked_at FROM durable.{function}({named})"
+        given = next((f"%({name})s" for name in args if isinstance(args[name], Jsonb)), "NULL")
+        query = (f"SELECT *, clock_timestamp() AS asked_at, {given}::jsonb AS given"
+                 f" FROM durable.{function}({named})")
         try:
             return self.conn.cursor(row_factory=namedtuple_row).execute(query, args).fetchall()
         except psycopg.Error as error:
@@ -129,6 +133,7 @@ class Workflow:
                              **options)
         if row.owner != executor.id:
             raise Stop(f"{name} is {row.status}, owned by {row.owner or 'nobody'}")
+        input = row.given
         if not row.created:
             input = executor.call("input", task_id=row.workflow_id)[0][0]
         return cls(executor, row.workflow_id, name, row.lease, input)
@@ -145,9 +150,7 @@ class Workflow:
         """Drive the workflow to its end: record what `fn(self)` returns, or that it failed."""
         self.executor.held[self.id] = self.lease
         try:
-            output = fn(self)
-            self.complete(output)
-            return output
+            return self.complete(fn(self))
         except Stop:
             raise
         except Exception as error:
@@ -156,8 +159,11 @@ class Workflow:
         finally:
             self.executor.held.pop(self.id, None)
 
-    def complete(self, output: Json = None) -> None:
-        self.executor.call("complete", task_id=self.id, output=Jsonb(output), lease=self.lease)
+    def complete(self, output: Json = None) -> Json:
+        """Record the output, and return it as it was recorded."""
+        row, = self.executor.call("complete", task_id=self.id, output=Jsonb(output),
+                                  lease=self.lease)
+        return row.given
 
     def fail(self, error: str) -> None:
         self.executor.call("fail", task_id=self.id, error=error, lease=self.lease)
@@ -172,7 +178,7 @@ class Workflow:
             return row.output
         if row.status in ("FAILED", "CANCELLED"):
             raise (Failed if row.status == "FAILED" else Cancelled)(f"{name}: {row.error}")
-        return Workflow(self.executor, row.workflow_id, name, row.lease, input,
+        return Workflow(self.executor, row.workflow_id, name, row.lease, row.given,
                         f"{self.prefix}{name}/").run(fn)
 
     def step(self, name: str, fn: Callable[[Any], Json], *, retry: Retry = Retry(),
@@ -211,8 +217,7 @@ class Workflow:
                     observe("execute", path, f"attempt {claim.attempt}")
                     try:
                         with scope():
-                            output = fn(claim)
-                            call("complete", output=Jsonb(output), **fence)
+                            done, = call("complete", output=Jsonb(fn(claim)), **fence)
                     except DurableError:
                         raise
                     except Exception as raised:
@@ -221,7 +226,7 @@ class Workflow:
             match claim.action:
                 case "EXECUTE" if error is None:
                     observe("ran", path, f"attempt {claim.attempt}")
-                    return output
+                    return done.given
                 case "EXECUTE":
                     observe("failed", path, f"attempt {claim.attempt}: {error}")
                 case "REPLAY":
