@@ -9,7 +9,7 @@
  */
 #include "statements.h"
 
-const Statement acting_statements[NUM_PLANS] = {
+const OldStatement acting_statements[NUM_PLANS] = {
 
 	/* ---- workflows ------------------------------------------------------- */
 

@@ -110,9 +110,7 @@ run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *resu
 		CHECK_FOR_INTERRUPTS();
 		param_datum(&params, ids);
 		for (int p = 0; p < others->n; p++)
-			param(&params, (NullableDatum) {
-				.value = others->values[p],.isnull = others->nulls[p] == 'n'
-			});
+			param(&params, others->values[p]);
 		rows += run_plan(plan, &params, NEWEST);
 		if (result)
 			append_result(result);

@@ -56,8 +56,29 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "storage/itemptr.h"
 #include "utils/uuid.h"
+
+#include "transitions.h"
+
+/* ---- values that may be NULL ---------------------------------------------- */
+
+static inline NullableDatum
+a_value(Datum value)
+{
+	NullableDatum d = {.value = value, .isnull = false};
+
+	return d;
+}
+
+static inline NullableDatum
+a_null(void)
+{
+	NullableDatum d = {.value = (Datum) 0, .isnull = true};
+
+	return d;
+}
 
 /* ---- state.c: the state machine ---------------------------------------- */
 
@@ -82,26 +103,16 @@ typedef enum TaskKind
 	WAIT						/* runs nothing */
 } TaskKind;
 
-/* What can happen to a task.  A row of the tables in state.c for each. */
+/* What can happen to a task (transitions.h). */
+#define EVENT(event, verb) EVENT_##event,
 typedef enum Event
 {
-	EVENT_CLAIM,				/* claim_step of a step, claim of a workflow */
-	EVENT_TAKE,					/* start by name, attach as owner, recover */
-	EVENT_START_AGAIN,			/* start_child of an existing child */
-	EVENT_COMPLETE,
-	EVENT_FAIL,
-	EVENT_FAIL_BELOW,			/* with its parent, of an inline child */
-	EVENT_RETRY,				/* a failure with retries left */
-	EVENT_RELEASE,
-	EVENT_PAUSE,
-	EVENT_RESUME,
-	EVENT_CANCEL,
-	EVENT_RESUME_FAILED,
-	EVENT_SET_TIMEOUT
+	EVENTS(EVENT)
+	EVENT_COUNT
 } Event;
+#undef EVENT
 
-#define EVENT_COUNT (EVENT_SET_TIMEOUT + 1)
-
+extern void append_transition(StringInfo sql, char *text);
 extern bool workflow_transition(Event event, TaskStatus from, TaskStatus *to);
 extern bool step_transition(Event event, TaskStatus from, TaskStatus *to);
 extern const char *event_verb(Event event);
@@ -504,21 +515,5 @@ extern void begin_rows(FunctionCallInfo fcinfo);
 extern void begin_rows_of(FunctionCallInfo fcinfo, int columns);
 extern void return_row(FunctionCallInfo fcinfo, const NullableDatum *columns);
 extern void return_rows(FunctionCallInfo fcinfo);
-
-static inline NullableDatum
-a_value(Datum value)
-{
-	NullableDatum d = {.value = value, .isnull = false};
-
-	return d;
-}
-
-static inline NullableDatum
-a_null(void)
-{
-	NullableDatum d = {.value = (Datum) 0, .isnull = true};
-
-	return d;
-}
 
 #endif							/* DURABLE_H */

@@ -191,13 +191,9 @@ typedef struct Writing
 
 /* $n */
 static NullableDatum
-given(const Params *params, int n)
+given(const void *params, int n)
 {
-	NullableDatum d;
-
-	d.value = params->values[n - 1];
-	d.isnull = params->nulls[n - 1] == 'n';
-	return d;
+	return ((const NullableDatum *) params)[n - 1];
 }
 
 /* ---- tables ------------------------------------------------------------------ */
@@ -505,7 +501,7 @@ update_row(Writing *writing, const Look *look)
 
 /* PLAN_LOOK_ACTIVE_ROOT, where there is none */
 int64
-fast_no_active_root(const Params *params)
+fast_no_active_root(const void *params)
 {
 	Look		look;
 	bool		found;
@@ -519,7 +515,7 @@ fast_no_active_root(const Params *params)
 
 /* PLAN_START; that there is no other of that name has just been seen */
 int64
-fast_start(const Params *params)
+fast_start(const void *params)
 {
 	static const AttrNumber columns[] = {
 		[2] = Anum_workflow_name, Anum_workflow_input, Anum_workflow_handler, Anum_workflow_executor_id,
@@ -582,7 +578,7 @@ has_no_child_to_cancel(NullableDatum id)
 
 /* PLAN_COMPLETE_ROOT */
 int64
-fast_complete_root(const Params *params)
+fast_complete_root(const void *params)
 {
 	NullableDatum lease = given(params, 2);
 	Look		look;
@@ -669,7 +665,7 @@ lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 leas
  * claimed in the workflow at a time that is given.
  */
 static bool
-look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
+look_at_lease(const void *params, NullableDatum open_at, int32 *its_lease)
 {
 	NullableDatum lease = given(params, 3);
 	Look		look;
@@ -700,7 +696,7 @@ look_at_lease(const Params *params, NullableDatum open_at, int32 *its_lease)
 
 /* INSERT_STEP of statements.h: $position; $first is the kind, and the others follow. */
 static bool
-claim_new_step(Writing *writing, const Params *params, int32 lease, int position, int first)
+claim_new_step(Writing *writing, const void *params, int32 lease, int position, int first)
 {
 	static const AttrNumber columns[] = {
 		Anum_step_name, Anum_step_input, Anum_step_executor_id, Anum_step_max_retries, Anum_step_backoff,
@@ -722,7 +718,7 @@ claim_new_step(Writing *writing, const Params *params, int32 lease, int position
 
 /* PLAN_CLAIM_NEW_STEP */
 int64
-fast_claim_new_step(const Params *params)
+fast_claim_new_step(const void *params)
 {
 	ScanKeyData keys[2];
 	Look		look;
@@ -744,7 +740,7 @@ fast_claim_new_step(const Params *params)
 
 /* STEP_TO_COMPLETE and COMPLETE_STEP of statements.h, $1 to $5; the time is given. */
 static bool
-complete_step(Writing *writing, const Look *look, const Params *params, int32 lease, NullableDatum now)
+complete_step(Writing *writing, const Look *look, const void *params, int32 lease, NullableDatum now)
 {
 	NullableDatum attempt = given(params, 4);
 
@@ -775,7 +771,7 @@ is_free(Look *look, int32 position)
 
 /* PLAN_COMPLETE_STEP, and PLAN_COMPLETE_AND_CLAIM if the next position is given. */
 static int64
-complete_and_claim(const Params *params, NullableDatum now, NullableDatum next)
+complete_and_claim(const void *params, NullableDatum now, NullableDatum next)
 {
 	NullableDatum sequence = given(params, 2);
 	ScanKeyData keys[2];
@@ -805,13 +801,13 @@ complete_and_claim(const Params *params, NullableDatum now, NullableDatum next)
 }
 
 int64
-fast_complete_step(const Params *params)
+fast_complete_step(const void *params)
 {
 	return complete_and_claim(params, given(params, 6), a_null());
 }
 
 int64
-fast_complete_and_claim(const Params *params)
+fast_complete_and_claim(const void *params)
 {
 	return complete_and_claim(params, given(params, 16), given(params, 6));
 }
@@ -820,7 +816,7 @@ fast_complete_and_claim(const Params *params)
 
 /* PLAN_EXECUTOR_ALIVE */
 int64
-fast_executor_alive(const Params *params)
+fast_executor_alive(const void *params)
 {
 	Look		look;
 	bool		alive;

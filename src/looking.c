@@ -10,7 +10,7 @@
  */
 #include "statements.h"
 
-const Statement looking_statements[NUM_PLANS] = {
+const OldStatement looking_statements[NUM_PLANS] = {
 
 	/* ---- looking ------------------------------------------------------- */
 

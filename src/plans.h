@@ -10,7 +10,7 @@
 #ifndef DURABLE_PLANS_H
 #define DURABLE_PLANS_H
 
-#include "lock.h"
+#include "plan.h"
 
 typedef enum PlanId
 {
@@ -131,17 +131,14 @@ typedef enum PlanId
 typedef struct Params
 {
 	int			n;
-	Datum		values[MAX_PARAMS];
-	char		nulls[MAX_PARAMS + 1];
+	NullableDatum values[MAX_PARAMS];
 } Params;
 
 static inline void
 param(Params *params, NullableDatum d)
 {
 	Assert(params->n < MAX_PARAMS);
-	params->values[params->n] = d.value;
-	params->nulls[params->n] = d.isnull ? 'n' : ' ';
-	params->n++;
+	params->values[params->n++] = d;
 }
 
 static inline void
@@ -174,13 +171,7 @@ param_time(Params *params, TimestampTz value)
 	param_datum(params, TimestampTzGetDatum(value));
 }
 
-extern Datum id_array(const pg_uuid_t *ids, uint64 count);
-extern Datum int_array(const int32 *ints, int count);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
-extern NullableDatum result_column(uint64 row, int column);
-extern Datum result_value(uint64 row, int column);
-extern Datum result_ids(int column);
-extern void raised_leases_of_result(int column);
 
 /* Parameters that several statements share (workflow.c, step.c). */
 extern void param_start(Params *params, const StartArgs *args);

@@ -21,41 +21,27 @@
 
 #include "catalog/pg_type.h"
 
-/* How a statement is planned. */
-typedef enum Planning
-{
-	BY_INDEX,					/* once, for any parameters, never reading a whole table */
-	BY_PROBES,					/* the same, for each element of the arrays in their order */
-	FOR_PARAMS,					/* at each call, for its parameters */
-	ALL_ROWS					/* at each call, to read whole tables */
-} Planning;
-
-typedef struct Statement
+typedef struct OldStatement
 {
 	const char *sql;
 	int			nargs;
 	Oid			argtypes[MAX_PARAMS];
 	Planning	planning;
-	int64		(*fast) (const Params *params); /* does the same at once, or returns NOT_FAST */
-} Statement;
+	int64		(*fast) (const void *params);
+} OldStatement;
 
 /* Each has the statements of its file, and holes for the others. */
-extern const Statement looking_statements[NUM_PLANS];
-extern const Statement acting_statements[NUM_PLANS];
-
-/* how often a statement has been planned here: anew whenever what it names has changed */
-extern uint64 plans_made;
+extern const OldStatement looking_statements[NUM_PLANS];
+extern const OldStatement acting_statements[NUM_PLANS];
 
 /* fast.c */
-#define NOT_FAST (-1)
-
-extern int64 fast_no_active_root(const Params *params);
-extern int64 fast_start(const Params *params);
-extern int64 fast_complete_root(const Params *params);
-extern int64 fast_claim_new_step(const Params *params);
-extern int64 fast_complete_step(const Params *params);
-extern int64 fast_complete_and_claim(const Params *params);
-extern int64 fast_executor_alive(const Params *params);
+extern int64 fast_no_active_root(const void *params);
+extern int64 fast_start(const void *params);
+extern int64 fast_complete_root(const void *params);
+extern int64 fast_claim_new_step(const void *params);
+extern int64 fast_complete_step(const void *params);
+extern int64 fast_complete_and_claim(const void *params);
+extern int64 fast_executor_alive(const void *params);
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define NE " OPERATOR(pg_catalog.<>) "

@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ *
+ * plan.h
+ *	  Statements: how one is written, and how it is run.
+ *
+ * A statement stands beside the function that uses it:
+ *
+ *	#define FORGET(P) \
+ *		P(executor_id, TEXTOID)
+ *	PARAMETERS(Forget, FORGET);
+ *
+ *	static Statement forget = STATEMENT(Forget,
+ *		"DELETE FROM durable.executor WHERE executor_id = :executor_id");
+ *
+ *	run(&forget, &(Forget) {.executor_id = executor_id}, NEWEST);
+ *
+ * It is plain SQL.  :name is a parameter; {workflow from CANCEL} and {workflow to
+ * CANCEL} are what transitions.h says about an event: the array of statuses that
+ * it may find, and the status that it leads to.  Tables and functions of ours are
+ * written with their schema, those of the server without: begin_call pins the
+ * search_path to pg_catalog.
+ *
+ * Parameters have built-in types only: a plan with a parameter of a type of ours
+ * would die with DROP EXTENSION, these are analysed anew.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_PLAN_H
+#define DURABLE_PLAN_H
+
+#include "lock.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+
+/* How a statement is planned. */
+typedef enum Planning
+{
+	BY_INDEX,					/* once, for any parameters, never reading a whole table */
+	BY_PROBES,					/* the same, for each element of the arrays in their order */
+	FOR_PARAMS,					/* at each call, for its parameters */
+	ALL_ROWS					/* at each call, to read whole tables */
+} Planning;
+
+#define MAX_PARAMETERS 24
+
+typedef struct Parameter
+{
+	const char *name;
+	Oid			type;
+} Parameter;
+
+typedef struct Statement
+{
+	const char *name;
+	const char *sql;
+	const Parameter *parameters;
+	int			nparameters;
+	Planning	planning;
+	int64		(*fast) (const void *params);	/* does the same at once, or returns NOT_FAST (fast.c) */
+
+	/* plan.c: what this backend has made of it */
+	SPIPlanPtr	plan;
+	bool		is_planned;		/* by us: an error may have kept us from it */
+	int			generation;		/* of the plan that we made: the server may have made another */
+	bool		by_reference[MAX_PARAMETERS];
+} Statement;
+
+#define NOT_FAST (-1)
+
+/* From a list of parameters: a structure of their values, and their names and types. */
+#define PARAMETER_FIELD(name, type) NullableDatum name;
+#define PARAMETER_ENTRY(name, type) {#name, type},
+#define PARAMETERS(Params, LIST) \
+	typedef struct Params { LIST(PARAMETER_FIELD) } Params; \
+	static const Parameter Params##_parameters[] = {LIST(PARAMETER_ENTRY)}
+
+/* The further arguments set planning or fast; the first of all plannings is BY_INDEX. */
+#define STATEMENT(Params, text, ...) \
+	{.name = #Params, .sql = text, .parameters = Params##_parameters, \
+	 .nparameters = lengthof(Params##_parameters), __VA_ARGS__}
+
+extern uint64 run(Statement *statement, const void *params, View view);
+extern NullableDatum result_column(uint64 row, int column);
+extern Datum result_value(uint64 row, int column);
+extern Datum result_ids(int column);
+extern void raised_leases_of_result(int column);
+extern Datum id_array(const pg_uuid_t *ids, uint64 count);
+extern Datum int_array(const int32 *ints, int count);
+
+/* how often a statement has been planned here: anew whenever what it names has changed */
+extern uint64 plans_made;
+
+/* setting (init.c) */
+extern bool durable_fast_paths;
+
+/* Values of parameters. */
+static inline NullableDatum
+an_id(const pg_uuid_t *id)
+{
+	return a_value(UUIDPGetDatum(id));
+}
+
+static inline NullableDatum
+an_int(int32 value)
+{
+	return a_value(Int32GetDatum(value));
+}
+
+static inline NullableDatum
+a_bigint(int64 value)
+{
+	return a_value(Int64GetDatum(value));
+}
+
+static inline NullableDatum
+a_bool(bool value)
+{
+	return a_value(BoolGetDatum(value));
+}
+
+static inline NullableDatum
+a_time(TimestampTz value)
+{
+	return a_value(TimestampTzGetDatum(value));
+}
+
+/*
+ * A row of a result, by name: from a list of columns a structure of their values,
+ * and the text for SELECT or RETURNING, each column behind a prefix.  The list
+ * tells the first column apart.
+ *
+ *	#define LIMITS(F, C, t) F(t, paused) C(t, rate_limit)
+ *	ROW(Limits, LIMITS);
+ *
+ *	"SELECT " COLUMNS(LIMITS, "q.") " FROM durable.queue q ..."
+ *
+ *	Limits limits;
+ *	fetch(0, 0, &limits);
+ */
+#define ROW_FIELD(t, name) NullableDatum name;
+#define ROW_FIRST(t, name) t #name
+#define ROW_NEXT(t, name) ", " t #name
+#define ROW(Row, LIST) typedef struct Row { LIST(ROW_FIELD, ROW_FIELD, ) } Row
+#define COLUMNS(LIST, t) LIST(ROW_FIRST, ROW_NEXT, t)
+
+/* Reads so many columns, from the first on, of a row of the last result. */
+extern void fetch_columns(uint64 row, int first, void *values, int count);
+
+#define fetch(row, first, values) fetch_columns(row, first, values, sizeof(*(values)) / sizeof(NullableDatum))
+
+#endif							/* DURABLE_PLAN_H */
