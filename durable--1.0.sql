@@ -591,9 +591,14 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 	'Leaves a role with less than that level: after reader with nothing. Errors: 42704 (no such role), 42501, 2BP01 (it granted to others), 22023, 22004';
 
 -- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
--- script that adds something.  (A type of rows has the name of its table.)
+-- script that adds something.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
-REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step,
-	durable.workflow, durable.step, durable.queue, durable.queue_head, durable.executor, durable.task,
-	durable.stats, durable.waits FROM PUBLIC;
+REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step FROM PUBLIC;
+-- The types of the tables' and views' rows.  REVOKE in a script would note down
+-- initial privileges, too, and pg_dump, which does not dump such types by
+-- themselves, would warn of each: "unsupported pg_init_privs entry".
+UPDATE pg_catalog.pg_type AS t
+	SET typacl = ARRAY[pg_catalog.makeaclitem(t.typowner, t.typowner, 'USAGE', false)]
+	FROM pg_catalog.pg_class AS c
+	WHERE c.reltype = t.oid AND c.relnamespace = 'durable'::pg_catalog.regnamespace AND c.relkind IN ('r', 'v');
