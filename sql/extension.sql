@@ -43,9 +43,10 @@ SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_fun
 -- Labels: VOLATILE unless they only read, step_id IMMUTABLE, never STRICT where NULL deserves an error.
 SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT proname, ' ' ORDER BY proname) AS functions
   FROM mine GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
--- They take on their owner's rights in C, and a search_path of their own: no row, over all functions of the schema.
-SELECT proname FROM pg_proc
- WHERE pronamespace = 'durable'::regnamespace AND (prosecdef OR proconfig IS NOT NULL);
+-- They take on their owner's rights in C, and a search_path of their own; over all functions of the schema, those in SQL
+-- say so.
+SELECT p.proname, l.lanname, p.prosecdef, p.proconfig FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+ WHERE p.pronamespace = 'durable'::regnamespace AND (l.lanname <> 'c' OR p.prosecdef OR p.proconfig IS NOT NULL);
 -- What is long is compressed by lz4, where the server has it.
 SELECT count(*), bool_and(attcompression = CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END) AS lz4
   FROM pg_attribute, pg_settings
