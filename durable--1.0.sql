@@ -3,6 +3,46 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION durable" to load this file. \quit
 
+-- CREATE EXTENSION makes the schema, or takes the one that it finds: then nobody
+-- else may own it or create in it, and nothing may be there.  Who could would be
+-- able to replace or drop what is made below, or to have it call something else.
+-- (That is why each operator here is named in full.)
+DO $$
+DECLARE
+	schema record;
+BEGIN
+	SELECT n.oid, n.nspowner::pg_catalog.regrole AS owner,
+		n.nspowner OPERATOR(pg_catalog.=) i.oid OR o.rolsuper AS is_ours,
+		EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) AS a
+			LEFT JOIN pg_catalog.pg_roles AS g ON g.oid OPERATOR(pg_catalog.=) a.grantee
+			WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
+				AND g.rolsuper IS NOT TRUE) AS is_open
+		INTO STRICT schema
+		FROM pg_catalog.pg_namespace AS n
+			JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+			JOIN pg_catalog.pg_roles AS i ON i.rolname OPERATOR(pg_catalog.=) current_user
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'durable';
+	IF NOT schema.is_ours THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'schema "durable" belongs to somebody else',
+			DETAIL = pg_catalog.concat('Its owner is ', schema.owner, ', who could replace what the extension makes there.'),
+			HINT = 'Drop the schema, or make yourself its owner, and try again.';
+	ELSIF schema.is_open THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'others may create objects in schema "durable"',
+			DETAIL = 'They could put there what is taken for the extension''s.',
+			HINT = 'Drop the schema, or revoke CREATE on it, and try again.';
+	ELSIF EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+			WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+				AND d.refobjid OPERATOR(pg_catalog.=) schema.oid
+				AND (pg_catalog.pg_identify_object(d.classid, d.objid, 0)).schema OPERATOR(pg_catalog.=) 'durable') THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'schema "durable" is not empty',
+			DETAIL = 'It holds what does not belong to the extension.',
+			HINT = 'Move that to another schema, or drop it, and try again.';
+	END IF;
+END $$;
+
 ---------------------------------------------------------------------------
 -- Types
 ---------------------------------------------------------------------------
