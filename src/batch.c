@@ -341,7 +341,7 @@ start_roots(Start *starts, int start_count, Root *roots, int count, const StartA
 
 		if (root->done || root->found || root->elements[0] != &starts[i])
 			continue;
-		new_root_id(ns, starts[i].name.value, &id);
+		new_root_id(ns, starts[i].name.value, "names", &id);
 		fill_started(&root->workflow, &id, args);
 		creates = true;
 	}

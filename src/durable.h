@@ -210,7 +210,7 @@ extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after
 
 extern void new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id);
 extern TimestampTz id_created_at(const pg_uuid_t *id);
-extern int32 name_bucket(const char *name, int len);
+extern int32 name_bucket(const char *name, int len, const char *argument);
 extern int32 id_bucket(const pg_uuid_t *id);
 extern int32 id_sequence(const pg_uuid_t *id);
 extern void id_workflow(const pg_uuid_t *id, pg_uuid_t *workflow_id);
@@ -386,7 +386,7 @@ typedef enum Attaching
 } Attaching;
 
 extern StartArgs start_args(FunctionCallInfo fcinfo);
-extern void new_root_id(int64 ns, Datum name, pg_uuid_t *id);
+extern void new_root_id(int64 ns, Datum name, const char *argument, pg_uuid_t *id);
 extern void fill_started(Workflow *workflow, const pg_uuid_t *id, const StartArgs *args);
 extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
 extern NullableDatum owner_of(const Workflow *workflow);
