@@ -28,15 +28,17 @@ double		durable_executor_timeout = 180;
 #define UNIX_EPOCH_OFFSET \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
-/* Nanoseconds since the Unix epoch. */
+/* Nanoseconds since the Unix epoch, not before it. */
 int64
 clock_ns(void)
 {
 	struct timespec ts;
+	int64		ns;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64) ts.tv_sec * NS_PER_SEC + ts.tv_nsec +
+	ns = (int64) ts.tv_sec * NS_PER_SEC + ts.tv_nsec +
 		(int64) (durable_clock_offset * 1e9);
+	return Max(ns, 0);
 }
 
 TimestampTz
