@@ -74,6 +74,22 @@ interval_seconds(const Interval *interval)
 		(double) interval->month * DAYS_PER_MONTH * SECS_PER_DAY;
 }
 
+/*
+ * The least that an interval can move a time by, wherever in the calendar it is
+ * added: a month has 28 to 31 days, and summer time begins or ends in between.
+ */
+double
+interval_least_seconds(const Interval *interval)
+{
+	int			years = interval->month / MONTHS_PER_YEAR;
+	int			months = interval->month % MONTHS_PER_YEAR;
+	double		days = (double) years * (years > 0 ? 365 : 366) +
+		(double) months * (months > 0 ? 28 : 31) + interval->day;
+
+	return days * SECS_PER_DAY - (days != 0 ? SECS_PER_HOUR : 0) +
+		(double) interval->time / USECS_PER_SEC;
+}
+
 /* start + timeout by the server's calendar; NULL where there is no timeout. */
 NullableDatum
 clock_deadline(TimestampTz start, NullableDatum timeout)

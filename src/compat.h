@@ -83,6 +83,11 @@ unpin_search_path(int level)
 }
 #endif
 
+/* 17 has infinite intervals */
+#if PG_VERSION_NUM < 170000
+#define INTERVAL_NOT_FINITE(interval) false
+#endif
+
 /*
  * fast.c: which indexes an updated row needs entries in.  Since 16 it may be the
  * summarizing ones alone.

@@ -201,6 +201,7 @@ extern TimestampTz clock_timestamp_of(int64 ns);
 extern TimestampTz clock_now(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
+extern double interval_least_seconds(const Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 
