@@ -190,9 +190,6 @@ run_plan(PlanId id, const Params *params, View view)
 		level = NewGUCNestLevel();
 		/* leaves steps out where only workflows are asked for */
 		set("constraint_exclusion", "on");
-		/* without statistics, all tables look small enough for it */
-		if (statement_of(id)->planning == ALL_ROWS)
-			set("enable_nestloop", "off");
 		/* costs more than it gains, and would be decided by an estimate */
 		set("jit", "off");
 	}
