@@ -3,6 +3,46 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION durable" to load this file. \quit
 
+-- CREATE EXTENSION makes the schema, or takes the one that it finds: then nobody
+-- else may own it or create in it, and nothing may be there.  Who could would be
+-- able to replace or drop what is made below, or to have it call something else.
+-- (That is why each operator here is named in full.)
+DO $$
+DECLARE
+	schema record;
+BEGIN
+	SELECT n.oid, n.nspowner::pg_catalog.regrole AS owner,
+		n.nspowner OPERATOR(pg_catalog.=) i.oid OR o.rolsuper AS is_ours,
+		EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) AS a
+			LEFT JOIN pg_catalog.pg_roles AS g ON g.oid OPERATOR(pg_catalog.=) a.grantee
+			WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
+				AND g.rolsuper IS NOT TRUE) AS is_open
+		INTO STRICT schema
+		FROM pg_catalog.pg_namespace AS n
+			JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+			JOIN pg_catalog.pg_roles AS i ON i.rolname OPERATOR(pg_catalog.=) current_user
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'durable';
+	IF NOT schema.is_ours THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'schema "durable" belongs to somebody else',
+			DETAIL = pg_catalog.concat('Its owner is ', schema.owner, ', who could replace what the extension makes there.'),
+			HINT = 'Drop the schema, or make yourself its owner, and try again.';
+	ELSIF schema.is_open THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'others may create objects in schema "durable"',
+			DETAIL = 'They could put there what is taken for the extension''s.',
+			HINT = 'Drop the schema, or revoke CREATE on it, and try again.';
+	ELSIF EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+			WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+				AND d.refobjid OPERATOR(pg_catalog.=) schema.oid
+				AND (pg_catalog.pg_identify_object(d.classid, d.objid, 0)).schema OPERATOR(pg_catalog.=) 'durable') THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'schema "durable" is not empty',
+			DETAIL = 'It holds what does not belong to the extension.',
+			HINT = 'Move that to another schema, or drop it, and try again.';
+	END IF;
+END $$;
+
 ---------------------------------------------------------------------------
 -- Types
 ---------------------------------------------------------------------------
@@ -506,9 +546,127 @@ LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
+-- In time proportional to the rows, whatever the shape of the trees and with
+-- statistics or without: rows meet by hashing, and where it goes down a tree,
+-- level by level, by a probe of the index for each workflow (LATERAL ... OFFSET 0).
 CREATE FUNCTION durable.check(OUT task_id uuid, OUT problem text) RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'durable_check'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_nestloop = off SET enable_mergejoin = off SET enable_hashjoin = on
+SET enable_indexscan = on SET jit = off
+AS $$
+WITH RECURSIVE
+-- all below a paused workflow
+held AS (
+  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
+  WHERE p.status = 'PAUSED'
+  UNION
+  SELECT c.id, c.status FROM held h CROSS JOIN LATERAL
+    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = h.id OFFSET 0) c),
+-- inline children that were cancelled because their parent completed: queued children below go on
+abandoned AS (
+  SELECT w.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
+  WHERE p.status = 'COMPLETED' AND w.status = 'CANCELLED' AND w.queue_name IS NULL
+  UNION
+  SELECT c.id FROM abandoned a CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = a.id OFFSET 0) c
+  WHERE c.status = 'CANCELLED' AND c.queue_name IS NULL),
+-- all below a cancelled workflow
+doomed AS (
+  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
+  WHERE p.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = p.id)
+  UNION
+  SELECT c.id, c.status FROM doomed d CROSS JOIN LATERAL
+    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = d.id OFFSET 0) c),
+-- a workflow beside its parent and the step that stands for it
+child AS (
+  SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
+    p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,
+    s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,
+    s.error AS stand_in_error, s.detail AS stand_in_detail
+  FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id = w.parent_id
+  LEFT JOIN durable.step s ON s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence
+  WHERE w.parent_id IS NOT NULL)
+
+SELECT w.id, 'finished without completed_at, or completed_at without being finished'
+FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
+UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round'
+FROM durable.workflow w WHERE (w.status = 'PAUSED') <> (w.paused_from IS NOT NULL)
+  OR (w.status = 'PAUSED') <> (w.paused_by IS NOT NULL)
+  OR (w.status = 'PAUSED') <> (w.paused_at IS NOT NULL)
+UNION ALL SELECT w.id, 'paused from a status in which it cannot be paused'
+FROM durable.workflow w WHERE w.paused_from NOT IN ('PENDING', 'RUNNING')
+UNION ALL SELECT w.id, 'pending with an executor or a deadline'
+FROM durable.workflow w WHERE w.status = 'PENDING' AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL)
+UNION ALL SELECT w.id, 'running without started_at or a lease'
+FROM durable.workflow w WHERE w.status = 'RUNNING' AND (w.started_at IS NULL OR w.lease < 1)
+UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it'
+FROM durable.workflow w WHERE w.status = 'PENDING' AND w.run_at IS NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+UNION ALL SELECT w.id, 'has an output without being completed'
+FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status <> 'COMPLETED'
+UNION ALL SELECT w.id, 'failed without an error'
+FROM durable.workflow w WHERE w.status = 'FAILED' AND w.error IS NULL
+UNION ALL SELECT w.id, 'has a detail without an error'
+FROM durable.workflow w WHERE w.detail IS NOT NULL AND w.error IS NULL
+UNION ALL SELECT w.id, 'an inline child with an executor of its own'
+FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
+FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
+WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+UNION ALL SELECT w.id, 'waits before the head of its queue, where no claim looks'
+FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND w.priority = h.priority
+WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+UNION ALL SELECT w.id, 'not the only active root of its name'
+FROM durable.workflow w JOIN durable.workflow o ON o.name = w.name AND o.id <> w.id AND o.parent_id IS NULL
+WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED') AND o.status IN ('PENDING', 'RUNNING', 'PAUSED')
+UNION ALL SELECT w.id, 'a root whose root_id is not its own'
+FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id <> w.id
+UNION ALL SELECT h.id, 'not paused below a workflow that is paused'
+FROM held h WHERE h.status IN ('PENDING', 'RUNNING')
+
+UNION ALL SELECT c.id, 'its parent does not exist' FROM child c WHERE c.parent IS NULL
+UNION ALL SELECT c.id, 'its root_id is not that of its parent' FROM child c WHERE c.root_id <> c.parent_root
+UNION ALL SELECT c.id, 'no step stands for it at its parent'
+FROM child c WHERE c.child_id IS NULL OR c.child_id <> c.id OR c.stand_in_name <> c.name
+UNION ALL SELECT c.id, 'the step that stands for it says otherwise'
+FROM child c WHERE c.stand_in_status <> CASE WHEN c.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN 'RUNNING' ELSE c.status END
+  OR (c.output IS NULL) <> (c.stand_in_output IS NULL) OR c.output <> c.stand_in_output
+  OR (c.error IS NULL) <> (c.stand_in_error IS NULL) OR c.error <> c.stand_in_error
+  OR (c.detail IS NULL) <> (c.stand_in_detail IS NULL) OR c.detail <> c.stand_in_detail
+UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow'
+FROM child c WHERE c.queue_name IS NULL AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
+  AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled'
+FROM doomed d WHERE d.status IN ('PENDING', 'RUNNING', 'PAUSED')
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished below a workflow that is cancelled'
+FROM doomed d JOIN durable.step s ON s.workflow_id = d.id AND s.kind <> 'WORKFLOW' AND s.status IN ('PENDING', 'RUNNING', 'PAUSED')
+
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its workflow does not exist'
+FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.workflow_id WHERE w.id IS NULL
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'its lease is above its workflow''s'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id WHERE s.lease > w.lease
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'unfinished in a workflow that is cancelled'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+WHERE w.status = 'CANCELLED' AND s.kind <> 'WORKFLOW' AND s.status IN ('PENDING', 'RUNNING', 'PAUSED')
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'paused in a workflow that is not'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+WHERE s.status = 'PAUSED' AND w.status <> 'PAUSED'
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence),
+  'finished without completed_at, or completed_at without being finished'
+FROM durable.step s WHERE (s.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (s.completed_at IS NOT NULL)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has an output without being completed'
+FROM durable.step s WHERE s.output IS NOT NULL AND s.status <> 'COMPLETED'
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'failed without an error, or completed with one'
+FROM durable.step s WHERE (s.status = 'FAILED' AND s.error IS NULL)
+  OR (s.status = 'COMPLETED' AND s.error IS NOT NULL)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has a detail without an error'
+FROM durable.step s WHERE s.detail IS NOT NULL AND s.error IS NULL
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'running without started_at or an attempt'
+FROM durable.step s WHERE s.status = 'RUNNING' AND (s.started_at IS NULL OR s.attempt < 1)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
+FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
+WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)
+$$;
 COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';
 
@@ -598,9 +756,14 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 	'Leaves a role with less than that level: after reader with nothing. Errors: 42704 (no such role), 42501, 2BP01 (it granted to others), 22023, 22004';
 
 -- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
--- script that adds something.  (A type of rows has the name of its table.)
+-- script that adds something.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
-REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step,
-	durable.workflow, durable.step, durable.queue, durable.queue_head, durable.executor, durable.task,
-	durable.stats, durable.waits FROM PUBLIC;
+REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step FROM PUBLIC;
+-- The types of the tables' and views' rows.  REVOKE in a script would note down
+-- initial privileges, too, and pg_dump, which does not dump such types by
+-- themselves, would warn of each: "unsupported pg_init_privs entry".
+UPDATE pg_catalog.pg_type AS t
+	SET typacl = ARRAY[pg_catalog.makeaclitem(t.typowner, t.typowner, 'USAGE', false)]
+	FROM pg_catalog.pg_class AS c
+	WHERE c.reltype = t.oid AND c.relnamespace = 'durable'::pg_catalog.regnamespace AND c.relkind IN ('r', 'v');

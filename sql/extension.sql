@@ -43,9 +43,10 @@ SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_fun
 -- Labels: VOLATILE unless they only read, step_id IMMUTABLE, never STRICT where NULL deserves an error.
 SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT proname, ' ' ORDER BY proname) AS functions
   FROM mine GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
--- They take on their owner's rights in C, and a search_path of their own: no row, over all functions of the schema.
-SELECT proname FROM pg_proc
- WHERE pronamespace = 'durable'::regnamespace AND (prosecdef OR proconfig IS NOT NULL);
+-- They take on their owner's rights in C, and a search_path of their own; over all functions of the schema, those in SQL
+-- say so.
+SELECT p.proname, l.lanname, p.prosecdef, p.proconfig FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+ WHERE p.pronamespace = 'durable'::regnamespace AND (l.lanname <> 'c' OR p.prosecdef OR p.proconfig IS NOT NULL);
 -- What is long is compressed by lz4, where the server has it.
 SELECT count(*), bool_and(attcompression = CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END) AS lz4
   FROM pg_attribute, pg_settings
@@ -224,6 +225,49 @@ EXECUTE p;
 SELECT string_agg(l, '; ') = :'log' AS same_log FROM test.drive('extension-4') l;
 SELECT name, status FROM durable.workflow WHERE name LIKE 'extension-%' ORDER BY name;
 DEALLOCATE p;
+-- The schema must be there for it alone: nobody else may own it, or create in it, and it must be empty. It may have been there before.
+CREATE ROLE regress_durable_squatter;
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+BEGIN;
+DROP EXTENSION durable;
+SAVEPOINT s;
+ALTER SCHEMA durable OWNER TO regress_durable_squatter;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+GRANT CREATE ON SCHEMA durable TO regress_durable_squatter;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+GRANT CREATE ON SCHEMA durable TO PUBLIC;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+CREATE FUNCTION durable.start(text) RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()';
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+CREATE TYPE durable.task_kind;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+-- An operator there is not called by the script.
+CREATE FUNCTION durable.trap(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE OPERATOR durable.= (FUNCTION = durable.trap, LEFTARG = oid, RIGHTARG = regclass);
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+GRANT USAGE ON SCHEMA durable TO regress_durable_squatter;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+DROP VIEW mine;
+DROP SCHEMA durable;
+CREATE SCHEMA durable;
+CREATE EXTENSION durable;
+ROLLBACK TO s;
+-- (another superuser's: as in a dump that is restored by another than made it)
+ALTER ROLE regress_durable_squatter SUPERUSER;
+ALTER SCHEMA durable OWNER TO regress_durable_squatter;
+CREATE EXTENSION durable;
+ROLLBACK;
+\set VERBOSITY sqlstate
+\set SHOW_CONTEXT errors
+DROP ROLE regress_durable_squatter;
 -- All that is in the schema belongs to the extension: no row.
 SELECT c.oid::regclass FROM pg_class c
  WHERE c.relnamespace = 'durable'::regnamespace AND c.relkind IN ('r', 'v', 'S', 'm', 'p', 'f')

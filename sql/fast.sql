@@ -225,6 +225,7 @@ SELECT DISTINCT * FROM try_types() ORDER BY 1, 2;
 ALTER TABLE durable.workflow ALTER app_version TYPE text COLLATE "C", ALTER priority TYPE int, ALTER timeout TYPE interval;
 ALTER TABLE durable.executor ALTER executor_id TYPE text COLLATE "C";
 CREATE TABLE log (what text);
+GRANT INSERT ON log TO PUBLIC;
 CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO public.log VALUES (concat_ws(' ', TG_OP, TG_TABLE_NAME, NEW.status));

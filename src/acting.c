@@ -407,7 +407,8 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"UNION ALL "
 		"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.workflow w "
 		"WHERE w.executor_id" EQ "$1 AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
-		"  AND NOT w.id" EQ "ANY ($2)",
+		/* (SELECT ...), so that they are hashed: without it, all are compared with all */
+		"  AND NOT w.id" EQ "ANY (SELECT pg_catalog.unnest($2))",
 		3, {TEXTOID, UUIDARRAYOID, INT4ARRAYOID}
 	},
 	/* this and the next three: $1 the caller, $2 silent since, $3 at most */

@@ -171,22 +171,38 @@ interval_text(NullableDatum arg)
 	return DatumGetCString(DirectFunctionCall1(interval_out, arg.value));
 }
 
-/* A length of time, however long. */
+/* A length of time, however long, and wherever in the calendar it begins. */
 void
 check_span(NullableDatum arg, const char *name)
 {
-	if (!arg.isnull && interval_seconds(DatumGetIntervalP(arg.value)) < 0)
-		bad_argument(name, "must not be negative", psprintf("It is %s.", interval_text(arg)),
+	const Interval *interval;
+
+	if (arg.isnull)
+		return;
+	interval = DatumGetIntervalP(arg.value);
+	if (INTERVAL_NOT_FINITE(interval))
+		bad_argument(name, "must be finite", psprintf("It is %s.", interval_text(arg)),
+					 "Pass a length of time.");
+	if (interval_least_seconds(interval) < 0)
+		bad_argument(name, "must not be negative",
+					 psprintf(interval_seconds(interval) < 0 ? "It is %s." :
+							  "It is %s, and negative where a month or a day is short.", interval_text(arg)),
 					 "Pass a length of time, 0 or longer.");
 }
 
-/* A length of time that a timestamp can be moved by. */
+/* A length of time that a timestamp can be moved by, also part by part. */
 void
 check_interval(NullableDatum arg, const char *name)
 {
+	const double most = (double) MAX_SPAN_YEARS * 366 * SECS_PER_DAY;
+	const Interval *interval;
+
 	check_span(arg, name);
-	if (!arg.isnull &&
-		interval_seconds(DatumGetIntervalP(arg.value)) > (double) MAX_SPAN_YEARS * 366 * SECS_PER_DAY)
+	if (arg.isnull)
+		return;
+	interval = DatumGetIntervalP(arg.value);
+	if (interval_seconds(interval) > most || (double) interval->month > MAX_SPAN_YEARS * MONTHS_PER_YEAR ||
+		(double) interval->day * SECS_PER_DAY > most || (double) interval->time / USECS_PER_SEC > most)
 		bad_argument(name, psprintf("must not be longer than %d years", MAX_SPAN_YEARS),
 					 psprintf("It is %s.", interval_text(arg)),
 					 "Pass a shorter length of time, or NULL where there is to be none.");

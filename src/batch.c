@@ -277,7 +277,7 @@ create_roots(Starts *starts, Datum *created)
 
 	for (int i = 0; i < starts->count; i++)
 		if (starts->elements[i].created)
-			new_root_id(ns, starts->elements[i].name.value, &starts->elements[i].root->workflow.id);
+			new_root_id(ns, starts->elements[i].name.value, "names", &starts->elements[i].root->workflow.id);
 	for (int i = 0; i < starts->root_count; i++)
 	{
 		Root	   *root = &starts->roots[i];

@@ -28,15 +28,17 @@ double		durable_executor_timeout = 180;
 #define UNIX_EPOCH_OFFSET \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
-/* Nanoseconds since the Unix epoch. */
+/* Nanoseconds since the Unix epoch, not before it. */
 int64
 clock_ns(void)
 {
 	struct timespec ts;
+	int64		ns;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64) ts.tv_sec * NS_PER_SEC + ts.tv_nsec +
+	ns = (int64) ts.tv_sec * NS_PER_SEC + ts.tv_nsec +
 		(int64) (durable_clock_offset * 1e9);
+	return Max(ns, 0);
 }
 
 TimestampTz
@@ -80,6 +82,22 @@ interval_seconds(const Interval *interval)
 	return (double) interval->time / USECS_PER_SEC +
 		(double) interval->day * SECS_PER_DAY +
 		(double) interval->month * DAYS_PER_MONTH * SECS_PER_DAY;
+}
+
+/*
+ * The least that an interval can move a time by, wherever in the calendar it is
+ * added: a month has 28 to 31 days, and summer time begins or ends in between.
+ */
+double
+interval_least_seconds(const Interval *interval)
+{
+	int			years = interval->month / MONTHS_PER_YEAR;
+	int			months = interval->month % MONTHS_PER_YEAR;
+	double		days = (double) years * (years > 0 ? 365 : 366) +
+		(double) months * (months > 0 ? 28 : 31) + interval->day;
+
+	return days * SECS_PER_DAY - (days != 0 ? SECS_PER_HOUR : 0) +
+		(double) interval->time / USECS_PER_SEC;
 }
 
 /* start + timeout by the server's calendar; NULL where there is no timeout. */

@@ -36,8 +36,9 @@
 #endif
 
 /*
- * A search_path for a while; an error ends it, too.  What is named in full does
- * not need one, but a plan is analysed anew whenever it has changed.
+ * The search_path pg_catalog, pg_temp for a while; an error ends it, too.  What
+ * is named in full does not need one, but a plan is analysed anew whenever it
+ * has changed.
  */
 #if PG_VERSION_NUM >= 170000
 #include "utils/guc.h"
@@ -64,7 +65,13 @@ static inline int
 pin_search_path(void)
 {
 	OverrideSearchPath path = {.schemas = list_make1_oid(PG_CATALOG_NAMESPACE)};
+	Oid			temp;
+	Oid			temp_toast;
 
+	/* addTemp would put it first */
+	GetTempNamespaceState(&temp, &temp_toast);
+	if (OidIsValid(temp))
+		path.schemas = lappend_oid(path.schemas, temp);
 	PushOverrideSearchPath(&path);
 	return 0;
 }
@@ -74,6 +81,11 @@ unpin_search_path(int level)
 {
 	PopOverrideSearchPath();
 }
+#endif
+
+/* 17 has infinite intervals */
+#if PG_VERSION_NUM < 170000
+#define INTERVAL_NOT_FINITE(interval) false
 #endif
 
 /*

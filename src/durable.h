@@ -218,6 +218,7 @@ extern TimestampTz clock_now(void);
 extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
+extern double interval_least_seconds(const Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 
@@ -227,7 +228,7 @@ extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after
 
 extern void new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id);
 extern TimestampTz id_created_at(const pg_uuid_t *id);
-extern int32 name_bucket(const char *name, int len);
+extern int32 name_bucket(const char *name, int len, const char *argument);
 extern int32 id_bucket(const pg_uuid_t *id);
 extern int32 id_sequence(const pg_uuid_t *id);
 extern void id_workflow(const pg_uuid_t *id, pg_uuid_t *workflow_id);
@@ -396,7 +397,7 @@ typedef enum Attaching
 } Attaching;
 
 extern StartArgs start_args(FunctionCallInfo fcinfo);
-extern void new_root_id(int64 ns, Datum name, pg_uuid_t *id);
+extern void new_root_id(int64 ns, Datum name, const char *argument, pg_uuid_t *id);
 extern void fill_started(Workflow *workflow, const StartArgs *args);
 extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
 extern NullableDatum owner_of(const Workflow *workflow);

@@ -13,6 +13,7 @@
  */
 #include "durable.h"
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
@@ -70,15 +71,60 @@ id_created_at(const pg_uuid_t *id)
 	return clock_timestamp_of(ms * NS_PER_MS + fraction * NS_PER_MS / 4096);
 }
 
+static bool
+is_ascii(const char *s, int len)
+{
+	for (int i = 0; i < len; i++)
+		if (IS_HIGHBIT_SET(s[i]))
+			return false;
+	return true;
+}
+
+/*
+ * A name in UTF-8; len becomes its length there.  ASCII is the same in all of the
+ * server's encodings, and bytes of no known encoding (SQL_ASCII) must be UTF-8.
+ */
+static const char *
+name_in_utf8(const char *name, int *len, const char *argument)
+{
+	int			encoding = GetDatabaseEncoding();
+	unsigned char *utf8;
+	int			path;
+	Oid			conversion;
+
+	if (encoding == PG_UTF8 || is_ascii(name, *len))
+		return name;
+	if (encoding == PG_SQL_ASCII)
+	{
+		if (pg_verify_mbstr(PG_UTF8, name, *len, true))
+			return name;
+	}
+	else
+	{
+		path = pin_search_path();
+		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+		unpin_search_path(path);
+		utf8 = palloc(*len * MAX_CONVERSION_GROWTH + 1);
+		if (OidIsValid(conversion) &&
+			pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8, (unsigned char *) name, *len,
+										  utf8, *len * MAX_CONVERSION_GROWTH + 1, true) == *len)
+		{
+			*len = (int) strlen((char *) utf8);
+			return (char *) utf8;
+		}
+	}
+	bad_argument(argument, "must have a form in UTF-8",
+				 psprintf("The database is in %s, from which it cannot be converted.", GetDatabaseEncodingName()),
+				 "Pass a name in ASCII, or use a database in UTF8.");
+}
+
 /* The bucket of a root's name: top 12 bits of its CRC-32C in UTF-8. */
 int32
-name_bucket(const char *name, int len)
+name_bucket(const char *name, int len, const char *argument)
 {
-	char	   *utf8 = pg_server_to_any(name, len, PG_UTF8);
+	const char *utf8 = name_in_utf8(name, &len, argument);
 	pg_crc32c	crc;
 
-	if (utf8 != name)
-		len = (int) strlen(utf8);
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, utf8, len);
 	FIN_CRC32C(crc);
@@ -143,7 +189,7 @@ durable_bucket_name(PG_FUNCTION_ARGS)
 
 	require_name(fcinfo->args[0], "name");
 	name = PG_GETARG_TEXT_PP(0);
-	PG_RETURN_INT32(name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)));
+	PG_RETURN_INT32(name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), "name"));
 }
 
 /* bucket(task_id uuid) returns int */

@@ -18,8 +18,12 @@ DURABLE_MODULE_MAGIC;
 
 void		_PG_init(void);
 
-/* in seconds; a span that a timestamp can be moved by */
-#define MAX_OFFSET 1e10
+/*
+ * In seconds, 31 years: while the machine's clock shows 2001 to 2230, the
+ * extension's is between 1970 and 2262, which is what an id, and an int64 of
+ * nanoseconds, can hold.
+ */
+#define MAX_OFFSET 1e9
 
 void
 _PG_init(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * look.c
- *	  Looking: history, the accessors, set_timeout, list, count, tree, check.
+ *	  Looking: history, the accessors, set_timeout, list, count, tree.
  *
  * All but set_timeout are STABLE, lock nothing, and see what the calling query
  * sees.
@@ -26,7 +26,6 @@ PG_FUNCTION_INFO_V1(durable_set_timeout);
 PG_FUNCTION_INFO_V1(durable_list);
 PG_FUNCTION_INFO_V1(durable_count);
 PG_FUNCTION_INFO_V1(durable_tree);
-PG_FUNCTION_INFO_V1(durable_check);
 
 /* history(workflow_id) */
 Datum
@@ -382,23 +381,6 @@ durable_tree(PG_FUNCTION_ARGS)
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
-	end_call(&call);
-	return (Datum) 0;
-}
-
-/* check() */
-Datum
-durable_check(PG_FUNCTION_ARGS)
-{
-	Params		params = {0};
-	Call		call;
-
-	begin_rows(fcinfo);
-	call = begin_call(fcinfo);
-	/* a parameter, so that it is planned for the tables as they are now */
-	param_bool(&params, true);
-	run_plan(PLAN_CHECK, &params, CALLERS);
-	return_rows(fcinfo);
 	end_call(&call);
 	return (Datum) 0;
 }

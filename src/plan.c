@@ -228,9 +228,6 @@ begin_planning(const Statement *statement)
 	level = NewGUCNestLevel();
 	/* leaves steps out where only workflows are asked for */
 	set("constraint_exclusion", "on");
-	/* without statistics, all tables look small enough for it */
-	if (statement->planning == ALL_ROWS)
-		set("enable_nestloop", "off");
 	/* costs more than it gains, and would be decided by an estimate */
 	set("jit", "off");
 	return level;

@@ -38,8 +38,7 @@ typedef enum Planning
 {
 	BY_INDEX,					/* once, for any parameters, never reading a whole table */
 	BY_PROBES,					/* the same, for each element of the arrays in their order */
-	FOR_PARAMS,					/* at each call, for its parameters */
-	ALL_ROWS					/* at each call, to read whole tables */
+	FOR_PARAMS					/* at each call, for its parameters */
 } Planning;
 
 #define MAX_PARAMETERS 24

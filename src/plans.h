@@ -33,7 +33,6 @@ typedef enum PlanId
 	PLAN_LIST,
 	PLAN_COUNT,
 	PLAN_TREE,
-	PLAN_CHECK,
 
 	/* workflows */
 	PLAN_START,

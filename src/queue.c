@@ -91,8 +91,8 @@ param_limits(Params *params, FunctionCallInfo fcinfo)
 	check_limit(fcinfo->args[2], "rate_limit");
 	require(fcinfo->args[3], "rate_limit_window");
 	check_interval(fcinfo->args[3], "rate_limit_window");
-	if (interval_seconds(DatumGetIntervalP(fcinfo->args[3].value)) <= 0)
-		bad_argument("rate_limit_window", "must be longer than 0", "It is 0.",
+	if (interval_least_seconds(DatumGetIntervalP(fcinfo->args[3].value)) <= 0)
+		bad_argument("rate_limit_window", "must be longer than 0", "It is 0, or can be where a month or a day is short.",
 					 "Pass the time in which rate_limit workflows may start.");
 	for (int i = 0; i <= 3; i++)
 		param(params, fcinfo->args[i]);

@@ -135,11 +135,11 @@ param_start(Params *params, const StartArgs *args)
 }
 
 void
-new_root_id(int64 ns, Datum name, pg_uuid_t *id)
+new_root_id(int64 ns, Datum name, const char *argument, pg_uuid_t *id)
 {
 	text	   *t = DatumGetTextPP(name);
 
-	new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)), id);
+	new_workflow_id(ns, name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), argument), id);
 }
 
 /* What a root is like that has just been created. */
@@ -179,7 +179,7 @@ create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Roun
 	has_heads = lock_queue_to_start(args->queue, clock_now());
 
 	rounds->since = clock_monotonic();
-	new_root_id(clock_ns(), name.value, &id);
+	new_root_id(clock_ns(), name.value, "name", &id);
 	param_id(&params, &id);
 	param(&params, name);
 	param(&params, input);

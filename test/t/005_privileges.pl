@@ -61,7 +61,7 @@ for my $format ('c', 'p')
 	my $to = "new_$format";
 	my $file = "$dir/$to";
 	$node->safe_psql('postgres', "CREATE DATABASE $to");
-	$node->command_ok([ 'pg_dump', "-F$format", '-f', $file, $from ], "pg_dump -F$format of $from");
+	$node->command_checks_all([ 'pg_dump', "-F$format", '-f', $file, $from ], 0, [qr/^$/], [qr/^$/], "pg_dump -F$format of $from, silent");
 	$node->command_ok($format eq 'c' ? [ 'pg_restore', '-e', '-d', $to, $file ] :
 		[ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $file, $to ], "restored to $to");
 	is(rights($to), $rights, "$to: who could do what can do it, and nothing else");

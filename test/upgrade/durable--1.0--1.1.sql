@@ -52,4 +52,6 @@ ALTER TABLE durable.queue SET (fillfactor = 70);
 -- Nothing is PUBLIC's.
 REVOKE ALL ON FUNCTION durable.remark(text), durable.is_completed(uuid, text) FROM PUBLIC;
 REVOKE ALL ON TABLE durable.remark FROM PUBLIC;
-REVOKE ALL ON TYPE durable.remark FROM PUBLIC;
+UPDATE pg_catalog.pg_type AS t
+	SET typacl = ARRAY[pg_catalog.makeaclitem(t.typowner, t.typowner, 'USAGE', false)]
+	WHERE t.oid OPERATOR(pg_catalog.=) 'durable.remark'::pg_catalog.regtype;
