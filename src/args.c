@@ -8,7 +8,10 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "args.h"
+#include "clock.h"
+#include "ids.h"
+#include "refusal.h"
 
 #include "access/detoast.h"
 #include "utils/array.h"

@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "clock.h"
 
 #include <math.h>
 #include <time.h>

@@ -30,7 +30,10 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "fence.h"
+#include "ids.h"
 #include "lock.h"
+#include "task.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"

@@ -8,6 +8,8 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "ids.h"
+#include "known.h"
 #include "lock.h"
 
 #include "access/xact.h"

@@ -28,7 +28,18 @@
 #ifndef DURABLE_PLAN_H
 #define DURABLE_PLAN_H
 
+#include "args.h"
+#include "call.h"
+#include "cascade.h"
+#include "clock.h"
+#include "executor.h"
+#include "fence.h"
+#include "ids.h"
+#include "known.h"
 #include "lock.h"
+#include "queue.h"
+#include "step.h"
+#include "workflow.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"

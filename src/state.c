@@ -9,7 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "state.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
@@ -17,7 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
-#include "transitions.h"
 
 #define ROW(event, from, to) [EVENT_##event][from] = to,
 

@@ -91,7 +91,7 @@ extern int64 fast_executor_alive(const void *params);
 /* in the words of the index workflow_purge */
 #define TREE_END(t) "GREATEST(" t ".completed_at, " t ".tree_end)"
 
-/* read by read_workflow and read_step (rows.c), in this order */
+/* read by read_workflow and read_step (task.c), in this order */
 #define WORKFLOW_COLUMNS \
 	"w.id, w.root_id, w.parent_id, w.status, w.lease, w.recovery_count, w.max_recovery_attempts, " \
 	"w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, w.deadline, " \

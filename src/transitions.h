@@ -5,7 +5,7 @@
  *
  * The one place that says so.  state.c makes the tables of C from it, and the
  * conditions and new values of the statements ({workflow from CANCEL}, {workflow
- * to CANCEL}; plan.c).  What is not listed is refused (errors.c says how) and
+ * to CANCEL}; plan.c).  What is not listed is refused (refusal.c says how) and
  * changes nothing.  A stand-in is no task of its own: it follows its child.
  *
  *-------------------------------------------------------------------------

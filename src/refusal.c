@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * errors.c
+ * refusal.c
  *	  What a call may be refused for: SQLSTATE, message, detail and hint of
  *	  each condition of class WF.
  *
@@ -9,7 +9,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "ids.h"
+#include "task.h"
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
