@@ -202,7 +202,7 @@ look_roots(Starts *starts)
 	for (int i = 0; i < starts->root_count; i++)
 		append_element(&names, starts->roots[i].elements[0]->name);
 	param_column(&params, &names);
-	run_plan(PLAN_LOOK_ACTIVE_ROOTS, &params, NEWEST);
+	look_active_roots(params.values[0]);
 	for (int i = 0; i < starts->root_count; i++)
 		starts->roots[i].found = read_active_root(i, &starts->roots[i].workflow, &starts->roots[i].owner_seen);
 }

@@ -54,7 +54,7 @@ look_claims(Claims *claims)
 	}
 	param_column(&params, &workflow_ids);
 	param_column(&params, &sequences);
-	run_plan(PLAN_LOOK_STEPS, &params, NEWEST);
+	look_steps(params.values[0], params.values[1]);
 	for (int i = 0; i < claims->count; i++)
 		if (!read_look_at_step(i, &claims->workflow_id, claims->elements[i].sequence,
 							   &claims->workflow, &claims->elements[i].step))

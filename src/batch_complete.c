@@ -118,7 +118,7 @@ look_tasks(Completions *c)
 	}
 	param_column(&params, &workflow_ids);
 	param_column(&params, &sequences);
-	run_plan(PLAN_LOOK_STEPS, &params, NEWEST);
+	look_steps(params.values[0], params.values[1]);
 	for (int i = 0; i < c->task_count; i++)
 	{
 		Task	   *task = &c->tasks[i];

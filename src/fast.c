@@ -25,20 +25,6 @@ given(const void *params, int n)
 
 /* ---- workflows --------------------------------------------------------------- */
 
-/* PLAN_LOOK_ACTIVE_ROOT, where there is none */
-int64
-fast_no_active_root(const void *params)
-{
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, given(params, 1))}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
-}
-
 /* PLAN_START */
 int64
 fast_start(const void *params)

@@ -14,40 +14,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 
 	/* ---- looking ------------------------------------------------------- */
 
-	[PLAN_LOOK_WORKFLOW] = {
-		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w WHERE w.id" EQ "$1",
-		1, {UUIDOID}
-	},
-	[PLAN_LOOK_ACTIVE_ROOT] = {
-		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
-		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
-		1, {TEXTOID},
-		BY_INDEX, fast_no_active_root
-	},
-	/* this and the next but one: what there is of each, in order */
-	[PLAN_LOOK_ACTIVE_ROOTS] = {
-		"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
-		"FROM " EACH(OF("$1"), "name") " "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
-		"  WHERE o.name" EQ "b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
-		"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
-		"  WHERE o.executor_id" EQ "w.executor_id OFFSET 0) e ON true ORDER BY b.n",
-		1, {TEXTARRAYOID}
-	},
-	[PLAN_LOOK_STEP] = {
-		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " FROM durable.workflow w "
-		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
-		"WHERE w.id" EQ "$1",
-		2, {UUIDOID, INT4OID}
-	},
-	[PLAN_LOOK_STEPS] = {
-		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " "
-		"FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o WHERE o.id" EQ "b.workflow_id OFFSET 0) w ON true "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.step o"
-		"  WHERE o.workflow_id" EQ "b.workflow_id AND o.sequence" EQ "b.sequence OFFSET 0) s ON true ORDER BY b.n",
-		2, {UUIDARRAYOID, INT4ARRAYOID}
-	},
 	[PLAN_EXECUTOR_ALIVE] = {
 		"SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "$1 AND e.last_seen" GE "$2",
 		2, {TEXTOID, TIMESTAMPTZOID},

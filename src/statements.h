@@ -35,7 +35,6 @@ extern const OldStatement looking_statements[NUM_PLANS];
 extern const OldStatement acting_statements[NUM_PLANS];
 
 /* fast.c */
-extern int64 fast_no_active_root(const void *params);
 extern int64 fast_start(const void *params);
 extern int64 fast_complete_root(const void *params);
 extern int64 fast_claim_new_step(const void *params);
@@ -91,15 +90,6 @@ extern int64 fast_executor_alive(const void *params);
 /* in the words of the index workflow_purge */
 #define TREE_END(t) "GREATEST(" t ".completed_at, " t ".tree_end)"
 
-/* read by read_workflow and read_step (task.c), in this order */
-#define WORKFLOW_COLUMNS \
-	"w.id, w.root_id, w.parent_id, w.status, w.lease, w.recovery_count, w.max_recovery_attempts, " \
-	"w.name, w.queue_name, w.handler, w.executor_id, w.input, w.output, w.error, w.deadline, " \
-	"w.paused_by, w.paused_at"
-#define STEP_COLUMNS \
-	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
-	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.detail, s.run_at, s.deadline, " \
-	"s.child_id"
 #define TASK_COLUMNS \
 	"t.id, t.parent_id, t.sequence, t.name, t.handler, t.status, t.kind, t.input, t.output, t.error, " \
 	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \

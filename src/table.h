@@ -29,6 +29,7 @@
 	C(workflow, parent_id, UUIDOID) \
 	C(workflow, parent_sequence, INT4OID) \
 	C(workflow, priority, INT4OID) \
+	C(workflow, recovery_count, INT4OID) \
 	C(workflow, max_recovery_attempts, INT4OID) \
 	C(workflow, created_at, TIMESTAMPTZOID) \
 	C(workflow, run_at, TIMESTAMPTZOID) \
@@ -41,7 +42,10 @@
 	C(workflow, executor_id, TEXTOID) \
 	C(workflow, app_version, TEXTOID) \
 	C(workflow, input, JSONBOID) \
-	C(workflow, output, JSONBOID)
+	C(workflow, output, JSONBOID) \
+	C(workflow, error, TEXTOID) \
+	C(workflow, paused_by, UUIDOID) \
+	C(workflow, paused_at, TIMESTAMPTZOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -51,9 +55,12 @@
 	C(step, status, OUR_ENUM) \
 	C(step, kind, OUR_ENUM) \
 	C(step, max_retries, INT4OID) \
+	C(step, retry_count, INT4OID) \
 	C(step, started_at, TIMESTAMPTZOID) \
 	C(step, completed_at, TIMESTAMPTZOID) \
+	C(step, run_at, TIMESTAMPTZOID) \
 	C(step, deadline, TIMESTAMPTZOID) \
+	C(step, child_id, UUIDOID) \
 	C(step, name, TEXTOID) \
 	C(step, executor_id, TEXTOID) \
 	C(step, backoff, INTERVALOID) \

@@ -3,106 +3,97 @@
  * task.c
  *	  Workflows and steps as C structures, and how they are read.
  *
+ * Nothing here locks or writes.
+ *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "table.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_collation_d.h"
-#include "catalog/pg_proc.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
-#include "funcapi.h"
-#include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
-#include "utils/resowner.h"
-#include "utils/syscache.h"
-#include "utils/tuplestore.h"
 
-/* Where in a result we read. */
-typedef struct Place
-{
-	uint64		row;
-	int			column;
-} Place;
+/* ---- from a row to a structure -------------------------------------------------- */
 
-static NullableDatum
-next_column(Place *at)
-{
-	return result_column(at->row, at->column++);
-}
+#define WORKFLOW_LIST(F, C, t) \
+	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
+	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
+	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
+ROW(WorkflowRow, WORKFLOW_LIST);
 
-static char *
-text_or_null(NullableDatum d)
-{
-	return d.isnull ? NULL : TextDatumGetCString(d.value);
-}
+#define STEP_LIST(F, C, t) \
+	F(t, status) C(t, kind) C(t, lease) C(t, attempt) C(t, max_retries) C(t, retry_count) C(t, name) \
+	C(t, executor_id) C(t, backoff) C(t, backoff_multiplier) C(t, max_backoff) C(t, input) \
+	C(t, output) C(t, error) C(t, detail) C(t, run_at) C(t, deadline) C(t, child_id)
+ROW(StepRow, STEP_LIST);
 
-/* Reads the columns WORKFLOW_COLUMNS of statements.h; false if there is no workflow. */
+#define WIDTH(Row) (sizeof(Row) / sizeof(NullableDatum))
+
+/* False if there is no workflow. */
 static bool
-read_workflow(Workflow *workflow, Place *at)
+read_workflow(const WorkflowRow *row, Workflow *workflow)
 {
-	NullableDatum d = next_column(at);
-
-	if (d.isnull)
+	if (row->id.isnull)
 		return false;
-	workflow->id = *DatumGetUUIDP(d.value);
-	workflow->root_id = *DatumGetUUIDP(next_column(at).value);
-	d = next_column(at);
-	workflow->has_parent = !d.isnull;
-	if (!d.isnull)
-		workflow->parent_id = *DatumGetUUIDP(d.value);
-	workflow->status_datum = next_column(at);
-	workflow->status = status_from_datum(workflow->status_datum.value);
-	workflow->lease = DatumGetInt32(next_column(at).value);
-	workflow->recovery_count = DatumGetInt32(next_column(at).value);
-	workflow->max_recovery_attempts = DatumGetInt32(next_column(at).value);
-	workflow->name = text_or_null(next_column(at));
-	workflow->has_queue = !next_column(at).isnull;
-	workflow->handler = next_column(at);
-	workflow->executor_id = next_column(at);
-	workflow->input = next_column(at);
-	workflow->output = next_column(at);
-	workflow->error = next_column(at);
-	workflow->deadline = next_column(at);
-	workflow->paused_by = next_column(at);
-	workflow->paused_at = next_column(at);
+	*workflow = (Workflow)
+	{
+		.id = *DatumGetUUIDP(row->id.value),.root_id = *DatumGetUUIDP(row->root_id.value),
+		.has_parent = !row->parent_id.isnull,
+		.status = status_from_datum(row->status.value),.status_datum = row->status,
+		.lease = DatumGetInt32(row->lease.value),
+		.recovery_count = DatumGetInt32(row->recovery_count.value),
+		.max_recovery_attempts = DatumGetInt32(row->max_recovery_attempts.value),
+		.name = TextDatumGetCString(row->name.value),.has_queue = !row->queue_name.isnull,
+		.handler = row->handler,.executor_id = row->executor_id,.input = row->input,
+		.output = row->output,.error = row->error,.deadline = row->deadline,
+		.paused_by = row->paused_by,.paused_at = row->paused_at
+	};
+	if (workflow->has_parent)
+		workflow->parent_id = *DatumGetUUIDP(row->parent_id.value);
 	return true;
 }
 
-/* Reads the columns STEP_COLUMNS of statements.h. */
+/* NO_TASK if there is no step. */
 static void
-read_step(Step *step, Place *at)
+read_step(const StepRow *row, const pg_uuid_t *workflow_id, int32 sequence, Step *step)
 {
-	step->status_datum = next_column(at);
-	if (step->status_datum.isnull)
+	*step = (Step)
 	{
-		step->status = NO_TASK;
-		step->lease = step->attempt = 0;
+		.workflow_id = *workflow_id,.sequence = sequence,.status = NO_TASK
+	};
+	id_step(workflow_id, sequence, &step->id);
+	if (row == NULL || row->status.isnull)
 		return;
-	}
-	step->status = status_from_datum(step->status_datum.value);
-	step->kind = kind_from_datum(next_column(at).value);
-	step->lease = DatumGetInt32(next_column(at).value);
-	step->attempt = DatumGetInt32(next_column(at).value);
-	step->max_retries = DatumGetInt32(next_column(at).value);
-	step->retry_count = DatumGetInt32(next_column(at).value);
-	step->name = text_or_null(next_column(at));
-	step->executor_id = next_column(at);
-	step->backoff = next_column(at);
-	step->backoff_multiplier = next_column(at);
-	step->max_backoff = next_column(at);
-	step->input = next_column(at);
-	step->output = next_column(at);
-	step->error = next_column(at);
-	step->detail = next_column(at);
-	step->run_at = next_column(at);
-	step->deadline = next_column(at);
-	step->child_id = next_column(at);
+	step->status = status_from_datum(row->status.value);
+	step->status_datum = row->status;
+	step->kind = kind_from_datum(row->kind.value);
+	step->lease = DatumGetInt32(row->lease.value);
+	step->attempt = DatumGetInt32(row->attempt.value);
+	step->max_retries = DatumGetInt32(row->max_retries.value);
+	step->retry_count = DatumGetInt32(row->retry_count.value);
+	step->name = TextDatumGetCString(row->name.value);
+	step->executor_id = row->executor_id;
+	step->backoff = row->backoff;
+	step->backoff_multiplier = row->backoff_multiplier;
+	step->max_backoff = row->max_backoff;
+	step->input = row->input;
+	step->output = row->output;
+	step->error = row->error;
+	step->detail = row->detail;
+	step->run_at = row->run_at;
+	step->deadline = row->deadline;
+	step->child_id = row->child_id;
 }
+
+/* ---- workflows -------------------------------------------------------------------- */
+
+#define LOOK_WORKFLOW(P) \
+	P(id, UUIDOID)
+PARAMETERS(LookWorkflow, LOOK_WORKFLOW);
+
+static Statement look_workflow = STATEMENT(LookWorkflow,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id");
 
 /*
  * Reads a workflow without a lock.  The id of a step is a bad argument, any
@@ -111,60 +102,173 @@ read_step(Step *step, Place *at)
 void
 look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow)
 {
-	Params		params = {0};
-	Place		at = {0};
-	pg_uuid_t	workflow_id;
-	Step		step;
+	pg_uuid_t	its_workflow_id;
+	Step		its_step;
 
-	param_id(&params, id);
-	if (run_plan(PLAN_LOOK_WORKFLOW, &params, view) > 0)
+	if (run(&look_workflow, &(LookWorkflow) {.id = an_id(id)}, view) > 0)
 	{
-		read_workflow(workflow, &at);
+		WorkflowRow row;
+
+		fetch(0, 0, &row);
+		read_workflow(&row, workflow);
 		return;
 	}
-	id_workflow(id, &workflow_id);
+	id_workflow(id, &its_workflow_id);
 	if (id_sequence(id) >= 0 &&
-		look_step(&workflow_id, id_sequence(id), view, workflow, &step) &&
-		step.status != NO_TASK)
+		look_step(&its_workflow_id, id_sequence(id), view, workflow, &its_step) &&
+		its_step.status != NO_TASK)
 		bad_argument(argument, "must be the id of a workflow",
-					 psprintf("%s is the id of step %d \"%s\".", uuid_text(id), step.sequence, step.name),
-					 psprintf("Its workflow is %s.", uuid_text(&workflow_id)));
+					 psprintf("%s is the id of step %d \"%s\".", uuid_text(id), its_step.sequence, its_step.name),
+					 psprintf("Its workflow is %s.", uuid_text(&its_workflow_id)));
 	raise_refusal(refuse_unknown_task(id));
 }
 
-/* What a look has seen, in short: another number if something has changed since (next_round). */
-uint64
-seen_of(const Workflow *workflow, const Step *step)
-{
-	int32		seen[] = {
-		workflow->status, workflow->lease, step ? step->status : 0, step ? step->lease : 0, step ? step->attempt : 0
-	};
+/* In the words of the index workflow_active_root. */
+#define IS_ACTIVE_ROOT(t) \
+	t "parent_id IS NULL AND " t "status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
 
-	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);
+#define LOOK_ACTIVE_ROOT(P) \
+	P(name, TEXTOID)
+PARAMETERS(LookActiveRoot, LOOK_ACTIVE_ROOT);
+
+/* Where there is none, which is what a start hopes for. */
+static int64
+fast_no_active_root(const void *params)
+{
+	const LookActiveRoot *p = params;
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, p->name)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
 }
+
+static Statement look_root = STATEMENT(LookActiveRoot,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w "
+	"WHERE w.name = :name AND " IS_ACTIVE_ROOT("w."),
+	.fast = fast_no_active_root);
 
 /* The PENDING, RUNNING or PAUSED root of that name. */
 bool
 look_active_root(Datum name, Workflow *workflow)
 {
-	Params		params = {0};
-	Place		at = {0};
+	WorkflowRow row;
 
-	param_datum(&params, name);
-	if (run_plan(PLAN_LOOK_ACTIVE_ROOT, &params, NEWEST) == 0)
+	if (run(&look_root, &(LookActiveRoot) {.name = a_value(name)}, NEWEST) == 0)
 		return false;
-	return read_workflow(workflow, &at);
+	fetch(0, 0, &row);
+	return read_workflow(&row, workflow);
 }
 
-/* The same from a row of PLAN_LOOK_ACTIVE_ROOTS, and when its executor was last seen. */
+#define LOOK_ACTIVE_ROOTS(P) \
+	P(names, TEXTARRAYOID)
+PARAMETERS(LookActiveRoots, LOOK_ACTIVE_ROOTS);
+
+static Statement look_roots = STATEMENT(LookActiveRoots,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") ", e.last_seen "
+	"FROM unnest(:names) WITH ORDINALITY AS b (name, n) "
+	"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
+	"    WHERE o.name = b.name AND " IS_ACTIVE_ROOT("o.") " OFFSET 0) w ON true "
+	"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
+	"    WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
+	"ORDER BY b.n");
+
+/* The same for many names: a row each, in their order, for read_active_root. */
+void
+look_active_roots(NullableDatum names)
+{
+	run(&look_roots, &(LookActiveRoots) {.names = names}, NEWEST);
+}
+
+/* A row of that, and when the workflow's executor was last seen; false if there is no such root. */
 bool
 read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
 {
-	Place		at = {.row = row};
+	WorkflowRow its_row;
 
-	if (!read_workflow(workflow, &at))
+	fetch(row, 0, &its_row);
+	if (!read_workflow(&its_row, workflow))
 		return false;
-	*owner_seen = next_column(&at);
+	*owner_seen = result_column(row, WIDTH(WorkflowRow));
+	return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------- */
+
+#define LOOK_STEP(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID)
+PARAMETERS(LookStep, LOOK_STEP);
+
+/* What the fast path has read; the statement leaves that to its result. */
+typedef struct FastLook
+{
+	LookStep	params;
+	bool		done;
+	bool		found;
+	WorkflowRow workflow;
+	StepRow		step;
+} FastLook;
+
+#define FETCH_WORKFLOW(t, name) look->workflow.name = column_of_row(&row, workflow_##name);
+#define FETCH_STEP(t, name) look->step.name = column_of_row(&row, step_##name);
+
+/* The values of a row that was found outlive the look at it. */
+static void
+keep_row(Look *row)
+{
+	row->row = heap_copytuple(row->row);
+}
+
+static int64
+fast_look_step(const void *params)
+{
+	FastLook   *look = (FastLook *) params;
+	const LookStep *p = params;
+	Look		row;
+
+	if (!begin_look(&row, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, p->workflow_id)}, 1))
+		return NOT_FAST;
+	look->found = row.row != NULL;
+	if (look->found)
+	{
+		keep_row(&row);
+		WORKFLOW_LIST(FETCH_WORKFLOW, FETCH_WORKFLOW, )
+	}
+	end_look(&row);
+	if (!begin_look(&row, &step_by_position, AccessShareLock,
+					(Key[]) {IS_ID(step_workflow_id, p->workflow_id), IS_INT(step_sequence, p->sequence)}, 2))
+		return NOT_FAST;
+	look->step.status = a_null();
+	if (row.row)
+	{
+		keep_row(&row);
+		STEP_LIST(FETCH_STEP, FETCH_STEP, )
+	}
+	end_look(&row);
+	look->done = true;
+	return look->found ? 1 : 0;
+}
+
+static Statement look_at_step = STATEMENT(LookStep,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") ", " COLUMNS(STEP_LIST, "s.") " "
+	"FROM durable.workflow w "
+	"LEFT JOIN durable.step s ON s.workflow_id = w.id AND s.sequence = :sequence "
+	"WHERE w.id = :workflow_id",
+	.fast = fast_look_step);
+
+/* Takes what a look at a workflow and a step has read; false if there is no such workflow. */
+static bool
+take_look(const WorkflowRow *workflow_row, const StepRow *step_row, const pg_uuid_t *workflow_id, int32 sequence,
+		  Workflow *workflow, Step *step)
+{
+	read_step(step_row, workflow_id, sequence, step);
+	if (!read_workflow(workflow_row, workflow))
+		return false;
+	remember_tree(workflow_id, &workflow->root_id);
 	return true;
 }
 
@@ -175,30 +279,60 @@ read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
 bool
 look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step)
 {
-	Params		params = {0};
+	FastLook	look = {.params = {.workflow_id = an_id(workflow_id),.sequence = an_int(sequence)}};
 
-	step->status = NO_TASK;
-	param_id(&params, workflow_id);
-	param_int(&params, sequence);
-	return run_plan(PLAN_LOOK_STEP, &params, view) > 0 &&
-		read_look_at_step(0, workflow_id, sequence, workflow, step);
+	if (run(&look_at_step, &look, view) == 0)
+	{
+		read_step(NULL, workflow_id, sequence, step);
+		return false;
+	}
+	if (look.done)
+		return take_look(&look.workflow, &look.step, workflow_id, sequence, workflow, step);
+	return read_look_at_step(0, workflow_id, sequence, workflow, step);
 }
 
-/* The same from a row of PLAN_LOOK_STEP or PLAN_LOOK_STEPS. */
+#define LOOK_STEPS(P) \
+	P(workflow_ids, UUIDARRAYOID) \
+	P(sequences, INT4ARRAYOID)
+PARAMETERS(LookSteps, LOOK_STEPS);
+
+static Statement look_at_steps = STATEMENT(LookSteps,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") ", " COLUMNS(STEP_LIST, "s.") " "
+	"FROM ROWS FROM (unnest(:workflow_ids), unnest(:sequences)) WITH ORDINALITY AS b (workflow_id, sequence, n) "
+	"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o WHERE o.id = b.workflow_id OFFSET 0) w ON true "
+	"LEFT JOIN LATERAL (SELECT o.* FROM durable.step o"
+	"    WHERE o.workflow_id = b.workflow_id AND o.sequence = b.sequence OFFSET 0) s ON true "
+	"ORDER BY b.n");
+
+/* The same for many: a row each, in their order, for read_look_at_step. */
+void
+look_steps(NullableDatum workflow_ids, NullableDatum sequences)
+{
+	run(&look_at_steps, &(LookSteps) {.workflow_ids = workflow_ids,.sequences = sequences}, NEWEST);
+}
+
 bool
 read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence, Workflow *workflow, Step *step)
 {
-	Place		at = {.row = row};
+	WorkflowRow workflow_row;
+	StepRow		step_row;
 
-	step->workflow_id = *workflow_id;
-	step->sequence = sequence;
-	id_step(workflow_id, sequence, &step->id);
-	step->status = NO_TASK;
-	if (!read_workflow(workflow, &at))
-		return false;
-	read_step(step, &at);
-	remember_tree(workflow_id, &workflow->root_id);
-	return true;
+	fetch(row, 0, &workflow_row);
+	fetch(row, WIDTH(WorkflowRow), &step_row);
+	return take_look(&workflow_row, &step_row, workflow_id, sequence, workflow, step);
+}
+
+/* ---- comparing ------------------------------------------------------------------------ */
+
+/* What a look has seen, in short: another number if something has changed since (next_round). */
+uint64
+seen_of(const Workflow *workflow, const Step *step)
+{
+	int32		seen[] = {
+		workflow->status, workflow->lease, step ? step->status : 0, step ? step->lease : 0, step ? step->attempt : 0
+	};
+
+	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);
 }
 
 bool
@@ -216,4 +350,3 @@ same_text(NullableDatum a, NullableDatum b)
 		return a.isnull && b.isnull;
 	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, a.value, b.value));
 }
-
