@@ -715,6 +715,14 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
 	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409) or of a workflow''s children (17411). Errors: 22004';
 
+CREATE FUNCTION durable.statements(OUT statement text, OUT sql text, OUT has_fast_path boolean, OUT calls bigint,
+	OUT fast_calls bigint, OUT functions oid[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_statements'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.statements() IS
+	'The statements that this session has run: how often, how often a fast path did it (durable.fast_paths), and the functions that each uses, those of its operators too';
+
 -- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
 -- queues are all asked for theirs, and of workflows those that are driven.
 CREATE VIEW durable.waits AS

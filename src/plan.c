@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 uint64		plans_made = 0;
+Statement  *prepared_statements = NULL;
 
 /* setting: whether fast paths are taken (init.c) */
 bool		durable_fast_paths = true;
@@ -112,6 +113,12 @@ prepare(Statement *statement)
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare statement %s: %s", statement->name, SPI_result_code_string(SPI_result));
 	statement->plan = plan;
+	if (!statement->is_listed)
+	{
+		statement->is_listed = true;
+		statement->next = prepared_statements;
+		prepared_statements = statement;
+	}
 }
 
 /* ---- planning ------------------------------------------------------------------- */
@@ -257,6 +264,7 @@ run(Statement *statement, const void *params, View view)
 	int			level;
 	int			rc;
 
+	statement->calls++;
 	/* what makes a plan invalid is to be known before it is used, not found out by its use */
 	AcceptInvalidationMessages();
 	ready = is_ready(statement);
@@ -265,7 +273,10 @@ run(Statement *statement, const void *params, View view)
 		int64		rows = try_fast_path(statement, params, view);
 
 		if (rows != NOT_FAST)
+		{
+			statement->fast_calls++;
 			return rows;
+		}
 		/* it may have waited for a lock */
 		ready = is_ready(statement);
 	}

@@ -74,7 +74,14 @@ typedef struct Statement
 	bool		is_planned;		/* by us: an error may have kept us from it */
 	int			generation;		/* of the plan that we made: the server may have made another */
 	bool		by_reference[MAX_PARAMETERS];
+	uint64		calls;			/* so many times it was run ... */
+	uint64		fast_calls;		/* ... and so many of them its fast path did it */
+	bool		is_listed;
+	struct Statement *next;		/* of those that were prepared */
 } Statement;
+
+/* those that this backend has prepared (inspect.c shows them) */
+extern Statement *prepared_statements;
 
 #define NOT_FAST (-1)
 

@@ -110,6 +110,7 @@ static const struct
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"revoke_from", OWNER},
+	{"statements", OWNER},
 	{"step", OWNER},
 	{"task", OWNER},
 	{"workflow", OWNER},
