@@ -145,6 +145,7 @@ struct Workflow;
 struct Step;
 
 pg_noreturn extern void raise_refusal(const Refusal *refusal);
+pg_noreturn extern void raise_kept_away(const char *table);
 extern char *refusal_text(const Refusal *refusal);
 
 extern Refusal *refuse_argument(const char *name, const char *what, const char *detail, const char *hint);

@@ -293,3 +293,17 @@ refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id)
 				   psprintf("Workflow %s is one of them.", uuid_text(workflow_id)),
 				   "Let them finish, or cancel them with cancel_tree.");
 }
+
+/*
+ * What was looked at allows a write, and no row was written: not for anything
+ * that we do, so to look again would be to look for ever.
+ */
+void
+raise_kept_away(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("could not write to table \"durable.%s\"", table),
+			 errdetail("No row was written, though nothing of durable stands in the way."),
+			 errhint("Look for a trigger, rule or policy on the table that keeps rows away.")));
+}
