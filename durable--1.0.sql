@@ -145,22 +145,36 @@ CREATE TABLE durable.queue
 	-- the current window of the rate limit, and the claims in it
 	window_start timestamptz,
 	window_count int NOT NULL DEFAULT 0,
-	-- whether queue_head has rows for it, or had
-	has_heads boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
 
+-- Rows are inserted and deleted only; each has an id of its own, so that nobody
+-- waits for another who inserts the same.
 CREATE TABLE durable.queue_head
 (
 	queue_name text COLLATE "C" NOT NULL,
 	priority int NOT NULL,
+	id uuid NOT NULL,				-- of the head: the newest has the greatest
+	run_at timestamptz NOT NULL,
+	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
+	-- claim: the newest at the next lower priority, read backwards
+	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority, id)
+);
+-- start: those behind a position
+CREATE INDEX queue_head_place ON durable.queue_head (queue_name, priority, run_at, workflow_id);
+COMMENT ON TABLE durable.queue_head IS
+	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and workflow_id, but those in queue_late';
+
+CREATE TABLE durable.queue_late
+(
+	head_id uuid NOT NULL,
 	run_at timestamptz NOT NULL,
 	workflow_id uuid NOT NULL,
-	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE durable.queue_head IS
-	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and id';
+	id uuid NOT NULL,
+	CONSTRAINT queue_late_pkey PRIMARY KEY (head_id, run_at, workflow_id, id)
+);
+COMMENT ON TABLE durable.queue_late IS 'Workflows that wait before a head of their queue, or did';
 
 CREATE TABLE durable.executor
 (
@@ -183,6 +197,7 @@ SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
 
 ---------------------------------------------------------------------------
@@ -542,7 +557,7 @@ CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_queue'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(text) IS
-	'classid and objid in pg_locks, as one number, of the lock of a queue (objsubid 17410) or of its heads (17414). Errors: 22023, 22004';
+	'classid and objid in pg_locks, as one number, of the lock of a queue (objsubid 17410). Errors: 22023, 22004';
 
 CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
@@ -556,11 +571,11 @@ CREATE VIEW durable.waits AS
 	WITH waiting AS MATERIALIZED (
 		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
 		FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17414
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17413
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'heads'])[w.objsubid - 17408] AS waits_for,
-		CASE WHEN w.objsubid = ANY (ARRAY[17410, 17414]) THEN
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children'])[w.objsubid - 17408] AS waits_for,
+		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
 		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411]) THEN
 			(SELECT o.id FROM durable.workflow o
@@ -595,5 +610,5 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step,
-	durable.workflow, durable.step, durable.queue, durable.queue_head, durable.executor, durable.task,
+	durable.workflow, durable.step, durable.queue, durable.queue_head, durable.queue_late, durable.executor, durable.task,
 	durable.stats, durable.waits FROM PUBLIC;

@@ -319,7 +319,7 @@ take_roots(Root **taken, int count, const StartArgs *args, TimestampTz now)
  * the queue (shared), the trees of those that change hands (shared, in the
  * order of ids), then, in the order of names, the new names in the unique index
  * of active roots, the rows that change hands and those of their unfinished
- * inline descendants, and last the queue's heads.
+ * inline descendants.
  */
 static void
 start_roots(Start *starts, int start_count, Root *roots, int count, const StartArgs *args)
@@ -330,7 +330,6 @@ start_roots(Start *starts, int start_count, Root *roots, int count, const StartA
 	Root	  **taken = palloc(count * sizeof(Root *));
 	int			taken_count = 0;
 	bool		creates = false;
-	bool		has_heads = false;
 	Datum		created;
 
 	/* ids in the order of the array */
@@ -358,14 +357,13 @@ start_roots(Start *starts, int start_count, Root *roots, int count, const StartA
 
 	register_executor(args->executor_id, now, stale_before);
 	if (creates)
-		has_heads = lock_queue_to_start(args->queue, now);
+		lock_queue_to_start(args->queue, now);
 	qsort(taken, taken_count, sizeof(Root *), compare_roots);
 	for (int i = 0; i < taken_count; i++)
 		lock_tree(&taken[i]->workflow.id, TREE_SHARED);
 	created = create_roots(roots, count, args);
 	take_roots(taken, taken_count, args, now);
-	if (has_heads)
-		lower_heads(created);
+	started_waiting(args->queue, DatumGetInt32(args->priority.value), args->run_at, created);
 }
 
 /*

@@ -28,9 +28,8 @@
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children
  *	6. step rows			after the workflow rows, stand-ins last
- *	7. a queue's heads		heavyweight; shared by those who let workflows wait in
- *							it, exclusive, and never waited for, for a claim that
- *							raises one; then the rows of heads (head.c)
+ *
+ * The heads of queues are kept true without any lock (head.c).
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those
@@ -343,8 +342,7 @@ extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
-extern void lock_heads(Datum name);
-extern bool try_lock_heads(Datum name);
+extern bool try_lock_queue(Datum name, LOCKMODE mode);
 
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
@@ -357,11 +355,16 @@ extern Datum takeable(Datum *seen);
 #define CHILDREN_START		ShareLock
 #define CHILDREN_END		ExclusiveLock
 
-/* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
+/*
+ * The queue's lock: who starts, who claims freely, who claims within limits, who
+ * changes it, who drops it.  A change excludes those who claim, not those who
+ * start.
+ */
 #define QUEUE_START			AccessShareLock
 #define QUEUE_CLAIM			RowExclusiveLock
 #define QUEUE_CLAIM_LIMITED	ExclusiveLock
-#define QUEUE_CHANGE		AccessExclusiveLock
+#define QUEUE_CHANGE		ShareRowExclusiveLock
+#define QUEUE_DROP			AccessExclusiveLock
 
 /* ---- workflow.c ------------------------------------------------------------ */
 
@@ -454,7 +457,7 @@ extern void look_step_to_end(const pg_uuid_t *id, const char *argument, Nullable
 
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern void register_executor(NullableDatum executor_id, TimestampTz now, TimestampTz stale_before);
-extern bool lock_queue_to_start(NullableDatum queue, TimestampTz now);
+extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
 /* ---- head.c ------------------------------------------------------------------ */
 
@@ -466,12 +469,34 @@ typedef struct Position
 	pg_uuid_t	id;
 } Position;
 
+/* A search through the lanes of a queue, one for each priority, from the highest down. */
+typedef struct Search
+{
+	Datum		queue;
+	TimestampTz now;
+	int64		highest;		/* the priorities left to look at are this one and lower */
+	int64		walked;			/* so many buffers were read over dead entries */
+} Search;
+
+/* A lane in which something is due. */
+typedef struct Due
+{
+	Position	first;
+	bool		is_late;		/* which is on the list of the head */
+	bool		has_head;
+	pg_uuid_t	head_id;
+	Position	head;
+} Due;
+
 extern int	durable_claim_walk;
 
-extern bool look_due(Datum queue, bool has_heads, TimestampTz now, Position *due, bool *far);
-extern void raise_head(Datum queue, int32 priority, TimestampTz now);
-extern void lower_heads(Datum workflow_ids);
+extern Search begin_search(Datum queue, TimestampTz now);
+extern bool next_due(Search *search, Due *due);
 extern void now_waiting(Datum workflow_ids);
+extern void started_waiting(NullableDatum queue, int32 priority, NullableDatum run_at, Datum workflow_ids);
+extern void raise_heads(const Search *search);
+extern void drop_all_heads(Datum queue);
+extern void sweep_heads(void);
 
 /* ---- rows.c: results ------------------------------------------------------- */
 

@@ -208,8 +208,7 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
  *
  * Locks the executor's row, which it deletes unless it hands back just one
  * workflow, the trees of what has parents or children (shared, in one order),
- * then the workflows' rows, then those of their inline descendants, and last the
- * heads of their queues.
+ * then the workflows' rows, then those of their inline descendants.
  */
 Datum
 durable_release(PG_FUNCTION_ARGS)

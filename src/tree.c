@@ -28,7 +28,6 @@ PG_FUNCTION_INFO_V1(durable_lock_key_workflow);
 #define LOCK_CLASS_CHILDREN	17411	/* 'D', 3 */
 #define LOCK_CLASS_ALL_TREES	17412	/* 'D', 4 */
 #define LOCK_CLASS_ALL_CHILDREN	17413	/* 'D', 5 */
-#define LOCK_CLASS_HEADS	17414	/* 'D', 6 */
 
 /* What a cascade does at each level, and how it goes down. */
 typedef struct CascadeRule
@@ -247,20 +246,13 @@ unlock_queue(Datum name, LOCKMODE mode)
 	unlock(queue_tag(LOCK_CLASS_QUEUE, name), mode);
 }
 
-/* Whoever lets a workflow wait in the queue keeps its heads where they are, or lowers them. */
-void
-lock_heads(Datum name)
-{
-	lock(queue_tag(LOCK_CLASS_HEADS, name), ShareLock);
-}
-
-/* Whoever raises one excludes them; not if that means to wait. */
+/* The same at once, or not at all. */
 bool
-try_lock_heads(Datum name)
+try_lock_queue(Datum name, LOCKMODE mode)
 {
-	LOCKTAG		tag = queue_tag(LOCK_CLASS_HEADS, name);
+	LOCKTAG		tag = queue_tag(LOCK_CLASS_QUEUE, name);
 
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* What pg_locks shows of a tag, as one number; for the view durable.waits. */
@@ -417,7 +409,7 @@ append_ids(IdList *list, const IdList *more)
 		append_id(list, &more->ids[i]);
 }
 
-static void
+void
 append_array(IdList *list, Datum ids)
 {
 	Datum	   *elements;
@@ -523,7 +515,6 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *w
 	steps += changed.count;
 	if (rule->requeues)
 	{
-		/* at once: they lower heads in one order */
 		append_ids(&changed, above);
 		now_waiting(id_array(changed.ids, changed.count));
 	}
@@ -603,7 +594,7 @@ try_lock_inline_below(const pg_uuid_t *id)
 	}
 }
 
-static bool
+bool
 contains(const IdList *list, const pg_uuid_t *id)
 {
 	for (uint64 i = 0; i < list->count; i++)

@@ -189,10 +189,9 @@ durable_start(PG_FUNCTION_ARGS)
 		{
 			Params		params = {0};
 			pg_uuid_t	id;
-			bool		has_heads;
 
 			register_executor(args.executor_id, now, clock_stale_before(now, a_null()));
-			has_heads = lock_queue_to_start(args.queue, now);
+			lock_queue_to_start(args.queue, now);
 
 			new_root_id(ns, name.value, &id);
 			param_id(&params, &id);
@@ -203,8 +202,7 @@ durable_start(PG_FUNCTION_ARGS)
 			/* none: somebody else was faster, or the id is taken: look again */
 			if (run_plan(PLAN_START, &params, NEWEST) == 0)
 				continue;
-			if (has_heads)
-				lower_heads(id_array(&id, 1));
+			started_waiting(args.queue, DatumGetInt32(args.priority.value), args.run_at, id_array(&id, 1));
 			created = true;
 			fill_started(&workflow, &id, &args);
 			remember_tree(&id, &id);
@@ -406,11 +404,10 @@ durable_start_child(PG_FUNCTION_ARGS)
 		{
 			Params		params = {0};
 			pg_uuid_t	id;
-			bool		has_heads;
 
 			if (finished)
 				raise_refusal(refuse_finished(&parent));
-			has_heads = lock_queue_to_start(queue, now);
+			lock_queue_to_start(queue, now);
 			lock_tree(&parent.root_id, TREE_SHARED);
 			lock_children(parent_id, CHILDREN_START);
 
@@ -428,8 +425,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 			param_time(&params, id_created_at(&id));
 			if (run_plan(PLAN_START_CHILD, &params, NEWEST) == 0)
 				continue;
-			if (has_heads)
-				lower_heads(id_array(&id, 1));
+			started_waiting(queue, DatumGetInt32(priority.value), a_null(), id_array(&id, 1));
 			created = true;
 			child.id = id;
 			child.status = queue.isnull ? RUNNING : PENDING;
