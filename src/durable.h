@@ -28,9 +28,8 @@
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children
  *	6. step rows			after the workflow rows, stand-ins last
- *	7. a queue's heads		heavyweight; shared by those who let workflows wait in
- *							it, exclusive, and never waited for, for a claim that
- *							raises one; then the rows of heads (head.c)
+ *
+ * The heads of queues are kept true without any lock (head.c).
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those
@@ -450,7 +449,7 @@ extern void look_step_to_end(const pg_uuid_t *id, const char *argument, Nullable
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern int64 register_executor(NullableDatum executor_id, NullableDatum stale_after);
 extern void register_again(NullableDatum executor_id, int64 registered);
-extern bool lock_queue_to_start(NullableDatum queue, TimestampTz now);
+extern void lock_queue_to_start(NullableDatum queue, TimestampTz now);
 
 /* ---- head.c ------------------------------------------------------------------ */
 
@@ -462,12 +461,34 @@ typedef struct Position
 	pg_uuid_t	id;
 } Position;
 
+/* A search through the lanes of a queue, one for each priority, from the highest down. */
+typedef struct Search
+{
+	Datum		queue;
+	TimestampTz now;
+	int64		highest;		/* the priorities left to look at are this one and lower */
+	int64		walked;			/* so many buffers were read over dead entries */
+} Search;
+
+/* A lane in which something is due. */
+typedef struct Due
+{
+	Position	first;
+	bool		is_late;		/* which is on the list of the head */
+	bool		has_head;
+	pg_uuid_t	head_id;
+	Position	head;
+} Due;
+
 extern int	durable_claim_walk;
 
-extern bool look_due(Datum queue, bool has_heads, TimestampTz now, Position *due, bool *far);
-extern void raise_head(Datum queue, int32 priority, TimestampTz now);
-extern void lower_heads(Datum workflow_ids);
+extern Search begin_search(Datum queue, TimestampTz now);
+extern bool next_due(Search *search, Due *due);
 extern void now_waiting(Datum workflow_ids);
+extern void started_waiting(NullableDatum queue, int32 priority, NullableDatum run_at, Datum workflow_ids);
+extern void raise_heads(const Search *search);
+extern void drop_all_heads(Datum queue);
+extern void sweep_heads(void);
 
 /* ---- rows.c: results ------------------------------------------------------- */
 
