@@ -189,22 +189,36 @@ CREATE TABLE durable.queue
 	-- the current window of the rate limit, and the claims in it
 	window_start timestamptz,
 	window_count int NOT NULL DEFAULT 0,
-	-- whether queue_head has rows for it, or had
-	has_heads boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
 
+-- Rows are inserted and deleted only; each has an id of its own, so that nobody
+-- waits for another who inserts the same.
 CREATE TABLE durable.queue_head
 (
 	queue_name text COLLATE "C" NOT NULL,
 	priority int NOT NULL,
+	id uuid NOT NULL,				-- of the head: the newest has the greatest
+	run_at timestamptz NOT NULL,
+	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
+	-- claim: the newest at the next lower priority, read backwards
+	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority, id)
+);
+-- start: those behind a position
+CREATE INDEX queue_head_place ON durable.queue_head (queue_name, priority, run_at, workflow_id);
+COMMENT ON TABLE durable.queue_head IS
+	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and workflow_id, but those in queue_late';
+
+CREATE TABLE durable.queue_late
+(
+	head_id uuid NOT NULL,
 	run_at timestamptz NOT NULL,
 	workflow_id uuid NOT NULL,
-	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE durable.queue_head IS
-	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and id';
+	id uuid NOT NULL,
+	CONSTRAINT queue_late_pkey PRIMARY KEY (head_id, run_at, workflow_id, id)
+);
+COMMENT ON TABLE durable.queue_late IS 'Workflows that wait before a head of their queue, or did';
 
 CREATE TABLE durable.executor
 (
@@ -227,6 +241,7 @@ SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
 
 ---------------------------------------------------------------------------
@@ -613,9 +628,11 @@ FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT (w.parent_id IS 
 UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
 FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
-UNION ALL SELECT w.id, 'waits before the head of its queue, where no claim looks'
+UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND w.priority = h.priority
 WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+  AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
+    WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
 UNION ALL SELECT w.id, 'not the only active root of its name'
 FROM durable.workflow w JOIN durable.workflow o ON o.name = w.name AND o.id <> w.id AND o.parent_id IS NULL
 WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED') AND o.status IN ('PENDING', 'RUNNING', 'PAUSED')
@@ -707,7 +724,7 @@ CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_queue'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(text) IS
-	'classid and objid in pg_locks, as one number, of the lock of a queue (objsubid 17410) or of its heads (17414). Errors: 22023, 22004';
+	'classid and objid in pg_locks, as one number, of the lock of a queue (objsubid 17410). Errors: 22023, 22004';
 
 CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
@@ -732,8 +749,8 @@ CREATE VIEW durable.waits AS
 		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17414
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'heads'])[w.objsubid - 17408] AS waits_for,
-		CASE WHEN w.objsubid = ANY (ARRAY[17410, 17414]) THEN
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence'])[w.objsubid - 17408] AS waits_for,
+		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
 		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411]) THEN
 			(SELECT o.id FROM durable.workflow o

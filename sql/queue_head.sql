@@ -1,15 +1,20 @@
 -- The heads of queues: claims begin where the last one stopped, and whatever comes to wait before that is found.
--- Every claim that finds something raises the head of its priority.
+-- Every claim raises the heads of the priorities that it has looked at.
 SET durable.claim_walk = 0;
 SELECT durable.create_queue('head'), durable.create_queue('other');
--- A claim, by the names of what it gets; the heads, by the name of what stands there.
+-- A claim, by the names of what it gets; the heads, by the name of what stands right before, and who is late there.
 CREATE FUNCTION test.take(n int = 1, q text = 'head') RETURNS text LANGUAGE sql AS
   $$SELECT coalesce(string_agg(name, ' ' ORDER BY i), '-') FROM durable.claim(q, 'head-1', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)$$;
-CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority int, head text) LANGUAGE sql AS
-  $$SELECT h.queue_name, h.priority, w.name FROM durable.queue_head h LEFT JOIN durable.workflow w ON w.id = h.workflow_id ORDER BY 1, 2 DESC$$;
+CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority int, behind text, late text) LANGUAGE sql AS
+  $$SELECT h.queue_name, h.priority,
+      (SELECT w.name FROM durable.workflow w WHERE w.queue_name = h.queue_name AND w.priority = h.priority AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+       ORDER BY w.run_at DESC, w.id DESC LIMIT 1),
+      (SELECT string_agg(DISTINCT w.name, ' ') FROM durable.queue_late l JOIN durable.workflow w ON w.id = l.workflow_id
+       WHERE l.head_id = h.id AND w.status = 'PENDING' AND w.run_at = l.run_at)
+    FROM durable.queue_head h ORDER BY 1, 2 DESC, h.id$$;
 SELECT count(durable.start('head ' || i, queue => 'head')) FROM generate_series(1, 9) i;
 
--- A head moves with the claims of its priority, and only in a statement of its own: in a block others would wait for it.
+-- A head moves with the claims of its priority, in a block too.
 SELECT test.take();
 SELECT * FROM test.heads();
 BEGIN;
@@ -111,10 +116,84 @@ SET durable.clock_offset = 0;
 BEGIN;
 SELECT status FROM durable.start('lost', queue => 'other');
 SELECT count(*) FROM durable.check();
-INSERT INTO durable.queue_head SELECT 'other', 0, run_at + interval '1 s', id FROM durable.workflow WHERE name = 'lost'
-  ON CONFLICT (queue_name, priority) DO UPDATE SET run_at = excluded.run_at, workflow_id = excluded.workflow_id;
+INSERT INTO durable.queue_head SELECT 'other', 0, gen_random_uuid(), run_at + interval '1 s', id FROM durable.workflow WHERE name = 'lost';
+SELECT problem FROM durable.check();
+INSERT INTO durable.queue_late SELECT h.id, w.run_at, w.id, gen_random_uuid() FROM durable.workflow w JOIN durable.queue_head h ON h.workflow_id = w.id WHERE name = 'lost';
 SELECT problem FROM durable.check();
 ROLLBACK;
+
+-- A list is as long as it has to be: what is late by the hundred is not taken over, the head goes back to the first of them.
+SELECT count(durable.start('mass ' || i, queue => 'other')) FROM generate_series(1, 3) i;
+SELECT test.take(3, 'other');
+SELECT count(*) FROM durable.start_many((SELECT array_agg('old ' || i ORDER BY i) FROM generate_series(1, 130) i), queue => 'other', run_at => now() - interval '1 hour');
+SELECT behind, array_length(string_to_array(late, ' old'), 1) AS late FROM test.heads() WHERE queue = 'other';
+SELECT count(*) FROM (SELECT (durable.claim('other', 'head-1')).* FROM generate_series(1, 20)) c;
+SELECT behind LIKE 'old %' AS goes_back, late FROM test.heads() WHERE queue = 'other';
+SELECT count(*), count(DISTINCT workflow_id) FROM durable.claim('other', 'head-1', 200);
+SELECT * FROM durable.check();
+
+-- What is released and taken again and again does not make the list long.
+SELECT durable.start('again and again', queue => 'other') IS NOT NULL, test.take(1, 'other');
+DO $$
+BEGIN
+  FOR i IN 1..50 LOOP
+    PERFORM durable.release('head-1', test.id('again and again'));
+    IF test.take(1, 'other') <> 'again and again' THEN RAISE 'lost'; END IF;
+  END LOOP;
+END $$;
+SELECT count(*) < 3 AS is_short FROM durable.queue_late l JOIN durable.queue_head h ON h.id = l.head_id WHERE h.queue_name = 'other';
+
+-- A claim that may not write, or has not walked far, raises nothing.
+CREATE TEMP TABLE before AS SELECT * FROM durable.queue_head;
+SET durable.claim_walk = DEFAULT;
+SELECT test.take(1, 'other');
+SET durable.claim_walk = 0;
+BEGIN READ ONLY;
+SELECT test.take(1, 'other');
+COMMIT;
+SELECT count(*) FROM (SELECT * FROM before EXCEPT SELECT * FROM durable.queue_head) gone;
+
+-- purge removes what is of no use: lists without a head, heads without a queue.
+INSERT INTO durable.queue_head VALUES ('no such queue', 0, gen_random_uuid(), now(), gen_random_uuid());
+INSERT INTO durable.queue_late SELECT id, now(), gen_random_uuid(), gen_random_uuid() FROM durable.queue_head WHERE queue_name = 'no such queue';
+INSERT INTO durable.queue_late VALUES (gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid());
+SELECT workflows FROM durable.purge('1 day');
+SELECT (SELECT count(*) FROM durable.queue_head WHERE queue_name = 'no such queue') AS heads,
+  (SELECT count(*) FROM durable.queue_late WHERE head_id NOT IN (SELECT id FROM durable.queue_head)) AS lists;
+
+-- What has been renamed is missed, and said to be; what keeps rows away, too.
+BEGIN;
+ALTER INDEX durable.workflow_pending RENAME TO workflow_waiting;
+SAVEPOINT s;
+SELECT test.take(1, 'other');
+ROLLBACK TO s;
+ALTER INDEX durable.workflow_waiting RENAME TO workflow_pending;
+ALTER TABLE durable.queue_head RENAME run_at TO moment;
+SAVEPOINT s;
+SELECT status FROM durable.start('renamed', queue => 'other');
+ROLLBACK;
+CREATE FUNCTION test.keep_away() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+BEGIN;
+SELECT status FROM durable.start('kept', queue => 'other');
+CREATE TRIGGER keep_away BEFORE UPDATE ON durable.workflow FOR EACH ROW EXECUTE FUNCTION test.keep_away();
+SELECT test.take(1, 'other');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER keep_away BEFORE INSERT OR UPDATE OR DELETE ON durable.queue FOR EACH ROW EXECUTE FUNCTION test.keep_away();
+SAVEPOINT s;
+SELECT durable.create_queue('kept');
+ROLLBACK TO s;
+SELECT durable.create_queue('other');
+SELECT durable.pause_queue('other');
+ROLLBACK TO s;
+SELECT durable.drop_queue('nowhere');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER keep_away BEFORE INSERT ON durable.queue_head FOR EACH ROW EXECUTE FUNCTION test.keep_away();
+SELECT status FROM durable.start('kept', queue => 'other');
+SELECT test.take(1, 'other');
+ROLLBACK;
+DROP FUNCTION test.keep_away;
 
 -- Heads go with their queue.
 SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE queue_name IN ('head', 'other') AND status IN ('PENDING', 'RUNNING', 'PAUSED') AND parent_id IS NULL;

@@ -311,7 +311,7 @@ const OldStatement acting_statements[NUM_PLANS] = {
 
 	[PLAN_CREATE_QUEUE] = {
 		"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, created_at) "
-		"SELECT $1, $2, $3, $4, $5 ON CONFLICT DO NOTHING",
+		"SELECT $1, $2, $3, $4, $5 ON CONFLICT (name) DO NOTHING",
 		5, {TEXTOID, INT4OID, INT4OID, INTERVALOID, TIMESTAMPTZOID}
 	},
 	[PLAN_ALTER_QUEUE] = {
@@ -320,7 +320,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		4, {TEXTOID, INT4OID, INT4OID, INTERVALOID}
 	},
 	[PLAN_DROP_QUEUE] = {
-		"WITH heads AS (DELETE FROM durable.queue_head h WHERE h.queue_name" EQ "$1) "
 		"DELETE FROM durable.queue q WHERE q.name" EQ "$1",
 		1, {TEXTOID}
 	},
@@ -337,37 +336,23 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"  AND (w.status" EQ S_RUNNING " OR (w.status" EQ S_PAUSED " AND w.paused_from" EQ S_RUNNING "))",
 		1, {TEXTOID}
 	},
-	/* from the first one that the look found due ($3, $4, $5) */
+	/* in a lane, from a position on */
 	[PLAN_FIND_DUE] = {
-		WAITING_PRIORITIES("") ", "
-		"due AS MATERIALIZED ("
-		"  SELECT d.id, d.root_id FROM waiting p"
-		"  CROSS JOIN LATERAL (" DUE_AT_PRIORITY
-		"    AND NOT w.id" EQ "ANY ($7)"
-		"    ORDER BY w.run_at, w.id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED) d LIMIT $6) "
-		"SELECT d.id, d.root_id FROM due d",
+		"SELECT w.id, w.root_id FROM durable.workflow w "
+		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" EQ "$3 AND w.run_at" LE "$2"
+		"  AND (w.run_at, w.id)" GE "($4, $5) AND NOT w.id" EQ "ANY ($7) "
+		"ORDER BY w.run_at, w.id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED",
 		7, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, UUIDARRAYOID}
 	},
-	[PLAN_RAISE_HEAD] = {
-		"WITH known AS (UPDATE durable.queue q SET has_heads = true WHERE q.name" EQ "$1 AND NOT q.has_heads) "
-		"INSERT INTO durable.queue_head (queue_name, priority, run_at, workflow_id) SELECT $1, $2, $3, $4 "
-		"ON CONFLICT (queue_name, priority) DO UPDATE SET run_at = $3, workflow_id = $4",
-		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}
-	},
-	[PLAN_LOWER_HEADS] = {
-		"UPDATE durable.queue_head h SET run_at = w.run_at, workflow_id = w.id "
-		"FROM (SELECT DISTINCT ON (o.queue_name, o.priority) o.queue_name, o.priority, o.run_at, o.id"
-		"    FROM durable.workflow o WHERE o.id" EQ "ANY ($1) AND " CHECKED("o.status" EQ S_PENDING)
-		"    ORDER BY o.queue_name, o.priority, o.run_at, o.id) w "
-		"WHERE h.queue_name" EQ "w.queue_name AND h.priority" EQ "w.priority "
-		"  AND (h.run_at, h.workflow_id)" GT "(w.run_at, w.id)",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOOK_QUEUES_OF] = {
-		"SELECT DISTINCT w.queue_name FROM durable.workflow w "
-		"WHERE w.id" EQ "ANY ($1) AND w.queue_name IS NOT NULL AND " CHECKED("w.status" EQ S_PENDING) " "
-		"ORDER BY w.queue_name",
-		1, {UUIDARRAYOID}
+	/* on the list of a head, where some may be twice */
+	[PLAN_FIND_DUE_LATE] = {
+		"SELECT w.id, w.root_id FROM"
+		"  (SELECT DISTINCT q.run_at, q.workflow_id FROM durable.queue_late q"
+		"   WHERE q.head_id" EQ "$1 AND q.run_at" LE "$2) l "
+		"JOIN durable.workflow w ON w.id" EQ "l.workflow_id "
+		"WHERE " CHECKED("w.status" EQ S_PENDING " AND w.run_at" EQ "l.run_at") " AND NOT w.id" EQ "ANY ($4) "
+		"ORDER BY l.run_at, l.workflow_id LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
+		4, {UUIDOID, TIMESTAMPTZOID, INT8OID, UUIDARRAYOID}
 	},
 	[PLAN_CLAIM] = {
 		"WITH taken AS ("
@@ -385,6 +370,42 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"  window_count = CASE WHEN " WINDOW_OVER("$2") " THEN $3 ELSE q.window_count" PLUS "$3 END "
 		"WHERE q.name" EQ "$1",
 		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
+	},
+
+	/* ---- heads of queues ------------------------------------------------------------ */
+
+	[PLAN_ADD_HEAD] = {
+		"INSERT INTO durable.queue_head (queue_name, priority, id, run_at, workflow_id) SELECT $1, $2, $3, $4, $5",
+		5, {TEXTOID, INT4OID, UUIDOID, TIMESTAMPTZOID, UUIDOID}
+	},
+	[PLAN_TAKE_BACK_HEAD] = {
+		"DELETE FROM durable.queue_head h WHERE h.queue_name" EQ "$1 AND h.priority" EQ "$2 AND h.id" EQ "$3",
+		3, {TEXTOID, INT4OID, UUIDOID}
+	},
+	[PLAN_ADD_LATE] = {
+		"INSERT INTO durable.queue_late (head_id, run_at, workflow_id, id) "
+		"SELECT b.head_id, b.run_at, b.workflow_id, b.id "
+		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$4"), "head_id, run_at, workflow_id, id"),
+		4, {UUIDARRAYOID, TIMESTAMPTZARRAYOID, UUIDARRAYOID, UUIDARRAYOID}
+	},
+	/* with their lists: who holds a head, holds its list */
+	[PLAN_DROP_HEADS] = {
+		"WITH old AS MATERIALIZED ("
+		"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h"
+		"  WHERE h.queue_name" EQ "$1 AND h.priority" LE "$2 AND h.priority" GE "$3 AND ($4 IS NULL OR h.id" NE "$4)"
+		"  FOR UPDATE SKIP LOCKED), "
+		"gone AS (DELETE FROM durable.queue_head h USING old o"
+		"  WHERE h.queue_name" EQ "o.queue_name AND h.priority" EQ "o.priority AND h.id" EQ "o.id RETURNING h.id) "
+		"DELETE FROM durable.queue_late l WHERE l.head_id" EQ "ANY (ARRAY(SELECT g.id FROM gone g))",
+		4, {TEXTOID, INT4OID, INT4OID, UUIDOID}
+	},
+	[PLAN_DROP_LISTS] = {
+		"WITH stray AS MATERIALIZED ("
+		"  SELECT l.head_id, l.run_at, l.workflow_id, l.id FROM durable.queue_late l WHERE l.head_id" EQ "ANY ($1)"
+		"  FOR UPDATE SKIP LOCKED) "
+		"DELETE FROM durable.queue_late l USING stray s WHERE l.head_id" EQ "s.head_id AND l.run_at" EQ "s.run_at"
+		"  AND l.workflow_id" EQ "s.workflow_id AND l.id" EQ "s.id",
+		1, {UUIDARRAYOID}
 	},
 
 	/* ---- executors ------------------------------------------------------------------ */

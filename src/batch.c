@@ -357,7 +357,7 @@ take_roots(Root **taken, int count, const StartArgs *args)
  * Locks the executor's row, the queue (shared), the trees of those that change
  * hands (shared, in the order of ids), then, in the order of names, the new names
  * in the unique index of active roots, the rows that change hands and those of
- * their unfinished inline descendants, and last the queue's heads.
+ * their unfinished inline descendants.
  */
 static bool
 start_roots(void *arg)
@@ -367,7 +367,6 @@ start_roots(void *arg)
 	Root	  **taken = palloc(starts->root_count * sizeof(Root *));
 	int			taken_count = 0;
 	int			created_count = 0;
-	bool		has_heads = false;
 	int64		registered;
 	Datum		created;
 
@@ -382,7 +381,7 @@ start_roots(void *arg)
 	}
 	registered = register_executor(args->executor_id, a_null());
 	if (created_count > 0)
-		has_heads = lock_queue_to_start(args->queue, clock_now());
+		lock_queue_to_start(args->queue, clock_now());
 	qsort(taken, taken_count, sizeof(Root *), compare_roots);
 	for (int i = 0; i < taken_count; i++)
 		lock_tree(&taken[i]->workflow.id, TREE_SHARED);
@@ -392,8 +391,7 @@ start_roots(void *arg)
 		!take_roots(taken, taken_count, args))
 		return false;
 	register_again(args->executor_id, registered);
-	if (has_heads)
-		lower_heads(created);
+	started_waiting(args->queue, DatumGetInt32(args->priority.value), args->run_at, created);
 	return true;
 }
 

@@ -72,7 +72,7 @@ append_ids(IdList *list, const IdList *more)
 		append_id(list, &more->ids[i]);
 }
 
-static void
+void
 append_array(IdList *list, Datum ids)
 {
 	Datum	   *elements;
@@ -182,7 +182,6 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *w
 	steps += changed.count;
 	if (rule->requeues)
 	{
-		/* at once: they lower heads in one order */
 		append_ids(&changed, above);
 		now_waiting(id_array(changed.ids, changed.count));
 	}
@@ -267,7 +266,7 @@ try_lock_inline_below(const pg_uuid_t *id)
 	}
 }
 
-static bool
+bool
 contains(const IdList *list, const pg_uuid_t *id)
 {
 	for (uint64 i = 0; i < list->count; i++)

@@ -26,11 +26,11 @@
  *							(beyond some number of them: one lock for all)
  *	4. a workflow's children	heavyweight; shared by those who start one,
  *							exclusive for who completes the workflow
- *	5. workflow rows		parents before their children
+ *	5. workflow rows		parents before their children, in the order of ids
  *	6. step rows			after the workflow rows, stand-ins last
- *	7. a queue's heads		heavyweight; shared by those who let workflows wait in
- *							it, exclusive, and never waited for, for a claim that
- *							raises one; then the rows of heads (head.c)
+ *	7. fences				heavyweight, at the commit only (fence.c)
+ *
+ * The heads of queues are kept true without any lock (head.c).
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those
@@ -43,7 +43,7 @@
  * written nothing), decides in C, then acts: one statement whose WHERE repeats
  * what the decision rests on.  If that finds nothing to change, something
  * overtook us: look again.  The statements that every workflow and step runs
- * have fast paths (fast.c), which do the same without an executor.
+ * have fast paths, which do the same without an executor (table.c).
  *
  *-------------------------------------------------------------------------
  */

@@ -43,10 +43,10 @@ _PG_init(void)
 							 PGC_USERSET, GUC_UNIT_S,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("durable.claim_walk",
-							"A claim that reads more buffers than this to find the first due workflow notes where it is.",
-							"Later claims begin there, and do not walk over what is dead but not yet vacuumed.",
+							"A claim that walks over so many buffers of what is dead leaves notes of where to look.",
+							"Later claims begin there, until vacuum can remove what is dead.",
 							&durable_claim_walk,
-							256, 0, INT_MAX,
+							4, 0, INT_MAX,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("durable.fast_paths",

@@ -283,20 +283,13 @@ unlock_queue(Datum name, LOCKMODE mode)
 	unlock(queue_tag(LOCK_CLASS_QUEUE, name), mode);
 }
 
-/* Whoever lets a workflow wait in the queue keeps its heads where they are, or lowers them. */
-void
-lock_heads(Datum name)
-{
-	lock(queue_tag(LOCK_CLASS_HEADS, name), ShareLock);
-}
-
-/* Whoever raises one excludes them; not if that means to wait. */
+/* The same at once, or not at all. */
 bool
-try_lock_heads(Datum name)
+try_lock_queue(Datum name, LOCKMODE mode)
 {
-	LOCKTAG		tag = queue_tag(LOCK_CLASS_HEADS, name);
+	LOCKTAG		tag = queue_tag(LOCK_CLASS_QUEUE, name);
 
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* ---- what pg_locks shows ---------------------------------------------------------- */

@@ -24,7 +24,6 @@ typedef enum LockClass
 	LOCK_CLASS_CHILDREN,
 	LOCK_CLASS_ALL_TREES,
 	LOCK_CLASS_ALL_CHILDREN,
-	LOCK_CLASS_HEADS,
 	LOCK_CLASS_FENCE
 } LockClass;
 
@@ -34,11 +33,16 @@ typedef enum LockClass
 #define CHILDREN_START		ShareLock
 #define CHILDREN_END		ExclusiveLock
 
-/* the queue's lock: who starts, who claims freely, who claims within limits, who changes it */
+/*
+ * The queue's lock: who starts, who claims freely, who claims within limits, who
+ * changes it, who drops it.  A change excludes those who claim, not those who
+ * start.
+ */
 #define QUEUE_START			AccessShareLock
 #define QUEUE_CLAIM			RowExclusiveLock
 #define QUEUE_CLAIM_LIMITED	ExclusiveLock
-#define QUEUE_CHANGE		AccessExclusiveLock
+#define QUEUE_CHANGE		ShareRowExclusiveLock
+#define QUEUE_DROP			AccessExclusiveLock
 
 extern LOCKTAG lock_tag(LockClass class, const void *key, int len);
 
@@ -52,8 +56,7 @@ extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
-extern void lock_heads(Datum name);
-extern bool try_lock_heads(Datum name);
+extern bool try_lock_queue(Datum name, LOCKMODE mode);
 
 extern void forget_locks(void);
 extern void forget_locks_of_subtransaction(bool committed);

@@ -21,35 +21,20 @@ const OldStatement looking_statements[NUM_PLANS] = {
 	},
 	[PLAN_LOOK_QUEUE] = {
 		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
-		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END, q.has_heads "
+		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END "
 		"FROM durable.queue q WHERE q.name" EQ "$1",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
-	[PLAN_LOOK_HEADS] = {
-		"SELECT h.priority, h.run_at, h.workflow_id FROM durable.queue_head h "
-		"WHERE h.queue_name" EQ "$1 ORDER BY h.priority DESC",
-		1, {TEXTOID}
+	[PLAN_LOOK_POSITIONS] = {
+		"SELECT w.queue_name, w.priority, w.run_at, w.id FROM durable.workflow w "
+		"WHERE w.id" EQ "ANY ($1) AND w.queue_name IS NOT NULL AND " CHECKED("w.status" EQ S_PENDING),
+		1, {UUIDARRAYOID}
 	},
-	/* priorities from $2 down to $3 */
-	[PLAN_LOOK_FIRST] = {
-		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
-		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LE "$2 AND w.priority" GE "$3 "
-		"ORDER BY w.priority DESC, w.run_at, w.id LIMIT 1",
-		3, {TEXTOID, INT4OID, INT4OID}
-	},
-	[PLAN_LOOK_FIRST_AT] = {
-		"SELECT w.priority, w.run_at, w.id FROM durable.workflow w "
-		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" EQ "$2 "
-		"  AND (w.run_at, w.id)" GE "($3, $4) "
-		"ORDER BY w.run_at, w.id LIMIT 1",
-		4, {TEXTOID, INT4OID, TIMESTAMPTZOID, UUIDOID}
-	},
-	[PLAN_LOOK_DUE] = {
-		WAITING_PRIORITIES(" AND w.priority" GE "$6")
-		"SELECT p.priority, d.run_at, d.id FROM waiting p "
-		"CROSS JOIN LATERAL (" DUE_AT_PRIORITY
-		"    ORDER BY w.run_at, w.id LIMIT 1) d LIMIT 1",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT4OID}
+	[PLAN_LOOK_STRAY_LISTS] = {
+		"SELECT DISTINCT l.head_id FROM durable.queue_late l "
+		"WHERE NOT EXISTS (SELECT 1 FROM durable.queue_head h WHERE h.id" EQ "l.head_id)",
+		0, {0},
+		FOR_PARAMS
 	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
 		"SELECT 1 FROM durable.workflow w "

@@ -17,10 +17,8 @@ typedef enum PlanId
 	/* looking */
 	PLAN_EXECUTOR_ALIVE,
 	PLAN_LOOK_QUEUE,
-	PLAN_LOOK_HEADS,
-	PLAN_LOOK_FIRST,
-	PLAN_LOOK_FIRST_AT,
-	PLAN_LOOK_DUE,
+	PLAN_LOOK_POSITIONS,
+	PLAN_LOOK_STRAY_LISTS,
 	PLAN_LOOK_INLINE_UNFINISHED,
 	PLAN_LOOK_ANCESTORS,
 	PLAN_LOOK_QUEUES_OF_FAILED,
@@ -82,11 +80,16 @@ typedef enum PlanId
 	PLAN_QUEUE_UNFINISHED,
 	PLAN_COUNT_SLOTS,
 	PLAN_FIND_DUE,
+	PLAN_FIND_DUE_LATE,
 	PLAN_CLAIM,
-	PLAN_RAISE_HEAD,
-	PLAN_LOWER_HEADS,
-	PLAN_LOOK_QUEUES_OF,
 	PLAN_COUNT_STARTS,
+
+	/* heads of queues */
+	PLAN_ADD_HEAD,
+	PLAN_TAKE_BACK_HEAD,
+	PLAN_ADD_LATE,
+	PLAN_DROP_HEADS,
+	PLAN_DROP_LISTS,
 
 	/* executors */
 	PLAN_REGISTER,
@@ -194,7 +197,9 @@ typedef enum Scope
 
 extern void append_id(IdList *list, const pg_uuid_t *id);
 extern void append_ids(IdList *list, const IdList *more);
+extern void append_array(IdList *list, Datum ids);
 extern void append_result(IdList *list);
+extern bool contains(const IdList *list, const pg_uuid_t *id);
 extern uint64 run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result);
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 

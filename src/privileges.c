@@ -109,6 +109,7 @@ static const struct
 	{"grant_to", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
+	{"queue_late", OWNER},
 	{"revoke_from", OWNER},
 	{"statements", OWNER},
 	{"step", OWNER},

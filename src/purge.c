@@ -254,6 +254,7 @@ durable_purge(PG_FUNCTION_ARGS)
 	while (!purge.full && purge_page(&purge, statuses))
 		;
 	forget_executors(&purge);
+	sweep_heads();
 
 	columns[0] = a_value(Int64GetDatum(purge.workflows));
 	columns[1] = a_value(Int64GetDatum(purge.steps));

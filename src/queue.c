@@ -5,14 +5,15 @@
  *
  * A queue's lock (lock.c) is shared by those who start in it and those who
  * claim without limits.  Claimers within limits exclude each other, so that
- * they count exactly; changes exclude all.  Queues do not wait for each other.
+ * they count exactly; changes exclude claimers, and only drop_queue excludes
+ * those who start.  Queues do not wait for each other.
  *
  *-------------------------------------------------------------------------
  */
 #include "plans.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -30,7 +31,6 @@ typedef struct Queue
 	NullableDatum rate_limit_window;
 	bool		paused;
 	int32		window_count;	/* starts in the current window */
-	bool		has_heads;
 } Queue;
 
 static bool
@@ -53,7 +53,6 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	queue->rate_limit_window = result_column(0, 2);
 	queue->paused = DatumGetBool(result_value(0, 3));
 	queue->window_count = DatumGetInt32(result_value(0, 4));
-	queue->has_heads = DatumGetBool(result_value(0, 5));
 	return true;
 }
 
@@ -64,22 +63,16 @@ look_queue_or_raise(Datum name, TimestampTz now, Queue *queue)
 		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
 }
 
-/*
- * Locks a queue in which a workflow is to be started, so that it stays, and its
- * heads; NULL is no queue.  Returns whether it has heads, which may then have to
- * be lowered.
- */
-bool
+/* Locks a queue in which a workflow is to be started, so that it stays; NULL is no queue. */
+void
 lock_queue_to_start(NullableDatum name, TimestampTz now)
 {
 	Queue		queue;
 
 	if (name.isnull)
-		return false;
+		return;
 	lock_queue(name.value, QUEUE_START);
-	lock_heads(name.value);
 	look_queue_or_raise(name.value, now, &queue);
-	return queue.has_heads;
 }
 
 /* Reads and checks the arguments of create_queue and alter_queue. */
@@ -124,7 +117,7 @@ durable_create_queue(PG_FUNCTION_ARGS)
 	param_time(&params, now);
 
 	call = begin_call(fcinfo);
-	for (;;)
+	for (int tries = 0;; tries++)
 	{
 		if (look_queue(name, now, &queue))
 		{
@@ -141,6 +134,9 @@ durable_create_queue(PG_FUNCTION_ARGS)
 						 errhint("Use alter_queue to change them.")));
 			break;
 		}
+		/* one that was there when we created it, and has gone since: once that may happen */
+		if (tries > 1)
+			raise_kept_away("durable.queue");
 		if (run_plan(PLAN_CREATE_QUEUE, &params, NEWEST) > 0)
 			break;
 	}
@@ -148,13 +144,18 @@ durable_create_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Changes one queue that must be there. */
+/* Changes, or drops, one queue that must be there. */
 static void
-change_queue(Datum name, PlanId plan, const Params *params)
+change_queue(Datum name, LOCKMODE mode, PlanId plan, const Params *params)
 {
-	lock_queue(name, QUEUE_CHANGE);
+	Queue		queue;
+
+	lock_queue(name, mode);
 	if (run_plan(plan, params, NEWEST) == 0)
-		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
+	{
+		look_queue_or_raise(name, clock_now(), &queue);
+		raise_kept_away("durable.queue");
+	}
 }
 
 /* alter_queue(name, max_concurrency, rate_limit, rate_limit_window) */
@@ -166,7 +167,7 @@ durable_alter_queue(PG_FUNCTION_ARGS)
 
 	param_limits(&params, fcinfo);
 	call = begin_call(fcinfo);
-	change_queue(fcinfo->args[0].value, PLAN_ALTER_QUEUE, &params);
+	change_queue(fcinfo->args[0].value, QUEUE_CHANGE, PLAN_ALTER_QUEUE, &params);
 	end_call(&call);
 	PG_RETURN_VOID();
 }
@@ -182,9 +183,10 @@ durable_drop_queue(PG_FUNCTION_ARGS)
 	require_name(fcinfo->args[0], "name");
 	call = begin_call(fcinfo);
 	param_datum(&params, name);
-	change_queue(name, PLAN_DROP_QUEUE, &params);
+	change_queue(name, QUEUE_DROP, PLAN_DROP_QUEUE, &params);
 	if (run_plan(PLAN_QUEUE_UNFINISHED, &params, NEWEST) > 0)
 		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(result_value(0, 0))));
+	drop_all_heads(name);
 	end_call(&call);
 	PG_RETURN_VOID();
 }
@@ -199,7 +201,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	call = begin_call(fcinfo);
 	param(&params, fcinfo->args[0]);
 	param_bool(&params, paused);
-	change_queue(fcinfo->args[0].value, PLAN_PAUSE_QUEUE, &params);
+	change_queue(fcinfo->args[0].value, QUEUE_CHANGE, PLAN_PAUSE_QUEUE, &params);
 	end_call(&call);
 	PG_RETURN_VOID();
 }
@@ -244,25 +246,31 @@ allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
 
 /*
  * Locks the queue for a claim, in the mode that its limits want, and looks at
- * it as it is then.  Returns the time of that look: we may have waited, and the
- * window of the rate limit is that of now.
+ * it as it is then.  Returns whether what was looked at before may have changed:
+ * if we have waited, or within limits.
  */
-static TimestampTz
+static bool
 lock_queue_to_claim(Datum name, Queue *queue)
 {
+	bool		waited = false;
+
 	for (;;)
 	{
 		bool		limited = is_limited(queue);
 		LOCKMODE	mode = limited ? QUEUE_CLAIM_LIMITED : QUEUE_CLAIM;
-		TimestampTz now;
 
-		lock_queue(name, mode);
-		now = clock_now();
-		look_queue_or_raise(name, now, queue);
+		if (!try_lock_queue(name, mode))
+		{
+			lock_queue(name, mode);
+			waited = true;
+		}
+		/* the window of the rate limit is that of now */
+		look_queue_or_raise(name, clock_now(), queue);
 		if (is_limited(queue) == limited)
-			return now;
+			return waited || limited;
 		/* altered before we had the lock */
 		unlock_queue(name, mode);
+		waited = true;
 	}
 }
 
@@ -274,7 +282,37 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
 	param_datum(&params, name);
 	param_time(&params, now);
 	param_int(&params, (int32) starts);
-	run_plan(PLAN_COUNT_STARTS, &params, NEWEST);
+	if (run_plan(PLAN_COUNT_STARTS, &params, NEWEST) == 0)
+		raise_kept_away("durable.queue");
+}
+
+/*
+ * Locks so many that are due in a lane and not yet seen.  Returns how many: their
+ * rows are the last statement's result.
+ */
+static uint64
+find_due(const Search *search, const Due *due, bool late, int64 most, Datum seen)
+{
+	/* behind the head, nothing is before the first, unless that is late */
+	const Position *from = due->is_late ? &due->head : &due->first;
+	Params		params = {0};
+
+	if (late)
+	{
+		param_id(&params, &due->head_id);
+		param_time(&params, search->now);
+	}
+	else
+	{
+		param_datum(&params, search->queue);
+		param_time(&params, search->now);
+		param_int(&params, from->priority);
+		param_time(&params, from->run_at);
+		param_id(&params, &from->id);
+	}
+	param_datum(&params, Int64GetDatum(most));
+	param_datum(&params, seen);
+	return run_plan(late ? PLAN_FIND_DUE_LATE : PLAN_FIND_DUE, &params, NEWEST);
 }
 
 /*
@@ -290,13 +328,51 @@ raise_fences(void)
 }
 
 /*
+ * Claims up to so many that are due in a lane, and returns them and their number:
+ * late ones, or those behind the head.  What cannot be taken now does not keep
+ * what stands behind it waiting.
+ */
+static int64
+claim_due(FunctionCallInfo fcinfo, const Search *search, const Due *due, bool late, int64 wanted)
+{
+	Datum		seen = id_array(NULL, 0);
+	int64		claimed = 0;
+	uint64		found;
+	uint64		count = 0;
+
+	while (claimed < wanted && (found = find_due(search, due, late, wanted - claimed, seen)) > 0)
+	{
+		int			free;
+		Datum		ids = takeable(&seen, &free);
+		Params		params = {0};
+
+		count = free;
+		param_datum(&params, ids);
+		param(&params, fcinfo->args[1]);
+		param_time(&params, search->now);
+		/* they are locked as they are to be */
+		if (run_plan(PLAN_CLAIM, &params, NEWEST) < count)
+			raise_kept_away("durable.workflow");
+		raise_fences();
+		return_rows(fcinfo);
+		SPI_freetuptable(SPI_tuptable);
+		cascade_below(CASCADE_FENCE, ids, 0, search->now);
+		claimed += (int64) count;
+		if (count == found)
+			break;
+	}
+	return claimed;
+}
+
+/*
  * claim(queue, executor_id, max_workflows)
  *
- * Nothing is written or locked where there is nothing to claim.  Locks the
- * executor's row, the queue, then the workflows' rows, their trees (shared),
- * and the rows of their unfinished inline descendants, all without waiting
- * (takeable), and, for the rate limit, the queue's row; seldom the heads
- * (exclusively, head.c).
+ * Nothing is locked where there is nothing to claim, and nothing written unless
+ * the way there was far.  Locks the executor's row, the queue, then the
+ * workflows' rows, their trees (shared), and the rows of their unfinished inline
+ * descendants, all without waiting (takeable), and, for the rate limit, the
+ * queue's row.  The time of all that is done is that at which the queue is
+ * locked.
  */
 Datum
 durable_claim(PG_FUNCTION_ARGS)
@@ -304,15 +380,12 @@ durable_claim(PG_FUNCTION_ARGS)
 	Datum		name = fcinfo->args[0].value;
 	NullableDatum executor_id = fcinfo->args[1];
 	int64		wanted;
-	TimestampTz before = clock_now();
-	TimestampTz now = before;
+	TimestampTz now = clock_now();
 	Queue		queue;
-	Position	due;
-	bool		far;
 	int64		registered;
-
-	/* a procedure or DO block works on after this statement, and holds our locks until it commits */
-	bool		works_on = SPI_inside_nonatomic_context() || GetCurrentTransactionNestLevel() > 1;
+	Search		search;
+	Due			due;
+	bool		found;
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
@@ -323,59 +396,35 @@ durable_claim(PG_FUNCTION_ARGS)
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
 	look_queue_or_raise(name, now, &queue);
-	if (look_due(name, queue.has_heads, now, &due, &far) && allowed_by_limits(name, &queue, wanted) > 0)
+	search = begin_search(name, now);
+	found = next_due(&search, &due);
+	if (found && allowed_by_limits(name, &queue, wanted) > 0)
 	{
+		bool		changed;
+		int64		claimed = 0;
+
 		registered = register_executor(executor_id, a_null());
-		now = lock_queue_to_claim(name, &queue);
+		changed = lock_queue_to_claim(name, &queue);
 		register_again(executor_id, registered);
 		ask_before_raising();
+		now = clock_now();
 		wanted = allowed_by_limits(name, &queue, wanted);
-		/* if we have waited, as within limits we may, what comes first may have changed */
-		if (wanted > 0 &&
-			((!is_limited(&queue) && now - before <= 10000) || look_due(name, queue.has_heads, now, &due, &far)))
+		if (changed && wanted > 0)
 		{
-			Datum		seen = id_array(NULL, 0);
-			int64		claimed = 0;
-			uint64		found;
-			uint64		taken;
-			int			free;
-
-			/* what cannot be taken now does not keep what stands behind it waiting */
-			do
-			{
-				Params		params = {0};
-				Datum		ids;
-
-				param_datum(&params, name);
-				param_time(&params, now);
-				param_int(&params, due.priority);
-				param_time(&params, due.run_at);
-				param_id(&params, &due.id);
-				param_datum(&params, Int64GetDatum(wanted - claimed));
-				param_datum(&params, seen);
-				found = run_plan(PLAN_FIND_DUE, &params, NEWEST);
-				ids = takeable(&seen, &free);
-
-				params.n = 0;
-				param_datum(&params, ids);
-				param(&params, executor_id);
-				param_time(&params, now);
-				taken = run_plan(PLAN_CLAIM, &params, NEWEST);
-				/* their rows are locked, so nothing can have overtaken us */
-				if (taken != free)
-					raise_kept_away("durable.workflow");
-				raise_fences();
-				return_rows(fcinfo);
-				cascade_below(CASCADE_FENCE, ids, 0, now);
-				claimed += (int64) taken;
-			} while (taken < found && claimed < wanted);
-
-			if (claimed > 0 && !queue.rate_limit.isnull)
-				count_starts(name, now, claimed);
-			if (far && !works_on)
-				raise_head(name, due.priority, now);
+			search = begin_search(name, now);
+			found = next_due(&search, &due);
 		}
+		search.now = now;
+		for (; found && claimed < wanted; found = claimed < wanted && next_due(&search, &due))
+		{
+			if (due.is_late)
+				claimed += claim_due(fcinfo, &search, &due, true, wanted - claimed);
+			claimed += claim_due(fcinfo, &search, &due, false, wanted - claimed);
+		}
+		if (claimed > 0 && !queue.rate_limit.isnull)
+			count_starts(name, now, claimed);
 	}
+	raise_heads(&search);
 	end_call(&call);
 	return (Datum) 0;
 }

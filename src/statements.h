@@ -207,26 +207,6 @@ extern int64 fast_executor_alive(const void *params);
 	"CASE WHEN $8" EQ "'" column "' AND NOT $9 THEN t." column " END, " \
 	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
 
-/*
- * The priorities that wait in queue $1, from $3 down: one index probe each, so
- * that what is not yet due at one priority costs the next nothing.
- */
-#define WAITING_PRIORITIES(more) \
-	"WITH RECURSIVE waiting AS (" \
-	"  SELECT $3 AS priority" \
-	"  UNION ALL" \
-	"  SELECT (SELECT w.priority FROM durable.workflow w" \
-	"    WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" LT "p.priority" more \
-	"    ORDER BY w.priority DESC LIMIT 1)" \
-	"  FROM waiting p WHERE p.priority IS NOT NULL)"
-/* at priority $3, nothing is due before $4, $5: what is dead there is passed by */
-#define DUE_AT_PRIORITY \
-	"  SELECT w.id, w.root_id, w.run_at FROM durable.workflow w" \
-	"  WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING \
-	"    AND w.priority" EQ "p.priority AND w.run_at" LE "$2 AND (w.run_at, w.id)" GE \
-	"      (CASE WHEN p.priority" EQ "$3 THEN $4 ELSE '-infinity'::pg_catalog.timestamptz END," \
-	"       CASE WHEN p.priority" EQ "$3 THEN $5 ELSE '00000000-0000-0000-0000-000000000000'::pg_catalog.uuid END)"
-
 /* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
 #define WINDOW_OVER(now) \
 	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"

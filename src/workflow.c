@@ -173,10 +173,9 @@ create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Roun
 	Params		params = {0};
 	pg_uuid_t	id;
 	int64		registered;
-	bool		has_heads;
 
 	registered = register_executor(args->executor_id, a_null());
-	has_heads = lock_queue_to_start(args->queue, clock_now());
+	lock_queue_to_start(args->queue, clock_now());
 
 	rounds->since = clock_monotonic();
 	new_root_id(clock_ns(), name.value, "name", &id);
@@ -193,8 +192,7 @@ create_root(NullableDatum name, NullableDatum input, const StartArgs *args, Roun
 		take_back_workflow(&id);
 		return false;
 	}
-	if (has_heads)
-		lower_heads(id_array(&id, 1));
+	started_waiting(args->queue, DatumGetInt32(args->priority.value), args->run_at, id_array(&id, 1));
 	workflow->id = workflow->root_id = id;
 	fill_started(workflow, args);
 	remember_tree(&id, &id);
@@ -380,8 +378,8 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 {
 	Params		params = {0};
 	pg_uuid_t	id;
-	bool		has_heads = lock_queue_to_start(args->queue, clock_now());
 
+	lock_queue_to_start(args->queue, clock_now());
 	lock_tree(&parent->root_id, TREE_SHARED);
 	lock_children(args->parent_id, CHILDREN_START);
 
@@ -408,8 +406,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 		take_back_workflow(&id);
 		return false;
 	}
-	if (has_heads)
-		lower_heads(id_array(&id, 1));
+	started_waiting(args->queue, DatumGetInt32(args->priority.value), a_null(), id_array(&id, 1));
 	child->id = id;
 	child->status = args->queue.isnull ? RUNNING : PENDING;
 	child->lease = args->queue.isnull ? 1 : 0;

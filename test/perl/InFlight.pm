@@ -96,6 +96,11 @@ my $work = q{
 	SELECT durable.create_queue('closed');
 	SELECT durable.pause_queue('closed');
 	SELECT durable.start('held up', queue => 'closed');
+	-- in one where it comes before what has been claimed and is done
+	SELECT durable.create_queue('overtaken');
+	SELECT durable.start('was first', queue => 'overtaken');
+	SELECT durable.complete(workflow_id) FROM durable.claim('overtaken', 'worker');
+	SELECT durable.start('came late', queue => 'overtaken', run_at => now() - interval '1 hour');
 	SELECT durable.create_queue('empty', 1, 2, '3 months 4 days 5.000006 seconds');
 
 	-- released, for at once and for later
@@ -184,6 +189,7 @@ my @go_on = (
 	q{SELECT count(*) FROM durable.claim('closed', 'other', 10)} => '0',
 	q{SELECT durable.resume_queue('closed')} => '',
 	q{SELECT name FROM durable.claim('closed', 'other', 10)} => 'held up',
+	q{SELECT name FROM durable.claim('overtaken', 'other', 10)} => 'came late',
 
 	# executors
 	q{SELECT w.name, h.lease FROM durable.heartbeat('worker', '{}', '{}') h JOIN durable.workflow w ON w.id = h.workflow_id ORDER BY 1} =>

@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * places.c
+ *	  Where workflows wait in queues, and where heads stand, as the indexes have
+ *	  it: with entries that are dead, and with what is not committed.
+ *
+ * For head.c only, which needs to see what others are about to commit, and for
+ * which no statement would do.  Nothing is written or locked here, and nobody
+ * is waited for.
+ *
+ * A walk goes through what a snapshot sees, in the order of the index, or through
+ * all entries (SnapshotAny).  Then whether one is live is asked of it alone: a row
+ * is live unless it is gone for good, by a transaction that has committed, or by
+ * our own, or never came.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "places.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type_d.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* What a column says.  A position has a priority, but for late ones, whose head has it. */
+typedef enum Meaning
+{
+	NO_COLUMN, QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID, HEAD_ID
+} Meaning;
+
+#define MEANINGS (HEAD_ID + 1)
+
+typedef struct PlaceColumn
+{
+	AttrNumber	number;			/* in the script of the extension */
+	const char *name;
+} PlaceColumn;
+
+/* A table and one of its indexes. */
+struct PlaceIndex
+{
+	const char *table;
+	const char *index;
+	Meaning		keys[4];		/* the first columns of the index */
+	PlaceColumn columns[MEANINGS];
+};
+
+static const Oid types[MEANINGS] = {
+	[QUEUE_NAME] = TEXTOID,[PRIORITY] = INT4OID,[RUN_AT] = TIMESTAMPTZOID,[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID
+};
+
+const PlaceIndex waiting_places = {
+	"workflow", "workflow_pending", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID},
+	{[QUEUE_NAME] = {19, "queue_name"},[PRIORITY] = {8, "priority"},[RUN_AT] = {12, "run_at"},[WORKFLOW_ID] = {1, "id"}}
+};
+
+#define HEAD_COLUMNS \
+	{[QUEUE_NAME] = {1, "queue_name"},[PRIORITY] = {2, "priority"},[HEAD_ID] = {3, "id"}, \
+	[RUN_AT] = {4, "run_at"},[WORKFLOW_ID] = {5, "workflow_id"}}
+
+const PlaceIndex head_places = {
+	"queue_head", "queue_head_place", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
+};
+const PlaceIndex heads_by_age = {
+	"queue_head", "queue_head_pkey", {QUEUE_NAME, PRIORITY, HEAD_ID}, HEAD_COLUMNS
+};
+const PlaceIndex late_places = {
+	"queue_late", "queue_late_pkey", {HEAD_ID, RUN_AT, WORKFLOW_ID},
+	{[HEAD_ID] = {1, "head_id"},[RUN_AT] = {2, "run_at"},[WORKFLOW_ID] = {3, "workflow_id"}}
+};
+
+int
+compare_positions(const Position *a, const Position *b)
+{
+	if (a->run_at != b->run_at)
+		return a->run_at < b->run_at ? -1 : 1;
+	return memcmp(&a->id, &b->id, sizeof(pg_uuid_t));
+}
+
+pg_noreturn static void
+raise_not_ours(const PlaceIndex *places)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("index \"durable.%s\" of table \"durable.%s\" is not as the extension has made it",
+					places->index, places->table),
+			 errdetail("Queues need it."),
+			 errhint("Create it again as the script of the extension does.")));
+}
+
+/* Whether table and index have those columns, as the script of the extension says. */
+static bool
+are_ours(const Walk *walk)
+{
+	Form_pg_index form = walk->index->rd_index;
+	TupleDesc	desc = RelationGetDescr(walk->table);
+
+	if (form->indrelid != RelationGetRelid(walk->table) || !form->indisvalid ||
+		walk->table->rd_rel->relam != HEAP_TABLE_AM_OID || walk->index->rd_rel->relam != BTREE_AM_OID)
+		return false;
+	for (int meaning = QUEUE_NAME; meaning < MEANINGS; meaning++)
+	{
+		const PlaceColumn *column = &walk->places->columns[meaning];
+
+		if (column->name &&
+			(column->number > desc->natts || TupleDescAttr(desc, column->number - 1)->atttypid != types[meaning] ||
+			 strcmp(NameStr(TupleDescAttr(desc, column->number - 1)->attname), column->name) != 0))
+			return false;
+	}
+	for (int i = 0; i < lengthof(walk->places->keys) && walk->places->keys[i] != NO_COLUMN; i++)
+	{
+		Meaning		key = walk->places->keys[i];
+
+		if (i >= form->indnkeyatts || form->indkey.values[i] != walk->places->columns[key].number ||
+			walk->index->rd_opcintype[i] != types[key] ||
+			(OidIsValid(walk->index->rd_indcollation[i]) && walk->index->rd_indcollation[i] != C_COLLATION_OID))
+			return false;
+	}
+	return true;
+}
+
+/* Opens the table and the index of a walk; what has other names or types now is an error. */
+static void
+open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
+{
+	Oid			schema = get_namespace_oid("durable", false);
+	Oid			table_id = get_relname_relid(places->table, schema);
+	Oid			index_id = get_relname_relid(places->index, schema);
+
+	if (!OidIsValid(table_id) || !OidIsValid(index_id))
+		raise_not_ours(places);
+	walk->places = places;
+	walk->snapshot = snapshot;
+	walk->table = table_open(table_id, AccessShareLock);
+	walk->index = index_open(index_id, AccessShareLock);
+	if (!are_ours(walk))
+		raise_not_ours(places);
+	walk->key_count = 0;
+	walk->direction = ForwardScanDirection;
+}
+
+static void
+add_key(Walk *walk, Meaning column, StrategyNumber strategy, RegProcedure compare, Datum value)
+{
+	ScanKeyInit(&walk->keys[walk->key_count++], walk->places->columns[column].number, strategy, compare, value);
+}
+
+static void
+begin(Walk *walk)
+{
+	walk->scan = systable_beginscan_ordered(walk->table, walk->index, walk->snapshot, walk->key_count, walk->keys);
+}
+
+/*
+ * Whether there has never been a row.  Who has not yet written his has not yet
+ * made room for it.
+ */
+bool
+is_untouched(const PlaceIndex *places)
+{
+	Relation	table = table_open(get_relname_relid(places->table, get_namespace_oid("durable", false)), AccessShareLock);
+	bool		untouched = RelationGetNumberOfBlocks(table) == 0;
+
+	table_close(table, NoLock);
+	return untouched;
+}
+
+/* All entries. */
+void
+walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
+{
+	open_places(walk, places, snapshot);
+	begin(walk);
+}
+
+/* The entries of a queue at priorities from the highest down to the lowest, both included. */
+void
+walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int32 highest, int32 lowest)
+{
+	open_places(walk, places, snapshot);
+	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_key(walk, PRIORITY, BTLessEqualStrategyNumber, F_INT4LE, Int32GetDatum(highest));
+	add_key(walk, PRIORITY, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(lowest));
+	begin(walk);
+}
+
+/* The entries at a priority, by run_at, from the run_at of a position on. */
+void
+walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
+{
+	open_places(walk, places, snapshot);
+	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_key(walk, PRIORITY, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(from->priority));
+	add_key(walk, RUN_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from->run_at));
+	begin(walk);
+}
+
+/* The entries at a position. */
+void
+walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *position)
+{
+	open_places(walk, places, snapshot);
+	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_key(walk, PRIORITY, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(position->priority));
+	add_key(walk, RUN_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(position->run_at));
+	add_key(walk, WORKFLOW_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&position->id));
+	begin(walk);
+}
+
+/* The heads of a queue at a priority or below, from the highest down, the newest of a lane first. */
+void
+walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int32 priority)
+{
+	open_places(walk, &heads_by_age, snapshot);
+	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_key(walk, PRIORITY, BTLessEqualStrategyNumber, F_INT4LE, Int32GetDatum(priority));
+	walk->direction = BackwardScanDirection;
+	begin(walk);
+}
+
+/* The late ones of a head, by run_at. */
+void
+walk_late(Walk *walk, Snapshot snapshot, const pg_uuid_t *head_id)
+{
+	open_places(walk, &late_places, snapshot);
+	add_key(walk, HEAD_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(head_id));
+	begin(walk);
+}
+
+static Datum
+value(const Walk *walk, Meaning column)
+{
+	bool		isnull;
+	Datum		d = heap_getattr(walk->row, walk->places->columns[column].number, RelationGetDescr(walk->table), &isnull);
+
+	if (isnull)
+		raise_not_ours(walk->places);
+	return d;
+}
+
+/* The next entry; false at the end. */
+bool
+next_place(Walk *walk, Position *position)
+{
+	CHECK_FOR_INTERRUPTS();
+	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
+	if (walk->row == NULL)
+		return false;
+	position->priority = walk->places->columns[PRIORITY].name ? DatumGetInt32(value(walk, PRIORITY)) : 0;
+	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
+	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));
+	return true;
+}
+
+/* Of the entry at which a walk is: its queue, in the memory of the row ... */
+Datum
+queue_at(const Walk *walk)
+{
+	return value(walk, QUEUE_NAME);
+}
+
+/* ... and which head it is. */
+pg_uuid_t
+head_at(const Walk *walk)
+{
+	return *DatumGetUUIDP(value(walk, HEAD_ID));
+}
+
+/* Whether the row is there, or may be once all that is open has ended. */
+bool
+is_live(const Walk *walk)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	return table_tuple_satisfies_snapshot(walk->table, walk->scan->slot, &dirty);
+}
+
+/* Whether somebody may hold a snapshot that is not older than ours and in which the row is there. */
+bool
+is_live_for_some(const Walk *walk, Snapshot ours)
+{
+	/* one that is not live does not change any more */
+	return is_live(walk) || XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(walk->row->t_data), ours);
+}
+
+/* Locks stay, as those of a statement do. */
+void
+end_walk(const Walk *walk)
+{
+	systable_endscan_ordered(walk->scan);
+	index_close(walk->index, NoLock);
+	table_close(walk->table, NoLock);
+}

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * places.h
+ *	  Walks through the places in queues, as the indexes have them (places.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_PLACES_H
+#define DURABLE_PLACES_H
+
+#include "queue.h"
+
+#include "access/genam.h"
+#include "access/sdir.h"
+#include "access/htup.h"
+#include "access/skey.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+typedef struct PlaceIndex PlaceIndex;
+
+extern const PlaceIndex waiting_places; /* PENDING workflows in queues */
+extern const PlaceIndex head_places;
+extern const PlaceIndex heads_by_age;
+extern const PlaceIndex late_places;
+
+typedef struct Walk
+{
+	const PlaceIndex *places;
+	Snapshot	snapshot;
+	Relation	table;
+	Relation	index;
+	ScanKeyData keys[4];
+	int			key_count;
+	ScanDirection direction;
+	SysScanDesc scan;
+	HeapTuple	row;
+} Walk;
+
+extern bool is_untouched(const PlaceIndex *places);
+extern void walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot);
+extern void walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int32 highest, int32 lowest);
+extern void walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from);
+extern void walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *position);
+extern void walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int32 priority);
+extern void walk_late(Walk *walk, Snapshot snapshot, const pg_uuid_t *head_id);
+extern bool next_place(Walk *walk, Position *position);
+extern Datum queue_at(const Walk *walk);
+extern pg_uuid_t head_at(const Walk *walk);
+extern bool is_live(const Walk *walk);
+extern bool is_live_for_some(const Walk *walk, Snapshot ours);
+extern void end_walk(const Walk *walk);
+extern int	compare_positions(const Position *a, const Position *b);
+
+#endif							/* DURABLE_PLACES_H */
