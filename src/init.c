@@ -11,6 +11,7 @@
 #include "durable.h"
 
 #include <float.h>
+#include <limits.h>
 
 #include "utils/guc.h"
 
