@@ -243,6 +243,16 @@ lock_trees_of_executor(NullableDatum executor_id, NullableDatum workflow_id)
 		lock_tree(DatumGetUUIDP(result_value(row, 0)), TREE_SHARED);
 }
 
+/* Deletes its row; false if it is still there. */
+static bool
+forget_executor(Datum executor_id)
+{
+	Params		params = {0};
+
+	param_datum(&params, executor_id);
+	return run_plan(PLAN_FORGET, &params, NEWEST) > 0 || !executor_alive(executor_id, DT_NOBEGIN);
+}
+
 /*
  * release(executor_id, workflow_id, run_at)
  *
@@ -261,6 +271,7 @@ durable_release(PG_FUNCTION_ARGS)
 	TimestampTz now;
 	Datum		ids;
 	int64		released;
+	Rounds		rounds = {0};
 	Call		call;
 
 	require_name(executor_id, "executor_id");
@@ -269,11 +280,9 @@ durable_release(PG_FUNCTION_ARGS)
 	call = begin_call(fcinfo);
 	if (workflow_id.isnull)
 	{
-		Params		forget = {0};
-
-		param(&forget, executor_id);
-		if (run_plan(PLAN_FORGET, &forget, NEWEST) == 0 && executor_alive(executor_id.value, DT_NOBEGIN))
-			raise_kept_away("durable.executor");
+		/* it may have registered again just now */
+		while (!forget_executor(executor_id.value))
+			next_round(&rounds, "durable.executor", 0);
 	}
 	else
 	{

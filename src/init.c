@@ -11,6 +11,7 @@
 #include "plan.h"
 
 #include <float.h>
+#include <limits.h>
 
 #include "utils/guc.h"
 
