@@ -110,13 +110,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) ORDER BY w.id FOR NO KEY UPDATE",
 		1, {UUIDARRAYOID}
 	},
-	[PLAN_SET_WORKFLOW_TIMEOUT] = {
-		"UPDATE durable.workflow w SET timeout = $2, "
-		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
-		"    THEN w.started_at" PLUS "$2 END "
-		"WHERE w.id" EQ "$1 AND " CHECKED(UNFINISHED("w")),
-		2, {UUIDOID, INTERVALOID}
-	},
 
 	/* ---- steps ------------------------------------------------------------- */
 
@@ -196,12 +189,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s",
 		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
-	[PLAN_SET_STEP_TIMEOUT] = {
-		"UPDATE durable.step s SET timeout = $3, "
-		"  deadline = CASE WHEN s.status" EQ S_RUNNING " THEN s.started_at" PLUS "$3 END "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND " UNFINISHED("s"),
-		3, {UUIDOID, INT4OID, INTERVALOID}
-	},
 
 	/* ---- cascades (cascade.c) --------------------------------------------------- */
 
@@ -220,14 +207,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 		"WHERE w.parent_id" EQ "ANY ($1) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")),
 		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOOK_TREES_OF_EXECUTOR] = {
-		"SELECT DISTINCT w.root_id FROM durable.workflow w "
-		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w") " AND ($2 IS NULL OR w.id" EQ "$2) "
-		"  AND (w.parent_id IS NOT NULL"
-		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id OFFSET 0)) "
-		"ORDER BY w.root_id",
-		2, {TEXTOID, UUIDOID}
 	},
 	[PLAN_PAUSE_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2, paused_at = $3 "
@@ -385,170 +364,5 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"  window_count = CASE WHEN " WINDOW_OVER("$2") " THEN $3 ELSE q.window_count" PLUS "$3 END "
 		"WHERE q.name" EQ "$1",
 		3, {TEXTOID, TIMESTAMPTZOID, INT4OID}
-	},
-
-	/* ---- executors ------------------------------------------------------------------ */
-
-	[PLAN_REGISTER] = {
-		"INSERT INTO durable.executor AS e (executor_id, last_seen) SELECT $1, $2 "
-		"ON CONFLICT (executor_id) DO UPDATE SET last_seen = GREATEST(e.last_seen, $2)",
-		2, {TEXTOID, TIMESTAMPTZOID}
-	},
-	[PLAN_FORGET] = {
-		"DELETE FROM durable.executor e WHERE e.executor_id" EQ "$1",
-		1, {TEXTOID}
-	},
-	[PLAN_HEARTBEAT_ANSWER] = {
-		"SELECT b.id, w.status, w.lease, w.executor_id "
-		"FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS b (id, lease) "
-		"LEFT JOIN durable.workflow w ON w.id" EQ "b.id "
-		"WHERE w.id IS NULL OR (" UNIT("w") " AND (w.status" NE S_RUNNING " OR w.lease" NE "b.lease "
-		"  OR w.executor_id IS NULL OR w.executor_id" NE "$1)) "
-		"UNION ALL "
-		"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.workflow w "
-		"WHERE w.executor_id" EQ "$1 AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
-		/* (SELECT ...), so that they are hashed: without it, all are compared with all */
-		"  AND NOT w.id" EQ "ANY (SELECT pg_catalog.unnest($2))",
-		3, {TEXTOID, UUIDARRAYOID, INT4ARRAYOID}
-	},
-	/* this and the next three: $1 the caller, $2 silent since, $3 at most */
-	[PLAN_FIND_STALE] = {
-		"SELECT d.id, d.root_id FROM durable.executor e CROSS JOIN LATERAL ("
-		"  SELECT w.id, w.root_id FROM durable.workflow w"
-		"  WHERE w.executor_id" EQ "e.executor_id AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w")
-		"    AND " RECOVER_FILTERS
-		"  LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) d "
-		"WHERE e.last_seen" LT "$2 AND e.executor_id" NE "$1 LIMIT $3",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
-	},
-	/*
-	 * The executors that own something are found by one index probe each; then
-	 * each workflow without a registered one is asked for signs of life.
-	 */
-	[PLAN_FIND_ORPHANS] = {
-		"WITH RECURSIVE owner AS ("
-		"  (SELECT w.executor_id FROM durable.workflow w"
-		"   WHERE w.executor_id IS NOT NULL AND " DRIVEN("w") " AND " UNIT("w")
-		"   ORDER BY w.executor_id LIMIT 1)"
-		"  UNION ALL"
-		"  SELECT (SELECT w.executor_id FROM durable.workflow w"
-		"    WHERE w.executor_id" GT "o.executor_id AND " DRIVEN("w") " AND " UNIT("w")
-		"    ORDER BY w.executor_id LIMIT 1)"
-		"  FROM owner o WHERE o.executor_id IS NOT NULL), "
-		"unregistered AS MATERIALIZED ("
-		"  SELECT o.executor_id FROM owner o WHERE o.executor_id" NE "$1"
-		"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "o.executor_id)), "
-		"candidate AS ("
-		"  SELECT w.id, w.lease FROM unregistered o JOIN durable.workflow w ON w.executor_id" EQ "o.executor_id"
-		"  WHERE w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2"
-		"  UNION ALL"
-		"  SELECT w.id, w.lease FROM durable.workflow w"
-		"  WHERE w.executor_id IS NULL"
-		"    AND w.status" EQ S_RUNNING " AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at" LT "$2) "
-		"SELECT w.id, w.root_id FROM candidate c JOIN durable.workflow w ON w.id" EQ "c.id "
-		"WHERE " CHECKED("w.status" EQ S_RUNNING) " AND w.lease" EQ "c.lease AND " RECOVER_FILTERS
-		"  AND " SILENT("c.id", "$2") " "
-		"LIMIT $3 FOR NO KEY UPDATE OF w SKIP LOCKED",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
-	},
-	/* $2 is now; $1 is not asked: a deadline holds for the caller's own, too */
-	[PLAN_FIND_LATE] = {
-		"SELECT w.id, w.root_id FROM durable.workflow w "
-		"WHERE w.status" EQ S_RUNNING " AND w.deadline" LE "$2 AND " UNIT("w") " AND " RECOVER_FILTERS " "
-		"LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
-	},
-	[PLAN_FIND_RELEASED] = {
-		"SELECT w.id, w.root_id FROM durable.workflow w "
-		"WHERE w.status" EQ S_PENDING " AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at" LE "$2 "
-		"  AND " RECOVER_FILTERS " "
-		"ORDER BY w.run_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED",
-		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTARRAYOID, UUIDARRAYOID}
-	},
-	[PLAN_RECOVER] = {
-		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, executor_id = $2, "
-		"  recovery_count = CASE WHEN $4 THEN w.recovery_count" PLUS "1 ELSE w.recovery_count END, "
-		"  started_at = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3 ELSE w.started_at END, "
-		"  deadline = CASE WHEN w.status" EQ S_PENDING " OR w.deadline" LE "$3 THEN $3" PLUS "w.timeout ELSE w.deadline END "
-		"WHERE w.id" EQ "ANY ($1) AND (NOT $4 OR w.recovery_count" LT "w.max_recovery_attempts) "
-		"  AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
-		"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, $5",
-		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID}
-	},
-	[PLAN_FAIL_POISON] = {
-		"UPDATE durable.workflow w SET status = " S_FAILED ", completed_at = $2, "
-		"  error = pg_catalog.format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, $3) "
-		"WHERE w.id" EQ "ANY ($1) AND w.recovery_count" GE "w.max_recovery_attempts "
-		"  AND " CHECKED("w.status" EQ S_RUNNING) " RETURNING w.id, w.parent_id",
-		3, {UUIDARRAYOID, TIMESTAMPTZOID, TEXTOID}
-	},
-	[PLAN_LOCK_TO_RELEASE] = {
-		"SELECT w.id FROM durable.workflow w "
-		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w")
-		"  AND ($2 IS NULL OR (w.id" EQ "$2 AND w.status" EQ S_RUNNING ")) "
-		"ORDER BY w.id FOR NO KEY UPDATE",
-		2, {TEXTOID, UUIDOID}
-	},
-	[PLAN_RELEASE] = {
-		"UPDATE durable.workflow w SET "
-		"  status = CASE WHEN w.status" EQ S_RUNNING " THEN " S_PENDING " ELSE w.status END, "
-		"  paused_from = CASE WHEN w.status" EQ S_PAUSED " THEN " S_PENDING " END, "
-		"  lease = w.lease" PLUS "1, executor_id = NULL, deadline = NULL, "
-		"  run_at = COALESCE($2, CASE WHEN w.queue_name IS NULL THEN $3 ELSE w.run_at END) "
-		"WHERE w.id" EQ "ANY ($1) RETURNING w.id",
-		3, {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-	},
-
-	/* ---- retention ----------------------------------------------------------------- */
-
-	[PLAN_FIND_OLD_ROOTS] = {
-		"SELECT o.id FROM pg_catalog.unnest($1) AS f (status) CROSS JOIN LATERAL ("
-		"  SELECT w.id, " TREE_END("w") " AS tree_end FROM durable.workflow w"
-		"  WHERE w.parent_id IS NULL AND w.completed_at IS NOT NULL"
-		"    AND pg_catalog.hashenum(w.status)" EQ "pg_catalog.hashenum(f.status::durable.task_status)"
-		"    AND " TREE_END("w") LT "$2 AND w.id" NE "ALL ($4)"
-		"  ORDER BY " TREE_END("w") " LIMIT $3) o "
-		"ORDER BY o.tree_end, o.id LIMIT $3",
-		4, {TEXTARRAYOID, TIMESTAMPTZOID, INT8OID, UUIDARRAYOID}
-	},
-	/* how many are finished, and when the last of them and of their steps ended */
-	[PLAN_LOOK_ENDED] = {
-		"SELECT pg_catalog.count(w.completed_at), pg_catalog.max(GREATEST(w.completed_at, "
-		"  (SELECT pg_catalog.max(s.completed_at) FROM durable.step s WHERE s.workflow_id" EQ "w.id))) "
-		"FROM durable.workflow w WHERE w.id" EQ "ANY ($1)",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOCK_TO_DELETE] = {
-		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.completed_at IS NOT NULL") " "
-		"FOR UPDATE SKIP LOCKED",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_MARK_ROOT] = {
-		"WITH root AS MATERIALIZED ("
-		"  SELECT w.id FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.completed_at IS NOT NULL")
-		"  FOR NO KEY UPDATE SKIP LOCKED) "
-		"UPDATE durable.workflow w SET tree_end = $2 FROM root r WHERE w.id" EQ "r.id",
-		2, {UUIDOID, TIMESTAMPTZOID}
-	},
-	[PLAN_DELETE_STEPS] = {
-		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "ANY ($1)",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOOK_STEPS_LEFT] = {
-		"SELECT 1 FROM durable.step s WHERE s.workflow_id" EQ "ANY ($1) LIMIT 1",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_DELETE_WORKFLOWS] = {
-		"DELETE FROM durable.workflow w WHERE w.id" EQ "ANY ($1)",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_FORGET_SILENT] = {
-		"WITH silent AS MATERIALIZED ("
-		"  SELECT e.executor_id FROM durable.executor e"
-		"  WHERE e.last_seen" LT "$1 AND NOT EXISTS ("
-		"    SELECT 1 FROM durable.workflow w WHERE w.executor_id" EQ "e.executor_id AND " DRIVEN("w") " AND " UNIT("w") ")"
-		"  LIMIT $2 FOR UPDATE OF e SKIP LOCKED) "
-		"DELETE FROM durable.executor e WHERE e.executor_id" EQ "ANY (ARRAY(SELECT s.executor_id FROM silent s))",
-		2, {TIMESTAMPTZOID, INT8OID}
 	},
 };

@@ -41,7 +41,6 @@ extern int64 fast_complete_root(const void *params);
 extern int64 fast_claim_new_step(const void *params);
 extern int64 fast_complete_step(const void *params);
 extern int64 fast_complete_and_claim(const void *params);
-extern int64 fast_executor_alive(const void *params);
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define NE " OPERATOR(pg_catalog.<>) "
@@ -76,21 +75,6 @@ extern int64 fast_executor_alive(const void *params);
 /* not an inline child: has an executor of its own */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
 
-/* a workflow, and the inline ones below it, have shown no sign of life since */
-#define SILENT(id, since) \
-	"NOT EXISTS (" \
-	"  WITH RECURSIVE below AS (" \
-	"    SELECT " id " AS id, NULL::pg_catalog.timestamptz AS started_at" \
-	"    UNION ALL" \
-	"    SELECT i.id, i.started_at FROM below b CROSS JOIN LATERAL" \
-	"      (SELECT o.id, o.started_at FROM durable.workflow o" \
-	"       WHERE o.parent_id" EQ "b.id AND o.queue_name IS NULL OFFSET 0) i)" \
-	"  SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id" EQ "b.id" \
-	"  WHERE b.started_at" GE since " OR s.started_at" GE since " OR s.completed_at" GE since " OR s.failed_at" GE since ")"
-
-/* in the words of the index workflow_purge */
-#define TREE_END(t) "GREATEST(" t ".completed_at, " t ".tree_end)"
-
 /* read by read_workflow and read_step (task.c), in this order */
 #define WORKFLOW_COLUMNS \
 	"w.id, w.root_id, w.parent_id, w.status, w.lease, w.recovery_count, w.max_recovery_attempts, " \
@@ -100,10 +84,6 @@ extern int64 fast_executor_alive(const void *params);
 	"s.status, s.kind, s.lease, s.attempt, s.max_retries, s.retry_count, s.name, s.executor_id, " \
 	"s.backoff, s.backoff_multiplier, s.max_backoff, s.input, s.output, s.error, s.detail, s.run_at, s.deadline, " \
 	"s.child_id"
-#define TASK_COLUMNS \
-	"t.id, t.parent_id, t.sequence, t.name, t.handler, t.status, t.kind, t.input, t.output, t.error, " \
-	"t.queue_name, t.executor_id, t.retry_count, t.max_retries, t.recovery_count, t.created_at, " \
-	"t.started_at, t.completed_at, t.deadline, t.lease, t.attempt"
 
 /*
  * Statements for one and for many: what differs between the elements of a batch
@@ -197,27 +177,6 @@ extern int64 fast_executor_alive(const void *params);
 	"FROM free f WHERE s.workflow_id" EQ "f.workflow_id AND s.sequence" EQ "f.sequence"
 
 /*
- * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
- * Planned for their values: what is not asked for folds away, and so does the
- * table of steps where only workflows are, if the kind is a constant.
- */
-#define KIND_IS(label) \
-	"($2 IS NULL OR $2" NE "'" label "' OR t.kind" EQ "'" label "'::durable.task_kind)"
-#define TASK_FILTERS \
-	"($1 IS NULL OR (pg_catalog.hashenum(t.status)" EQ "pg_catalog.hashenum($1::durable.task_status)" \
-	"  AND t.status" EQ "$1::durable.task_status)) " \
-	"AND " KIND_IS("WORKFLOW") " AND " KIND_IS("STEP") " AND " KIND_IS("TRANSACTION") " AND " KIND_IS("WAIT") " " \
-	"AND ($3 IS NULL OR t.parent_id" EQ "$3) " \
-	"AND (NOT $4 OR (t.parent_id IS NULL AND t.kind" EQ K_WORKFLOW ")) " \
-	"AND ($5 IS NULL OR (pg_catalog.hashtext(t.name)" EQ "pg_catalog.hashtext($5 COLLATE pg_catalog.\"C\")" \
-	"  AND t.name" EQ "$5)) " \
-	"AND ($6 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.queue_name" EQ "$6)) " \
-	"AND ($7 IS NULL OR (t.kind" EQ K_WORKFLOW " AND t.handler" EQ "$7))"
-#define SORT_BY(column) \
-	"CASE WHEN $8" EQ "'" column "' AND NOT $9 THEN t." column " END, " \
-	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
-
-/*
  * The priorities that wait in queue $1, from $3 down: one index probe each, so
  * that what is not yet due at one priority costs the next nothing.
  */
@@ -240,15 +199,5 @@ extern int64 fast_executor_alive(const void *params);
 /* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
 #define WINDOW_OVER(now) \
 	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
-
-/* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has seen */
-#define RECOVER_FILTERS \
-	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
-
-/* a row of that catalog is a member of extension $1 */
-#define MEMBER(t, catalog) \
-	t ".oid" EQ "ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend d" \
-	"  WHERE d.refclassid" EQ "'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid" EQ "$1" \
-	"    AND d.deptype" EQ "'e' AND d.classid" EQ "'pg_catalog." catalog "'::pg_catalog.regclass))"
 
 #endif							/* DURABLE_STATEMENTS_H */
