@@ -290,9 +290,9 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.is_dead(timestamptz, timestamptz) IS
 	'Whether an executor is dead that was last seen then, or, if NULL, is not registered. Errors: 22004';
 
--- This and the next are put into the statements that name them, so these are
--- planned as if it stood there.  (For that they are not SECURITY DEFINER and have
--- no search_path: they have those of their callers.)
+-- This is put into the statements that name it, which are planned as if it stood
+-- there.  (For that it is not SECURITY DEFINER and has no search_path: it has
+-- those of its callers.)
 CREATE FUNCTION durable.signs_of_life(workflow_id uuid, since timestamptz) RETURNS SETOF int
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
@@ -306,28 +306,6 @@ WHERE b.started_at >= since OR s.started_at >= since OR s.completed_at >= since 
 $$;
 COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
 	'A row for each step of a workflow, and of the inline ones below it, that has begun, ended or failed since, and for each inline one that has begun; the workflow''s own start is not asked for';
-
--- Planned for their values: what is not asked for folds away, and so do the steps
--- where only workflows are.  Status and name are found by their hashes, in the
--- order of created_at; CASE hides the status itself from the choice of indexes.
-CREATE FUNCTION durable.matching(status durable.task_status, kind durable.task_kind, parent_id uuid, root_only boolean,
-	name text, queue_name text, handler text)
-RETURNS SETOF durable.task
-LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
-SELECT t.* FROM durable.task t
-WHERE (matching.status IS NULL OR (hashenum(t.status) = hashenum(matching.status)
-    AND CASE WHEN t.status = matching.status THEN true ELSE false END))
-  AND (matching.kind IS NULL OR t.kind = matching.kind)
-  AND (matching.parent_id IS NULL OR t.parent_id = matching.parent_id)
-  AND (NOT matching.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
-  AND (matching.name IS NULL
-    OR (hashtext(t.name) = hashtext(matching.name COLLATE "C") AND t.name = matching.name COLLATE "C"))
-  AND (matching.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = matching.queue_name COLLATE "C"))
-  AND (matching.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = matching.handler COLLATE "C"))
-$$;
-COMMENT ON FUNCTION durable.matching(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
-	'The tasks that match all filters which are not NULL, for list and count';
 
 ---------------------------------------------------------------------------
 -- Running a workflow
@@ -585,10 +563,14 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 ---------------------------------------------------------------------------
 
 -- list, count, tree, stats and metrics are in SQL: so they have their owner's
--- rights and a search_path as any function can have them.  The first two are
--- planned for their arguments, tree and stats by index, whatever statistics say;
--- none of them waits for a compiler or for workers to start, which takes longer
--- than most of them.
+-- rights and a search_path as any function can have them.  None of them waits for
+-- a compiler or for workers to start, which takes longer than most of them; tree
+-- and stats are planned by index, whatever statistics say.
+--
+-- list and count are planned for their arguments: what is not asked for folds
+-- away, and so do the steps where only workflows are.  Their filters are the same.
+-- Status and name are found by their hashes, in the order of created_at; CASE
+-- hides the status itself from the choice of indexes.
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
@@ -622,8 +604,15 @@ BEGIN
   END IF;
   RETURN QUERY
   SELECT t.*
-  FROM durable.matching(list.status, list.kind, list.parent_id, list.root_only, list.name, list.queue_name,
-    list.handler) t
+  FROM durable.task t
+  WHERE (list.status IS NULL OR (hashenum(t.status) = hashenum(list.status)
+      AND CASE WHEN t.status = list.status THEN true ELSE false END))
+    AND (list.kind IS NULL OR t.kind = list.kind)
+    AND (list.parent_id IS NULL OR t.parent_id = list.parent_id)
+    AND (NOT list.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
+    AND (list.name IS NULL OR (hashtext(t.name) = hashtext(list.name COLLATE "C") AND t.name = list.name COLLATE "C"))
+    AND (list.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = list.queue_name COLLATE "C"))
+    AND (list.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = list.handler COLLATE "C"))
   ORDER BY
     CASE WHEN list.sort = 'created_at' AND NOT list.descending THEN t.created_at END,
     CASE WHEN list.sort = 'created_at' AND list.descending THEN t.created_at END DESC,
@@ -658,9 +647,17 @@ BEGIN
       DETAIL = 'There is nothing that NULL could mean here.',
       HINT = 'Pass a value.';
   END IF;
-  RETURN (SELECT count(*)
-    FROM durable.matching(count.status, count.kind, count.parent_id, count.root_only, count.name, count.queue_name,
-      count.handler));
+  RETURN (
+  SELECT count(*)
+  FROM durable.task t
+  WHERE (count.status IS NULL OR (hashenum(t.status) = hashenum(count.status)
+      AND CASE WHEN t.status = count.status THEN true ELSE false END))
+    AND (count.kind IS NULL OR t.kind = count.kind)
+    AND (count.parent_id IS NULL OR t.parent_id = count.parent_id)
+    AND (NOT count.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
+    AND (count.name IS NULL OR (hashtext(t.name) = hashtext(count.name COLLATE "C") AND t.name = count.name COLLATE "C"))
+    AND (count.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = count.queue_name COLLATE "C"))
+    AND (count.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = count.handler COLLATE "C")));
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
 	'The number of tasks that match all given filters. Errors: 22004';

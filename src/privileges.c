@@ -109,7 +109,6 @@ static const struct
 	{"executor", OWNER},
 	{"grant_to", OWNER},
 	{"is_dead", OWNER},
-	{"matching", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"revoke_from", OWNER},

@@ -248,7 +248,6 @@ our %calls = (
 	stale_before => q{durable.stale_before(now())},
 	is_dead => q{durable.is_dead(NULL, now())},
 	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
-	matching => q{durable.matching(NULL, NULL, NULL, false, 'run', NULL, NULL)},
 );
 
 # The names of all functions of the extension.
