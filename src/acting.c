@@ -110,13 +110,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) ORDER BY w.id FOR NO KEY UPDATE",
 		1, {UUIDARRAYOID}
 	},
-	[PLAN_SET_WORKFLOW_TIMEOUT] = {
-		"UPDATE durable.workflow w SET timeout = $2, "
-		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
-		"    THEN w.started_at" PLUS "$2 END "
-		"WHERE w.id" EQ "$1 AND " CHECKED(UNFINISHED("w")),
-		2, {UUIDOID, INTERVALOID}
-	},
 
 	/* ---- steps ------------------------------------------------------------- */
 
@@ -196,12 +189,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s",
 		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
-	[PLAN_SET_STEP_TIMEOUT] = {
-		"UPDATE durable.step s SET timeout = $3, "
-		"  deadline = CASE WHEN s.status" EQ S_RUNNING " THEN s.started_at" PLUS "$3 END "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 AND " UNFINISHED("s"),
-		3, {UUIDOID, INT4OID, INTERVALOID}
-	},
 
 	/* ---- cascades (cascade.c) --------------------------------------------------- */
 
@@ -220,14 +207,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 		"WHERE w.parent_id" EQ "ANY ($1) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")),
 		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOOK_TREES_OF_EXECUTOR] = {
-		"SELECT DISTINCT w.root_id FROM durable.workflow w "
-		"WHERE w.executor_id" EQ "$1 AND " DRIVEN("w") " AND " UNIT("w") " AND ($2 IS NULL OR w.id" EQ "$2) "
-		"  AND (w.parent_id IS NOT NULL"
-		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id OFFSET 0)) "
-		"ORDER BY w.root_id",
-		2, {TEXTOID, UUIDOID}
 	},
 	[PLAN_PAUSE_WORKFLOWS] = {
 		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2, paused_at = $3 "

@@ -262,20 +262,3 @@ fast_complete_and_claim(const void *params)
 {
 	return complete_and_claim(params, given(params, 16), given(params, 6));
 }
-
-/* ---- executors --------------------------------------------------------------- */
-
-/* PLAN_EXECUTOR_ALIVE */
-int64
-fast_executor_alive(const void *params)
-{
-	Look		look;
-	bool		alive;
-
-	if (!begin_look(&look, &executor_by_id, AccessShareLock, (Key[]) {IS_TEXT(executor_executor_id, given(params, 1))}, 1))
-		return NOT_FAST;
-	alive = look.row && DatumGetTimestampTz(column_of_row(&look, executor_last_seen).value) >=
-		DatumGetTimestampTz(given(params, 2).value);
-	end_look(&look);
-	return alive ? 1 : 0;
-}
