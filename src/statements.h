@@ -207,10 +207,6 @@ extern int64 fast_executor_alive(const void *params);
 	"CASE WHEN $8" EQ "'" column "' AND NOT $9 THEN t." column " END, " \
 	"CASE WHEN $8" EQ "'" column "' AND $9 THEN t." column " END DESC, "
 
-/* the window of the rate limit has ended, or none has begun (the clock may have been set back) */
-#define WINDOW_OVER(now) \
-	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
-
 /* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has seen */
 #define RECOVER_FILTERS \
 	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
