@@ -17,13 +17,13 @@
  *	   else has locked is passed over (takeable)
  *	4. the queue's row, if it has a rate limit
  *
- * Nothing waits while it holds rows of workflows, but for the queue's row, which
- * those who hold the queue's lock have for themselves.  So claims cannot
- * deadlock, neither with each other nor with others.
+ * Once a call holds a workflow's row, it waits for nothing but the queue's row,
+ * and nobody else writes that while it holds the queue's lock.  So it takes part
+ * in no deadlock.
  *
- * Why no workflow is claimed twice: its row is locked while PENDING, and stays
- * locked until the commit.  Why no limit is exceeded: those who claim within
- * limits count and take while they hold the queue's lock alone.
+ * Why no workflow is claimed twice: its row is locked while it is PENDING, and
+ * stays locked to the end of the transaction.  Why no limit is exceeded: who
+ * claims within limits counts and claims while nobody else claims in the queue.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,15 @@
 #include "sql.h"
 
 PG_FUNCTION_INFO_V1(durable_claim);
+
+typedef struct Claim
+{
+	FunctionCallInfo fcinfo;	/* returns what is claimed */
+	NullableDatum executor_id;
+	Queue		queue;			/* as it was seen last */
+	Search		search;			/* through its lanes, at the time of the claim */
+	Due			due;			/* the lane where the search is */
+} Claim;
 
 /* ---- limits -------------------------------------------------------------------------- */
 
@@ -157,8 +166,10 @@ static Statement find_on_list = STATEMENT(FindDueLate,
  * their rows are the last statement's result.
  */
 static uint64
-find_due(const Search *search, const Due *due, bool late, int64 most, Datum seen)
+find_due(const Claim *claim, bool late, int64 most, Datum seen)
 {
+	const Search *search = &claim->search;
+	const Due  *due = &claim->due;
 	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
 	const Position *from = due->is_late ? &due->head : &due->first;
 
@@ -217,31 +228,31 @@ raise_fences(void)
 
 /*
  * Claims up to so many that are due in a lane: late ones, or those from the head
- * on.  Returns their number, and their rows by fcinfo.  What cannot be taken now
- * does not keep what stands behind it waiting.
+ * on.  Returns their number.  What cannot be taken now does not keep what stands
+ * behind it waiting.
  */
 static int64
-claim_due(FunctionCallInfo fcinfo, const Search *search, const Due *due, NullableDatum executor_id,
-		  bool late, int64 wanted)
+claim_due(const Claim *claim, bool late, int64 wanted)
 {
 	Datum		seen = id_array(NULL, 0);
 	int64		claimed = 0;
 	uint64		found;
 
-	while (claimed < wanted && (found = find_due(search, due, late, wanted - claimed, seen)) > 0)
+	while (claimed < wanted && (found = find_due(claim, late, wanted - claimed, seen)) > 0)
 	{
 		int			count;
 		ClaimWorkflows params = {
-			.ids = a_value(takeable(&seen, &count)),.executor_id = executor_id,.now = a_time(search->now)
+			.ids = a_value(takeable(&seen, &count)),.executor_id = claim->executor_id,
+			.now = a_time(claim->search.now)
 		};
 
 		/* their rows are locked as they are to be changed */
 		if (run(&claim_workflows, &params, NEWEST) < count)
 			raise_kept_away("durable.workflow");
 		raise_fences();
-		return_rows(fcinfo);
+		return_rows(claim->fcinfo);
 		SPI_freetuptable(SPI_tuptable);
-		cascade_below(CASCADE_FENCE, params.ids.value, 0, search->now);
+		cascade_below(CASCADE_FENCE, params.ids.value, 0, claim->search.now);
 		claimed += count;
 		/* where none had to be passed over, there are no others to take in their place */
 		if (count == found)
@@ -250,83 +261,81 @@ claim_due(FunctionCallInfo fcinfo, const Search *search, const Due *due, Nullabl
 	return claimed;
 }
 
-/*
- * Claims up to so many in the lanes from that of due on.  Returns their number.
- */
+/* Claims up to so many, in the lane where the search is and those below.  Returns their number. */
 static int64
-claim_lanes(FunctionCallInfo fcinfo, Search *search, Due *due, NullableDatum executor_id, int64 wanted)
+claim_lanes(Claim *claim, int64 wanted)
 {
 	int64		claimed = 0;
 
 	do
 	{
-		if (due->is_late)
-			claimed += claim_due(fcinfo, search, due, executor_id, true, wanted - claimed);
-		claimed += claim_due(fcinfo, search, due, executor_id, false, wanted - claimed);
-	} while (claimed < wanted && next_due(search, due));
+		if (claim->due.is_late)
+			claimed += claim_due(claim, true, wanted - claimed);
+		claimed += claim_due(claim, false, wanted - claimed);
+	} while (claimed < wanted && next_due(&claim->search, &claim->due));
 	return claimed;
 }
 
 /*
- * Claims up to so many of what is due in a queue; first is the lane where a look
- * without locks has found something.  All that is done has the time at which the
- * queue was locked.
+ * Claims up to so many, when a look without locks has found a lane in which
+ * something is due.  The time of all that is done is that at which the queue was
+ * locked.
  */
 static void
-claim_under_lock(FunctionCallInfo fcinfo, Queue *queue, Search *search, Due *first, NullableDatum executor_id,
-				 int64 wanted)
+claim_locked(Claim *claim, int64 wanted)
 {
-	Datum		name = search->queue;
-	int64		registered = register_executor(executor_id, a_null());
-	bool		out_of_date = lock_queue_to_claim(name, queue);
+	Datum		name = claim->search.queue;
+	int64		registered = register_executor(claim->executor_id, a_null());
+	bool		out_of_date = lock_queue_to_claim(name, &claim->queue);	/* what the search has found */
 	TimestampTz now;
 	int64		claimed;
 
-	register_again(executor_id, registered);
+	register_again(claim->executor_id, registered);
 	ask_before_raising();
-	search->now = now = clock_now();
-	wanted = allowed_by_limits(name, queue, wanted);
-	if (wanted <= 0)
+	claim->search.now = now = clock_now();
+	wanted = allowed_by_limits(name, &claim->queue, wanted);
+	if (wanted == 0)
 		return;
 	if (out_of_date)
 	{
-		*search = begin_search(name, now);
-		if (!next_due(search, first))
+		claim->search = begin_search(name, now);
+		if (!next_due(&claim->search, &claim->due))
 			return;
 	}
-	claimed = claim_lanes(fcinfo, search, first, executor_id, wanted);
-	if (claimed > 0 && !queue->rate_limit.isnull)
+	claimed = claim_lanes(claim, wanted);
+	if (claimed > 0 && !claim->queue.rate_limit.isnull)
 		count_starts(name, now, claimed);
 }
 
+/* Claims up to so many workflows of a queue. */
 static void
-claim(FunctionCallInfo fcinfo, Datum name, NullableDatum executor_id, int64 wanted)
+claim_from_queue(Claim *claim, Datum name, int64 wanted)
 {
 	TimestampTz now = clock_now();
-	Queue		queue;
-	Search		search;
-	Due			first;
 
-	look_queue_or_raise(name, now, &queue);
-	search = begin_search(name, now);
-	if (next_due(&search, &first) && allowed_by_limits(name, &queue, wanted) > 0)
-		claim_under_lock(fcinfo, &queue, &search, &first, executor_id, wanted);
-	raise_heads(&search);
+	look_queue_or_raise(name, now, &claim->queue);
+	claim->search = begin_search(name, now);
+	if (next_due(&claim->search, &claim->due) && allowed_by_limits(name, &claim->queue, wanted) > 0)
+		claim_locked(claim, wanted);
+	raise_heads(&claim->search);
 }
+
+/* ---- from SQL ------------------------------------------------------------------------------ */
 
 /* claim(queue, executor_id, max_workflows) */
 Datum
 durable_claim(PG_FUNCTION_ARGS)
 {
+	Claim		claim = {.fcinfo = fcinfo,.executor_id = fcinfo->args[1]};
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
-	require_name(fcinfo->args[1], "executor_id");
+	require_name(claim.executor_id, "executor_id");
 	require_not_negative(fcinfo->args[2], "max_workflows");
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	claim(fcinfo, fcinfo->args[0].value, fcinfo->args[1], PG_GETARG_INT32(2));
+	claim_from_queue(&claim, fcinfo->args[0].value, PG_GETARG_INT32(2));
 	end_call(&call);
 	return (Datum) 0;
 }
