@@ -19,23 +19,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		2, {TEXTOID, TIMESTAMPTZOID},
 		BY_INDEX, fast_executor_alive
 	},
-	[PLAN_LOOK_QUEUE] = {
-		"SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused, "
-		"CASE WHEN " WINDOW_OVER("$2") " THEN 0 ELSE q.window_count END "
-		"FROM durable.queue q WHERE q.name" EQ "$1",
-		2, {TEXTOID, TIMESTAMPTZOID}
-	},
-	[PLAN_LOOK_POSITIONS] = {
-		"SELECT w.queue_name, w.priority, w.run_at, w.id FROM durable.workflow w "
-		"WHERE w.id" EQ "ANY ($1) AND w.queue_name IS NOT NULL AND " CHECKED("w.status" EQ S_PENDING),
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_LOOK_STRAY_LISTS] = {
-		"SELECT DISTINCT l.head_id FROM durable.queue_late l "
-		"WHERE NOT EXISTS (SELECT 1 FROM durable.queue_head h WHERE h.id" EQ "l.head_id)",
-		0, {0},
-		FOR_PARAMS
-	},
 	[PLAN_LOOK_INLINE_UNFINISHED] = {
 		"SELECT 1 FROM durable.workflow w "
 		"WHERE w.parent_id" EQ "$1 AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1",

@@ -4,14 +4,18 @@
  *	  Where workflows wait in queues, and where heads stand, as the indexes have
  *	  it: with entries that are dead, and with what is not committed.
  *
- * For head.c only, which needs to see what others are about to commit, and for
- * which no statement would do.  Nothing is written or locked here, and nobody
- * is waited for.
+ * For the files about heads only: they need to see what others are about to
+ * commit, and no statement shows that.  Nothing is written or locked here, and
+ * nobody is waited for.
  *
  * A walk goes through what a snapshot sees, in the order of the index, or through
- * all entries (SnapshotAny).  Then whether one is live is asked of it alone: a row
- * is live unless it is gone for good, by a transaction that has committed, or by
- * our own, or never came.
+ * all entries (SnapshotAny), where is_live tells whether the row of one is there or
+ * may be.  It is not if it is gone for good, deleted by a transaction that has
+ * committed or by our own, or if it never came, since who wrote it has aborted.
+ *
+ * This does not stand on table.c, whose looks follow a statement that has locked
+ * the tables and whose plan tells whether they are as they were.  No statement
+ * goes before a walk.  So each opens its table and index by itself, and checks them.
  *
  *-------------------------------------------------------------------------
  */

@@ -8,7 +8,7 @@
 #ifndef DURABLE_PLACES_H
 #define DURABLE_PLACES_H
 
-#include "queue.h"
+#include "head.h"
 
 #include "access/genam.h"
 #include "access/sdir.h"

@@ -34,6 +34,7 @@
 #include "clock.h"
 #include "executor.h"
 #include "fence.h"
+#include "head.h"
 #include "ids.h"
 #include "known.h"
 #include "lock.h"

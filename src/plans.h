@@ -10,15 +10,13 @@
 #ifndef DURABLE_PLANS_H
 #define DURABLE_PLANS_H
 
+#include "id_list.h"
 #include "plan.h"
 
 typedef enum PlanId
 {
 	/* looking */
 	PLAN_EXECUTOR_ALIVE,
-	PLAN_LOOK_QUEUE,
-	PLAN_LOOK_POSITIONS,
-	PLAN_LOOK_STRAY_LISTS,
 	PLAN_LOOK_INLINE_UNFINISHED,
 	PLAN_LOOK_ANCESTORS,
 	PLAN_LOOK_QUEUES_OF_FAILED,
@@ -64,25 +62,6 @@ typedef enum PlanId
 	PLAN_CANCEL_STEPS,
 	PLAN_RERUN_STEPS,
 	PLAN_RECORD_ON_STAND_INS,
-
-	/* queues */
-	PLAN_CREATE_QUEUE,
-	PLAN_ALTER_QUEUE,
-	PLAN_DROP_QUEUE,
-	PLAN_PAUSE_QUEUE,
-	PLAN_QUEUE_UNFINISHED,
-	PLAN_COUNT_SLOTS,
-	PLAN_FIND_DUE,
-	PLAN_FIND_DUE_LATE,
-	PLAN_CLAIM,
-	PLAN_COUNT_STARTS,
-
-	/* heads of queues */
-	PLAN_ADD_HEAD,
-	PLAN_TAKE_BACK_HEAD,
-	PLAN_ADD_LATE,
-	PLAN_DROP_HEADS,
-	PLAN_DROP_LISTS,
 
 	/* executors */
 	PLAN_REGISTER,
@@ -170,16 +149,6 @@ extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now)
 
 /* ---- cascade.c: ids, any number of them ------------------------------------- */
 
-typedef struct IdList
-{
-	pg_uuid_t  *ids;
-	uint64		count;
-	uint64		capacity;
-} IdList;
-
-/* At most so many go into one statement. */
-#define IDS_PER_STATEMENT	10000
-
 /* Which children. */
 typedef enum Scope
 {
@@ -188,11 +157,6 @@ typedef enum Scope
 	FAILED_ONLY
 } Scope;
 
-extern void append_id(IdList *list, const pg_uuid_t *id);
-extern void append_ids(IdList *list, const IdList *more);
-extern void append_array(IdList *list, Datum ids);
-extern void append_result(IdList *list);
-extern bool contains(const IdList *list, const pg_uuid_t *id);
 extern uint64 run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result);
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 

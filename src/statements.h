@@ -210,4 +210,14 @@ extern int64 fast_complete_and_claim(const void *params);
 #define WINDOW_OVER(now) \
 	"(q.window_start IS NULL OR " now GE "(q.window_start" PLUS "q.rate_limit_window) OR " now LT "q.window_start)"
 
+/* $4, $5: the queue and the handlers to which recover is narrowed; $6: what it has seen */
+#define RECOVER_FILTERS \
+	"($4 IS NULL OR w.queue_name" EQ "$4) AND ($5 IS NULL OR w.handler" EQ "ANY ($5)) AND NOT w.id" EQ "ANY ($6)"
+
+/* a row of that catalog is a member of extension $1 */
+#define MEMBER(t, catalog) \
+	t ".oid" EQ "ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend d" \
+	"  WHERE d.refclassid" EQ "'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid" EQ "$1" \
+	"    AND d.deptype" EQ "'e' AND d.classid" EQ "'pg_catalog." catalog "'::pg_catalog.regclass))"
+
 #endif							/* DURABLE_STATEMENTS_H */
