@@ -56,13 +56,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		END_WORKFLOW("$4") "WHERE " WORKFLOW_TO_END("$1", "$2"),
 		7, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	},
-	[PLAN_END_WORKFLOWS] = {
-		END_WORKFLOW("b.output")
-		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$4"), "id, lease, output") " "
-		"WHERE " WORKFLOW_TO_END("b.id", "b.lease") " RETURNING b.n",
-		7, {UUIDARRAYOID, INT4ARRAYOID, BOOLOID, JSONBARRAYOID, TEXTOID, JSONBOID, TIMESTAMPTZOID},
-		BY_PROBES
-	},
 
 	/*
 	 * FOR SHARE: whatever ends or fences the parent waits for us and then finds
@@ -120,82 +113,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 
 	/* ---- steps ------------------------------------------------------------- */
 
-	[PLAN_CLAIM_NEW_STEP] = {
-		CLAIM_NEW_STEP("$2", "$5", "$6") "WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING",
-		14, {UUIDOID, INT4OID, INT4OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INTERVALOID, FLOAT8OID,
-		INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-		BY_INDEX, fast_claim_new_step
-	},
-	[PLAN_CLAIM_NEW_STEPS] = {
-		CLAIM_NEW_STEP("b.sequence", "b.name", "b.input")
-		"CROSS JOIN " EACH(OF("$2") ", " OF("$5") ", " OF("$6"), "sequence, name, input") " "
-		"WHERE " CLAIMED_IN OPEN_AT("$13") " ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING s.sequence",
-		14, {UUIDOID, INT4ARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, INT4OID, INTERVALOID,
-		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-	},
-	[PLAN_CLAIM_STEP_AGAIN] = {
-		CLAIM_STEP_AGAIN("$7") "WHERE " STEP_TO_CLAIM_AGAIN("$1", "$2", "$4", "$5", "$6"),
-		15, {UUIDOID, INT4OID, INT4OID, BOOLOID, INT4OID, INT4OID, INT4OID, TEXTOID, INT4OID, INTERVALOID,
-		FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-	},
-	[PLAN_CLAIM_STEPS_AGAIN] = {
-		CLAIM_STEP_AGAIN("b.next")
-		"CROSS JOIN " EACH(OF("$2") ", " OF("$4") ", " OF("$5") ", " OF("$6") ", " OF("$7") ", " OF("$16"),
-						   "sequence, pending, lease, attempt, next, workflow_id") " "
-		"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.sequence", "b.pending", "b.lease", "b.attempt") " RETURNING s.sequence",
-		16, {UUIDOID, INT4ARRAYOID, INT4OID, BOOLARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TEXTOID, INT4OID,
-		INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID},
-		BY_PROBES
-	},
-	[PLAN_COMPLETE_STEP] = {
-		"WITH " FREE_STEP("") COMPLETE_STEP("$5") FROM_FREE_STEP,
-		6, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, TIMESTAMPTZOID},
-		BY_INDEX, fast_complete_step
-	},
-	[PLAN_COMPLETE_STEPS] = {
-		COMPLETE_STEP("b.output")
-		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$4") ", " OF("$5"),
-						   "workflow_id, sequence, lease, attempt, output") " "
-		"WHERE " STEP_TO_COMPLETE_IF("b.workflow_id", "b.sequence", "b.lease", "b.attempt", "") " RETURNING b.n",
-		6, {UUIDARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, JSONBARRAYOID, TIMESTAMPTZOID},
-		BY_PROBES
-	},
-	[PLAN_FAIL_STEP] = {
-		"UPDATE durable.step s SET "
-		"  status = CASE WHEN $5 THEN " S_PENDING " ELSE " S_FAILED " END, "
-		"  retry_count = CASE WHEN $5 THEN s.retry_count" PLUS "1 ELSE s.retry_count END, "
-		"  error = $6, detail = $9, run_at = CASE WHEN $5 THEN $8 END, failed_at = CASE WHEN $5 THEN $7 ELSE s.failed_at END, "
-		"  completed_at = CASE WHEN $5 THEN NULL ELSE $7 END "
-		"WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2 "
-		"  AND s.status" EQ S_RUNNING " AND s.lease" EQ "$3 AND s.attempt" EQ "$4"
-		"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id" EQ "$1 AND w.lease" EQ "$10)",
-		10, {UUIDOID, INT4OID, INT4OID, INT4OID, BOOLOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, INT4OID}
-	},
-	/* with a lease: $3 is also that of the next step */
-	[PLAN_COMPLETE_AND_CLAIM] = {
-		"WITH " FREE_STEP(" AND " OPEN_AT("$16"))
-		", completed AS ("
-		"  UPDATE durable.step s SET status = " S_COMPLETED ", output = $5, error = NULL, detail = NULL,"
-		"    completed_at = $16"
-		"  " FROM_FREE_STEP " RETURNING 1) "
-		INSERT_STEP
-		"SELECT $1, $6, $3, 1, " S_RUNNING ", $7::durable.task_kind, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
-		"FROM completed "
-		"ON CONFLICT (workflow_id, sequence) DO NOTHING",
-		17, {UUIDOID, INT4OID, INT4OID, INT4OID, JSONBOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID,
-		INT4OID, INTERVALOID, FLOAT8OID, INTERVALOID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
-		BY_INDEX, fast_complete_and_claim
-	},
-	[PLAN_TAKE_BACK_STEP] = {
-		"DELETE FROM durable.step s WHERE s.workflow_id" EQ "$1 AND s.sequence" EQ "$2",
-		2, {UUIDOID, INT4OID}
-	},
-	[PLAN_LOCK_STEPS] = {
-		"SELECT s.sequence FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
-		"JOIN durable.step s ON s.workflow_id" EQ "b.workflow_id AND s.sequence" EQ "b.sequence "
-		"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s",
-		2, {UUIDARRAYOID, INT4ARRAYOID}
-	},
 	[PLAN_SET_STEP_TIMEOUT] = {
 		"UPDATE durable.step s SET timeout = $3, "
 		"  deadline = CASE WHEN s.status" EQ S_RUNNING " THEN s.started_at" PLUS "$3 END "

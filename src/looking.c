@@ -24,7 +24,7 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		1, {TEXTOID},
 		BY_INDEX, fast_no_active_root
 	},
-	/* this and the next but one: what there is of each, in order */
+	/* what there is of each, in order */
 	[PLAN_LOOK_ACTIVE_ROOTS] = {
 		"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
 		"FROM " EACH(OF("$1"), "name") " "
@@ -39,14 +39,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
 		"WHERE w.id" EQ "$1",
 		2, {UUIDOID, INT4OID}
-	},
-	[PLAN_LOOK_STEPS] = {
-		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " "
-		"FROM " EACH(OF("$1") ", " OF("$2"), "workflow_id, sequence") " "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o WHERE o.id" EQ "b.workflow_id OFFSET 0) w ON true "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.step o"
-		"  WHERE o.workflow_id" EQ "b.workflow_id AND o.sequence" EQ "b.sequence OFFSET 0) s ON true ORDER BY b.n",
-		2, {UUIDARRAYOID, INT4ARRAYOID}
 	},
 	[PLAN_EXECUTOR_ALIVE] = {
 		"SELECT 1 FROM durable.executor e WHERE e.executor_id" EQ "$1 AND e.last_seen" GE "$2",

@@ -81,9 +81,13 @@ typedef struct Statement
 /* From a list of parameters: a structure of their values, and their names and types. */
 #define PARAMETER_FIELD(name, type) NullableDatum name;
 #define PARAMETER_ENTRY(name, type) {#name, type},
-#define PARAMETERS(Params, LIST) \
-	typedef struct Params { LIST(PARAMETER_FIELD) } Params; \
+#define PARAMETER_VALUES(Params, LIST) \
+	typedef struct Params { LIST(PARAMETER_FIELD) } Params
+#define PARAMETER_NAMES(Params, LIST) \
 	static const Parameter Params##_parameters[] = {LIST(PARAMETER_ENTRY)}
+#define PARAMETERS(Params, LIST) \
+	PARAMETER_VALUES(Params, LIST); \
+	PARAMETER_NAMES(Params, LIST)
 
 /* The further arguments set planning or fast; the first of all plannings is BY_INDEX. */
 #define STATEMENT(Params, text, ...) \

@@ -19,7 +19,6 @@ typedef enum PlanId
 	PLAN_LOOK_ACTIVE_ROOT,
 	PLAN_LOOK_ACTIVE_ROOTS,
 	PLAN_LOOK_STEP,
-	PLAN_LOOK_STEPS,
 	PLAN_EXECUTOR_ALIVE,
 	PLAN_LOOK_QUEUE,
 	PLAN_LOOK_HEADS,
@@ -41,7 +40,6 @@ typedef enum PlanId
 	PLAN_TAKE_MANY,
 	PLAN_COMPLETE_ROOT,
 	PLAN_END_WORKFLOW,
-	PLAN_END_WORKFLOWS,
 	PLAN_START_CHILD,
 	PLAN_START_CHILD_AGAIN,
 	PLAN_TAKE_BACK_WORKFLOW,
@@ -49,16 +47,6 @@ typedef enum PlanId
 	PLAN_SET_WORKFLOW_TIMEOUT,
 
 	/* steps */
-	PLAN_CLAIM_NEW_STEP,
-	PLAN_CLAIM_NEW_STEPS,
-	PLAN_CLAIM_STEP_AGAIN,
-	PLAN_CLAIM_STEPS_AGAIN,
-	PLAN_COMPLETE_STEP,
-	PLAN_COMPLETE_STEPS,
-	PLAN_FAIL_STEP,
-	PLAN_COMPLETE_AND_CLAIM,
-	PLAN_TAKE_BACK_STEP,
-	PLAN_LOCK_STEPS,
 	PLAN_SET_STEP_TIMEOUT,
 
 	/* cascades */
@@ -172,10 +160,8 @@ param_time(Params *params, TimestampTz value)
 
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 
-/* Parameters that several statements share (workflow.c, step.c). */
+/* Parameters that several statements share (workflow.c). */
 extern void param_start(Params *params, const StartArgs *args);
-extern void param_kind(Params *params, TaskKind kind);
-extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
 /* ---- cascade.c: ids, any number of them ------------------------------------- */
 
