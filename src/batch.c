@@ -5,15 +5,15 @@
  *	  step_claim.c, complete_many in complete.c.
  *
  * Each element is treated by the rules of the single call, which stand in
- * workflow.c, step_claim.c and step_end.c: one look at all, the decisions in C, then one
- * statement for all to which the same happens.  So the number of statements
- * does not depend on the number of elements.
+ * workflow.c, step_claim.c and step_end.c: one look at all, the decisions in C,
+ * then one statement for all to which the same happens.  So the number of
+ * statements does not depend on the number of elements.
  *
  * Locks are those of the single calls, in the order of durable.h, and within
  * each kind in the order of ids (names, positions): two batches, or a batch and
  * a single call, wait one for the other and not both.  Rows are locked in the
- * order of the arrays that a statement gets: it reads these first (BY_PROBES, plan.h),
- * and they are sorted here.
+ * order of the arrays that a statement gets: it reads these first (BY_PROBES in
+ * plan.h), and they are sorted here.
  *
  * What a batch writes it writes in a subtransaction.  If anything was overtaken
  * meanwhile, all of that is given back and the batch begins anew: to come back for

@@ -375,8 +375,8 @@ lock_rows_of_steps(Task **tasks, int count)
 PARAMETERS(CompleteWorkflows, COMPLETE_WORKFLOWS);
 
 static Statement end_workflows = STATEMENT(CompleteWorkflows,
-	"UPDATE durable.workflow w"
-	"  SET status = {workflow to COMPLETE}, output = b.output, error = NULL, detail = NULL, completed_at = :now "
+	"UPDATE durable.workflow w SET"
+	"  status = {workflow to COMPLETE}, output = b.output, error = NULL, detail = NULL, completed_at = :now "
 	"FROM ROWS FROM (unnest(:ids), unnest(:leases), unnest(:outputs)) WITH ORDINALITY AS b (id, lease, output, n) "
 	"WHERE w.id = b.id AND w.lease = b.lease AND " CHECKED("w.status = ANY {workflow from COMPLETE}"),
 	.planning = BY_PROBES);

@@ -169,10 +169,10 @@ PARAMETERS(ClaimStepsAgain, CLAIM_STEPS_AGAIN);
 
 /* as they were looked at */
 static Statement claim_again = STATEMENT(ClaimStepsAgain,
-	"UPDATE durable.step s"
-	"  SET status = {step to CLAIM}, lease = w.lease, attempt = b.next_attempt, executor_id = :executor_id,"
-	"    max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier,"
-	"    max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL "
+	"UPDATE durable.step s SET"
+	"  status = {step to CLAIM}, lease = w.lease, attempt = b.next_attempt, executor_id = :executor_id,"
+	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier,"
+	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL "
 	"FROM durable.workflow w "
 	"CROSS JOIN ROWS FROM (unnest(:workflow_ids), unnest(:sequences), unnest(:pending), unnest(:leases),"
 	"    unnest(:attempts), unnest(:next_attempts))"

@@ -293,12 +293,12 @@ PARAMETERS(RecordFailure, RECORD_FAILURE);
 
 /* as it was looked at */
 static Statement record_failure = STATEMENT(RecordFailure,
-	"UPDATE durable.step s"
-	"  SET status = CASE WHEN :retry THEN {step to RETRY} ELSE {step to FAIL} END,"
-	"    retry_count = CASE WHEN :retry THEN s.retry_count + 1 ELSE s.retry_count END,"
-	"    error = :error, detail = :detail, run_at = CASE WHEN :retry THEN :run_at END,"
-	"    failed_at = CASE WHEN :retry THEN :now ELSE s.failed_at END,"
-	"    completed_at = CASE WHEN :retry THEN NULL ELSE :now END "
+	"UPDATE durable.step s SET"
+	"  status = CASE WHEN :retry THEN {step to RETRY} ELSE {step to FAIL} END,"
+	"  retry_count = CASE WHEN :retry THEN s.retry_count + 1 ELSE s.retry_count END,"
+	"  error = :error, detail = :detail, run_at = CASE WHEN :retry THEN :run_at END,"
+	"  failed_at = CASE WHEN :retry THEN :now ELSE s.failed_at END,"
+	"  completed_at = CASE WHEN :retry THEN NULL ELSE :now END "
 	"WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.lease = :lease AND s.attempt = :attempt"
 	"  AND CASE WHEN :retry THEN s.status = ANY {step from RETRY} ELSE s.status = ANY {step from FAIL} END"
 	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease)");

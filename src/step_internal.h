@@ -129,8 +129,8 @@ extern RecordOutput record_output_values(const StepCompletion *completion, Times
 	" AND s.lease <= (SELECT w.lease FROM durable.workflow w" \
 	"   WHERE w.id = " workflow_id " AND (" lease " IS NULL OR w.lease = " lease ")" more ")"
 #define SET_OUTPUT(output) \
-	"UPDATE durable.step s" \
-	"  SET status = {step to COMPLETE}, output = " output ", error = NULL, detail = NULL, completed_at = :now "
+	"UPDATE durable.step s SET" \
+	"  status = {step to COMPLETE}, output = " output ", error = NULL, detail = NULL, completed_at = :now "
 
 /* the step, unless somebody has locked it: so its update does not wait */
 #define FREE_STEP(more) \
