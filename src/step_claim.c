@@ -155,7 +155,34 @@ static Statement insert_steps = STATEMENT(InsertSteps,
 	"  WITH ORDINALITY AS b (sequence, name, input, n) "
 	"WHERE " OPEN_WORKFLOW UNLESS_THERE);
 
-#define CLAIM_STEPS_AGAIN(P) \
+/* a step that is there, as it was looked at */
+#define UPDATE_CLAIMED_STEP(next_attempt) \
+	"UPDATE durable.step s SET" \
+	"  status = {step to CLAIM}, lease = w.lease, attempt = " next_attempt ", executor_id = :executor_id," \
+	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier," \
+	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL " \
+	"FROM durable.workflow w "
+#define STEP_TO_CLAIM_AGAIN(workflow_id, sequence, pending, lease, attempt) \
+	OPEN_WORKFLOW " AND s.workflow_id = " workflow_id " AND s.sequence = " sequence \
+	" AND s.status = ANY {step from CLAIM} AND (s.status = 'PENDING') = " pending \
+	" AND s.lease = " lease " AND s.attempt = " attempt
+
+#define UPDATE_STEP(P) \
+	P(workflow_id, UUIDOID) \
+	P(lease, INT4OID) \
+	P(sequence, INT4OID) \
+	P(pending, BOOLOID) \
+	P(step_lease, INT4OID) \
+	P(attempt, INT4OID) \
+	P(next_attempt, INT4OID) \
+	POLICY(P)
+PARAMETERS(UpdateStep, UPDATE_STEP);
+
+static Statement update_step = STATEMENT(UpdateStep,
+	UPDATE_CLAIMED_STEP(":next_attempt")
+	"WHERE " STEP_TO_CLAIM_AGAIN(":workflow_id", ":sequence", ":pending", ":step_lease", ":attempt"));
+
+#define UPDATE_STEPS(P) \
 	P(workflow_id, UUIDOID) \
 	P(lease, INT4OID) \
 	P(workflow_ids, UUIDARRAYOID) \
@@ -165,22 +192,14 @@ static Statement insert_steps = STATEMENT(InsertSteps,
 	P(attempts, INT4ARRAYOID) \
 	P(next_attempts, INT4ARRAYOID) \
 	POLICY(P)
-PARAMETERS(ClaimStepsAgain, CLAIM_STEPS_AGAIN);
+PARAMETERS(UpdateSteps, UPDATE_STEPS);
 
-/* as they were looked at */
-static Statement claim_again = STATEMENT(ClaimStepsAgain,
-	"UPDATE durable.step s SET"
-	"  status = {step to CLAIM}, lease = w.lease, attempt = b.next_attempt, executor_id = :executor_id,"
-	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier,"
-	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL "
-	"FROM durable.workflow w "
+static Statement update_steps = STATEMENT(UpdateSteps,
+	UPDATE_CLAIMED_STEP("b.next_attempt")
 	"CROSS JOIN ROWS FROM (unnest(:workflow_ids), unnest(:sequences), unnest(:pending), unnest(:leases),"
 	"    unnest(:attempts), unnest(:next_attempts))"
 	"  WITH ORDINALITY AS b (workflow_id, sequence, pending, lease, attempt, next_attempt, n) "
-	"WHERE " OPEN_WORKFLOW
-	"  AND s.workflow_id = b.workflow_id AND s.sequence = b.sequence"
-	"  AND s.status = ANY {step from CLAIM} AND (s.status = 'PENDING') = b.pending"
-	"  AND s.lease = b.lease AND s.attempt = b.attempt",
+	"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.sequence", "b.pending", "b.lease", "b.attempt"),
 	.planning = BY_PROBES);
 
 #define DELETE_STEP(P) \
@@ -438,13 +457,34 @@ create_steps(const Claims *claims, int count)
 static uint64
 claim_steps_again(const Claims *claims, int count)
 {
-	Positions	positions = new_positions(count);
-	Elements	pending = new_elements(BOOLOID, count);
-	Elements	leases = new_elements(INT4OID, count);
-	Elements	attempts = new_elements(INT4OID, count);
-	Elements	next_attempts = new_elements(INT4OID, count);
+	Positions	positions;
+	Elements	pending;
+	Elements	leases;
+	Elements	attempts;
+	Elements	next_attempts;
 	TimestampTz now;
 
+	if (claims->count == 1)
+	{
+		const Claim *claim = claims->elements;
+
+		lock_step(&claims->workflow_id, claim->sequence);
+		now = clock_now();
+		return run(&update_step, &(UpdateStep)
+				   {
+					   .workflow_id = an_id(&claims->workflow_id),.lease = claims->lease,
+					   .sequence = an_int(claim->sequence),.pending = a_bool(claim->step.status == PENDING),
+					   .step_lease = an_int(claim->step.lease),.attempt = an_int(claim->step.attempt),
+					   .next_attempt = claim->answer.attempt,
+					   POLICY_VALUES(claims->args, now)
+				   }, NEWEST);
+	}
+
+	positions = new_positions(count);
+	pending = new_elements(BOOLOID, count);
+	leases = new_elements(INT4OID, count);
+	attempts = new_elements(INT4OID, count);
+	next_attempts = new_elements(INT4OID, count);
 	for (int i = 0; i < claims->count; i++)
 	{
 		const Claim *claim = &claims->elements[i];
@@ -459,7 +499,7 @@ claim_steps_again(const Claims *claims, int count)
 	}
 	lock_steps(&positions);
 	now = clock_now();
-	return run(&claim_again, &(ClaimStepsAgain)
+	return run(&update_steps, &(UpdateSteps)
 			   {
 				   .workflow_id = an_id(&claims->workflow_id),.lease = claims->lease,
 				   .workflow_ids = array_of(&positions.workflow_ids),.sequences = array_of(&positions.sequences),
