@@ -78,7 +78,10 @@ typedef struct Statement
 
 #define NOT_FAST (-1)
 
-/* From a list of parameters: a structure of their values, and their names and types. */
+/*
+ * From a list of parameters: a structure of their values, and their names and
+ * types.  The two are apart where several files fill in the structure.
+ */
 #define PARAMETER_FIELD(name, type) NullableDatum name;
 #define PARAMETER_ENTRY(name, type) {#name, type},
 #define PARAMETER_VALUES(Params, LIST) \

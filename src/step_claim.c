@@ -591,7 +591,7 @@ write_one_or_batch(bool (*write) (void *claims), Claims *claims)
  * nothing is locked or written.
  */
 static Refusal *
-claim(Claims *claims)
+claim_all(Claims *claims)
 {
 	if (!claims->args->lease.isnull && !XactReadOnly &&
 		expects_new_step(&claims->workflow_id, claims->elements->sequence) &&
@@ -622,7 +622,7 @@ claim_step(const pg_uuid_t *workflow_id, const ClaimArgs *args, Claim *element)
 	Refusal    *refusal;
 
 	id_step(workflow_id, element->sequence, &element->answer.step_id);
-	refusal = claim(&claims);
+	refusal = claim_all(&claims);
 	if (refusal)
 	{
 		clear_answer(&element->answer, NULL);
@@ -758,7 +758,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	}
 
 	call = begin_call(fcinfo);
-	refusal = count > 0 ? claim(&claims) : NULL;
+	refusal = count > 0 ? claim_all(&claims) : NULL;
 	if (refusal)
 		raise_refusal(refusal);
 	for (int i = 0; i < count; i++)

@@ -35,6 +35,9 @@ typedef struct CompleteAndClaim
 
 static const Parameter CompleteAndClaim_parameters[] = {RECORD_OUTPUT(PARAMETER_ENTRY) INSERT_STEP(NEXT_ENTRY)};
 
+StaticAssertDecl(sizeof(CompleteAndClaim) == lengthof(CompleteAndClaim_parameters) * sizeof(NullableDatum),
+				 "each parameter has its value");
+
 /* Whether there is none at a later position, for a look that goes through the steps in order. */
 static bool
 is_free(Look *look, int32 position)
