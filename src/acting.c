@@ -56,13 +56,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		END_WORKFLOW("$4") "WHERE " WORKFLOW_TO_END("$1", "$2"),
 		7, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	},
-	[PLAN_END_WORKFLOWS] = {
-		END_WORKFLOW("b.output")
-		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$4"), "id, lease, output") " "
-		"WHERE " WORKFLOW_TO_END("b.id", "b.lease") " RETURNING b.n",
-		7, {UUIDARRAYOID, INT4ARRAYOID, BOOLOID, JSONBARRAYOID, TEXTOID, JSONBOID, TIMESTAMPTZOID},
-		BY_PROBES
-	},
 
 	/*
 	 * FOR SHARE: whatever ends or fences the parent waits for us and then finds

@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * batch.c
- *	  Many at once: what batches share, and start_many.  complete_many is in
- *	  batch_complete.c, claim_steps in batch_claim.c.
+ *	  Many at once: what batches share, and start_many.  claim_steps is in
+ *	  step_claim.c, complete_many in complete.c.
  *
  * Each element is treated by the rules of the single call, which stand in
- * workflow.c and step.c: one look at all, the decisions in C, then one
- * statement for all to which the same happens.  So the number of statements
- * does not depend on the number of elements.
+ * workflow.c, step_claim.c and step_end.c: one look at all, the decisions in C,
+ * then one statement for all to which the same happens.  So the number of
+ * statements does not depend on the number of elements.
  *
  * Locks are those of the single calls, in the order of durable.h, and within
  * each kind in the order of ids (names, positions): two batches, or a batch and
  * a single call, wait one for the other and not both.  Rows are locked in the
- * order of the arrays that a statement gets: it reads these first (plans.c),
- * and they are sorted here.
+ * order of the arrays that a statement gets: it reads these first (BY_PROBES in
+ * plan.h), and they are sorted here.
  *
  * What a batch writes it writes in a subtransaction.  If anything was overtaken
  * meanwhile, all of that is given back and the batch begins anew: to come back for
@@ -22,6 +22,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "statements.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -32,66 +33,94 @@ PG_FUNCTION_INFO_V1(durable_start_many);
 
 /* ---- arrays -------------------------------------------------------------- */
 
-Column
-new_column(Oid type, int capacity)
+Elements
+new_elements(Oid type, int capacity)
 {
-	Column		column = {.type = type};
+	Elements	elements = {.type = type};
 
-	column.values = palloc(Max(capacity, 1) * sizeof(Datum));
-	column.nulls = palloc(Max(capacity, 1) * sizeof(bool));
-	return column;
+	elements.values = palloc(Max(capacity, 1) * sizeof(Datum));
+	elements.nulls = palloc(Max(capacity, 1) * sizeof(bool));
+	return elements;
 }
 
 void
-append_element(Column *column, NullableDatum d)
+append_element(Elements *elements, NullableDatum d)
 {
-	column->values[column->count] = d.value;
-	column->nulls[column->count] = d.isnull;
-	column->count++;
+	elements->values[elements->count] = d.value;
+	elements->nulls[elements->count] = d.isnull;
+	elements->count++;
 }
 
-/* An argument of so many elements; the array NULL is all NULLs. */
-Column
-column_of(NullableDatum array, Oid type, int count)
+/* Those of an argument; NULL in place of the array is so many NULLs. */
+Elements
+elements_of(NullableDatum array, Oid type, int count)
 {
-	Column		column;
+	Elements	elements;
 	int16		len;
 	bool		byval;
 	char		align;
 
 	if (array.isnull)
 	{
-		column = new_column(type, count);
-		while (column.count < count)
-			append_element(&column, a_null());
-		return column;
+		elements = new_elements(type, count);
+		while (elements.count < count)
+			append_element(&elements, a_null());
+		return elements;
 	}
-	column.type = type;
+	elements.type = type;
 	get_typlenbyvalalign(type, &len, &byval, &align);
 	deconstruct_array(DatumGetArrayTypeP(array.value), type, len, byval, align,
-					  &column.values, &column.nulls, &column.count);
-	return column;
+					  &elements.values, &elements.nulls, &elements.count);
+	return elements;
 }
 
 NullableDatum
-element_of(const Column *column, int i)
+element_of(const Elements *elements, int i)
 {
-	return column->nulls[i] ? a_null() : a_value(column->values[i]);
+	return elements->nulls[i] ? a_null() : a_value(elements->values[i]);
 }
 
-void
-param_column(Params *params, const Column *column)
+/* The array, as a parameter. */
+NullableDatum
+array_of(const Elements *elements)
 {
+	int			count = elements->count;
 	int			lower = 1;
-	int			count = column->count;
 	int16		len;
 	bool		byval;
 	char		align;
 
-	get_typlenbyvalalign(column->type, &len, &byval, &align);
-	param_datum(params, PointerGetDatum(construct_md_array(column->values, column->nulls, 1, &count, &lower,
-														   column->type, len, byval, align)));
+	get_typlenbyvalalign(elements->type, &len, &byval, &align);
+	return a_value(PointerGetDatum(construct_md_array(elements->values, elements->nulls, 1, &count, &lower,
+													  elements->type, len, byval, align)));
 }
+
+void
+param_elements(Params *params, const Elements *elements)
+{
+	param(params, array_of(elements));
+}
+
+/* ---- positions ------------------------------------------------------------- */
+
+Positions
+new_positions(int capacity)
+{
+	return (Positions)
+	{
+		.workflow_ids = new_elements(UUIDOID, capacity),.sequences = new_elements(INT4OID, capacity)
+	};
+}
+
+/* The id has to stay where it is. */
+void
+append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequence)
+{
+	append_element(&positions->workflow_ids, an_id(workflow_id));
+	append_element(&positions->sequences, an_int(sequence));
+}
+
+/* ---- rows ------------------------------------------------------------------ */
 
 int
 compare_ids(const void *a, const void *b)
@@ -197,12 +226,11 @@ static void
 look_roots(Starts *starts)
 {
 	Params		params = {0};
-	Column		names = new_column(TEXTOID, starts->root_count);
+	Elements	names = new_elements(TEXTOID, starts->root_count);
 
 	for (int i = 0; i < starts->root_count; i++)
 		append_element(&names, starts->roots[i].elements[0]->name);
-	param_column(&params, &names);
-	look_active_roots(params.values[0]);
+	look_active_roots(array_of(&names));
 	for (int i = 0; i < starts->root_count; i++)
 		starts->roots[i].found = read_active_root(i, &starts->roots[i].workflow, &starts->roots[i].owner_seen);
 }
@@ -268,11 +296,11 @@ create_roots(Starts *starts, Datum *created)
 {
 	const StartArgs *args = starts->args;
 	Params		params = {0};
-	Column		ids = new_column(UUIDOID, starts->root_count);
-	Column		names = new_column(TEXTOID, starts->root_count);
-	Column		inputs = new_column(JSONBOID, starts->root_count);
-	Column		times = new_column(TIMESTAMPTZOID, starts->root_count);
-	Column		leases = new_column(INT4OID, starts->root_count);
+	Elements	ids = new_elements(UUIDOID, starts->root_count);
+	Elements	names = new_elements(TEXTOID, starts->root_count);
+	Elements	inputs = new_elements(JSONBOID, starts->root_count);
+	Elements	times = new_elements(TIMESTAMPTZOID, starts->root_count);
+	Elements	leases = new_elements(INT4OID, starts->root_count);
 	int64		ns = clock_ns();
 
 	for (int i = 0; i < starts->count; i++)
@@ -297,12 +325,12 @@ create_roots(Starts *starts, Datum *created)
 		*created = id_array(NULL, 0);
 		return true;
 	}
-	param_column(&params, &ids);
-	param_column(&params, &names);
-	param_column(&params, &inputs);
+	param_elements(&params, &ids);
+	param_elements(&params, &names);
+	param_elements(&params, &inputs);
 	param_start(&params, args);
-	param_column(&params, &times);
-	param_column(&params, &leases);
+	param_elements(&params, &times);
+	param_elements(&params, &leases);
 	if (run_plan(PLAN_START_MANY, &params, NEWEST) < ids.count)
 		return false;
 	*created = result_ids(0);
@@ -317,9 +345,9 @@ static bool
 take_roots(Root **taken, int count, const StartArgs *args)
 {
 	Params		params = {0};
-	Column		ids = new_column(UUIDOID, count);
-	Column		leases = new_column(INT4OID, count);
-	Column		takes = new_column(INT4OID, count);
+	Elements	ids = new_elements(UUIDOID, count);
+	Elements	leases = new_elements(INT4OID, count);
+	Elements	takes = new_elements(INT4OID, count);
 	pg_uuid_t  *fenced = palloc(count * sizeof(pg_uuid_t));
 	Datum		all;
 	TimestampTz now;
@@ -337,11 +365,11 @@ take_roots(Root **taken, int count, const StartArgs *args)
 	lock_workflows(all);
 	ask_before_raising();
 	now = clock_now();
-	param_column(&params, &ids);
+	param_elements(&params, &ids);
 	param(&params, args->executor_id);
 	param_time(&params, now);
-	param_column(&params, &leases);
-	param_column(&params, &takes);
+	param_elements(&params, &leases);
+	param_elements(&params, &takes);
 	if (run_plan(PLAN_TAKE_MANY, &params, NEWEST) < count)
 		return false;
 	for (int i = 0; i < count; i++)
@@ -409,8 +437,8 @@ durable_start_many(PG_FUNCTION_ARGS)
 	NullableDatum inputs = fcinfo->args[1];
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StartArgs	args;
-	Column		name_column;
-	Column		input_column;
+	Elements	name_column;
+	Elements	input_column;
 	Starts		starts = {.args = &args};
 	int			count = require_batch(names, "names");
 	uint64		seen;
@@ -418,13 +446,13 @@ durable_start_many(PG_FUNCTION_ARGS)
 	NullableDatum columns[6];
 
 	check_array_beside(inputs, "inputs", count, "names");
-	name_column = column_of(names, TEXTOID, count);
+	name_column = elements_of(names, TEXTOID, count);
 	for (int i = 0; i < count; i++)
 		check_name(element_of(&name_column, i), "names");
 	args = start_args(fcinfo);
 
 	begin_rows_of(fcinfo, lengthof(columns));
-	input_column = column_of(inputs, JSONBOID, count);
+	input_column = elements_of(inputs, JSONBOID, count);
 	starts.count = count;
 	starts.elements = palloc0(Max(count, 1) * sizeof(Start));
 	starts.roots = palloc0(Max(count, 1) * sizeof(Root));

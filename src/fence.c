@@ -51,6 +51,9 @@
 
 #define FENCES 256
 
+/* Where a fast path has seen a lease last. */
+LeaseSeen	last_lease_seen;
+
 /*
  * What this transaction has recorded, or claimed, under a lease; or that it has
  * raised the lease itself.  Levels never fall from one to the next: what a

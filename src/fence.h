@@ -12,7 +12,7 @@
 
 #include "storage/itemptr.h"
 
-/* Where a fast path has seen a workflow's lease (fast.c). */
+/* Where a fast path has seen a workflow's lease. */
 typedef struct LeaseSeen
 {
 	pg_uuid_t	workflow_id;

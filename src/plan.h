@@ -86,12 +86,19 @@ extern Statement *prepared_statements;
 
 #define NOT_FAST (-1)
 
-/* From a list of parameters: a structure of their values, and their names and types. */
+/*
+ * From a list of parameters: a structure of their values, and their names and
+ * types.  The two are apart where several files fill in the structure.
+ */
 #define PARAMETER_FIELD(name, type) NullableDatum name;
 #define PARAMETER_ENTRY(name, type) {#name, type},
-#define PARAMETERS(Params, LIST) \
-	typedef struct Params { LIST(PARAMETER_FIELD) } Params; \
+#define PARAMETER_VALUES(Params, LIST) \
+	typedef struct Params { LIST(PARAMETER_FIELD) } Params
+#define PARAMETER_NAMES(Params, LIST) \
 	static const Parameter Params##_parameters[] = {LIST(PARAMETER_ENTRY)}
+#define PARAMETERS(Params, LIST) \
+	PARAMETER_VALUES(Params, LIST); \
+	PARAMETER_NAMES(Params, LIST)
 
 /* The further arguments set planning or fast; the first of all plannings is BY_INDEX. */
 #define STATEMENT(Params, text, ...) \

@@ -28,7 +28,6 @@ typedef enum PlanId
 	PLAN_TAKE_MANY,
 	PLAN_COMPLETE_ROOT,
 	PLAN_END_WORKFLOW,
-	PLAN_END_WORKFLOWS,
 	PLAN_START_CHILD,
 	PLAN_START_CHILD_AGAIN,
 	PLAN_TAKE_BACK_WORKFLOW,
@@ -142,10 +141,8 @@ param_time(Params *params, TimestampTz value)
 
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 
-/* Parameters that several statements share (workflow.c, step.c). */
+/* Parameters that several statements share (workflow.c). */
 extern void param_start(Params *params, const StartArgs *args);
-extern void param_kind(Params *params, TaskKind kind);
-extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
 
 /* ---- cascade.c: ids, any number of them ------------------------------------- */
 

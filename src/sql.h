@@ -24,4 +24,8 @@
  */
 #define CHECKED(condition) "(CASE WHEN " condition " THEN true ELSE false END)"
 
+/* In workflow w a step can be claimed, or a child started, at that time. */
+#define OPEN_AT(now) \
+	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")
+
 #endif							/* DURABLE_SQL_H */

@@ -140,51 +140,6 @@ extern int64 fast_complete_and_claim(const void *params);
 #define OPEN_AT(now) \
 	CHECKED("w.status" EQ S_RUNNING " AND (w.deadline IS NULL OR w.deadline" GT now ")")
 
-#define INSERT_STEP \
-	"INSERT INTO durable.step AS s (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id, " \
-	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) "
-/* $4, $7 .. $14: the kind; the policy (step.c: param_policy) */
-#define CLAIM_NEW_STEP(sequence, name, input) \
-	INSERT_STEP "SELECT w.id, " sequence ", w.lease, 1, " S_RUNNING ", $4::durable.task_kind, " name ", " input ", " \
-	"  $7, $8, $9, $10, $11, $12, $13, $14 " \
-	"FROM durable.workflow w "
-/* $1, $3: workflow and its lease */
-#define CLAIMED_IN \
-	"w.id" EQ "$1 AND w.lease" EQ "$3 AND "
-
-/* $8 .. $15: the policy */
-#define CLAIM_STEP_AGAIN(attempt) \
-	"UPDATE durable.step s SET status = " S_RUNNING ", lease = w.lease, attempt = " attempt ", executor_id = $8, " \
-	"  max_retries = $9, backoff = $10, backoff_multiplier = $11, max_backoff = $12, timeout = $13, " \
-	"  started_at = $14, deadline = $15, run_at = NULL " \
-	"FROM durable.workflow w "
-#define STEP_TO_CLAIM_AGAIN(workflow_id, sequence, pending, lease, attempt) \
-	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND " CLAIMED_IN OPEN_AT("$14") \
-	"  AND s.status" EQ "CASE WHEN " pending " THEN " S_PENDING " ELSE " S_RUNNING " END " \
-	"  AND s.lease" EQ lease " AND s.attempt" EQ attempt
-
-/* $6: now */
-#define COMPLETE_STEP(output) \
-	"UPDATE durable.step s SET status = " S_COMPLETED ", output = " output ", error = NULL, detail = NULL, completed_at = $6 "
-
-/*
- * lease and attempt: the caller's fences; more: what else is asked of the
- * workflow.  If we wait for the step's row, only that row is read anew: it tells
- * by its own lease that a new owner has claimed it.
- */
-#define STEP_TO_COMPLETE_IF(workflow_id, sequence, lease, attempt, more) \
-	"s.workflow_id" EQ workflow_id " AND s.sequence" EQ sequence " AND s.status" EQ S_RUNNING \
-	" AND s.kind" NE K_WORKFLOW " AND (" attempt " IS NULL OR s.attempt" EQ attempt ")" \
-	" AND s.lease" LE "(SELECT w.lease FROM durable.workflow w" \
-	"   WHERE w.id" EQ workflow_id " AND (" lease " IS NULL OR w.lease" EQ lease ")" more ")"
-
-/* the step of $1 to $4, unless somebody has locked it: so its update does not wait */
-#define FREE_STEP(more) \
-	"free AS MATERIALIZED (SELECT s.workflow_id, s.sequence FROM durable.step s WHERE " \
-	STEP_TO_COMPLETE_IF("$1", "$2", "$3", "$4", more) " FOR NO KEY UPDATE SKIP LOCKED) "
-#define FROM_FREE_STEP \
-	"FROM free f WHERE s.workflow_id" EQ "f.workflow_id AND s.sequence" EQ "f.sequence"
-
 /*
  * $1 .. $7: status, kind, parent_id, root_only, name, queue_name, handler.
  * Planned for their values: what is not asked for folds away, and so does the

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * step.h
- *	  Steps: how they are claimed, and how they end.
+ *	  Steps: how they are claimed (step_claim.c), and how they end (step_end.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -10,49 +10,34 @@
 
 #include "task.h"
 
-/* What a claim asks for: the arguments of claim_step from name on. */
-typedef struct ClaimArgs
-{
-	NullableDatum name;
-	NullableDatum input;
-	TaskKind	kind;
-	NullableDatum lease;
-	NullableDatum executor_id;
-	NullableDatum max_retries;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
-	NullableDatum timeout;
-} ClaimArgs;
+struct Positions;
 
-/* What a claim answers. */
-typedef struct ClaimAnswer
+/* A step that is to be completed: arguments of complete. */
+typedef struct StepCompletion
 {
-	pg_uuid_t	step_id;
-	const char *action;
+	pg_uuid_t	id;
+	pg_uuid_t	workflow_id;	/* this and the sequence are in the id */
+	int32		sequence;
 	NullableDatum output;
-	NullableDatum error;
+	NullableDatum lease;
 	NullableDatum attempt;
-	NullableDatum run_at;
-	NullableDatum detail;
-} ClaimAnswer;
+} StepCompletion;
 
-typedef enum ClaimWay
-{
-	CLAIM_NOTHING,				/* the answer is all */
-	CLAIM_NEW,					/* the step is to be created */
-	CLAIM_AGAIN					/* the step is there and to be claimed */
-} ClaimWay;
-
-extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
-extern Refusal *decide_claim(const Workflow *workflow, const Step *step, const ClaimArgs *args, TimestampTz now,
-							 ClaimAnswer *answer, ClaimWay *way);
+/* step_claim.c */
 extern void take_back_step(const pg_uuid_t *workflow_id, int32 sequence);
+extern void lock_steps(const struct Positions *positions);
+extern void lock_step(const pg_uuid_t *workflow_id, int32 sequence);
+
+/* step_end.c */
+extern Refusal *refuse_attempt_of_workflow(NullableDatum attempt, const char *argument);
 extern Refusal *refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 							   NullableDatum lease, NullableDatum attempt);
 extern Refusal *refuse_completion(const Step *step, NullableDatum output, bool *repeated);
-extern Refusal *refuse_attempt_of_workflow(NullableDatum attempt, const char *argument);
 extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
 							 NullableDatum attempt, Workflow *workflow, Step *step);
+extern StepCompletion step_completion(const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
+									  NullableDatum attempt);
+extern bool complete_step(const StepCompletion *completion, const char *argument);
+extern bool complete_steps(const StepCompletion *completions, int count, TimestampTz now);
 
 #endif							/* DURABLE_STEP_H */

@@ -1,18 +1,32 @@
 /*-------------------------------------------------------------------------
  *
- * batch_complete.c
- *	  Many at once: complete_many.
+ * complete.c
+ *	  complete and complete_many, of steps and of workflows.
  *
- * See batch.c for how a batch works, and in which order it locks.
+ * complete of one task is complete_step (step_end.c) or complete_workflow
+ * (workflow.c).  complete_many does for each task of an array what a call of
+ * complete would, one after the other, by the same decisions; see batch.c for how
+ * a batch works.
+ *
+ * Locks of complete_many: trees, in the order of their roots, and the children of
+ * each workflow among the tasks; then the rows of these, parents before their
+ * inline children; the steps' rows; the rows of unfinished inline descendants and
+ * of their steps, in trees that are locked exclusively; and last the stand-ins.
+ * Within each kind the order is that of ids, whatever that of the array.
+ *
+ * No interleaving breaks this: a first attempt whose statements waited, or found a
+ * task changed, is rolled back as a whole, and the next begins with a look.
  *
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "sql.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+PG_FUNCTION_INFO_V1(durable_complete);
 PG_FUNCTION_INFO_V1(durable_complete_many);
 
 /* An element of complete_many. */
@@ -65,6 +79,14 @@ typedef struct Tree
 	bool		locked;
 } Tree;
 
+/* ---- tasks ---------------------------------------------------------------------- */
+
+static bool
+is_workflow(const Task *task)
+{
+	return task->sequence < 0;
+}
+
 static int
 compare_completions(const void *a, const void *b)
 {
@@ -73,12 +95,6 @@ compare_completions(const void *a, const void *b)
 	int			order = compare_ids(&x->task_id, &y->task_id);
 
 	return order != 0 ? order : x->position - y->position;
-}
-
-static bool
-is_workflow(const Task *task)
-{
-	return task->sequence < 0;
 }
 
 /* Groups sorted elements by task. */
@@ -103,44 +119,49 @@ group_completions(Completion *elements, int count, Task *tasks)
 	return n;
 }
 
-/* Looks at all tasks. */
-static void
-look_tasks(Completions *c)
+/* Looks at all tasks; returns what it has seen, in short. */
+static uint64
+look_at_tasks(Completions *c)
 {
-	Params		params = {0};
-	Column		workflow_ids = new_column(UUIDOID, c->task_count);
-	Column		sequences = new_column(INT4OID, c->task_count);
+	Positions	positions = new_positions(c->task_count);
+	uint64		seen = 0;
 
 	for (int i = 0; i < c->task_count; i++)
-	{
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(&c->tasks[i].workflow_id)));
-		append_element(&sequences, a_value(Int32GetDatum(c->tasks[i].sequence)));
-	}
-	param_column(&params, &workflow_ids);
-	param_column(&params, &sequences);
-	look_steps(params.values[0], params.values[1]);
+		append_position(&positions, &c->tasks[i].workflow_id, c->tasks[i].sequence);
+	look_steps(array_of(&positions.workflow_ids), array_of(&positions.sequences));
 	for (int i = 0; i < c->task_count; i++)
 	{
 		Task	   *task = &c->tasks[i];
 
 		task->found = read_look_at_step(i, &task->workflow_id, task->sequence, &task->workflow, &task->step);
+		seen = seen * 31 + (task->found ? seen_of(&task->workflow, &task->step) : 0);
 	}
+	return seen;
 }
 
-/* How many inline workflows are above an inline child, and itself. */
+#define LOOK_DEPTH(P) \
+	P(id, UUIDOID)
+PARAMETERS(LookDepth, LOOK_DEPTH);
+
+static Statement look_depth = STATEMENT(LookDepth,
+	"WITH RECURSIVE up AS ("
+	"  SELECT w.id, w.parent_id, w.queue_name FROM durable.workflow w WHERE w.id = :id"
+	"  UNION ALL"
+	"  SELECT w.id, w.parent_id, w.queue_name FROM up u CROSS JOIN LATERAL"
+	"    (SELECT o.id, o.parent_id, o.queue_name FROM durable.workflow o WHERE o.id = u.parent_id OFFSET 0) w"
+	"  WHERE u.queue_name IS NULL) "
+	"SELECT 1 FROM up u WHERE u.parent_id IS NOT NULL AND u.queue_name IS NULL");
+
+/* How many inline workflows there are from a task upwards: none if it is not one itself. */
 static int
-look_depth(const Workflow *workflow)
+depth_of(const Task *task)
 {
-	Params		params = {0};
-	uint64		count;
-	int			depth = 1;
-
-	param_id(&params, &workflow->parent_id);
-	count = run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
-	for (uint64 row = 0; row < count && !DatumGetBool(result_value(row, 2)); row++)
-		depth++;
-	return depth;
+	if (!is_workflow(task) || !is_inline(&task->workflow))
+		return 0;
+	return run(&look_depth, &(LookDepth) {.id = an_id(&task->id)}, NEWEST);
 }
+
+/* ---- decisions ------------------------------------------------------------------- */
 
 static Refusal *
 refuse_element(const Task *task, const Completion *e, bool *repeated)
@@ -210,14 +231,12 @@ decide_tasks(Completions *c)
 			c->acts[c->act_count++] = &c->tasks[i];
 	}
 	for (int i = 0; i < c->act_count; i++)
-	{
-		Task	   *task = c->acts[i];
-
-		task->depth = is_workflow(task) && is_inline(&task->workflow) ? look_depth(&task->workflow) : 0;
-	}
+		c->acts[i]->depth = depth_of(c->acts[i]);
 	qsort(c->acts, c->act_count, sizeof(Task *), compare_acts);
 	return c->act_count > 0;
 }
+
+/* ---- locks ----------------------------------------------------------------------------- */
 
 /* The trees of tasks, in the order of their roots. */
 static int
@@ -261,12 +280,20 @@ unlock_trees(Tree *trees, int count)
 			unlock_tree(&trees[i].root_id, tree_mode(&trees[i]));
 }
 
+#define LOOK_INLINE_PARENTS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(LookInlineParents, LOOK_INLINE_PARENTS);
+
+/* those that have unfinished inline children */
+static Statement look_inline_parents = STATEMENT(LookInlineParents,
+	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
+
 /*
- * Locks the trees in which tasks are to be completed, in the order of their
- * roots, then the children of the workflows among them; see lock_to_complete in
- * workflow.c.  Where one has unfinished inline children, which are to be
- * cancelled with it, all locks are given back and that tree locked exclusively.
- * Returns whether there are such.
+ * Locks the trees in which tasks are to be completed, then the children of the
+ * workflows among them; see lock_to_complete in workflow.c.  Where one has
+ * unfinished inline children, which are to be cancelled with it, all locks are
+ * given back and that tree locked exclusively.  Returns whether there are such.
  */
 static bool
 lock_to_complete_many(Task **tasks, int count)
@@ -278,7 +305,6 @@ lock_to_complete_many(Task **tasks, int count)
 
 	for (;;)
 	{
-		Params		params = {0};
 		int			asked_count = 0;
 		uint64		parents;
 
@@ -292,8 +318,7 @@ lock_to_complete_many(Task **tasks, int count)
 		}
 		if (asked_count == 0)
 			return abandons;
-		param_datum(&params, id_array(asked, asked_count));
-		parents = run_plan(PLAN_LOOK_INLINE_PARENTS, &params, NEWEST);
+		parents = run(&look_inline_parents, &(LookInlineParents) {.ids = a_value(id_array(asked, asked_count))}, NEWEST);
 		if (parents == 0)
 			return abandons;
 
@@ -330,134 +355,126 @@ lock_rows_of_workflows(Task **tasks, int count)
 	}
 }
 
+static void
+lock_rows_of_steps(Task **tasks, int count)
+{
+	Positions	positions = new_positions(count);
+
+	for (int i = 0; i < count; i++)
+		append_position(&positions, &tasks[i]->workflow_id, tasks[i]->sequence);
+	lock_steps(&positions);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+#define COMPLETE_WORKFLOWS(P) \
+	P(ids, UUIDARRAYOID) \
+	P(leases, INT4ARRAYOID) \
+	P(outputs, JSONBARRAYOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(CompleteWorkflows, COMPLETE_WORKFLOWS);
+
+static Statement end_workflows = STATEMENT(CompleteWorkflows,
+	"UPDATE durable.workflow w SET"
+	"  status = {workflow to COMPLETE}, output = b.output, error = NULL, detail = NULL, completed_at = :now "
+	"FROM ROWS FROM (unnest(:ids), unnest(:leases), unnest(:outputs)) WITH ORDINALITY AS b (id, lease, output, n) "
+	"WHERE w.id = b.id AND w.lease = b.lease AND " CHECKED("w.status = ANY {workflow from COMPLETE}"),
+	.planning = BY_PROBES);
+
 /* Completes workflows; returns whether all could be. */
 static bool
 complete_workflows(Task **tasks, int count, TimestampTz now)
 {
-	Params		params = {0};
-	Column		ids = new_column(UUIDOID, count);
-	Column		leases = new_column(INT4OID, count);
-	Column		outputs = new_column(JSONBOID, count);
+	Elements	ids = new_elements(UUIDOID, count);
+	Elements	leases = new_elements(INT4OID, count);
+	Elements	outputs = new_elements(JSONBOID, count);
 
 	for (int i = 0; i < count; i++)
 	{
-		append_element(&ids, a_value(UUIDPGetDatum(&tasks[i]->id)));
-		append_element(&leases, a_value(Int32GetDatum(tasks[i]->workflow.lease)));
+		append_element(&ids, an_id(&tasks[i]->id));
+		append_element(&leases, an_int(tasks[i]->workflow.lease));
 		append_element(&outputs, tasks[i]->act->output);
 	}
-	param_column(&params, &ids);
-	param_column(&params, &leases);
-	param_bool(&params, true);
-	param_column(&params, &outputs);
-	param(&params, a_null());
-	param(&params, a_null());
-	param_time(&params, now);
-	return run_plan(PLAN_END_WORKFLOWS, &params, NEWEST) == count;
+	return run(&end_workflows, &(CompleteWorkflows)
+			   {
+				   .ids = array_of(&ids),.leases = array_of(&leases),.outputs = array_of(&outputs),.now = a_time(now)
+			   }, NEWEST) == count;
 }
 
-/* The two columns by which the steps of tasks are found. */
-static void
-param_positions(Params *params, Task **tasks, int count)
-{
-	Column		workflow_ids = new_column(UUIDOID, count);
-	Column		sequences = new_column(INT4OID, count);
-
-	for (int i = 0; i < count; i++)
-	{
-		append_element(&workflow_ids, a_value(UUIDPGetDatum(&tasks[i]->workflow_id)));
-		append_element(&sequences, a_value(Int32GetDatum(tasks[i]->sequence)));
-	}
-	param_column(params, &workflow_ids);
-	param_column(params, &sequences);
-}
-
-/* Completes steps, as complete_step does one; returns whether all could be. */
+/* Completes the steps of tasks; returns whether all could be. */
 static bool
-complete_steps(Task **tasks, int count, TimestampTz now)
+complete_steps_of(Task **tasks, int count, TimestampTz now)
 {
-	Params		params = {0};
-	Column		leases = new_column(INT4OID, count);
-	Column		attempts = new_column(INT4OID, count);
-	Column		outputs = new_column(JSONBOID, count);
+	StepCompletion *completions = palloc(count * sizeof(StepCompletion));
 
 	for (int i = 0; i < count; i++)
+		completions[i] = step_completion(&tasks[i]->id, tasks[i]->act->output, tasks[i]->act->lease,
+										 tasks[i]->act->attempt);
+	return complete_steps(completions, count, now);
+}
+
+/* What follows from workflows that are completed: for their inline children, and for the parents. */
+static void
+follow_workflows(Task **tasks, int count, bool abandons, TimestampTz now)
+{
+	pg_uuid_t  *ended = palloc(count * sizeof(pg_uuid_t));
+	int			children = 0;
+
+	if (abandons)
 	{
-		append_element(&leases, tasks[i]->act->lease);
-		append_element(&attempts, tasks[i]->act->attempt);
-		append_element(&outputs, tasks[i]->act->output);
+		for (int i = 0; i < count; i++)
+			ended[i] = tasks[i]->id;
+		cascade_below(CASCADE_ABANDON, id_array(ended, count), 0, now);
 	}
-	param_positions(&params, tasks, count);
-	param_column(&params, &leases);
-	param_column(&params, &attempts);
-	param_column(&params, &outputs);
-	param_time(&params, now);
-	if (run_plan(PLAN_COMPLETE_STEPS, &params, NEWEST) < count)
-		return false;
 	for (int i = 0; i < count; i++)
-		recorded_under(&tasks[i]->workflow_id, tasks[i]->act->lease);
-	return true;
+	{
+		/* start_child now meets the row */
+		if (!abandons)
+			unlock_children(&tasks[i]->id, CHILDREN_END);
+		if (tasks[i]->workflow.has_parent)
+			ended[children++] = tasks[i]->id;
+	}
+	if (children > 0)
+		record_on_stand_ins(id_array(ended, children), children);
 }
 
 /*
  * Completes the tasks that are to be; false if one was overtaken, or had to wait.
- * Locks as above, then the workflows' rows, the steps' rows, those of the
- * unfinished inline descendants and their steps, in trees that are locked
- * exclusively, and last the stand-ins.  The statements lock rows in the order of
- * tasks; after a first attempt they are locked before the time is taken.
+ * The statements lock rows in the order of tasks; after a first attempt they are
+ * locked before the time is taken.
  *
- * So, whatever the order of the array: steps first, then workflows from below,
- * and what is then left unfinished below a completed one is cancelled.
+ * Whatever the order of the array: steps first, then workflows from below, and
+ * what is then left unfinished below a completed one is cancelled.
  */
 static bool
 complete_tasks(void *arg)
 {
 	Completions *c = arg;
-	pg_uuid_t  *ended = palloc(c->act_count * sizeof(pg_uuid_t));
-	int			children = 0;
 	bool		abandons = lock_to_complete_many(c->acts, c->act_count);
-	int			workflows = 0;
+	int			workflow_count = 0;
 	Task	  **steps;
 	int			step_count;
 	TimestampTz now;
 
-	while (workflows < c->act_count && is_workflow(c->acts[workflows]))
-		workflows++;
-	steps = c->acts + workflows;
-	step_count = c->act_count - workflows;
+	while (workflow_count < c->act_count && is_workflow(c->acts[workflow_count]))
+		workflow_count++;
+	steps = c->acts + workflow_count;
+	step_count = c->act_count - workflow_count;
 
 	if (c->again)
 	{
-		Params		params = {0};
-
-		lock_rows_of_workflows(c->acts, workflows);
-		param_positions(&params, steps, step_count);
-		run_plan(PLAN_LOCK_STEPS, &params, NEWEST);
+		lock_rows_of_workflows(c->acts, workflow_count);
+		lock_rows_of_steps(steps, step_count);
 	}
 	now = clock_now();
 	c->rounds.since = clock_monotonic();
 	c->table = "durable.workflow";
-	if (workflows > 0 && !complete_workflows(c->acts, workflows, now))
+	if (workflow_count > 0 && !complete_workflows(c->acts, workflow_count, now))
 		return false;
 	c->table = "durable.step";
-	if ((step_count > 0 && !complete_steps(steps, step_count, now)) || has_waited(&c->rounds, c->act_count))
+	if ((step_count > 0 && !complete_steps_of(steps, step_count, now)) || has_waited(&c->rounds, c->act_count))
 		return false;
-
-	if (abandons)
-	{
-		for (int i = 0; i < workflows; i++)
-			ended[i] = c->acts[i]->id;
-		cascade_below(CASCADE_ABANDON, id_array(ended, workflows), 0, now);
-	}
-	for (int i = 0; i < workflows; i++)
-	{
-		/* start_child now meets the row */
-		if (!abandons)
-			unlock_children(&c->acts[i]->id, CHILDREN_END);
-		if (c->acts[i]->workflow.has_parent)
-			ended[children++] = c->acts[i]->id;
-	}
-	if (children > 0)
-		record_on_stand_ins(id_array(ended, children), children);
+	follow_workflows(c->acts, workflow_count, abandons, now);
 	return true;
 }
 
@@ -482,7 +499,7 @@ complete_known_steps(void *arg)
 		c->acts[i]->act->completed = true;
 	}
 	c->rounds.since = clock_monotonic();
-	return complete_steps(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds, c->task_count);
+	return complete_steps_of(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds, c->task_count);
 }
 
 /* Whether all are steps, each of which stands in the array once. */
@@ -496,24 +513,71 @@ are_steps(const Completions *c)
 }
 
 /*
- * complete_many(task_ids, outputs, leases, attempts)
- *
- * Locks and writes nothing where nothing is to be completed; see complete_tasks
- * for the rest.
+ * Completes all that can be, and leaves the answers in the elements.  Locks and
+ * writes nothing where nothing is to be completed.
  */
+static void
+complete_many(Completions *c)
+{
+	/* where nothing may be written, a repeated call is still answered, by the look */
+	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c))
+		return;
+	for (;;)
+	{
+		uint64		seen = look_at_tasks(c);
+
+		if (!decide_tasks(c) || write_batch(complete_tasks, c))
+			return;
+		c->again = true;
+		next_round(&c->rounds, c->table, seen);
+	}
+}
+
+/* ---- SQL functions ------------------------------------------------------------------------- */
+
+/* complete of one task: true if this call did it, false if it was done with an equal output */
+static bool
+complete(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, NullableDatum attempt)
+{
+	Refusal    *refusal;
+	StepCompletion completion;
+
+	if (id_sequence(id) < 0)
+	{
+		if ((refusal = refuse_attempt_of_workflow(attempt, "attempt")) != NULL)
+			raise_refusal(refusal);
+		return complete_workflow(id, output, lease);
+	}
+	completion = step_completion(id, output, lease, attempt);
+	return complete_step(&completion, "task_id");
+}
+
+/* complete(task_id, output, lease, attempt) */
+Datum
+durable_complete(PG_FUNCTION_ARGS)
+{
+	bool		done;
+	Call		call;
+
+	require(fcinfo->args[0], "task_id");
+	call = begin_call(fcinfo);
+	done = complete(PG_GETARG_UUID_P(0), fcinfo->args[1], fcinfo->args[2], fcinfo->args[3]);
+	end_call(&call);
+	PG_RETURN_BOOL(done);
+}
+
+/* complete_many(task_ids, outputs, leases, attempts) */
 Datum
 durable_complete_many(PG_FUNCTION_ARGS)
 {
 	NullableDatum task_ids = fcinfo->args[0];
 	int			count = require_batch(task_ids, "task_ids");
-	Column		id_column;
-	Column		output_column;
-	Column		lease_column;
-	Column		attempt_column;
+	Elements	each_id;
+	Elements	each_output;
+	Elements	each_lease;
+	Elements	each_attempt;
 	Completions c = {.count = count};
 	Completion **by_position;
-	uint64		seen;
-	bool		done;
 	Call		call;
 	NullableDatum columns[4];
 
@@ -522,10 +586,10 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	check_array_beside(fcinfo->args[3], "attempts", count, "task_ids");
 
 	begin_rows_of(fcinfo, lengthof(columns));
-	id_column = column_of(task_ids, UUIDOID, count);
-	output_column = column_of(fcinfo->args[1], JSONBOID, count);
-	lease_column = column_of(fcinfo->args[2], INT4OID, count);
-	attempt_column = column_of(fcinfo->args[3], INT4OID, count);
+	each_id = elements_of(task_ids, UUIDOID, count);
+	each_output = elements_of(fcinfo->args[1], JSONBOID, count);
+	each_lease = elements_of(fcinfo->args[2], INT4OID, count);
+	each_attempt = elements_of(fcinfo->args[3], INT4OID, count);
 	c.elements = palloc0(Max(count, 1) * sizeof(Completion));
 	by_position = palloc(Max(count, 1) * sizeof(Completion *));
 	c.tasks = palloc0(Max(count, 1) * sizeof(Task));
@@ -533,37 +597,24 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 		c.elements[i] = (Completion)
 		{
-			.position = i,.task_id = *DatumGetUUIDP(element_of(&id_column, i).value),
-			.output = element_of(&output_column, i),
-			.lease = element_of(&lease_column, i),.attempt = element_of(&attempt_column, i)
+			.position = i,.task_id = *DatumGetUUIDP(element_of(&each_id, i).value),
+			.output = element_of(&each_output, i),
+			.lease = element_of(&each_lease, i),.attempt = element_of(&each_attempt, i)
 		};
 	qsort(c.elements, count, sizeof(Completion), compare_completions);
 	c.task_count = group_completions(c.elements, count, c.tasks);
-
-	call = begin_call(fcinfo);
-	/* where nothing may be written, a repeated call is still answered, by the look */
-	done = !XactReadOnly && are_steps(&c) && write_batch(complete_known_steps, &c);
-	while (!done)
-	{
-		look_tasks(&c);
-		seen = 0;
-		for (int i = 0; i < c.task_count; i++)
-			seen = seen * 31 + (c.tasks[i].found ? seen_of(&c.tasks[i].workflow, &c.tasks[i].step) : 0);
-		done = !decide_tasks(&c) || write_batch(complete_tasks, &c);
-		c.again = true;
-		if (!done)
-			next_round(&c.rounds, c.table, seen);
-	}
-
 	for (int i = 0; i < count; i++)
 		by_position[c.elements[i].position] = &c.elements[i];
+
+	call = begin_call(fcinfo);
+	complete_many(&c);
 	for (int i = 0; i < count; i++)
 	{
 		Completion *e = by_position[i];
 
-		columns[0] = a_value(Int32GetDatum(i + 1));
-		columns[1] = a_value(UUIDPGetDatum(&e->task_id));
-		columns[2] = e->refusal ? a_null() : a_value(BoolGetDatum(e->completed));
+		columns[0] = an_int(i + 1);
+		columns[1] = an_id(&e->task_id);
+		columns[2] = e->refusal ? a_null() : a_bool(e->completed);
 		columns[3] = e->refusal ? a_value(CStringGetTextDatum(refusal_text(e->refusal))) : a_null();
 		return_row(fcinfo, columns);
 	}
