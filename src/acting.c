@@ -13,49 +13,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 
 	/* ---- workflows ------------------------------------------------------- */
 
-	[PLAN_START] = {
-		START("$1", "$2", "$3", "$12", "CASE WHEN $6 IS NULL THEN 1 ELSE 0 END")
-		"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$1) " UNLESS_ACTIVE,
-		12, {UUIDOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
-		INT4OID, TEXTOID, TIMESTAMPTZOID},
-		BY_INDEX, fast_start
-	},
-	[PLAN_START_MANY] = {
-		START("b.id", "b.name", "b.input", "b.created_at", "b.lease")
-		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$3") ", " OF("$12") ", " OF("$13"),
-					 "id, name, input, created_at, lease") " "
-		"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "b.id) " UNLESS_ACTIVE " RETURNING w.id",
-		13, {UUIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, INTERVALOID,
-		INT4OID, TEXTOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID}
-	},
-	[PLAN_TAKE] = {
-		TAKE("1") "WHERE " TAKEABLE("$1", "$4"),
-		4, {UUIDOID, TEXTOID, TIMESTAMPTZOID, INT4OID}
-	},
-	[PLAN_TAKE_MANY] = {
-		TAKE("b.times")
-		"FROM " EACH(OF("$1") ", " OF("$4") ", " OF("$5"), "id, lease, times") " "
-		"WHERE " TAKEABLE("b.id", "b.lease") " RETURNING b.n",
-		5, {UUIDARRAYOID, TEXTOID, TIMESTAMPTZOID, INT4ARRAYOID, INT4ARRAYOID},
-		BY_PROBES
-	},
-	/* one that is not locked, has no unfinished inline child, and no step that stands for it */
-	[PLAN_COMPLETE_ROOT] = {
-		"WITH free AS MATERIALIZED ("
-		"  SELECT w.id FROM durable.workflow w"
-		"  WHERE w.id" EQ "$1 AND ($2 IS NULL OR w.lease" EQ "$2) AND " CHECKED("w.status" EQ S_RUNNING)
-		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow c"
-		"      WHERE c.parent_id" EQ "$1 AND c.queue_name IS NULL AND " UNFINISHED("c") ")"
-		"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
-		"UPDATE durable.workflow w SET status = " S_COMPLETED ", output = $3, completed_at = $4 "
-		"FROM free f WHERE w.id" EQ "f.id",
-		4, {UUIDOID, INT4OID, JSONBOID, TIMESTAMPTZOID},
-		BY_INDEX, fast_complete_root
-	},
-	[PLAN_END_WORKFLOW] = {
-		END_WORKFLOW("$4") "WHERE " WORKFLOW_TO_END("$1", "$2"),
-		7, {UUIDOID, INT4OID, BOOLOID, JSONBOID, TEXTOID, JSONBOID, TIMESTAMPTZOID}
-	},
 	[PLAN_END_WORKFLOWS] = {
 		END_WORKFLOW("b.output")
 		"FROM " EACH(OF("$1") ", " OF("$2") ", " OF("$4"), "id, lease, output") " "
@@ -64,52 +21,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		BY_PROBES
 	},
 
-	/*
-	 * FOR SHARE: whatever ends or fences the parent waits for us and then finds
-	 * the child.
-	 */
-	[PLAN_START_CHILD] = {
-		"WITH parent AS MATERIALIZED ("
-		"  SELECT w.id, w.root_id, w.lease, w.max_recovery_attempts, w.app_version"
-		"  FROM durable.workflow w"
-		"  WHERE w.id" EQ "$1 AND w.lease" EQ "$6 AND " OPEN_AT("$11")
-		"    AND NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id" EQ "$10)"
-		"  FOR SHARE OF w), "
-		"stand_in AS ("
-		"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, name, child_id, input)"
-		"  SELECT p.id, $2, p.lease, 1, " S_RUNNING ", " K_WORKFLOW ", $11, $3, $10, $4 FROM parent p"
-		"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
-		"child AS ("
-		"  INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at,"
-		"    deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version)"
-		"  SELECT $10, p.root_id, p.id, $2,"
-		"    CASE WHEN $7 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END,"
-		"    CASE WHEN $7 IS NULL THEN 1 ELSE 0 END, $11,"
-		"    CASE WHEN $7 IS NULL THEN $11 END,"
-		"    CASE WHEN $7 IS NULL THEN $11" PLUS "$9 END,"
-		"    CASE WHEN $7 IS NOT NULL THEN $11 END,"
-		"    $3, $4, $5, $7, $8, $9, p.max_recovery_attempts, p.app_version"
-		"  FROM parent p CROSS JOIN stand_in RETURNING 1) "
-		"SELECT EXISTS (SELECT 1 FROM child) FROM stand_in",
-		11, {UUIDOID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INT4OID, TEXTOID, INT4OID, INTERVALOID, UUIDOID,
-		TIMESTAMPTZOID}
-	},
-	[PLAN_START_CHILD_AGAIN] = {
-		"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS "1, started_at = $3, "
-		"  deadline = $3" PLUS "w.timeout "
-		"FROM durable.workflow p "
-		"WHERE w.id" EQ "$1 AND w.lease" EQ "$2 AND " CHECKED("w.status" EQ S_PENDING)
-		"  AND p.id" EQ "w.parent_id AND p.lease" EQ "$4 AND " CHECKED("p.status" EQ S_RUNNING),
-		4, {UUIDOID, INT4OID, TIMESTAMPTZOID, INT4OID}
-	},
-	[PLAN_TAKE_BACK_WORKFLOW] = {
-		"DELETE FROM durable.workflow w WHERE w.id" EQ "$1",
-		1, {UUIDOID}
-	},
-	[PLAN_LOCK_WORKFLOWS] = {
-		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) ORDER BY w.id FOR NO KEY UPDATE",
-		1, {UUIDARRAYOID}
-	},
 	[PLAN_SET_WORKFLOW_TIMEOUT] = {
 		"UPDATE durable.workflow w SET timeout = $2, "
 		"  deadline = CASE WHEN w.status" EQ S_RUNNING " OR w.paused_from" EQ S_RUNNING
@@ -205,17 +116,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 
 	/* ---- cascades (cascade.c) --------------------------------------------------- */
 
-	[PLAN_CHILDREN] = {
-		"SELECT w.id FROM durable.workflow w "
-		"WHERE w.parent_id" EQ "ANY ($1) AND w.parent_sequence" GE "$2 "
-		"  AND (NOT $3 OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
-		"  AND (NOT $4 OR w.status" EQ S_FAILED ")",
-		4, {UUIDARRAYOID, INT4OID, BOOLOID, BOOLOID}
-	},
-	[PLAN_LOCK_IF_FREE] = {
-		"SELECT w.id FROM durable.workflow w WHERE w.id" EQ "ANY ($1) FOR NO KEY UPDATE SKIP LOCKED",
-		1, {UUIDARRAYOID}
-	},
 	[PLAN_LOOK_INLINE_PARENTS] = {
 		"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 		"WHERE w.parent_id" EQ "ANY ($1) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")),
@@ -228,83 +128,6 @@ const OldStatement acting_statements[NUM_PLANS] = {
 		"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id" EQ "w.id OFFSET 0)) "
 		"ORDER BY w.root_id",
 		2, {TEXTOID, UUIDOID}
-	},
-	[PLAN_PAUSE_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = " S_PAUSED ", paused_from = w.status, paused_by = $2, paused_at = $3 "
-		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])") " "
-		"RETURNING w.id",
-		3, {UUIDARRAYOID, UUIDOID, TIMESTAMPTZOID}
-	},
-	[PLAN_RESUME_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = w.paused_from, paused_from = NULL, paused_by = NULL, paused_at = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND w.paused_by" EQ "$2 AND w.paused_at" EQ "$3 AND " CHECKED("w.status" EQ S_PAUSED) " "
-		"RETURNING w.id",
-		3, {UUIDARRAYOID, UUIDOID, TIMESTAMPTZOID}
-	},
-	[PLAN_CANCEL_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = " S_CANCELLED ", completed_at = $2, "
-		"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
-		2, {UUIDARRAYOID, TIMESTAMPTZOID}
-	},
-	[PLAN_FAIL_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET status = " S_FAILED ", error = 'parent workflow failed', completed_at = $2, "
-		"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
-		2, {UUIDARRAYOID, TIMESTAMPTZOID}
-	},
-	[PLAN_RERUN_WORKFLOW] = {
-		"UPDATE durable.workflow w SET "
-		"  status = CASE WHEN w.queue_name IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, "
-		"  executor_id = CASE WHEN w.queue_name IS NULL THEN $2 END, "
-		"  lease = w.lease" PLUS "1, recovery_count = w.recovery_count" PLUS "1, "
-		"  error = NULL, detail = NULL, completed_at = NULL, started_at = $3, "
-		"  deadline = CASE WHEN w.queue_name IS NULL THEN $3" PLUS "w.timeout END "
-		"WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED),
-		3, {UUIDOID, TEXTOID, TIMESTAMPTZOID}
-	},
-	[PLAN_RERUN_CHILDREN] = {
-		"UPDATE durable.workflow w SET status = " S_PENDING ", lease = w.lease" PLUS "1, executor_id = NULL, "
-		"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL "
-		"WHERE w.id" EQ "ANY ($1) AND " CHECKED("w.status" EQ S_FAILED) " RETURNING w.id",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_FENCE_WORKFLOWS] = {
-		"UPDATE durable.workflow w SET lease = w.lease" PLUS "1 "
-		"WHERE w.id" EQ "ANY ($1) AND " CHECKED(UNFINISHED("w")) " RETURNING w.id",
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_PAUSE_STEPS] = {
-		"UPDATE durable.step s SET status = " S_PAUSED " "
-		"WHERE s.workflow_id" EQ "ANY ($1) AND s.status" EQ S_PENDING,
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_RESUME_STEPS] = {
-		"UPDATE durable.step s SET status = " S_PENDING " "
-		"WHERE s.workflow_id" EQ "ANY ($1) AND s.status" EQ S_PAUSED,
-		1, {UUIDARRAYOID}
-	},
-	[PLAN_CANCEL_STEPS] = {
-		"UPDATE durable.step s SET status = " S_CANCELLED ", completed_at = $2 "
-		"WHERE s.workflow_id" EQ "ANY ($1) AND s.kind" NE K_WORKFLOW " AND " UNFINISHED("s"),
-		2, {UUIDARRAYOID, TIMESTAMPTZOID}
-	},
-	[PLAN_RERUN_STEPS] = {
-		"UPDATE durable.step s SET status = " S_PENDING ", retry_count = 0, error = NULL, detail = NULL, run_at = NULL, "
-		"  completed_at = NULL, deadline = NULL "
-		"WHERE s.workflow_id" EQ "ANY ($1) AND s.kind" NE K_WORKFLOW " "
-		"  AND ((s.status" EQ S_FAILED " AND s.sequence" GE "$2) OR s.status" EQ S_RUNNING ")",
-		2, {UUIDARRAYOID, INT4OID}
-	},
-	[PLAN_RECORD_ON_STAND_INS] = {
-		"UPDATE durable.step s SET "
-		"  status = CASE WHEN " UNFINISHED("w") " THEN " S_RUNNING " ELSE w.status END, "
-		"  output = w.output, error = w.error, detail = w.detail, completed_at = w.completed_at "
-		"FROM pg_catalog.unnest($1) AS i (id) CROSS JOIN LATERAL "
-		"  (SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.detail, c.completed_at"
-		"   FROM durable.workflow c WHERE c.id" EQ "i.id OFFSET 0) w "
-		"WHERE s.workflow_id" EQ "w.parent_id AND s.sequence" EQ "w.parent_sequence",
-		1, {UUIDARRAYOID}
 	},
 
 	/* ---- queues ------------------------------------------------------------------ */

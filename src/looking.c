@@ -18,22 +18,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w WHERE w.id" EQ "$1",
 		1, {UUIDOID}
 	},
-	[PLAN_LOOK_ACTIVE_ROOT] = {
-		"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
-		"WHERE w.name" EQ "$1 AND w.parent_id IS NULL AND " UNFINISHED("w"),
-		1, {TEXTOID},
-		BY_INDEX, fast_no_active_root
-	},
-	/* this and the next but one: what there is of each, in order */
-	[PLAN_LOOK_ACTIVE_ROOTS] = {
-		"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
-		"FROM " EACH(OF("$1"), "name") " "
-		"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
-		"  WHERE o.name" EQ "b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
-		"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
-		"  WHERE o.executor_id" EQ "w.executor_id OFFSET 0) e ON true ORDER BY b.n",
-		1, {TEXTARRAYOID}
-	},
 	[PLAN_LOOK_STEP] = {
 		"SELECT " WORKFLOW_COLUMNS ", " STEP_COLUMNS " FROM durable.workflow w "
 		"LEFT JOIN durable.step s ON s.workflow_id" EQ "w.id AND s.sequence" EQ "$2 "
@@ -85,11 +69,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		"    ORDER BY w.run_at, w.id LIMIT 1) d LIMIT 1",
 		6, {TEXTOID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT4OID}
 	},
-	[PLAN_LOOK_INLINE_UNFINISHED] = {
-		"SELECT 1 FROM durable.workflow w "
-		"WHERE w.parent_id" EQ "$1 AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1",
-		1, {UUIDOID}
-	},
 	[PLAN_LOOK_ANCESTORS] = {
 		"WITH RECURSIVE up AS ("
 		"  SELECT w.id, w.parent_id, w.status, w.queue_name, 1 AS height FROM durable.workflow w WHERE w.id" EQ "$1"
@@ -99,16 +78,6 @@ const OldStatement looking_statements[NUM_PLANS] = {
 		"    (SELECT o.id, o.parent_id, o.status, o.queue_name FROM durable.workflow o WHERE o.id" EQ "u.parent_id OFFSET 0) w) "
 		"SELECT u.id, u.status, " UNIT("u") " FROM up u ORDER BY u.height",
 		1, {UUIDOID}
-	},
-	[PLAN_LOOK_QUEUES_OF_FAILED] = {
-		"WITH RECURSIVE failed AS ("
-		"  SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.id" EQ "$1 AND " CHECKED("w.status" EQ S_FAILED)
-		"  UNION ALL"
-		"  SELECT c.id, c.queue_name FROM failed f CROSS JOIN LATERAL "
-		"    (SELECT w.id, w.queue_name FROM durable.workflow w WHERE w.parent_id" EQ "f.id"
-		"       AND " CHECKED("w.status" EQ S_FAILED) " AND (w.parent_sequence" GE "$2 OR f.id" NE "$1) OFFSET 0) c) "
-		"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name",
-		2, {UUIDOID, INT4OID}
 	},
 	[PLAN_HISTORY] = {
 		"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "

@@ -10,7 +10,7 @@
 static Statement statements[NUM_PLANS];
 static Parameter parameters[NUM_PLANS][MAX_PARAMETERS];
 
-static Statement *
+Statement *
 statement_of(PlanId id)
 {
 	const OldStatement *old = looking_statements[id].sql ? &looking_statements[id] : &acting_statements[id];

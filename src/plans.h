@@ -16,8 +16,6 @@ typedef enum PlanId
 {
 	/* looking */
 	PLAN_LOOK_WORKFLOW,
-	PLAN_LOOK_ACTIVE_ROOT,
-	PLAN_LOOK_ACTIVE_ROOTS,
 	PLAN_LOOK_STEP,
 	PLAN_LOOK_STEPS,
 	PLAN_EXECUTOR_ALIVE,
@@ -26,26 +24,14 @@ typedef enum PlanId
 	PLAN_LOOK_FIRST,
 	PLAN_LOOK_FIRST_AT,
 	PLAN_LOOK_DUE,
-	PLAN_LOOK_INLINE_UNFINISHED,
 	PLAN_LOOK_ANCESTORS,
-	PLAN_LOOK_QUEUES_OF_FAILED,
 	PLAN_HISTORY,
 	PLAN_LIST,
 	PLAN_COUNT,
 	PLAN_TREE,
 
 	/* workflows */
-	PLAN_START,
-	PLAN_START_MANY,
-	PLAN_TAKE,
-	PLAN_TAKE_MANY,
-	PLAN_COMPLETE_ROOT,
-	PLAN_END_WORKFLOW,
 	PLAN_END_WORKFLOWS,
-	PLAN_START_CHILD,
-	PLAN_START_CHILD_AGAIN,
-	PLAN_TAKE_BACK_WORKFLOW,
-	PLAN_LOCK_WORKFLOWS,
 	PLAN_SET_WORKFLOW_TIMEOUT,
 
 	/* steps */
@@ -62,22 +48,8 @@ typedef enum PlanId
 	PLAN_SET_STEP_TIMEOUT,
 
 	/* cascades */
-	PLAN_CHILDREN,
-	PLAN_LOCK_IF_FREE,
 	PLAN_LOOK_INLINE_PARENTS,
 	PLAN_LOOK_TREES_OF_EXECUTOR,
-	PLAN_PAUSE_WORKFLOWS,
-	PLAN_RESUME_WORKFLOWS,
-	PLAN_CANCEL_WORKFLOWS,
-	PLAN_FAIL_WORKFLOWS,
-	PLAN_RERUN_WORKFLOW,
-	PLAN_RERUN_CHILDREN,
-	PLAN_FENCE_WORKFLOWS,
-	PLAN_PAUSE_STEPS,
-	PLAN_RESUME_STEPS,
-	PLAN_CANCEL_STEPS,
-	PLAN_RERUN_STEPS,
-	PLAN_RECORD_ON_STAND_INS,
 
 	/* queues */
 	PLAN_CREATE_QUEUE,
@@ -170,37 +142,11 @@ param_time(Params *params, TimestampTz value)
 	param_datum(params, TimestampTzGetDatum(value));
 }
 
+extern Statement *statement_of(PlanId id);
 extern uint64 run_plan(PlanId id, const Params *params, View view);
 
-/* Parameters that several statements share (workflow.c, step.c). */
-extern void param_start(Params *params, const StartArgs *args);
+/* Parameters that several statements share (step.c). */
 extern void param_kind(Params *params, TaskKind kind);
 extern void param_policy(Params *params, const ClaimArgs *args, TimestampTz now);
-
-/* ---- cascade.c: ids, any number of them ------------------------------------- */
-
-typedef struct IdList
-{
-	pg_uuid_t  *ids;
-	uint64		count;
-	uint64		capacity;
-} IdList;
-
-/* At most so many go into one statement. */
-#define IDS_PER_STATEMENT	10000
-
-/* Which children. */
-typedef enum Scope
-{
-	ALL_CHILDREN,
-	INLINE_UNFINISHED,
-	FAILED_ONLY
-} Scope;
-
-extern void append_id(IdList *list, const pg_uuid_t *id);
-extern void append_ids(IdList *list, const IdList *more);
-extern void append_result(IdList *list);
-extern uint64 run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result);
-extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 
 #endif							/* DURABLE_PLANS_H */

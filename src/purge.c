@@ -110,7 +110,6 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 {
 	IdList		tree = {0};
 	IdList		level = {0};
-	Params		none = {0};
 
 	append_id(&level, root_id);
 	while (level.count > 0)
@@ -132,7 +131,7 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 			return;
 		}
 	}
-	if (run_over_ids(PLAN_LOCK_TO_DELETE, &tree, &none, NULL) < tree.count)
+	if (run_over_ids(statement_of(PLAN_LOCK_TO_DELETE), &tree, NULL, NULL) < tree.count)
 		leave_busy(purge, root_id);
 	else
 	{
@@ -147,7 +146,6 @@ static bool
 purge_page(Purge *purge, Datum statuses)
 {
 	Params		params = {0};
-	Params		none = {0};
 	IdList		roots = {0};
 	IdList		gone = {0};
 
@@ -169,10 +167,10 @@ purge_page(Purge *purge, Datum statuses)
 		else
 			leave_busy(purge, &roots.ids[i]);
 	}
-	purge->steps += run_over_ids(PLAN_DELETE_STEPS, &gone, &none, NULL);
-	if (run_over_ids(PLAN_LOOK_STEPS_LEFT, &gone, &none, NULL) > 0)
+	purge->steps += run_over_ids(statement_of(PLAN_DELETE_STEPS), &gone, NULL, NULL);
+	if (run_over_ids(statement_of(PLAN_LOOK_STEPS_LEFT), &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");
-	if (run_over_ids(PLAN_DELETE_WORKFLOWS, &gone, &none, NULL) < gone.count)
+	if (run_over_ids(statement_of(PLAN_DELETE_WORKFLOWS), &gone, NULL, NULL) < gone.count)
 		raise_kept_away("durable.workflow");
 	return true;
 }

@@ -35,9 +35,6 @@ extern const OldStatement looking_statements[NUM_PLANS];
 extern const OldStatement acting_statements[NUM_PLANS];
 
 /* fast.c */
-extern int64 fast_no_active_root(const void *params);
-extern int64 fast_start(const void *params);
-extern int64 fast_complete_root(const void *params);
 extern int64 fast_claim_new_step(const void *params);
 extern int64 fast_complete_step(const void *params);
 extern int64 fast_complete_and_claim(const void *params);
@@ -113,31 +110,6 @@ extern int64 fast_executor_alive(const void *params);
  */
 #define EACH(arrays, columns) "ROWS FROM (" arrays ") WITH ORDINALITY AS b (" columns ", n)"
 #define OF(parameter) "pg_catalog.unnest(" parameter ")"
-
-/* $4 .. $11: from handler on, as in the arguments of start */
-#define START(id, name, input, created_at, lease) \
-	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
-	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) " \
-	"SELECT " id ", " id ", " \
-	"  CASE WHEN $6 IS NULL THEN " S_RUNNING " ELSE " S_PENDING " END, " lease ", " created_at ", " \
-	"  CASE WHEN $6 IS NULL THEN " created_at " END, " \
-	"  CASE WHEN $6 IS NULL THEN " created_at PLUS "$9 END, " \
-	"  CASE WHEN $6 IS NOT NULL THEN COALESCE($8, " created_at ") END, " \
-	"  " name ", " input ", $4, CASE WHEN $6 IS NULL THEN $5 END, $6, $7, $9, $10, $11 "
-
-/* in the words of the index workflow_active_root: any other conflict is an error */
-#define UNLESS_ACTIVE \
-	"ON CONFLICT (name) WHERE parent_id IS NULL" \
-	"  AND status" EQ "ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]) DO NOTHING"
-
-/* $2, $3: executor_id, now */
-#define TAKE(times) \
-	"UPDATE durable.workflow w SET status = " S_RUNNING ", lease = w.lease" PLUS times ", executor_id = $2, " \
-	"  started_at = CASE WHEN w.status" EQ S_PENDING " THEN $3 ELSE w.started_at END, " \
-	"  deadline = CASE WHEN w.status" EQ S_PENDING " THEN $3" PLUS "w.timeout ELSE w.deadline END "
-#define TAKEABLE(id, lease) \
-	"w.id" EQ id " AND w.lease" EQ lease \
-	" AND " CHECKED("w.status" EQ "ANY (ARRAY['PENDING', 'RUNNING']::durable.task_status[])")
 
 /* $3, $5, $6, $7: completed or failed, error, detail, now */
 #define END_WORKFLOW(output) \

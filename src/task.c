@@ -143,20 +143,7 @@ seen_of(const Workflow *workflow, const Step *step)
 	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);
 }
 
-/* The PENDING, RUNNING or PAUSED root of that name. */
-bool
-look_active_root(Datum name, Workflow *workflow)
-{
-	Params		params = {0};
-	Place		at = {0};
-
-	param_datum(&params, name);
-	if (run_plan(PLAN_LOOK_ACTIVE_ROOT, &params, NEWEST) == 0)
-		return false;
-	return read_workflow(workflow, &at);
-}
-
-/* The same from a row of PLAN_LOOK_ACTIVE_ROOTS, and when its executor was last seen. */
+/* Reads a root from a row of a look at active roots (workflow_start.c), and when its executor was last seen. */
 bool
 read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
 {
