@@ -23,8 +23,6 @@
  */
 #include "batch.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
@@ -77,6 +75,7 @@ element_of(const Column *column, int i)
 	return column->nulls[i] ? a_null() : a_value(column->values[i]);
 }
 
+/* The array, as a parameter. */
 NullableDatum
 array_of(const Column *column)
 {

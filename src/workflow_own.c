@@ -198,6 +198,7 @@ attach(const pg_uuid_t *id, NullableDatum executor_id, bool takeover, Workflow *
 	for (;; next_round(&rounds, "durable.workflow", seen_of(workflow, NULL)))
 	{
 		int64		registered;
+		bool		taken;
 
 		look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 		if (takeover)
@@ -206,9 +207,10 @@ attach(const pg_uuid_t *id, NullableDatum executor_id, bool takeover, Workflow *
 			return;
 		registered = register_executor(executor_id, a_null());
 		lock_tree(&workflow->root_id, TREE_SHARED);
-		if (take(&(Taking) {.id = workflow->id,.lease = workflow->lease,.times = 1}, 1, executor_id))
+		taken = take(&(Taking) {.id = workflow->id,.lease = workflow->lease,.times = 1}, 1, executor_id);
+		register_again(executor_id, registered);
+		if (taken)
 		{
-			register_again(executor_id, registered);
 			look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
 			return;
 		}

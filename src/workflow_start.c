@@ -481,6 +481,7 @@ act(void *arg)
 	int			taken_count = choose_roots(starts, false, taken);
 	int64		registered = register_executor(args->executor_id, a_null());
 	bool		has_heads = created_count > 0 && lock_queue_to_start(args->queue, clock_now());
+	bool		done;
 
 	for (int i = 0; i < taken_count; i++)
 	{
@@ -488,10 +489,11 @@ act(void *arg)
 		takings[i] = (Taking) {.id = taken[i]->workflow.id,.lease = taken[i]->seen_lease,.times = taken[i]->takes};
 	}
 	starts->rounds.since = clock_monotonic();
-	if (!create(starts, created, created_count) ||
-		(taken_count > 0 && !take(takings, taken_count, args->executor_id)))
-		return false;
+	done = create(starts, created, created_count) &&
+		(taken_count == 0 || take(takings, taken_count, args->executor_id));
 	register_again(args->executor_id, registered);
+	if (!done)
+		return false;
 	for (int i = 0; i < created_count; i++)
 		ids[i] = created[i]->workflow.id;
 	if (has_heads)
