@@ -143,16 +143,13 @@ seen_of(const Workflow *workflow, const Step *step)
 	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);
 }
 
-/* Reads a root from a row of a look at active roots (workflow_start.c), and when its executor was last seen. */
+/* Reads WORKFLOW_COLUMNS from a row of the last result, from that column on; false if they are NULL. */
 bool
-read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
+read_workflow_from(uint64 row, int first, Workflow *workflow)
 {
-	Place		at = {.row = row};
+	Place		at = {.row = row,.column = first};
 
-	if (!read_workflow(workflow, &at))
-		return false;
-	*owner_seen = next_column(&at);
-	return true;
+	return read_workflow(workflow, &at);
 }
 
 /*

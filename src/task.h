@@ -79,7 +79,7 @@ typedef enum View
 
 extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
 extern uint64 seen_of(const Workflow *workflow, const Step *step);
-extern bool read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen);
+extern bool read_workflow_from(uint64 row, int first, Workflow *workflow);
 extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
 							  Workflow *workflow, Step *step);
 extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);

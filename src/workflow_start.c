@@ -15,8 +15,10 @@
  * inline descendants, and last the queue's heads.  A second caller of a name waits
  * at the unique index and then finds the first one's workflow.
  *
- * If anything was overtaken, all is given back and the batch begins anew: to come
- * back for one name while it holds the others would be to lock out of order.
+ * Several names are written in a subtransaction.  If anything was overtaken, all is
+ * given back and the batch begins anew: to come back for one name while it holds
+ * the others would be to lock out of order.  One name needs none: nothing was
+ * written, or a new row, which is deleted again.
  *
  *-------------------------------------------------------------------------
  */
@@ -63,7 +65,7 @@ typedef struct Root
 	Start	  **elements;
 	int			count;
 	bool		found;
-	NullableDatum owner_seen;	/* when its executor was last seen */
+	bool		owner_dead;		/* not registered, or silent for too long */
 	Workflow	workflow;		/* as found; then as it is after the elements so far */
 	int32		seen_lease;
 	int32		takes;			/* how often it changes hands */
@@ -103,9 +105,7 @@ fast_no_active_root(const void *params)
 }
 
 static Statement look_root = STATEMENT(ActiveRoot,
-	"SELECT " WORKFLOW_COLUMNS ", "
-	"  (SELECT e.last_seen FROM durable.executor e WHERE e.executor_id = w.executor_id) "
-	"FROM durable.workflow w "
+	"SELECT " WORKFLOW_COLUMNS " FROM durable.workflow w "
 	"WHERE w.name = :name AND w.parent_id IS NULL AND " UNFINISHED("w"),
 	.fast = fast_no_active_root);
 
@@ -115,7 +115,7 @@ PARAMETERS(ActiveRoots, ACTIVE_ROOTS);
 
 /* A row for each name, in their order; of NULLs where there is none. */
 static Statement look_roots = STATEMENT(ActiveRoots,
-	"SELECT " WORKFLOW_COLUMNS ", e.last_seen "
+	"SELECT e.last_seen, " WORKFLOW_COLUMNS " "
 	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
 	"LEFT JOIN LATERAL ("
 	"  SELECT o.* FROM durable.workflow o "
@@ -240,32 +240,39 @@ static Statement delete_workflow = STATEMENT(TakeBack,
 bool
 look_active_root(Datum name, Workflow *workflow)
 {
-	NullableDatum owner_seen;
-
 	return run(&look_root, &(ActiveRoot) {.name = a_value(name)}, NEWEST) > 0 &&
-		read_active_root(0, workflow, &owner_seen);
+		read_workflow_from(0, 0, workflow);
+}
+
+/* Looks at the active root of the only name, and at its executor where it matters whether that is dead. */
+static void
+look_at_one(Root *root, const StartArgs *args)
+{
+	Workflow   *workflow = &root->workflow;
+
+	root->found = look_active_root(root->elements[0]->name.value, workflow);
+	root->owner_dead = root->found && attaching(workflow, args->executor_id, false, true) == OWNS_IF_DEAD &&
+		!executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()));
 }
 
 /* Looks at the active roots of all names. */
 static void
 look(Starts *starts)
 {
-	Column		names;
+	TimestampTz stale_before = clock_stale_before(clock_now(), a_null());
+	Column		names = new_column(TEXTOID, starts->root_count);
 
-	if (starts->root_count == 1)
-	{
-		Root	   *root = &starts->roots[0];
-
-		root->found = run(&look_root, &(ActiveRoot) {.name = root->elements[0]->name}, NEWEST) > 0 &&
-			read_active_root(0, &root->workflow, &root->owner_seen);
-		return;
-	}
-	names = new_column(TEXTOID, starts->root_count);
 	for (int i = 0; i < starts->root_count; i++)
 		append_element(&names, starts->roots[i].elements[0]->name);
 	run(&look_roots, &(ActiveRoots) {.names = array_of(&names)}, NEWEST);
 	for (int i = 0; i < starts->root_count; i++)
-		starts->roots[i].found = read_active_root(i, &starts->roots[i].workflow, &starts->roots[i].owner_seen);
+	{
+		Root	   *root = &starts->roots[i];
+		NullableDatum last_seen = result_column(i, 0);
+
+		root->found = read_workflow_from(i, 1, &root->workflow);
+		root->owner_dead = last_seen.isnull || DatumGetTimestampTz(last_seen.value) < stale_before;
+	}
 }
 
 /* What the look has seen, in short (next_round). */
@@ -297,7 +304,7 @@ fill_created(Workflow *workflow, const StartArgs *args)
  * creates the root where there is none, each of them may become its owner.
  */
 static void
-decide_root(Root *root, const StartArgs *args, TimestampTz stale_before)
+decide_root(Root *root, const StartArgs *args)
 {
 	Workflow   *workflow = &root->workflow;
 
@@ -314,13 +321,11 @@ decide_root(Root *root, const StartArgs *args, TimestampTz stale_before)
 		{
 			Attaching	how = attaching(workflow, args->executor_id, false, true);
 
-			if (how == OWNS ||
-				(how == OWNS_IF_DEAD &&
-				 (root->owner_seen.isnull || DatumGetTimestampTz(root->owner_seen.value) < stale_before)))
+			if (how == OWNS || (how == OWNS_IF_DEAD && root->owner_dead))
 			{
 				root->takes++;
 				workflow->lease++;
-				workflow->status = RUNNING;
+				(void) workflow_transition(EVENT_TAKE, workflow->status, &workflow->status);
 				workflow->executor_id = args->executor_id;
 			}
 		}
@@ -334,14 +339,13 @@ decide_root(Root *root, const StartArgs *args, TimestampTz stale_before)
 static bool
 decide(Starts *starts)
 {
-	TimestampTz stale_before = clock_stale_before(clock_now(), a_null());
 	bool		writes = false;
 
 	for (int i = 0; i < starts->root_count; i++)
 	{
 		Root	   *root = &starts->roots[i];
 
-		decide_root(root, starts->args, stale_before);
+		decide_root(root, starts->args);
 		writes = writes || !root->found || root->takes > 0;
 	}
 	return writes;
@@ -509,11 +513,13 @@ start(Starts *starts)
 
 	for (;; next_round(&starts->rounds, "durable.workflow", seen))
 	{
-		look(starts);
+		if (starts->root_count == 1)
+			look_at_one(&starts->roots[0], starts->args);
+		else
+			look(starts);
 		seen = seen_roots(starts);
 		if (!decide(starts))
 			return;
-		/* what one writes is one row, which is taken back without a subtransaction */
 		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts))
 			return;
 	}
