@@ -8,7 +8,7 @@
 #ifndef DURABLE_BATCH_H
 #define DURABLE_BATCH_H
 
-#include "plans.h"
+#include "plan.h"
 
 /* An array that is taken apart, or put together. */
 typedef struct Elements
@@ -31,7 +31,6 @@ extern void append_element(Elements *elements, NullableDatum d);
 extern Elements elements_of(NullableDatum array, Oid type, int count);
 extern NullableDatum element_of(const Elements *elements, int i);
 extern NullableDatum array_of(const Elements *elements);
-extern void param_elements(Params *params, const Elements *elements);
 extern Positions new_positions(int capacity);
 extern void append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequence);
 extern bool write_batch(bool (*write) (void *batch), void *batch);

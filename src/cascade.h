@@ -1,13 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * cascade.h
- *	  A change of a workflow and of those below it (cascade.c).
+ *	  A change of a workflow and of those below it (cascade.c), and which
+ *	  workflows can be taken without waiting (takeable.c).
  *
  *-------------------------------------------------------------------------
  */
 #ifndef DURABLE_CASCADE_H
 #define DURABLE_CASCADE_H
 
+#include "id_list.h"
 #include "task.h"
 
 typedef enum Cascade
@@ -28,10 +30,22 @@ typedef struct Pause
 	TimestampTz paused_at;
 } Pause;
 
-extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
-extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
+/* Which children. */
+typedef enum Scope
+{
+	ALL_CHILDREN,
+	INLINE_UNFINISHED,
+	FAILED_ONLY
+} Scope;
+
+extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 extern void lock_workflows(Datum workflow_ids);
 extern void record_on_stand_ins(Datum workflow_ids, int children);
+extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);
+
+extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
+extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
+
 extern Datum takeable(Datum *seen, int *count);
 
 #endif							/* DURABLE_CASCADE_H */

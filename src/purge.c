@@ -15,7 +15,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "plan.h"
 #include "sql.h"
 
 #include "executor/spi.h"
@@ -71,24 +71,6 @@ static Statement look_steps_left = STATEMENT(OverIds,
 
 static Statement delete_workflows = STATEMENT(OverIds,
 	"DELETE FROM durable.workflow w WHERE w.id = ANY (:ids)");
-
-/* Runs one of them in pieces, and returns the number of rows. */
-static uint64
-run_over(Statement *statement, const IdList *list)
-{
-	uint64		rows = 0;
-
-	for (uint64 i = 0; i < list->count; i += IDS_PER_STATEMENT)
-	{
-		Datum		ids = id_array(&list->ids[i], Min(IDS_PER_STATEMENT, list->count - i));
-
-		CHECK_FOR_INTERRUPTS();
-		rows += run(statement, &(OverIds) {.ids = a_value(ids)}, NEWEST);
-		SPI_freetuptable(SPI_tuptable);
-		pfree(DatumGetPointer(ids));
-	}
-	return rows;
-}
 
 /* How the workflows of a level have ended. */
 typedef struct Ending
@@ -189,7 +171,7 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 			return;
 		}
 	}
-	if (run_over(&lock_to_delete, &tree) < tree.count)
+	if (run_over_ids(&lock_to_delete, &tree, NULL, NULL) < tree.count)
 		leave_busy(purge, root_id);
 	else
 	{
@@ -245,10 +227,10 @@ purge_page(Purge *purge, Datum statuses)
 		else
 			leave_busy(purge, &roots.ids[i]);
 	}
-	purge->steps += run_over(&delete_steps, &gone);
-	if (run_over(&look_steps_left, &gone) > 0)
+	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
+	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");
-	if (run_over(&delete_workflows, &gone) < gone.count)
+	if (run_over_ids(&delete_workflows, &gone, NULL, NULL) < gone.count)
 		raise_kept_away("durable.workflow");
 	return true;
 }

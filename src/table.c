@@ -273,10 +273,19 @@ begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nk
 	return true;
 }
 
+/* Begins without a row: where one is to be inserted whose keys were just looked for. */
+bool
+begin_without_look(Look *look, TableIndex *index, LOCKMODE mode)
+{
+	*look = (Look) {.index = index};
+	return open_relations(index, mode, &look->table_relation, &look->index_relation);
+}
+
 void
 end_look(Look *look)
 {
-	systable_endscan_ordered(look->scan);
+	if (look->scan)
+		systable_endscan_ordered(look->scan);
 	close_relations(look->table_relation, look->index_relation);
 }
 
@@ -388,9 +397,25 @@ end_row(const Writing *writing)
 	return true;
 }
 
+/*
+ * Makes the states of an index's expressions and predicate.  The executor would
+ * plan these first, at each opening; but as the relation cache has them, they are
+ * planned.
+ */
+static void
+prepare_expressions(IndexInfo *info)
+{
+	if (info->ii_Expressions != NIL)
+		info->ii_ExpressionsState = ExecInitExprList(info->ii_Expressions, NULL);
+	if (info->ii_Predicate != NIL)
+		info->ii_PredicateState = ExecInitQual(info->ii_Predicate, NULL);
+}
+
 static void
 open_indexes(Writing *writing)
 {
+	MemoryContext old;
+
 	if (writing->indexes)
 		return;
 	writing->estate = CreateExecutorState();
@@ -398,6 +423,10 @@ open_indexes(Writing *writing)
 	/* without a range table no column counts as updated, which the indexes take as a hint only */
 	InitResultRelInfo(writing->indexes, writing->relation, 0, NULL, 0);
 	ExecOpenIndices(writing->indexes, true);
+	old = MemoryContextSwitchTo(writing->estate->es_query_cxt);
+	for (int i = 0; i < writing->indexes->ri_NumIndices; i++)
+		prepare_expressions(writing->indexes->ri_IndexRelationInfo[i]);
+	MemoryContextSwitchTo(old);
 }
 
 /*

@@ -132,6 +132,7 @@ typedef struct Look
 } Look;
 
 extern bool begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys);
+extern bool begin_without_look(Look *look, TableIndex *index, LOCKMODE mode);
 extern void next_row(Look *look);
 extern void end_look(Look *look);
 extern NullableDatum column_of_row(const Look *look, int column);

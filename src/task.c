@@ -16,10 +16,6 @@
 
 /* ---- from a row to a structure -------------------------------------------------- */
 
-#define WORKFLOW_LIST(F, C, t) \
-	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
-	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
-	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
 ROW(WorkflowRow, WORKFLOW_LIST);
 
 #define STEP_LIST(F, C, t) \
@@ -123,77 +119,14 @@ look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Wor
 	raise_refusal(refuse_unknown_task(id));
 }
 
-/* In the words of the index workflow_active_root. */
-#define IS_ACTIVE_ROOT(t) \
-	t "parent_id IS NULL AND " t "status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
-
-#define LOOK_ACTIVE_ROOT(P) \
-	P(name, TEXTOID)
-PARAMETERS(LookActiveRoot, LOOK_ACTIVE_ROOT);
-
-/* Where there is none, which is what a start hopes for. */
-static int64
-fast_no_active_root(const void *params)
-{
-	const LookActiveRoot *p = params;
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, p->name)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
-}
-
-static Statement look_root = STATEMENT(LookActiveRoot,
-	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.name = :name AND " IS_ACTIVE_ROOT("w."),
-	.fast = fast_no_active_root);
-
-/* The PENDING, RUNNING or PAUSED root of that name. */
+/* Reads the columns of WORKFLOW_LIST from a row of the last result, from that column on; false if they are NULL. */
 bool
-look_active_root(Datum name, Workflow *workflow)
-{
-	WorkflowRow row;
-
-	if (run(&look_root, &(LookActiveRoot) {.name = a_value(name)}, NEWEST) == 0)
-		return false;
-	fetch(0, 0, &row);
-	return read_workflow(&row, workflow);
-}
-
-#define LOOK_ACTIVE_ROOTS(P) \
-	P(names, TEXTARRAYOID)
-PARAMETERS(LookActiveRoots, LOOK_ACTIVE_ROOTS);
-
-static Statement look_roots = STATEMENT(LookActiveRoots,
-	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") ", e.last_seen "
-	"FROM unnest(:names) WITH ORDINALITY AS b (name, n) "
-	"LEFT JOIN LATERAL (SELECT o.* FROM durable.workflow o"
-	"    WHERE o.name = b.name AND " IS_ACTIVE_ROOT("o.") " OFFSET 0) w ON true "
-	"LEFT JOIN LATERAL (SELECT o.last_seen FROM durable.executor o"
-	"    WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
-	"ORDER BY b.n");
-
-/* The same for many names: a row each, in their order, for read_active_root. */
-void
-look_active_roots(NullableDatum names)
-{
-	run(&look_roots, &(LookActiveRoots) {.names = names}, NEWEST);
-}
-
-/* A row of that, and when the workflow's executor was last seen; false if there is no such root. */
-bool
-read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen)
+read_workflow_from(uint64 row, int first, Workflow *workflow)
 {
 	WorkflowRow its_row;
 
-	fetch(row, 0, &its_row);
-	if (!read_workflow(&its_row, workflow))
-		return false;
-	*owner_seen = result_column(row, WIDTH(WorkflowRow));
-	return true;
+	fetch(row, first, &its_row);
+	return read_workflow(&its_row, workflow);
 }
 
 /* ---- steps ------------------------------------------------------------------------- */

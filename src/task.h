@@ -70,7 +70,13 @@ is_inline(const Workflow *workflow)
 	return workflow->has_parent && !workflow->has_queue;
 }
 
-/* Whose view of the database a statement has (plans.c). */
+/* The columns of which a Workflow is read (ROW in plan.h). */
+#define WORKFLOW_LIST(F, C, t) \
+	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
+	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
+	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
+
+/* Whose view of the database a statement has (plan.c). */
 typedef enum View
 {
 	NEWEST,						/* all that is committed now, and our own writes */
@@ -79,9 +85,7 @@ typedef enum View
 
 extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
 extern uint64 seen_of(const Workflow *workflow, const Step *step);
-extern bool look_active_root(Datum name, Workflow *workflow);
-extern void look_active_roots(NullableDatum names);
-extern bool read_active_root(uint64 row, Workflow *workflow, NullableDatum *owner_seen);
+extern bool read_workflow_from(uint64 row, int first, Workflow *workflow);
 extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
 extern void look_steps(NullableDatum workflow_ids, NullableDatum sequences);
 extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,

@@ -10,18 +10,12 @@
 
 #include "task.h"
 
-/* The arguments of start from handler on. */
-typedef struct StartArgs
-{
-	NullableDatum handler;
-	NullableDatum executor_id;
-	NullableDatum queue;
-	NullableDatum priority;
-	NullableDatum run_at;
-	NullableDatum timeout;
-	NullableDatum max_recovery_attempts;
-	NullableDatum app_version;
-} StartArgs;
+/* ---- workflow_start.c ------------------------------------------------------ */
+
+extern bool look_active_root(Datum name, Workflow *workflow);
+extern void take_back_workflow(const pg_uuid_t *id);
+
+/* ---- workflow_own.c -------------------------------------------------------- */
 
 /* Who attaches ... */
 typedef enum Attaching
@@ -31,17 +25,37 @@ typedef enum Attaching
 	OWNS_IF_DEAD				/* ... where the present one is dead, else joins */
 } Attaching;
 
-extern StartArgs start_args(FunctionCallInfo fcinfo);
-extern void new_root_id(int64 ns, Datum name, const char *argument, pg_uuid_t *id);
-extern void fill_started(Workflow *workflow, const StartArgs *args);
+/* A workflow that changes hands, as it was looked at. */
+typedef struct Taking
+{
+	pg_uuid_t	id;
+	int32		lease;
+	int32		times;			/* so often, one after the other */
+} Taking;
+
+/* A workflow above another. */
+typedef struct Ancestor
+{
+	pg_uuid_t	id;
+	TaskStatus	status;
+	bool		is_driven;		/* by an executor of its own: it is not inline */
+} Ancestor;
+
 extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
+extern bool take(const Taking *takings, int count, NullableDatum executor_id);
 extern NullableDatum owner_of(const Workflow *workflow);
+extern Ancestor *look_ancestors(const Workflow *workflow, int *count);
+extern void raise_if_inline(const Workflow *workflow, Event event);
+
+/* ---- workflow_child.c ------------------------------------------------------ */
+
+extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
+
+/* ---- workflow_end.c -------------------------------------------------------- */
+
 extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
 										   bool *repeated);
-
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
-extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
-extern void raise_if_inline(const Workflow *workflow, Event event);
 
 #endif							/* DURABLE_WORKFLOW_H */
