@@ -293,6 +293,13 @@ before_commit(void)
 	raise_if_any_lost();
 }
 
+/* What is seen from now on is seen anew: that version of the row may never come, and its table is not locked any more. */
+static void
+forget_lease_seen(void)
+{
+	last_lease_seen.table = InvalidOid;
+}
+
 static void
 forget_records(void)
 {
@@ -300,6 +307,7 @@ forget_records(void)
 	if (any_raised)
 		memset(raised, false, sizeof(raised));
 	any_raised = false;
+	forget_lease_seen();
 }
 
 static void
@@ -334,8 +342,11 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 		for (int i = record_count; i > 0 && records[i - 1].level >= level; i--)
 			records[i - 1].level = level - 1;
 	else
+	{
 		while (record_count > 0 && records[record_count - 1].level >= level)
 			record_count--;
+		forget_lease_seen();
+	}
 	forget_locks_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB);
 }
 
