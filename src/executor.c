@@ -178,7 +178,6 @@ durable_recover(PG_FUNCTION_ARGS)
 	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
-	ask_before_raising();
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
@@ -261,6 +260,7 @@ durable_release(PG_FUNCTION_ARGS)
 	TimestampTz now;
 	Datum		ids;
 	int64		released;
+	IdList		list = {0};
 	Call		call;
 
 	require_name(executor_id, "executor_id");
@@ -288,7 +288,8 @@ durable_release(PG_FUNCTION_ARGS)
 	if (released > 0)
 	{
 		ids = result_ids(0);
-		ask_before_raising();
+		append_array(&list, ids);
+		ask_before_raising(list.ids, list.count);
 		now = clock_now();
 
 		params.n = 0;

@@ -406,7 +406,6 @@ durable_claim(PG_FUNCTION_ARGS)
 		registered = register_executor(executor_id, a_null());
 		changed = lock_queue_to_claim(name, &queue);
 		register_again(executor_id, registered);
-		ask_before_raising();
 		now = clock_now();
 		wanted = allowed_by_limits(name, &queue, wanted);
 		if (changed && wanted > 0)
