@@ -182,7 +182,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
 
-	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
+	for (int i = 0; i < lengthof(recover_reasons) && left > 0 && can_lock_trees_of_claim();)
 	{
 		const RecoverReason *r = &recover_reasons[i];
 		Params		params = {0};

@@ -340,7 +340,8 @@ claim_due(FunctionCallInfo fcinfo, const Search *search, const Due *due, bool la
 	uint64		found;
 	uint64		count = 0;
 
-	while (claimed < wanted && (found = find_due(search, due, late, wanted - claimed, seen)) > 0)
+	while (claimed < wanted && can_lock_trees_of_claim() &&
+		   (found = find_due(search, due, late, wanted - claimed, seen)) > 0)
 	{
 		int			free;
 		Datum		ids = takeable(&seen, &free);
