@@ -307,6 +307,7 @@ takeable(Datum *seen, int *count)
 		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
 		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
 	}
+	SPI_freetuptable(SPI_tuptable);
 	append_array(&all, *seen);
 	append_ids(&all, &found);
 	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
