@@ -338,7 +338,7 @@ const Statement acting_statements[NUM_PLANS] = {
 	},
 	/* in a lane, from a position on */
 	[PLAN_FIND_DUE] = {
-		"SELECT w.id, w.root_id FROM durable.workflow w "
+		"SELECT w.id, w.root_id, w.run_at FROM durable.workflow w "
 		"WHERE w.queue_name" EQ "$1 AND w.status" EQ S_PENDING " AND w.priority" EQ "$3 AND w.run_at" LE "$2"
 		"  AND (w.run_at, w.id)" GE "($4, $5) AND NOT w.id" EQ "ANY ($7) "
 		"ORDER BY w.run_at, w.id LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED",

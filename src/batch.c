@@ -335,7 +335,7 @@ take_roots(Root **taken, int count, const StartArgs *args)
 	}
 	all = id_array(fenced, count);
 	lock_workflows(all);
-	ask_before_raising();
+	ask_before_raising(fenced, count);
 	now = clock_now();
 	param_column(&params, &ids);
 	param(&params, args->executor_id);

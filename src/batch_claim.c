@@ -167,9 +167,10 @@ claim_steps_again(Claims *claims)
 static bool
 write_claims(Claims *claims)
 {
+	if (!claim_steps_again(claims))
+		return false;
 	claims->rounds.since = clock_monotonic();
-	if (!claim_new_steps(claims, clock_now()) || has_waited(&claims->rounds, claims->count) ||
-		!claim_steps_again(claims))
+	if (!claim_new_steps(claims, clock_now()) || has_waited(&claims->rounds, claims->count))
 		return false;
 	recorded_under(&claims->workflow_id, claims->args->lease);
 	return true;
@@ -214,8 +215,9 @@ claim_expected(void *arg)
  *			   max_backoff, timeout)
  *
  * Where all is recorded, or nothing can be claimed, nothing is locked or
- * written.  Locks the tree (shared), then the new positions in the primary key,
- * then the rows of the steps that are there, each in order.
+ * written.  Locks the tree (shared), then the rows of the steps that are there,
+ * then the new positions in the primary key, each in order: complete_and_claim,
+ * too, has a row when it waits for a position.
  */
 Datum
 durable_claim_steps(PG_FUNCTION_ARGS)

@@ -163,6 +163,8 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *w
 
 		if (rule->locks_first)
 			run_over_ids(PLAN_LOCK_WORKFLOWS, &level, &none, NULL);
+		if (rule->raises)
+			ask_before_raising(level.ids, level.count);
 		run_over_ids(rule->change_workflows, &level, workflow_params, &level_changed);
 		for (uint64 i = 0; rule->raises && i < level_changed.count; i++)
 			raised_lease_of(&level_changed.ids[i]);
@@ -281,7 +283,8 @@ contains(const IdList *list, const pg_uuid_t *id)
  * Of the workflows that the last statement locked (id, root_id), those that
  * can be taken without waiting: claim and recover lock many rows, and must not
  * wait for one while they hold the others.  Left out is what a cascade is
- * about to change, and what has inline descendants that somebody works on.
+ * about to change, and what has inline descendants that somebody works on.  The
+ * leases of those that are returned may be raised (ask_before_raising).
  *
  * The trees' locks (shared) are for the calls that follow in the same
  * transaction, as many as there is room for.  All that was locked is appended
@@ -304,6 +307,7 @@ takeable(Datum *seen, int *count)
 		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
 		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
 	}
+	SPI_freetuptable(SPI_tuptable);
 	append_array(&all, *seen);
 	append_ids(&all, &found);
 	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
@@ -319,6 +323,7 @@ takeable(Datum *seen, int *count)
 			append_id(&free, &found.ids[i]);
 		}
 	}
+	ask_before_raising(free.ids, free.count);
 	*seen = id_array(all.ids, all.count);
 	*count = (int) free.count;
 	return id_array(free.ids, free.count);

@@ -235,7 +235,7 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 
 	self = id_array(&workflow.id, 1);
 	lock_workflows(self);
-	ask_before_raising();
+	ask_before_raising(&workflow.id, 1);
 	rerun_or_raise(&workflow, executor_id);
 	register_again(executor_id, registered);
 	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());

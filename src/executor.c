@@ -178,12 +178,11 @@ durable_recover(PG_FUNCTION_ARGS)
 	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
-	ask_before_raising();
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
 
-	for (int i = 0; i < lengthof(recover_reasons) && left > 0;)
+	for (int i = 0; i < lengthof(recover_reasons) && left > 0 && can_lock_trees_of_claim();)
 	{
 		const RecoverReason *r = &recover_reasons[i];
 		Params		params = {0};
@@ -272,6 +271,7 @@ durable_release(PG_FUNCTION_ARGS)
 	Datum		ids;
 	int64		released;
 	Rounds		rounds = {0};
+	IdList		list = {0};
 	Call		call;
 
 	require_name(executor_id, "executor_id");
@@ -297,7 +297,8 @@ durable_release(PG_FUNCTION_ARGS)
 	if (released > 0)
 	{
 		ids = result_ids(0);
-		ask_before_raising();
+		append_array(&list, ids);
+		ask_before_raising(list.ids, list.count);
 		now = clock_now();
 
 		params.n = 0;

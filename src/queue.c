@@ -287,14 +287,12 @@ count_starts(Datum name, TimestampTz now, uint64 starts)
 }
 
 /*
- * Locks so many that are due in a lane and not yet seen.  Returns how many: their
- * rows are the last statement's result.
+ * Locks so many that are due in a lane, late ones or from a position on, and not
+ * yet seen.  Returns how many: their rows are the last statement's result.
  */
 static uint64
-find_due(const Search *search, const Due *due, bool late, int64 most, Datum seen)
+find_due(const Search *search, const Due *due, bool late, const Position *from, int64 most, Datum seen)
 {
-	/* behind the head, nothing is before the first, unless that is late */
-	const Position *from = due->is_late ? &due->head : &due->first;
 	Params		params = {0};
 
 	if (late)
@@ -335,18 +333,31 @@ raise_fences(void)
 static int64
 claim_due(FunctionCallInfo fcinfo, const Search *search, const Due *due, bool late, int64 wanted)
 {
+	/* behind the head, nothing is before the first, unless that is late */
+	Position	from = due->is_late ? due->head : due->first;
 	Datum		seen = id_array(NULL, 0);
 	int64		claimed = 0;
 	uint64		found;
 	uint64		count = 0;
 
-	while (claimed < wanted && (found = find_due(search, due, late, wanted - claimed, seen)) > 0)
+	while (claimed < wanted && can_lock_trees_of_claim() &&
+		   (found = find_due(search, due, late, &from, wanted - claimed, seen)) > 0)
 	{
 		int			free;
-		Datum		ids = takeable(&seen, &free);
+		Datum		ids;
 		Params		params = {0};
 
+		/* the next round begins with the last one: there may be very many that cannot be taken */
+		if (!late)
+		{
+			from.run_at = DatumGetTimestampTz(result_value(found - 1, 2));
+			from.id = *DatumGetUUIDP(result_value(found - 1, 0));
+			seen = id_array(NULL, 0);
+		}
+		ids = takeable(&seen, &free);
 		count = free;
+		if (count == 0)
+			continue;
 		param_datum(&params, ids);
 		param(&params, fcinfo->args[1]);
 		param_time(&params, search->now);
@@ -406,7 +417,6 @@ durable_claim(PG_FUNCTION_ARGS)
 		registered = register_executor(executor_id, a_null());
 		changed = lock_queue_to_claim(name, &queue);
 		register_again(executor_id, registered);
-		ask_before_raising();
 		now = clock_now();
 		wanted = allowed_by_limits(name, &queue, wanted);
 		if (changed && wanted > 0)

@@ -69,7 +69,7 @@ take(const Workflow *workflow, NullableDatum executor_id)
 	lock_tree(&workflow->root_id, TREE_SHARED);
 	lock_workflows(self);
 	register_again(executor_id, registered);
-	ask_before_raising();
+	ask_before_raising(&workflow->id, 1);
 	now = clock_now();
 
 	param_id(&params, &workflow->id);
@@ -425,7 +425,7 @@ start_child_again(const Workflow *parent, Workflow *child)
 
 	lock_tree(&parent->root_id, TREE_SHARED);
 	lock_workflows(id_array(&child->id, 1));
-	ask_before_raising();
+	ask_before_raising(&child->id, 1);
 	param_id(&params, &child->id);
 	param_int(&params, child->lease);
 	param_time(&params, clock_now());
