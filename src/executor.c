@@ -270,10 +270,12 @@ durable_release(PG_FUNCTION_ARGS)
 	if (workflow_id.isnull)
 	{
 		Params		forget = {0};
+		Rounds		rounds = {0};
 
+		/* it may have been registered since we found none, or waited for one to go */
 		param(&forget, executor_id);
-		if (run_plan(PLAN_FORGET, &forget, NEWEST) == 0 && executor_alive(executor_id.value, DT_NOBEGIN))
-			raise_kept_away("durable.executor");
+		while (run_plan(PLAN_FORGET, &forget, NEWEST) == 0 && executor_alive(executor_id.value, DT_NOBEGIN))
+			next_round(&rounds, "durable.executor", 0);
 	}
 	else
 	{
