@@ -280,7 +280,7 @@ durable_release(PG_FUNCTION_ARGS)
 	call = begin_call(fcinfo);
 	if (workflow_id.isnull)
 	{
-		/* it may have registered again just now */
+		/* it may have been registered since we found none, or waited for one to go */
 		while (!forget_executor(executor_id.value))
 			next_round(&rounds, "durable.executor", 0);
 	}
