@@ -237,6 +237,8 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 
 		if (rule->locks_first)
 			run_over_ids(&lock_by_id, &level, NULL, NULL);
+		if (rule->raises)
+			ask_before_raising(level.ids, level.count);
 		run_over_ids(rule->change_workflows, &level, change, &level_changed);
 		for (uint64 i = 0; rule->raises && i < level_changed.count; i++)
 			raised_lease_of(&level_changed.ids[i]);
@@ -255,7 +257,6 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	tasks += changed.count;
 	if (rule->requeues)
 	{
-		/* at once: they lower heads in one order */
 		append_ids(&changed, above);
 		now_waiting(id_array(changed.ids, changed.count));
 	}

@@ -136,7 +136,7 @@ PARAMETERS(FindDue, FIND_DUE);
 
 /* In a lane, from a position on; in the words and the order of the index workflow_pending. */
 static Statement find_in_lane = STATEMENT(FindDue,
-	"SELECT w.id, w.root_id FROM durable.workflow w "
+	"SELECT w.id, w.root_id, w.run_at FROM durable.workflow w "
 	"WHERE w.queue_name = :queue AND w.status = 'PENDING' AND w.priority = :priority AND w.run_at <= :now"
 	"  AND (w.run_at, w.id) >= (:run_at, :id)"
 	"  AND NOT w.id = ANY (:seen) "
@@ -162,21 +162,19 @@ static Statement find_on_list = STATEMENT(FindDueLate,
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 /*
- * Locks up to so many that are due in a lane and not yet seen.  Returns how many:
- * their rows are the last statement's result.
+ * Locks up to so many that are due in a lane, late ones or those from a position
+ * on, and not yet seen.  Returns how many: their rows are the last statement's
+ * result.
  */
 static uint64
-find_due(const Claim *claim, bool late, int64 most, Datum seen)
+find_due(const Claim *claim, bool late, const Position *from, int64 most, Datum seen)
 {
 	const Search *search = &claim->search;
-	const Due  *due = &claim->due;
-	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
-	const Position *from = due->is_late ? &due->head : &due->first;
 
 	if (late)
 		return run(&find_on_list, &(FindDueLate)
 				   {
-					   .head_id = an_id(&due->head_id),.now = a_time(search->now),
+					   .head_id = an_id(&claim->due.head_id),.now = a_time(search->now),
 					   .most = a_bigint(most),.seen = a_value(seen)
 				   }, NEWEST);
 	return run(&find_in_lane, &(FindDue)
@@ -234,18 +232,28 @@ raise_fences(void)
 static int64
 claim_due(const Claim *claim, bool late, int64 wanted)
 {
+	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
+	Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
 	Datum		seen = id_array(NULL, 0);
 	int64		claimed = 0;
 	uint64		found;
 
-	while (claimed < wanted && (found = find_due(claim, late, wanted - claimed, seen)) > 0)
+	while (claimed < wanted && can_lock_trees_of_claim() &&
+		   (found = find_due(claim, late, &from, wanted - claimed, seen)) > 0)
 	{
 		int			count;
-		ClaimWorkflows params = {
-			.ids = a_value(takeable(&seen, &count)),.executor_id = claim->executor_id,
-			.now = a_time(claim->search.now)
-		};
+		ClaimWorkflows params = {.executor_id = claim->executor_id,.now = a_time(claim->search.now)};
 
+		/* the next round begins with the last one: there may be very many that cannot be taken */
+		if (!late)
+		{
+			from.run_at = DatumGetTimestampTz(result_value(found - 1, 2));
+			from.id = *DatumGetUUIDP(result_value(found - 1, 0));
+			seen = id_array(NULL, 0);
+		}
+		params.ids = a_value(takeable(&seen, &count));
+		if (count == 0)
+			continue;
 		/* their rows are locked as they are to be changed */
 		if (run(&claim_workflows, &params, NEWEST) < count)
 			raise_kept_away("durable.workflow");
@@ -291,7 +299,6 @@ claim_locked(Claim *claim, int64 wanted)
 	int64		claimed;
 
 	register_again(claim->executor_id, registered);
-	ask_before_raising();
 	claim->search.now = now = clock_now();
 	wanted = allowed_by_limits(name, &claim->queue, wanted);
 	if (wanted == 0)

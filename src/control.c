@@ -227,7 +227,7 @@ resume_failed(const pg_uuid_t *id, NullableDatum executor_id, int32 from_sequenc
 		raise_refusal(refuse_other_run(workflow, &other));
 
 	lock_workflows(self);
-	ask_before_raising();
+	ask_before_raising(&workflow->id, 1);
 	rerun_or_raise(workflow, executor_id);
 	register_again(executor_id, registered);
 	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());

@@ -219,9 +219,21 @@ raise_if_lost(const Record *record, Relation table, Oid key, Snapshot snapshot)
 	systable_endscan(scan);
 }
 
+/* Whether a record is one to ask for: of one of these workflows, or of any if none are named. */
+static bool
+is_asked_for(const Record *record, const pg_uuid_t *ids, uint64 count)
+{
+	if (record->lease == RAISED)
+		return false;
+	for (uint64 i = 0; i < count; i++)
+		if (same_id(&record->workflow_id, &ids[i]))
+			return true;
+	return ids == NULL;
+}
+
 /* Asks for what was recorded, from that on, whether its lease holds; not if the table is gone. */
 static void
-raise_if_any_lost_from(int first)
+raise_if_any_lost_from(int first, const pg_uuid_t *ids, uint64 count)
 {
 	Oid			schema = get_namespace_oid("durable", true);
 	Oid			table_id = OidIsValid(schema) ? get_relname_relid("workflow", schema) : InvalidOid;
@@ -234,7 +246,7 @@ raise_if_any_lost_from(int first)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
 	for (int i = first; i < record_count; i++)
-		if (records[i].lease != RAISED)
+		if (is_asked_for(&records[i], ids, count))
 			raise_if_lost(&records[i], table, primary_key_index(table), snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
@@ -243,26 +255,27 @@ raise_if_any_lost_from(int first)
 
 /* Where all rows are still those that were seen, there is no more to ask. */
 static void
-raise_if_any_lost(void)
+raise_if_any_lost(const pg_uuid_t *ids, uint64 count)
 {
 	for (int i = 0; i < record_count; i++)
-		if (records[i].lease != RAISED &&
+		if (is_asked_for(&records[i], ids, count) &&
 			!lease_is_as_seen(&records[i].seen, &records[i].workflow_id, records[i].lease))
 		{
-			raise_if_any_lost_from(i);
+			raise_if_any_lost_from(i, ids, count);
 			return;
 		}
 }
 
 /*
- * Who is about to raise leases, and holds the rows of their workflows, asks
- * first for what its own transaction has recorded: afterwards it could not tell
- * whether somebody else had raised them before.
+ * Who is about to raise the leases of workflows, and holds their rows, asks
+ * first for what its own transaction has recorded in them: afterwards it could
+ * not tell whether somebody else had raised them before.
  */
 void
-ask_before_raising(void)
+ask_before_raising(const pg_uuid_t *ids, uint64 count)
 {
-	raise_if_any_lost();
+	if (record_count > 0 && count > 0)
+		raise_if_any_lost(ids, count);
 }
 
 /* ---- the end of a transaction ------------------------------------------------------ */
@@ -296,7 +309,14 @@ before_commit(void)
 		lock_fence(fence_of(&records[0].workflow_id), ShareLock);
 	else if (record_count > 0 || any_raised)
 		lock_fences();
-	raise_if_any_lost();
+	raise_if_any_lost(NULL, 0);
+}
+
+/* What is seen from now on is seen anew: that version of the row may never come, and its table is not locked any more. */
+static void
+forget_lease_seen(void)
+{
+	last_lease_seen.table = InvalidOid;
 }
 
 static void
@@ -306,6 +326,7 @@ forget_records(void)
 	if (any_raised)
 		memset(raised, false, sizeof(raised));
 	any_raised = false;
+	forget_lease_seen();
 }
 
 static void
@@ -340,8 +361,11 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 		for (int i = record_count; i > 0 && records[i - 1].level >= level; i--)
 			records[i - 1].level = level - 1;
 	else
+	{
 		while (record_count > 0 && records[record_count - 1].level >= level)
 			record_count--;
+		forget_lease_seen();
+	}
 	forget_locks_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB);
 }
 

@@ -191,12 +191,11 @@ durable_recover(PG_FUNCTION_ARGS)
 	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
-	ask_before_raising();
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
 
-	for (int i = 0; i < lengthof(reasons) && left > 0;)
+	for (int i = 0; i < lengthof(reasons) && left > 0 && can_lock_trees_of_claim();)
 	{
 		const Reason *reason = &reasons[i];
 		uint64		found;

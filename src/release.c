@@ -57,7 +57,7 @@ static Statement hand_back = STATEMENT(HandBack,
 	"  run_at = coalesce(:run_at, CASE WHEN w.queue_name IS NULL THEN :now ELSE w.run_at END) "
 	"WHERE w.id = ANY (:ids) RETURNING w.id");
 
-/* Deletes the executor's row; again, if it has registered just now. */
+/* Deletes the executor's row; again, if it was registered since we found none, or waited for one to go. */
 static void
 forget_executor(NullableDatum executor_id)
 {
@@ -86,6 +86,7 @@ durable_release(PG_FUNCTION_ARGS)
 	NullableDatum run_at = fcinfo->args[2];
 	TimestampTz now;
 	Datum		ids;
+	IdList		list = {0};
 	int64		released;
 	Call		call;
 
@@ -106,7 +107,8 @@ durable_release(PG_FUNCTION_ARGS)
 	if (released > 0)
 	{
 		ids = result_ids(0);
-		ask_before_raising();
+		append_array(&list, ids);
+		ask_before_raising(list.ids, list.count);
 		now = clock_now();
 		if (run(&hand_back, &(HandBack) {.ids = a_value(ids),.run_at = run_at,.now = a_time(now)}, NEWEST) != released)
 			raise_kept_away("durable.workflow");

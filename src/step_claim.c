@@ -521,6 +521,8 @@ write_claims(Claims *claims)
 	int			new = count_claims(claims, CLAIM_NEW);
 	int			again = count_claims(claims, CLAIM_AGAIN);
 
+	if (again > 0 && claim_steps_again(claims, again) < again)
+		return false;
 	if (new > 0)
 	{
 		claims->rounds.since = clock_monotonic();
@@ -533,8 +535,6 @@ write_claims(Claims *claims)
 			return false;
 		}
 	}
-	if (again > 0 && claim_steps_again(claims, again) < again)
-		return false;
 	recorded_under(&claims->workflow_id, claims->args->lease);
 	if (last->way == CLAIM_NEW)
 		expect_new_step(&claims->workflow_id, last->sequence + 1);

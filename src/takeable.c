@@ -42,7 +42,8 @@ try_lock_inline_below(const pg_uuid_t *id)
 
 /*
  * Of the workflows that the last statement locked (id, root_id), those that
- * can be taken without waiting.
+ * can be taken without waiting.  The leases of these may be raised
+ * (ask_before_raising).
  *
  * The trees' locks (shared) are for the calls that follow in the same
  * transaction, as many as there is room for.  All that was locked is appended
@@ -64,6 +65,7 @@ takeable(Datum *seen, int *count)
 		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
 		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
 	}
+	SPI_freetuptable(SPI_tuptable);
 	append_array(&all, *seen);
 	append_ids(&all, &found);
 	run_over_ids(&look_inline_parents, &found, NULL, &parents);
@@ -79,6 +81,7 @@ takeable(Datum *seen, int *count)
 			append_id(&free, &found.ids[i]);
 		}
 	}
+	ask_before_raising(free.ids, free.count);
 	*seen = id_array(all.ids, all.count);
 	*count = (int) free.count;
 	return id_array(free.ids, free.count);

@@ -170,7 +170,7 @@ start_child_again(const Workflow *parent, Workflow *child)
 {
 	lock_tree(&parent->root_id, TREE_SHARED);
 	lock_workflows(id_array(&child->id, 1));
-	ask_before_raising();
+	ask_before_raising(&child->id, 1);
 	if (run(&start_again,
 			&(StartAgain) {
 				.id = an_id(&child->id),.lease = an_int(child->lease),.parent_lease = an_int(parent->lease),

@@ -171,7 +171,7 @@ take(const Taking *takings, int count, NullableDatum executor_id)
 	}
 	all = id_array(ids, count);
 	lock_workflows(all);
-	ask_before_raising();
+	ask_before_raising(ids, count);
 	now = clock_now();
 	if (run(&take_workflows,
 			&(Take) {
