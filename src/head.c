@@ -98,9 +98,6 @@
 #include "executor/instrument.h"
 #include "utils/snapmgr.h"
 
-/* So many buffers each probe of an index may read without having walked. */
-#define FREE_BUFFERS	4
-
 /* ---- one probe ------------------------------------------------------------------- */
 
 /* Whether a workflow waits at a position: in a snapshot, or as far as anybody can tell. */
@@ -181,7 +178,7 @@ look_behind(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, P
 
 /* ---- a search through the lanes ------------------------------------------------------ */
 
-static int64
+int64
 buffers_read(void)
 {
 	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;

@@ -27,7 +27,11 @@ typedef struct Late
 	uint64		capacity;
 } Late;
 
+/* So many buffers each probe of an index may read without having walked. */
+#define FREE_BUFFERS	4
+
 /* head.c */
+extern int64 buffers_read(void);
 extern bool waits_at(Datum queue, const Position *position, Snapshot snapshot);
 extern bool look_head(Datum queue, int32 priority, Snapshot snapshot, Head *head);
 extern bool look_first(Datum queue, int32 highest, int32 lowest, Snapshot snapshot, Position *first);

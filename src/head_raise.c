@@ -32,6 +32,9 @@ int			durable_claim_walk = 4;
 /* So many workflows at most are on a list because a head got past them. */
 #define MOST_LATE	100
 
+/* More than so many in a row that wait are a backlog: no head gets past them. */
+#define MOST_WAITING	16
+
 /* ---- where a head should stand ------------------------------------------------------- */
 
 /* The next position after one. */
@@ -86,6 +89,8 @@ count_late(Datum queue, const Head *head, int most, Position *first, int *useles
  *
  *	- behind the last of many dead entries in a row.  Not later than now, so that a
  *	  workflow that is started and due at once does not come before the head;
+ *	- at the first entry that is live, if the way there was far.  The server skips
+ *	  entries that are dead to everybody, but reads their pages;
  *	- else, where the first workflow on the list of the base stands, if there are
  *	  too many on it;
  *	- else, where the base stands, if many entries of its list are of no use.
@@ -99,7 +104,10 @@ survey(Datum queue, int32 priority, const Head *base, TimestampTz now, Position 
 	Position	live = {0};
 	int			late = 0;
 	int			dead = 0;
+	int			waiting = 0;
 	int			worth = WORTH_A_HEAD;
+	int64		before;
+	bool		is_first = true;
 	bool		found = false;
 
 	if (base)
@@ -116,29 +124,44 @@ survey(Datum queue, int32 priority, const Head *base, TimestampTz now, Position 
 		*head = from;
 		found = compare_positions(&from, &base->at) < 0 || useless > WORTH_A_HEAD;
 	}
+	before = buffers_read();
+	PushActiveSnapshot(GetLatestSnapshot());
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
-	while (late <= MOST_LATE && next_place(&walk, &at) && at.run_at <= now)
+	while (late <= MOST_LATE && waiting <= MOST_WAITING && next_place(&walk, &at) && at.run_at <= now)
 	{
 		if (compare_positions(&at, &from) < 0)
 			continue;
-		if (is_live(&walk))
+		if (!is_live(&walk))
 		{
-			/* an entry that is being updated, and the one that takes its place, are one */
-			if (compare_positions(&at, &live) != 0)
-				late++;
-			live = at;
-			dead = 0;
-			worth = WORTH_A_LATE;
+			waiting = 0;
+			if (++dead > worth)
+			{
+				*head = at;
+				step_behind(head);
+				worth = WORTH_A_HEAD;
+				found = true;
+			}
+			continue;
 		}
-		else if (++dead > worth)
+		if (is_first && buffers_read() - before > FREE_BUFFERS)
 		{
 			*head = at;
-			step_behind(head);
-			worth = WORTH_A_HEAD;
 			found = true;
 		}
+		is_first = false;
+		/* an entry that is being updated, and the one that takes its place, are one */
+		if (compare_positions(&at, &live) != 0)
+		{
+			late++;
+			if (is_seen_by(&walk, GetActiveSnapshot()))
+				waiting++;
+		}
+		live = at;
+		dead = 0;
+		worth = WORTH_A_LATE;
 	}
 	end_walk(&walk);
+	PopActiveSnapshot();
 	return found;
 }
 

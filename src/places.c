@@ -299,6 +299,12 @@ is_live_for_some(const Walk *walk, Snapshot ours)
 	return is_live(walk) || XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(walk->row->t_data), ours);
 }
 
+bool
+is_seen_by(const Walk *walk, Snapshot snapshot)
+{
+	return table_tuple_satisfies_snapshot(walk->table, walk->scan->slot, snapshot);
+}
+
 /* Locks stay, as those of a statement do. */
 void
 end_walk(const Walk *walk)

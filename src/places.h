@@ -49,6 +49,7 @@ extern Datum queue_at(const Walk *walk);
 extern pg_uuid_t head_at(const Walk *walk);
 extern bool is_live(const Walk *walk);
 extern bool is_live_for_some(const Walk *walk, Snapshot ours);
+extern bool is_seen_by(const Walk *walk, Snapshot snapshot);
 extern void end_walk(const Walk *walk);
 extern int	compare_positions(const Position *a, const Position *b);
 
