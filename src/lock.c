@@ -238,6 +238,23 @@ try_lock_tree_of_claim(const pg_uuid_t *root_id)
 }
 
 /*
+ * Whether who claims or recovers can lock any tree now that it does not hold yet;
+ * if not, it need not look for another workflow.
+ */
+bool
+can_lock_trees_of_claim(void)
+{
+	LOCKTAG		all = lock_tag(LOCK_CLASS_ALL_TREES, NULL, 0);
+
+	if (held[TREES] < CLAIM_LOCKS)
+		return true;
+	if (LockAcquire(&all, ALL_SHARED, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	unlock(all, ALL_SHARED);
+	return true;
+}
+
+/*
  * Locks a tree exclusively, without waiting; false if somebody is writing in
  * it, or may be, holding the lock of all trees.  Only for as many trees as
  * tree_locks_left tells.
