@@ -121,7 +121,7 @@ lock_queue_to_claim(Datum name, Queue *queue)
 
 /*
  * Both statements lock what they find, without waiting, and return what takeable
- * reads.  seen are those that this claim has decided about already.
+ * reads first.  seen are workflows that the claim has decided about already.
  */
 
 #define FIND_DUE(P) \
@@ -134,9 +134,13 @@ lock_queue_to_claim(Datum name, Queue *queue)
 	P(seen, UUIDARRAYOID)
 PARAMETERS(FindDue, FIND_DUE);
 
+#define FOUND_LIST(F, C, t) \
+	F(t, id) C(t, root_id) C(t, run_at)
+ROW(FoundRow, FOUND_LIST);
+
 /* In a lane, from a position on; in the words and the order of the index workflow_pending. */
 static Statement find_in_lane = STATEMENT(FindDue,
-	"SELECT w.id, w.root_id, w.run_at FROM durable.workflow w "
+	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.workflow w "
 	"WHERE w.queue_name = :queue AND w.status = 'PENDING' AND w.priority = :priority AND w.run_at <= :now"
 	"  AND (w.run_at, w.id) >= (:run_at, :id)"
 	"  AND NOT w.id = ANY (:seen) "
@@ -152,7 +156,7 @@ PARAMETERS(FindDueLate, FIND_DUE_LATE);
 
 /* On the list of a head, where some may be twice. */
 static Statement find_on_list = STATEMENT(FindDueLate,
-	"SELECT w.id, w.root_id FROM"
+	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM"
 	"  (SELECT DISTINCT q.run_at, q.workflow_id FROM durable.queue_late q"
 	"   WHERE q.head_id = :head_id AND q.run_at <= :now) l "
 	"JOIN durable.workflow w ON w.id = l.workflow_id "
@@ -224,6 +228,23 @@ raise_fences(void)
 	}
 }
 
+/* Claims those that were found and locked, and returns their rows. */
+static void
+claim_found(const Claim *claim, Datum ids, int count)
+{
+	ClaimWorkflows params = {
+		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
+	};
+
+	/* their rows are locked as they are to be changed */
+	if (run(&claim_workflows, &params, NEWEST) < count)
+		raise_kept_away("durable.workflow");
+	raise_fences();
+	return_rows(claim->fcinfo);
+	SPI_freetuptable(SPI_tuptable);
+	cascade_below(CASCADE_FENCE, ids, 0, claim->search.now);
+}
+
 /*
  * Claims up to so many that are due in a lane: late ones, or those from the head
  * on.  Returns their number.  What cannot be taken now does not keep what stands
@@ -242,25 +263,21 @@ claim_due(const Claim *claim, bool late, int64 wanted)
 		   (found = find_due(claim, late, &from, wanted - claimed, seen)) > 0)
 	{
 		int			count;
-		ClaimWorkflows params = {.executor_id = claim->executor_id,.now = a_time(claim->search.now)};
+		Datum		ids;
 
-		/* the next round begins with the last one: there may be very many that cannot be taken */
+		/* In a lane the next round begins with the last one: very many may have to be passed over. */
 		if (!late)
 		{
-			from.run_at = DatumGetTimestampTz(result_value(found - 1, 2));
-			from.id = *DatumGetUUIDP(result_value(found - 1, 0));
+			FoundRow	last;
+
+			fetch(found - 1, 0, &last);
+			from.run_at = DatumGetTimestampTz(last.run_at.value);
+			from.id = *DatumGetUUIDP(last.id.value);
 			seen = id_array(NULL, 0);
 		}
-		params.ids = a_value(takeable(&seen, &count));
-		if (count == 0)
-			continue;
-		/* their rows are locked as they are to be changed */
-		if (run(&claim_workflows, &params, NEWEST) < count)
-			raise_kept_away("durable.workflow");
-		raise_fences();
-		return_rows(claim->fcinfo);
-		SPI_freetuptable(SPI_tuptable);
-		cascade_below(CASCADE_FENCE, params.ids.value, 0, claim->search.now);
+		ids = takeable(&seen, &count);
+		if (count > 0)
+			claim_found(claim, ids, count);
 		claimed += count;
 		/* where none had to be passed over, there are no others to take in their place */
 		if (count == found)

@@ -89,7 +89,7 @@ count_late(Datum queue, const Head *head, int most, Position *first, int *useles
  *
  *	- behind the last of many dead entries in a row.  Not later than now, so that a
  *	  workflow that is started and due at once does not come before the head;
- *	- at the first entry that is live, if the way there was far: the server skips
+ *	- at the first entry that is live, if the way there was far.  The server skips
  *	  entries that are dead to everybody, but reads their pages;
  *	- else, where the first workflow on the list of the base stands, if there are
  *	  too many on it;
