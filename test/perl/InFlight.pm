@@ -246,6 +246,7 @@ our %calls = (
 
 	stats => q{durable.stats()},
 	metrics => q{durable.metrics()},
+	statements => q{durable.statements()},
 
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
