@@ -617,7 +617,8 @@ LeaseSeen	last_lease_seen;
  * lease.  If not so for sure, false.
  *
  * The table is locked since, so its rows have not moved.  But a row may have been
- * removed, and another have its place: so the id and the lease are compared.
+ * removed, and another have its place, even one that never came: so that is asked,
+ * and the id and the lease are compared.
  */
 static bool
 is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
@@ -636,7 +637,9 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 		return false;
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	row.t_len = ItemIdGetLength(item);
-	return ((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+	return (HeapTupleHeaderXminCommitted(row.t_data) ||
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
+		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
 		same_id(DatumGetUUIDP(heap_getattr(&row, Anum_workflow_id, desc, &isnull)), &seen->workflow_id) &&
 		DatumGetInt32(heap_getattr(&row, Anum_workflow_lease, desc, &isnull)) == lease;
 }
