@@ -23,6 +23,7 @@
 #include "statements.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -480,7 +481,25 @@ begin_row_as_seen(const Writing *writing, const Look *look)
 	heap_deform_tuple(look->row, RelationGetDescr(look->table), writing->row->tts_values, writing->row->tts_isnull);
 }
 
-/* ... and puts it in that one's place, as UPDATE does; false if that has changed since, or is locked. */
+/* Whether a row has not changed since it was seen, and nobody has locked it. */
+static bool
+is_free_to_update(const Look *look)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	bool		is_free;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return is_free;
+}
+
+/*
+ * ... and puts it in that one's place, as UPDATE does; false if that has changed
+ * since, or is locked.  The server must be asked before: it has no UPDATE that does
+ * not wait, and asserts that nobody asks for one.  So we wait for who comes in
+ * between.
+ */
 static bool
 update_row(Writing *writing, const Look *look)
 {
@@ -489,7 +508,7 @@ update_row(Writing *writing, const Look *look)
 	UpdatedIndexes updated;
 
 	CheckCmdReplicaIdentity(writing->table, CMD_UPDATE);
-	if (!end_row(writing) ||
+	if (!end_row(writing) || !is_free_to_update(look) ||
 		update_tuple(writing->table, &look->row->t_self, writing->row, GetCurrentCommandId(true),
 					 GetActiveSnapshot(), &failure, &mode, &updated) != TM_Ok)
 		return false;
