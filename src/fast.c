@@ -23,6 +23,7 @@
 #include "statements.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -480,7 +481,25 @@ begin_row_as_seen(const Writing *writing, const Look *look)
 	heap_deform_tuple(look->row, RelationGetDescr(look->table), writing->row->tts_values, writing->row->tts_isnull);
 }
 
-/* ... and puts it in that one's place, as UPDATE does; false if that has changed since, or is locked. */
+/* Whether a row has not changed since it was seen, and nobody has locked it. */
+static bool
+is_free_to_update(const Look *look)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	bool		is_free;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return is_free;
+}
+
+/*
+ * ... and puts it in that one's place, as UPDATE does; false if that has changed
+ * since, or is locked.  The server must be asked before: it has no UPDATE that does
+ * not wait, and asserts that nobody asks for one.  So we wait for who comes in
+ * between.
+ */
 static bool
 update_row(Writing *writing, const Look *look)
 {
@@ -489,7 +508,7 @@ update_row(Writing *writing, const Look *look)
 	UpdatedIndexes updated;
 
 	CheckCmdReplicaIdentity(writing->table, CMD_UPDATE);
-	if (!end_row(writing) ||
+	if (!end_row(writing) || !is_free_to_update(look) ||
 		update_tuple(writing->table, &look->row->t_self, writing->row, GetCurrentCommandId(true),
 					 GetActiveSnapshot(), &failure, &mode, &updated) != TM_Ok)
 		return false;
@@ -617,7 +636,8 @@ LeaseSeen	last_lease_seen;
  * lease.  If not so for sure, false.
  *
  * The table is locked since, so its rows have not moved.  But a row may have been
- * removed, and another have its place: so the id and the lease are compared.
+ * removed, and another have its place, even one that never came: so that is asked,
+ * and the id and the lease are compared.
  */
 static bool
 is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
@@ -636,7 +656,9 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 		return false;
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	row.t_len = ItemIdGetLength(item);
-	return ((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+	return (HeapTupleHeaderXminCommitted(row.t_data) ||
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
+		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
 		same_id(DatumGetUUIDP(heap_getattr(&row, Anum_workflow_id, desc, &isnull)), &seen->workflow_id) &&
 		DatumGetInt32(heap_getattr(&row, Anum_workflow_lease, desc, &isnull)) == lease;
 }
