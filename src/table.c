@@ -22,6 +22,7 @@
  */
 #include "table.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -453,7 +454,24 @@ insert_row(Writing *writing)
 	return !conflict;
 }
 
-/* Puts the row in the place of the one that was seen, as UPDATE does; false if that has changed since, or is locked. */
+/* Whether a row has not changed since it was seen, and nobody has locked it. */
+static bool
+is_free_to_update(const Look *look)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	bool		is_free;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return is_free;
+}
+
+/*
+ * Puts the row in the place of the one that was seen, as UPDATE does; false if
+ * that has changed since, or is locked.  The server has no UPDATE that does not
+ * wait, so the row is looked at before.  We wait only for who comes in between.
+ */
 bool
 update_row(Writing *writing, const Look *look)
 {
@@ -462,7 +480,7 @@ update_row(Writing *writing, const Look *look)
 	UpdatedIndexes updated;
 
 	CheckCmdReplicaIdentity(writing->relation, CMD_UPDATE);
-	if (!end_row(writing) ||
+	if (!end_row(writing) || !is_free_to_update(look) ||
 		update_tuple(writing->relation, &look->row->t_self, writing->row, GetCurrentCommandId(true),
 					 GetActiveSnapshot(), &failure, &mode, &updated) != TM_Ok)
 		return false;
@@ -493,7 +511,8 @@ lease_seen(const Look *look)
  * lease.  If not so for sure, false.
  *
  * The table is locked since, so its rows have not moved.  But a row may have been
- * removed, and another have its place: so the id and the lease are compared.
+ * removed, and another have its place, even one that was never committed.  So that
+ * is asked, and the id and the lease are compared.
  */
 static bool
 is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
@@ -512,7 +531,9 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 		return false;
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	row.t_len = ItemIdGetLength(item);
-	return ((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+	return (HeapTupleHeaderXminCommitted(row.t_data) ||
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
+		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
 		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
 		DatumGetInt32(heap_getattr(&row, attribute_number(&workflow, workflow_lease), desc, &isnull)) == lease;
 }
