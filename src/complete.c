@@ -4,7 +4,7 @@
  *	  complete and complete_many, of steps and of workflows.
  *
  * complete of one task is complete_step (step_end.c) or complete_workflow
- * (workflow.c).  complete_many does for each task of an array what a call of
+ * (workflow_end.c).  complete_many does for each task of an array what a call of
  * complete would, one after the other, by the same decisions; see batch.c for how
  * a batch works.
  *
@@ -291,7 +291,7 @@ static Statement look_inline_parents = STATEMENT(LookInlineParents,
 
 /*
  * Locks the trees in which tasks are to be completed, then the children of the
- * workflows among them; see lock_to_complete in workflow.c.  Where one has
+ * workflows among them; see lock_to_complete in workflow_end.c.  Where one has
  * unfinished inline children, which are to be cancelled with it, all locks are
  * given back and that tree locked exclusively.  Returns whether there are such.
  */
