@@ -3,16 +3,17 @@
  * step_pair.c
  *	  complete_and_claim: one step is completed, and the next is claimed.
  *
- * Where nothing is in the way, one statement does both; it is made of the parts
- * that complete_step (step_end.c) and claim_step (step_claim.c) are made of.  It
- * asks for all that makes both legal, does both or nothing, and does not wait for
- * the row of the completed step.  Else the one follows the other, as two calls in
- * one transaction would.
+ * Where nothing is in the way, one statement does both.  It is made of the parts of
+ * complete_step (step_end.c) and claim_step (step_claim.c).  It asks for all that
+ * makes both legal, and does not wait for the row of the completed step.  Where it
+ * does not do both, the two follow one after the other, as two calls in one
+ * transaction would.  If only the next position was taken, it has completed the
+ * step, and these find that done.
  *
  * Locks the tree (shared), the row of the step that is completed, then the
  * position of the one that is claimed, in the primary key, where it may have to
- * wait for another claim.  If that is then rolled back, ours is of before: it is
- * taken back and begun anew, and the completion stands.
+ * wait for another claim.  If that is then rolled back, the times of ours are too
+ * old: our claim is taken back and begun anew, and the completion stands.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +39,7 @@ static const Parameter CompleteAndClaim_parameters[] = {RECORD_OUTPUT(PARAMETER_
 StaticAssertDecl(sizeof(CompleteAndClaim) == lengthof(CompleteAndClaim_parameters) * sizeof(NullableDatum),
 				 "each parameter has its value");
 
-/* Whether there is none at a later position, for a look that goes through the steps in order. */
+/* Whether no step is at a later position, for a look that goes through the steps in order. */
 static bool
 is_free(Look *look, int32 position)
 {
@@ -83,7 +84,7 @@ static Statement complete_and_claim = STATEMENT(CompleteAndClaim,
 	"FROM completed" UNLESS_THERE,
 	.fast = fast_complete_and_claim);
 
-/* Does both at once, under the tree's lock; false if that cannot be. */
+/* Does both at once, under the tree's lock; false if the next step was not claimed so. */
 static bool
 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim)
 {
@@ -126,7 +127,7 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 		else
 			take_back_step(workflow_id, claim->sequence);
 	}
-	/* where only the claim is to be made, this is a repeated call */
+	/* if the step is completed already, this is a repeated call, which changes nothing */
 	complete_step(completion, "step_id");
 	claim_step(workflow_id, args, claim);
 }
