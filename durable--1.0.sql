@@ -1030,7 +1030,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_statements'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.statements() IS
-	'The statements that this session has run: how often, how often a fast path did it (durable.fast_paths), and the functions that each uses, those of its operators too';
+	'The statements that this session has run: how often, how often a fast path did it (durable.fast_paths), and the functions that each uses, also for its operators';
 
 -- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
 -- queues are all asked for theirs, and of workflows those that are driven.

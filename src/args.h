@@ -10,7 +10,7 @@
 
 #include "durable.h"
 
-/* At most so many elements in one call: it may lock each. */
+/* A batch has at most so many elements, since it may take a lock for each. */
 #define MAX_BATCH 1000
 
 extern void require(NullableDatum arg, const char *name);

@@ -10,14 +10,15 @@
  * statements does not depend on the number of elements.
  *
  * Locks are those of the single calls, in the order of durable.h, and within
- * each kind in the order of ids (names, positions): two batches, or a batch and
- * a single call, wait one for the other and not both.  Rows are locked in the
- * order of the arrays that a statement gets: it reads these first (BY_PROBES in
- * plan.h), and they are sorted here.
+ * each kind in the order of ids (names, positions).  So of two batches, or of a
+ * batch and a single call, only one can wait for the other.  A statement locks
+ * rows in the order of the arrays that it gets, since it reads these first
+ * (BY_PROBES in plan.h).  The arrays are sorted before.
  *
- * What a batch writes it writes in a subtransaction.  If anything was overtaken
- * meanwhile, all of that is given back and the batch begins anew: to come back for
- * one element while it holds the others would be to lock out of order.
+ * A batch writes in a subtransaction.  If anything was overtaken meanwhile, the
+ * subtransaction is rolled back, with its locks, and the batch begins anew.  It
+ * cannot try one element again while it holds the locks of the others: that would
+ * be to lock out of order.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,7 +47,7 @@ append_element(Elements *elements, NullableDatum d)
 	elements->count++;
 }
 
-/* Those of an argument; NULL in place of the array is so many NULLs. */
+/* The elements of an argument.  If the array is NULL, so are all its elements. */
 Elements
 elements_of(NullableDatum array, Oid type, int count)
 {
@@ -101,7 +102,7 @@ new_positions(int capacity)
 	};
 }
 
-/* The id has to stay where it is. */
+/* Keeps a pointer to the id, which has to stay where it is. */
 void
 append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequence)
 {

@@ -26,8 +26,8 @@
  * of the end_call functions.  In between it has the rights of the function's
  * owner, who owns the tables, and a search_path of its own, so that neither a
  * statement nor the validity of its plan depends on the caller's; an error ends
- * both.  It is what SECURITY DEFINER and SET search_path do, for a tenth of
- * their price, which here is paid at each call.
+ * both.  SECURITY DEFINER and SET search_path do the same, but cost each call ten
+ * times as much.
  *
  * Results are formed in the caller's memory, which SPI_finish leaves alone.
  */
@@ -60,13 +60,14 @@ end_call(const Call *call)
 	SetUserIdAndSecContext(call->user, call->security);
 }
 
-/* So often in a row may a look see the same: others may come and go in between. */
+/* So many looks in a row may see the same, since others may come and go in between. */
 #define MOST_UNCHANGED 1000
 
 /*
- * Frees all that the round has read and allocated, so that the next may begin.
- * Its statement has written nothing, though the look said that it could: somebody
- * was faster.  Who finds the same again and again has something else in the way.
+ * Ends a round whose statement has written nothing, though the look said that it
+ * could: somebody was faster.  Frees all that the round has read and allocated.
+ * Where the looks see the same again and again, something else keeps the row away,
+ * and that is an error.
  */
 void
 next_round(Rounds *rounds, const char *table, uint64 seen)
@@ -83,12 +84,13 @@ next_round(Rounds *rounds, const char *table, uint64 seen)
 /* A statement may take so much longer for each row (microseconds). */
 #define A_ROW 100
 
-/* So often may a call begin anew for that: where all is slow, it has not waited. */
+/* A call begins anew at most so often for that: on a slow machine it may not have waited at all. */
 #define MOST_WAITS 3
 
 /*
- * Whether the statement that a call has just run, which wrote so many rows, had to
- * wait, so that the time and the conditions it was given are those of before.
+ * Whether the statement that a call has just run had to wait, judged by the time
+ * that it took to write so many rows.  Then the time and the conditions that it was
+ * given are out of date.
  */
 bool
 has_waited(Rounds *rounds, int rows)
@@ -132,8 +134,8 @@ in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error)
 }
 
 /*
- * A row type is what the catalog says, and somebody may have altered it: raises
- * an error unless it has as many columns as are filled in.
+ * Raises an error unless a row type has as many columns as are filled in: somebody
+ * may have altered it.
  */
 static void
 require_columns(TupleDesc desc, int columns)
@@ -178,7 +180,7 @@ result_desc(FunctionCallInfo fcinfo, int columns)
 	return desc;
 }
 
-/* The type of a column (from 0) of it. */
+/* The type of a column (from 0) of a row type. */
 Oid
 column_type(TupleDesc desc, int column)
 {
@@ -205,7 +207,7 @@ end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns
 	return result;
 }
 
-/* The same for one value of variable length, or NULL. */
+/* Ends the call and returns one value of variable length, or NULL. */
 Datum
 end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d)
 {
@@ -217,14 +219,14 @@ end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d)
 	return d.value;
 }
 
-/* The two halves of a function that returns a set: before begin_call */
+/* Begins the result of a function that returns a set.  Called before begin_call. */
 void
 begin_rows(FunctionCallInfo fcinfo)
 {
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 }
 
-/* (with rows of so many columns, for return_row) ... */
+/* The same for return_row, which fills in so many columns. */
 void
 begin_rows_of(FunctionCallInfo fcinfo, int columns)
 {
@@ -232,7 +234,7 @@ begin_rows_of(FunctionCallInfo fcinfo, int columns)
 	require_columns(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, columns);
 }
 
-/* ... and after it: a row, given as its columns ... */
+/* Adds a row, given as its columns, to the result of a function that returns a set. */
 void
 return_row(FunctionCallInfo fcinfo, const NullableDatum *columns)
 {
@@ -250,8 +252,8 @@ return_row(FunctionCallInfo fcinfo, const NullableDatum *columns)
 }
 
 /*
- * ... or all rows that a statement has returned.  Columns that the row type has
- * got from an update since this session began are NULL.
+ * Adds all rows that the last statement has returned.  The row type may have got
+ * columns from an update since this session began: these are NULL.
  */
 void
 return_rows(FunctionCallInfo fcinfo)

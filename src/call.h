@@ -10,7 +10,7 @@
 
 #include "durable.h"
 
-/* What a call has found, and gives back when it ends. */
+/* What begin_call has changed, and end_call restores. */
 typedef struct Call
 {
 	MemoryContext memory;
@@ -20,13 +20,13 @@ typedef struct Call
 } Call;
 
 /*
- * A call that finds its decision overtaken looks again.  Rounds end: in an error
- * where nothing has changed and yet nothing can be written.
+ * A call whose decision was overtaken looks again, in another round.  If nothing
+ * has changed, and yet nothing can be written, the rounds end in an error.
  */
 typedef struct Rounds
 {
-	uint64		seen;			/* what the last look has seen, in short */
-	int			unchanged;		/* so often in a row */
+	uint64		seen;			/* a hash of what the last look has seen */
+	int			unchanged;		/* so many looks in a row have seen the same */
 	int64		since;			/* when the call began to write */
 	int			waits;			/* how often it has begun anew because it had waited */
 } Rounds;

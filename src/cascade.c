@@ -3,12 +3,12 @@
  * cascade.c
  *	  The cascade: a change of a workflow and of those below it.
  *
- * Whether a call may change a workflow is decided by the caller.  What else
- * changes then, below it, is decided here, row by row, by transitions.h.
+ * The caller decides whether a workflow may be changed.  What changes below that
+ * workflow is decided here, row by row, by transitions.h.
  *
  * A cascade goes down level by level.  It locks each level's rows before it looks
- * for their children, in a new snapshot, and start_child holds its parent's row:
- * so no child is missed, even by a cascade that does not lock the tree
+ * for their children, in a new snapshot, and start_child holds its parent's row.
+ * So no child is missed, even by a cascade that does not lock the tree
  * exclusively.  All go from parents to children, and those that may meet others
  * in the tree (locks_first) lock each level in the order of ids: so two of them
  * cannot deadlock.  Step rows come after all rows of workflows, stand-ins last.
@@ -24,7 +24,7 @@ PARAMETERS(OfIds, OF_IDS);
 
 /* ---- statements -------------------------------------------------------------- */
 
-/* For all changes; each uses those that it needs. */
+/* The parameters of all changes; each statement uses those that it needs. */
 #define CHANGE(P) \
 	P(ids, UUIDARRAYOID) \
 	P(paused_by, UUIDOID) \
@@ -39,7 +39,7 @@ static Statement pause_workflows = STATEMENT(Change,
 	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from PAUSE}") " "
 	"RETURNING w.id");
 
-/* They get the status back that they had. */
+/* Each gets back the status that it had. */
 static Statement resume_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
 	"SET status = w.paused_from, paused_from = NULL, paused_by = NULL, paused_at = NULL "
@@ -61,7 +61,7 @@ static Statement fail_workflows = STATEMENT(Change,
 	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from FAIL_BELOW}") " "
 	"RETURNING w.id");
 
-/* Below the workflow that is resumed nobody drives them yet. */
+/* Below the workflow that is resumed (control.c changes that one): nobody drives these yet. */
 static Statement rerun_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
 	"SET status = 'PENDING', lease = w.lease + 1, executor_id = NULL, "
@@ -86,7 +86,7 @@ static Statement cancel_steps = STATEMENT(Change,
 	"UPDATE durable.step s SET status = {step to CANCEL}, completed_at = :now "
 	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' AND s.status = ANY {step from CANCEL}");
 
-/* What has failed from that position on, and what was left running. */
+/* Steps that have failed at that position or later, and steps that were left running. */
 static Statement rerun_steps = STATEMENT(Change,
 	"UPDATE durable.step s "
 	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, run_at = NULL, "
@@ -135,7 +135,7 @@ typedef struct CascadeRule
 	bool		raises;			/* the leases of what changed */
 } CascadeRule;
 
-/* What cancels leaves no step unfinished anywhere. */
+/* A cascade that cancels leaves no step unfinished anywhere. */
 static const CascadeRule rules[] = {
 	[CASCADE_PAUSE] = {
 		&pause_workflows, &pause_steps, ALL_CHILDREN,.through_unchanged = true
@@ -184,8 +184,9 @@ lock_workflows(Datum workflow_ids)
 }
 
 /*
- * Copies the outcome of workflows, or that there is none, to the step rows that
- * stand for them.  So many of them are children.
+ * Copies the outcome of workflows to the step rows that stand for them; that of an
+ * unfinished one is RUNNING.  So many of the workflows are children: the others
+ * have no such row.
  */
 void
 record_on_stand_ins(Datum workflow_ids, int children_count)
@@ -194,7 +195,7 @@ record_on_stand_ins(Datum workflow_ids, int children_count)
 		raise_kept_away("durable.step");
 }
 
-/* Parameters of which each change uses those that it needs. */
+/* The parameters of a change, but for the ids. */
 static Change
 change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
 {
@@ -206,7 +207,7 @@ change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
 	};
 }
 
-/* The steps of workflows that the caller has made active again itself. */
+/* Makes the steps of workflows run again.  The caller has changed the workflows itself. */
 void
 rerun_steps_of(Datum workflow_ids, int32 from_sequence)
 {
@@ -221,8 +222,8 @@ rerun_steps_of(Datum workflow_ids, int32 from_sequence)
 /*
  * Changes the workflows of a level, then looks for their children, until there is
  * no level left; then all steps, then the stand-ins.  Returns the number of tasks
- * changed.  Above are those that the caller has changed itself, and that may wait
- * in a queue with the others.
+ * changed.  above: workflows that the caller has changed itself, and that may now
+ * wait in a queue, too.
  */
 static int64
 walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
@@ -263,7 +264,7 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	return (int64) tasks;
 }
 
-/* A cascade that begins with the named workflow; pause is that which begins or ends. */
+/* A cascade that begins with the named workflow; pause is the one that begins or ends, or NULL. */
 int64
 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
 {
@@ -274,7 +275,7 @@ cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, Timestam
 
 	append_id(&first, top);
 	changed = walk(&rules[cascade], &none, first, &change);
-	/* it is locked, and was asked before */
+	/* the workflow is locked, and its status was checked: something else keeps the row away */
 	if (changed == 0)
 		raise_kept_away("durable.workflow");
 	return changed;

@@ -23,7 +23,7 @@ typedef enum Cascade
 	CASCADE_FENCE				/* the parent changed hands */
 } Cascade;
 
-/* Which call of pause_tree it is that a workflow is paused by. */
+/* The call of pause_tree by which a workflow is paused. */
 typedef struct Pause
 {
 	pg_uuid_t	paused_by;		/* the workflow that was named */

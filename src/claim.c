@@ -10,8 +10,8 @@
  * it had to walk far: head_raise.c).  Otherwise it locks, in this order:
  *
  *	1. its executor's row, as in any call that registers one
- *	2. the queue (lock.h): shared with other claimers, or, in a queue with limits,
- *	   against them, so that what they count is exact
+ *	2. the queue (lock.h): shared with other claimers; in a queue with limits, one
+ *	   claimer at a time, so that what it counts is exact
  *	3. the workflows' rows, and then the locks of their trees (shared) and the rows
  *	   of their unfinished inline descendants, all without waiting: what somebody
  *	   else has locked is passed over (takeable)
@@ -74,7 +74,7 @@ is_limited(const Queue *queue)
 	return !queue->max_concurrency.isnull || !queue->rate_limit.isnull;
 }
 
-/* How many the limits allow now; exact only under the lock of a limited claimer. */
+/* How many the limits allow now.  Exact only while no other claimer is in the queue. */
 static int64
 allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
 {
@@ -107,7 +107,7 @@ lock_queue_to_claim(Datum name, Queue *queue)
 			lock_queue(name, mode);
 			waited = true;
 		}
-		/* the window of the rate limit is that of now */
+		/* read by the present time, since the window of the rate limit may have ended */
 		look_queue_or_raise(name, clock_now(), queue);
 		if (is_limited(queue) == limited)
 			return waited || limited;
@@ -166,9 +166,9 @@ static Statement find_on_list = STATEMENT(FindDueLate,
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 /*
- * Locks up to so many that are due in a lane, late ones or those from a position
- * on, and not yet seen.  Returns how many: their rows are the last statement's
- * result.
+ * Locks workflows that are due in a lane and not yet seen, at most so many: late
+ * ones, or those from a position on.  Returns how many.  Their rows are the last
+ * statement's result.
  */
 static uint64
 find_due(const Claim *claim, bool late, const Position *from, int64 most, Datum seen)
@@ -212,8 +212,8 @@ static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"ORDER BY c.priority DESC, c.run_at, c.id");
 
 /*
- * The workflows that were claimed have a new lease.  Nobody can have done anything
- * under the lease 0 of one that has never run.
+ * Tells the fence that the workflows that were claimed have a new lease.  It need
+ * not know of those that have never run: nobody has recorded anything under lease 0.
  */
 static void
 raise_fences(void)
@@ -247,8 +247,8 @@ claim_found(const Claim *claim, Datum ids, int count)
 
 /*
  * Claims up to so many that are due in a lane: late ones, or those from the head
- * on.  Returns their number.  What cannot be taken now does not keep what stands
- * behind it waiting.
+ * on.  Returns their number.  A workflow that cannot be taken now is passed over,
+ * so it does not hold up those behind it.
  */
 static int64
 claim_due(const Claim *claim, bool late, int64 wanted)

@@ -89,8 +89,8 @@ unpin_search_path(int level)
 #endif
 
 /*
- * table.c: which indexes an updated row needs entries in.  Since 16 it may be the
- * summarizing ones alone.
+ * table.c: which indexes need entries for an updated row.  Since 16 these may be
+ * the summarizing ones alone.
  */
 #if PG_VERSION_NUM >= 160000
 #define UpdatedIndexes TU_UpdateIndexes

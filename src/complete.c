@@ -4,7 +4,7 @@
  *	  complete and complete_many, of steps and of workflows.
  *
  * complete of one task is complete_step (step_end.c) or complete_workflow
- * (workflow.c).  complete_many does for each task of an array what a call of
+ * (workflow_end.c).  complete_many does for each task of an array what a call of
  * complete would, one after the other, by the same decisions; see batch.c for how
  * a batch works.
  *
@@ -119,7 +119,7 @@ group_completions(Completion *elements, int count, Task *tasks)
 	return n;
 }
 
-/* Looks at all tasks; returns what it has seen, in short. */
+/* Looks at all tasks; returns a hash of what it has seen. */
 static uint64
 look_at_tasks(Completions *c)
 {
@@ -182,8 +182,8 @@ refuse_element(const Task *task, const Completion *e, bool *repeated)
 }
 
 /*
- * What the calls of complete for one task come to, one after the other: the
- * first that is legal is to be done, later ones find it done.
+ * Decides what the calls of complete for one task answer, one after the other: the
+ * first that is legal completes it, later ones find it completed.
  */
 static void
 decide_task(Task *task)
@@ -291,7 +291,7 @@ static Statement look_inline_parents = STATEMENT(LookInlineParents,
 
 /*
  * Locks the trees in which tasks are to be completed, then the children of the
- * workflows among them; see lock_to_complete in workflow.c.  Where one has
+ * workflows among them; see lock_to_complete in workflow_end.c.  Where one has
  * unfinished inline children, which are to be cancelled with it, all locks are
  * given back and that tree locked exclusively.  Returns whether there are such.
  */
@@ -413,7 +413,7 @@ complete_steps_of(Task **tasks, int count, TimestampTz now)
 	return complete_steps(completions, count, now);
 }
 
-/* What follows from workflows that are completed: for their inline children, and for the parents. */
+/* After workflows were completed: cancels their inline children, and records the outcome at their parents. */
 static void
 follow_workflows(Task **tasks, int count, bool abandons, TimestampTz now)
 {
@@ -428,7 +428,7 @@ follow_workflows(Task **tasks, int count, bool abandons, TimestampTz now)
 	}
 	for (int i = 0; i < count; i++)
 	{
-		/* start_child now meets the row */
+		/* from now on the changed row keeps start_child away */
 		if (!abandons)
 			unlock_children(&tasks[i]->id, CHILDREN_END);
 		if (tasks[i]->workflow.has_parent)
@@ -439,12 +439,13 @@ follow_workflows(Task **tasks, int count, bool abandons, TimestampTz now)
 }
 
 /*
- * Completes the tasks that are to be; false if one was overtaken, or had to wait.
- * The statements lock rows in the order of tasks; after a first attempt they are
- * locked before the time is taken.
+ * Completes the tasks that are to be completed; false if one was overtaken, or had
+ * to wait.  The statements lock rows in the order of tasks.  After a first attempt
+ * the rows are locked before the time is taken.
  *
- * Whatever the order of the array: steps first, then workflows from below, and
- * what is then left unfinished below a completed one is cancelled.
+ * The result does not depend on the order of the array.  It is that of completing
+ * steps first, then workflows from below, then cancelling what is left unfinished
+ * below a completed one.
  */
 static bool
 complete_tasks(void *arg)
@@ -479,9 +480,9 @@ complete_tasks(void *arg)
 }
 
 /*
- * Steps of workflows that are known here are completed without a look: the
- * statement itself asks all that makes it legal, and the look only tells why it
- * did nothing.  False if that cannot be, or did not do all.
+ * Completes steps without a look, where their workflows are known here.  The
+ * statement itself asks for all that makes this legal.  False if this cannot be
+ * tried, or has not completed all: then a look tells why.
  */
 static bool
 complete_known_steps(void *arg)
@@ -519,7 +520,7 @@ are_steps(const Completions *c)
 static void
 complete_many(Completions *c)
 {
-	/* where nothing may be written, a repeated call is still answered, by the look */
+	/* in a read-only transaction the look still answers a repeated call */
 	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c))
 		return;
 	for (;;)

@@ -106,8 +106,8 @@ raise_if_held(const Workflow *workflow, Event event)
 /* ---- pause_tree, resume_tree, cancel_tree ---------------------------------------- */
 
 /*
- * What they change is decided row by row under the lock (cascade.c), here only
- * whether the named workflow allows it.
+ * Here is decided whether the named workflow allows it; what changes is decided row
+ * by row, under the lock (cascade.c).
  */
 static int64
 control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
@@ -161,7 +161,7 @@ typedef struct Rerun
 	Rounds		rounds;
 } Rerun;
 
-/* Makes a FAILED workflow active again; false if we had to wait: then its times are those of before. */
+/* Makes a FAILED workflow active again; false if we had to wait: then its times are too old. */
 static bool
 rerun(void *arg)
 {
@@ -178,8 +178,8 @@ rerun(void *arg)
 }
 
 /*
- * The same, as often as it takes; raises an error if a run of its name was started
- * at the same time, which the unique index on the names of active roots tells.
+ * Does the same until it need not wait.  Raises an error if a run of its name was
+ * started at the same time: the unique index on the names of active roots tells.
  */
 static void
 rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)

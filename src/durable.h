@@ -43,7 +43,8 @@
  * written nothing), decides in C, then acts: one statement whose WHERE repeats
  * what the decision rests on.  If that finds nothing to change, something
  * overtook us: look again.  The statements that every workflow and step runs
- * have fast paths, which do the same without an executor (table.c).
+ * have fast paths beside them, which do the same without the server's executor
+ * (table.c).
  *
  *-------------------------------------------------------------------------
  */

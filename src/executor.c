@@ -3,9 +3,9 @@
  * executor.c
  *	  Executors: how they are registered, when they are dead, and heartbeat.
  *
- * What is dead is said here alone: is_dead() in C, which is durable.is_dead()
- * in SQL.  What becomes of a dead executor's workflows is in recover.c, what an
- * executor gives up itself in release.c.
+ * is_dead() alone says which executors are dead; in SQL it is durable.is_dead().
+ * What becomes of a dead executor's workflows is in recover.c.  What an executor
+ * gives up itself is in release.c.
  *
  * The row of an executor is locked before anything else (durable.h).  So a call
  * that registers one and then waits holds nothing but that row, which only calls
@@ -25,8 +25,8 @@ PG_FUNCTION_INFO_V1(durable_heartbeat);
 /* ---- dead or alive -------------------------------------------------------- */
 
 /*
- * An executor is dead if it was last seen before that time, which is
- * clock_stale_before(), or is not registered, so that last_seen is NULL.
+ * An executor is dead if it was last seen before stale_before (clock_stale_before),
+ * or if it is not registered: last_seen is then NULL.
  */
 bool
 is_dead(NullableDatum last_seen, TimestampTz stale_before)
@@ -90,7 +90,7 @@ static Statement refresh = STATEMENT(Refresh,
 
 /*
  * Writes that the executor was seen now.  Locks its row, before any row of a
- * workflow; if that was a wait, it has the row now, and writes the time again.
+ * workflow.  If it had to wait for the row, it writes the time once more.
  */
 static void
 refresh_executor(Datum executor_id)
@@ -107,8 +107,8 @@ refresh_executor(Datum executor_id)
 
 /*
  * Registers an executor that is unknown, and refreshes one that is stale (by
- * default, silent for durable.executor_timeout); NULL is nobody.  Returns when, by
- * clock_monotonic, or 0 if there was nothing to write.
+ * default, silent for durable.executor_timeout); NULL is nobody.  Returns the time
+ * of that by clock_monotonic, or 0 if there was nothing to write.
  */
 int64
 register_executor(NullableDatum executor_id, NullableDatum stale_after)
@@ -119,7 +119,7 @@ register_executor(NullableDatum executor_id, NullableDatum stale_after)
 	return clock_monotonic();
 }
 
-/* Once more, if the call has waited since: the row is ours. */
+/* Refreshes an executor that register_executor has written, if the call has waited since.  Its row is still locked. */
 void
 register_again(NullableDatum executor_id, int64 registered)
 {
@@ -136,7 +136,7 @@ register_again(NullableDatum executor_id, int64 registered)
 PARAMETERS(Compare, COMPARE);
 
 /*
- * Where the executor is wrong about what it believes it drives, and what it
+ * The workflows that the executor is wrong to believe it drives, and those that it
  * drives without knowing.
  */
 static Statement compare = STATEMENT(Compare,

@@ -184,7 +184,7 @@ buffers_read(void)
 	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;
 }
 
-/* Adds the buffers that a probe has read, since before, for walking. */
+/* Adds the buffers that a probe has read for walking; buffers_read told `before` when it began. */
 static void
 count_walk(Search *search, int64 before)
 {

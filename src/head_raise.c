@@ -37,7 +37,7 @@ int			durable_claim_walk = 4;
 
 /* ---- where a head should stand ------------------------------------------------------- */
 
-/* The next position after one. */
+/* Moves a position to the next possible one. */
 static void
 step_behind(Position *at)
 {
@@ -47,7 +47,7 @@ step_behind(Position *at)
 		;
 }
 
-/* Where a lane is read from. */
+/* Where a claim begins to read a lane: at the base, or at the start where there is none. */
 static Position
 start_of(int32 priority, const Head *base)
 {
@@ -288,7 +288,7 @@ add_head(Datum queue, const Head *head, const Head *base)
 	P(keep, UUIDOID)
 PARAMETERS(DropHeads, DROP_HEADS);
 
-/* With their lists: nobody else deletes the list of a head that we have locked. */
+/* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
 static Statement delete_heads = STATEMENT(DropHeads,
 	"WITH old AS MATERIALIZED ("
 	"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h"

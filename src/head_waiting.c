@@ -142,7 +142,7 @@ static Statement look_positions = STATEMENT(LookPositions,
 	"SELECT " COLUMNS(POSITION_LIST, "w.") " FROM durable.workflow w "
 	"WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL AND " CHECKED("w.status = 'PENDING'"));
 
-/* For workflows that now wait in queues, if they do. */
+/* Puts those of the workflows that now wait in queues on the lists of the heads behind them. */
 void
 now_waiting(Datum workflow_ids)
 {
@@ -168,9 +168,9 @@ now_waiting(Datum workflow_ids)
 }
 
 /*
- * The same for workflows that have just been started in a queue, if there is
- * one, at that run_at, or at once.  A head is seldom behind any of them, and only
- * if it is behind the first.
+ * The same for workflows that have just been started: in a queue, or in none (NULL);
+ * due at run_at, or at once (NULL).  A head is behind one of them only if it is
+ * behind the first, and that is seldom so.
  */
 void
 started_waiting(NullableDatum queue, int32 priority, NullableDatum run_at, Datum workflow_ids)

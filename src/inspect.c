@@ -4,7 +4,7 @@
  *	  What this session has made of the statements: how often each was run, how
  *	  often its fast path did it, and what of the server each uses.
  *
- * For tests, and for who wants to know why calls are slow.
+ * For tests, and for whoever wants to know why calls are slow.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,7 +3,7 @@
  * plan.c
  *	  The one way to run a statement (plan.h).
  *
- * Statements are prepared once a backend and kept, but for a few as generic
+ * Statements are prepared once in each backend, and kept: most of them as generic
  * plans.
  *
  *-------------------------------------------------------------------------
@@ -172,7 +172,7 @@ is_ready(const Statement *statement)
 	return statement->plan != NULL && statement->is_planned && SPI_plan_is_valid(statement->plan);
 }
 
-/* Sees to it that there is one; it was ready, or not. */
+/* Sees to it that there is a plan of ours that holds; was_ready tells whether there was one. */
 static void
 make_ready(Statement *statement, bool was_ready)
 {
@@ -194,9 +194,9 @@ make_ready(Statement *statement, bool was_ready)
 /*
  * Takes the fast path of a statement that has one, if it may be taken here.
  *
- * To get the plan is to lock the tables as the statement does, in its order.
- * If they have changed before we had them, the server has made another plan:
- * we forget it, since it was made by the session's settings.
+ * Asking for the plan locks the tables, as the statement would, and in its order.
+ * If a table changed before we had its lock, the server has planned anew.  We drop
+ * that plan, since it was made by the session's settings.
  */
 static int64
 try_fast_path(Statement *statement, const void *params, View view)
@@ -265,7 +265,7 @@ run(Statement *statement, const void *params, View view)
 	int			rc;
 
 	statement->calls++;
-	/* what makes a plan invalid is to be known before it is used, not found out by its use */
+	/* learn before the plan is used, not by its use, what makes it invalid */
 	AcceptInvalidationMessages();
 	ready = is_ready(statement);
 	if (ready && statement->fast)
@@ -358,7 +358,7 @@ int_array(const int32 *ints, int count)
 	return PointerGetDatum(construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
-/* The workflows in a column of the last result have a new lease. */
+/* Tells the fence that the workflows in a column of the last result have a new lease. */
 void
 raised_leases_of_result(int column)
 {

@@ -68,7 +68,7 @@ typedef struct Statement
 	const Parameter *parameters;
 	int			nparameters;
 	Planning	planning;
-	int64		(*fast) (const void *params);	/* does the same at once, or returns NOT_FAST (fast.c) */
+	int64		(*fast) (const void *params);	/* does the same without the server's executor, or returns NOT_FAST */
 
 	/* plan.c: what this backend has made of it */
 	SPIPlanPtr	plan;
@@ -113,7 +113,7 @@ extern void raised_leases_of_result(int column);
 extern Datum id_array(const pg_uuid_t *ids, uint64 count);
 extern Datum int_array(const int32 *ints, int count);
 
-/* how often a statement has been planned here: anew whenever what it names has changed */
+/* how often this backend has planned a statement: it does so anew when what the statement names has changed */
 extern uint64 plans_made;
 
 /* setting (init.c) */

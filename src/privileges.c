@@ -51,8 +51,8 @@ typedef enum Level
 static const char *const level_names[] = {"reader", "worker", "operator"};
 
 /*
- * The level of each function, table and view of the extension, by its name.
- * One that is missing here is an error of every grant_to and revoke_from.
+ * The level of each function, table and view of the extension, by its name.  While
+ * one is missing here, every grant_to and revoke_from raises an error.
  */
 static const struct
 {
@@ -259,8 +259,8 @@ execute(bool grant, const Target *target, char *role)
  * after it hold, and what is of no level where the caller may.  The schema and
  * the types go with the first level.
  *
- * The server only warns who may not grant a privilege but has it: that is an
- * error here.  From an owner nothing is taken, the functions run as it.
+ * The server only warns a caller who has a privilege but may not grant it.  Here
+ * that is an error.  Nothing is taken from an owner: the functions run as that role.
  */
 static void
 grant_or_revoke(FunctionCallInfo fcinfo, bool grant)

@@ -25,10 +25,10 @@
 
 PG_FUNCTION_INFO_V1(durable_purge);
 
-/* So many trees that have to stay, or are busy, are looked at in a call. */
+/* A call looks at so many trees that have to stay or are busy, then ends. */
 #define MOST_LEFT	10000
 
-/* Roots are found so many at once, if more than that are not wanted. */
+/* So many roots are found at once, or more if more workflows may go. */
 #define PAGE		100
 
 typedef struct Purge

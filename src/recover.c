@@ -5,7 +5,7 @@
  *	  their deadline, or that were released.
  *
  * For each reason, one after the other, a statement finds such workflows and
- * locks their rows, takeable() (cascade.c) leaves out what cannot be had without
+ * locks their rows, takeable() (takeable.c) leaves out what cannot be had without
  * waiting, and one statement makes the caller their owner.  Whoever was recovered
  * too often fails instead.
  *
@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(durable_recover);
 
 /* ---- finding --------------------------------------------------------------- */
 
-/* since: who has been silent since, or what is due now */
+/* since: executors last seen before it are dead; deadlines and times before it are due */
 #define FIND(P) \
 	P(executor_id, TEXTOID) \
 	P(since, TIMESTAMPTZOID) \
@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(durable_recover);
 	P(seen, UUIDARRAYOID)
 PARAMETERS(Find, FIND);
 
-/* To which the caller has narrowed it, and not yet seen in this call. */
+/* The caller has asked for such workflows, and has not seen this one in the call. */
 #define WANTED \
 	"    (:queue IS NULL OR w.queue_name = :queue) " \
 	"    AND (:handlers IS NULL OR w.handler = ANY (:handlers)) " \
@@ -84,7 +84,7 @@ static Statement find_orphans = STATEMENT(Find,
 	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
-/* A deadline holds for the caller's own, too. */
+/* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.workflow w "
 	"WHERE w.status = 'RUNNING' AND w.deadline <= :since AND " UNIT("w") " AND " WANTED

@@ -22,8 +22,8 @@
 #define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')
 
 /*
- * Why a call is refused.  Built first and raised by one function, because
- * complete_and_claim answers some of them instead of raising.
+ * Why a call is refused.  It is built first and raised later (raise_refusal),
+ * because complete_and_claim and complete_many answer it instead.
  */
 typedef struct Refusal
 {

@@ -57,7 +57,7 @@ static Statement hand_back = STATEMENT(HandBack,
 	"  run_at = coalesce(:run_at, CASE WHEN w.queue_name IS NULL THEN :now ELSE w.run_at END) "
 	"WHERE w.id = ANY (:ids) RETURNING w.id");
 
-/* Deletes the executor's row; again, if it was registered since we found none, or waited for one to go. */
+/* Deletes the executor's row; tries again if somebody has registered it meanwhile. */
 static void
 forget_executor(NullableDatum executor_id)
 {

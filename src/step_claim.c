@@ -48,8 +48,8 @@ typedef struct Claims
 /* ---- fast paths ------------------------------------------------------------------ */
 
 /*
- * Reads the lease of a workflow; false if the one that is given is another, or if
- * no step can be claimed in the workflow at a time that is given.
+ * Reads the lease of a workflow.  False if there is no such workflow, if lease is
+ * given and is another, or if open_at is given and no step can be claimed then.
  */
 bool
 look_at_lease(NullableDatum id, NullableDatum lease, NullableDatum open_at, int32 *its_lease)
@@ -298,7 +298,7 @@ clear_answer(ClaimAnswer *answer, const char *action)
 	answer->output = answer->error = answer->attempt = answer->run_at = answer->detail = a_null();
 }
 
-/* What forbids a claim, whatever is recorded at the position; NULL if it may be made or is answered. */
+/* What forbids a claim of the step; NULL if it may be made, or is answered by what is recorded. */
 static Refusal *
 refuse_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args)
 {
@@ -321,8 +321,8 @@ refuse_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args
 }
 
 /*
- * What a claim comes to by what was looked at: fills in the answer, and how the
- * step is to be claimed if it is.
+ * Decides a claim by what was looked at: fills in the answer, and in which way the
+ * step is to be claimed.
  */
 static void
 decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, Claim *claim)
@@ -360,7 +360,7 @@ decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, C
 	{
 		claim->way = step->status == NO_TASK ? CLAIM_NEW : CLAIM_AGAIN;
 		answer->action = "EXECUTE";
-		/* who holds it has the same attempt again */
+		/* the holder gets the same attempt again */
 		if (!is_held)
 			answer->attempt = an_int(step->status == NO_TASK ? 1 : step->attempt + 1);
 	}
@@ -376,7 +376,7 @@ answer_new_step(ClaimAnswer *answer)
 
 /* ---- claims ---------------------------------------------------------------------------- */
 
-/* Looks at the workflow and its steps; returns what it has seen, in short. */
+/* Looks at the workflow and its steps; returns a hash of what it has seen. */
 static uint64
 look_at_claims(Claims *claims)
 {
@@ -510,9 +510,9 @@ claim_steps_again(const Claims *claims, int count)
 }
 
 /*
- * Claims what is to be claimed, under the tree's lock; false if something was
- * overtaken.  So it is, too, if it had to wait for another claim that was then
- * rolled back: what was asked and written is of before.
+ * Claims what is to be claimed, under the tree's lock.  False if something overtook
+ * us, or if we had to wait for another claim that was then rolled back: what was
+ * checked and written is then out of date.
  */
 static bool
 write_claims(Claims *claims)
@@ -541,7 +541,7 @@ write_claims(Claims *claims)
 	return true;
 }
 
-/* Claims as it was decided. */
+/* Claims the steps as decide_claim has decided. */
 static bool
 claim_as_decided(void *arg)
 {
@@ -573,7 +573,7 @@ claim_as_expected(void *arg)
 	}
 	if (write_claims(claims))
 		return true;
-	/* unless something was taken back, nothing was locked or written; of many, all is given back */
+	/* of one, nothing was locked or written, unless its row was taken back; of many, write_batch gives back all */
 	if (claims->count == 1 && claims->rounds.waits == 0)
 		unlock_tree(&root_id, TREE_SHARED);
 	return false;

@@ -5,7 +5,7 @@
  *
  * Here are the decisions on outcomes, and what records them.  The SQL functions
  * that complete are in complete.c, since they end workflows, too; fail is here and
- * leaves workflows to workflow.h.
+ * leaves workflows to fail_workflow (workflow_end.c).
  *
  * To record an outcome a call locks the tree (shared), so that no cascade overlaps
  * it, then the one step row, or many in the order of ids.  The workflow's row is
@@ -44,9 +44,9 @@ refuse_attempt_of_workflow(NullableDatum attempt, const char *argument)
 }
 
 /*
- * What forbids that a step's outcome is recorded, whatever its status, in this
- * order: that it is not there (or has the outcome of the child that it stands
- * for), the lease, the attempt.
+ * What forbids to record an outcome of a step, before its status is asked for.  In
+ * this order: there is no such step; it is a stand-in, whose outcome is that of its
+ * child; the lease; the attempt.
  */
 Refusal *
 refuse_outcome(const Workflow *workflow, const Step *step, const char *argument, NullableDatum lease,
@@ -190,7 +190,7 @@ step_completion(const pg_uuid_t *id, NullableDatum output, NullableDatum lease, 
 	return completion;
 }
 
-/* Completes a step, under the tree's lock; false if it may not be, is not to be, or is locked. */
+/* Completes a step, under the tree's lock; false if that is not legal, is done already, or the row is locked. */
 static bool
 complete_if_free(const StepCompletion *completion)
 {
@@ -218,7 +218,7 @@ complete_step(const StepCompletion *completion, const char *argument)
 	Step		step;
 	Rounds		rounds = {0};
 
-	/* where nothing may be written, a repeated call is still answered, by the look */
+	/* in a read-only transaction the look still answers a repeated call */
 	if (!XactReadOnly && try_lock_known_tree(&completion->workflow_id, &root_id))
 	{
 		if (complete_if_free(completion))

@@ -90,7 +90,7 @@ PARAMETER_VALUES(InsertStep, INSERT_STEP);
 extern InsertStep insert_step_values(const pg_uuid_t *workflow_id, const Claim *claim, NullableDatum lease,
 									 const ClaimArgs *args, TimestampTz now);
 
-/* p stands before the names of the other parameters */
+/* p is the prefix of the names of the other parameters */
 #define INSERT_CLAIMED_STEP(workflow_id, sequence, lease, name, input, p) \
 	"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id," \
 	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) " \

@@ -3,16 +3,17 @@
  * step_pair.c
  *	  complete_and_claim: one step is completed, and the next is claimed.
  *
- * Where nothing is in the way, one statement does both; it is made of the parts
- * that complete_step (step_end.c) and claim_step (step_claim.c) are made of.  It
- * asks for all that makes both legal, does both or nothing, and does not wait for
- * the row of the completed step.  Else the one follows the other, as two calls in
- * one transaction would.
+ * Where nothing is in the way, one statement does both.  It is made of the parts of
+ * complete_step (step_end.c) and claim_step (step_claim.c).  It asks for all that
+ * makes both legal, and does not wait for the row of the completed step.  If the
+ * next position is taken, it completes the step only, and a claim by itself follows.
+ * If it does nothing, the two follow one after the other, as two calls in one
+ * transaction would.
  *
  * Locks the tree (shared), the row of the step that is completed, then the
  * position of the one that is claimed, in the primary key, where it may have to
- * wait for another claim.  If that is then rolled back, ours is of before: it is
- * taken back and begun anew, and the completion stands.
+ * wait for another claim.  If that is then rolled back, the times of ours are too
+ * old: our claim is taken back and begun anew, and the completion stands.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +39,7 @@ static const Parameter CompleteAndClaim_parameters[] = {RECORD_OUTPUT(PARAMETER_
 StaticAssertDecl(sizeof(CompleteAndClaim) == lengthof(CompleteAndClaim_parameters) * sizeof(NullableDatum),
 				 "each parameter has its value");
 
-/* Whether there is none at a later position, for a look that goes through the steps in order. */
+/* Whether no step is at a later position, for a look that goes through the steps in order. */
 static bool
 is_free(Look *look, int32 position)
 {
@@ -47,6 +48,10 @@ is_free(Look *look, int32 position)
 	while (look->row && int_of_row(look, step_sequence) < position);
 	return look->row == NULL || int_of_row(look, step_sequence) > position;
 }
+
+/* So many of the two were done. */
+#define COMPLETED_ONLY	1
+#define BOTH			2
 
 /* The scan that finds the one step goes on to the other. */
 static int64
@@ -61,30 +66,31 @@ fast_complete_and_claim(const void *params)
 	Look		look;
 	Writing		writing;
 	int32		lease;
-	bool		done;
+	int			done = 0;
 
 	if (XactReadOnly || next <= DatumGetInt32(completion->sequence.value) ||
 		!look_at_lease(completion->workflow_id, completion->lease, completion->now, &lease) ||
 		!begin_look(&look, &step_by_position, RowExclusiveLock, keys, lengthof(keys)))
 		return NOT_FAST;
 	begin_writing(&writing, &look);
-	done = complete_row(&writing, &look, completion, lease) && is_free(&look, next) &&
-		insert_claimed_row(&writing, &p->claim, lease);
+	if (complete_row(&writing, &look, completion, lease))
+		done = is_free(&look, next) && insert_claimed_row(&writing, &p->claim, lease) ? BOTH : COMPLETED_ONLY;
 	end_writing(&writing);
 	end_look(&look);
-	return done ? 1 : NOT_FAST;
+	return done > 0 ? done : NOT_FAST;
 }
 
-/* with a lease, which is also that of the next step */
+/* With a lease, which is also that of the next step.  A row for each of the two that was done. */
 static Statement complete_and_claim = STATEMENT(CompleteAndClaim,
 	"WITH " FREE_STEP(" AND " OPEN_AT(":now")) ", "
-	"completed AS (" SET_OUTPUT_OF_FREE_STEP " RETURNING 1) "
-	INSERT_CLAIMED_STEP(":workflow_id", ":next_sequence", ":lease", ":next_name", ":next_input", ":next_")
-	"FROM completed" UNLESS_THERE,
+	"completed AS (" SET_OUTPUT_OF_FREE_STEP " RETURNING 1), "
+	"claimed AS (" INSERT_CLAIMED_STEP(":workflow_id", ":next_sequence", ":lease", ":next_name", ":next_input", ":next_")
+	"FROM completed" UNLESS_THERE " RETURNING 1) "
+	"SELECT 1 FROM completed UNION ALL SELECT 1 FROM claimed",
 	.fast = fast_complete_and_claim);
 
-/* Does both at once, under the tree's lock; false if that cannot be. */
-static bool
+/* Does both at once, under the tree's lock; or the completion alone, or nothing, where that cannot be. */
+static uint64
 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim)
 {
 	TimestampTz now = clock_now();
@@ -92,11 +98,11 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 		.completion = record_output_values(completion, now),
 		.claim = insert_step_values(&completion->workflow_id, claim, args->lease, args, now)
 	};
+	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
-	if (run(&complete_and_claim, &values, NEWEST) == 0)
-		return false;
-	recorded_under(&completion->workflow_id, args->lease);
-	return true;
+	if (done > 0)
+		recorded_under(&completion->workflow_id, args->lease);
+	return done;
 }
 
 /*
@@ -109,25 +115,28 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	const pg_uuid_t *workflow_id = &completion->workflow_id;
 	pg_uuid_t	root_id;
 	Rounds		rounds = {0};
+	uint64		done = 0;
 
 	id_step(workflow_id, claim->sequence, &claim->answer.step_id);
 	if (!args->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))
 	{
 		rounds.since = clock_monotonic();
-		if (!complete_with_claim(completion, args, claim))
-			unlock_known_tree(&root_id);
-		else if (!has_waited(&rounds, 1))
+		done = complete_with_claim(completion, args, claim);
+		if (done == BOTH && !has_waited(&rounds, 1))
 		{
 			expect_new_step(workflow_id, claim->sequence + 1);
 			answer_new_step(&claim->answer);
 			return;
 		}
-		else
+		if (done == BOTH)
 			take_back_step(workflow_id, claim->sequence);
+		else if (done == 0)
+			unlock_known_tree(&root_id);
 	}
 	/* where only the claim is to be made, this is a repeated call */
-	complete_step(completion, "step_id");
+	if (done == 0)
+		complete_step(completion, "step_id");
 	claim_step(workflow_id, args, claim);
 }
 

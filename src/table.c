@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * table.c
- *	  Tables without the executor: find a row by an index, insert one, update
- *	  one.
+ *	  Tables without the server's executor: find a row by an index, insert one,
+ *	  update one.
  *
- * To start the executor is most of what a small statement costs.  Here rows are
+ * Starting the executor is most of what a small statement costs.  Here rows are
  * found by the index that it would use, and written with their entries in all
  * indexes, as it does.  There is no rule of ours in here, but that of the lease at
  * the end.
  *
- * What only the executor does justice to is left to it: a table with triggers,
- * rules, policies, checks, or columns or types that are not ours.  Columns are
- * found by their names; others may be there, if they may be NULL or have a
- * constant as their default.
+ * A table with triggers, rules, policies or checks is left to the executor, and so
+ * is one whose columns have other types than ours.  Columns are found by their
+ * names.  Others may be there, if they may be NULL or have a constant as their
+ * default.
  *
  * The caller is run (plan.c): it has locked the tables as the statement does,
  * knows that the statement's plan holds for them as they are, and has taken the
@@ -201,7 +201,7 @@ is_our_index(Relation relation, const TableIndex *index)
 	return true;
 }
 
-/* Locks stay, as those of a statement do. */
+/* Closes a table and its index.  The locks stay, as those of a statement do. */
 static void
 close_relations(Relation table, Relation index)
 {

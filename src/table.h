@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * table.h
- *	  Tables without the executor: find a row by an index, insert one, update
- *	  one.  What the fast paths of statements are made of (table.c).
+ *	  Tables without the server's executor: find a row by an index, insert one,
+ *	  update one.  What the fast paths of statements are made of (table.c).
  *
  *-------------------------------------------------------------------------
  */

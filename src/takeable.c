@@ -23,7 +23,7 @@ static Statement look_inline_parents = STATEMENT(OfIds,
 	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
 
-/* Whether all unfinished inline descendants of a workflow could be locked at once. */
+/* Locks all unfinished inline descendants of a workflow, without waiting; false if one is not free. */
 static bool
 try_lock_inline_below(const pg_uuid_t *id)
 {

@@ -92,8 +92,8 @@ static Statement look_workflow = STATEMENT(LookWorkflow,
 	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id");
 
 /*
- * Reads a workflow without a lock.  The id of a step is a bad argument, any
- * other that is not there is unknown.
+ * Reads a workflow without a lock.  The id of a step is a bad argument; any other
+ * id without a workflow is unknown.
  */
 void
 look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow)
@@ -136,7 +136,7 @@ read_workflow_from(uint64 row, int first, Workflow *workflow)
 	P(sequence, INT4OID)
 PARAMETERS(LookStep, LOOK_STEP);
 
-/* What the fast path has read; the statement leaves that to its result. */
+/* Parameters of look_at_step, and what its fast path has read; the statement leaves the rest alone. */
 typedef struct FastLook
 {
 	LookStep	params;
@@ -149,7 +149,7 @@ typedef struct FastLook
 #define FETCH_WORKFLOW(t, name) look->workflow.name = column_of_row(&row, workflow_##name);
 #define FETCH_STEP(t, name) look->step.name = column_of_row(&row, step_##name);
 
-/* The values of a row that was found outlive the look at it. */
+/* Copies the row that was found, so that its values outlive the look at it. */
 static void
 keep_row(Look *row)
 {
@@ -257,7 +257,7 @@ read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence, Work
 
 /* ---- comparing ------------------------------------------------------------------------ */
 
-/* What a look has seen, in short: another number if something has changed since (next_round). */
+/* A hash of what a look has seen: another number if something has changed (next_round). */
 uint64
 seen_of(const Workflow *workflow, const Step *step)
 {

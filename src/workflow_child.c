@@ -117,9 +117,8 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
 /* ---- the acts -------------------------------------------------------------------- */
 
 /*
- * Creates a child and its stand-in; false if somebody was faster, or if we had
- * to wait: then the times of the new rows are those of before, and they are taken
- * back.
+ * Creates a child and its stand-in; false if somebody was faster, or if we had to
+ * wait: then the times of the new rows are too old, and the rows are taken back.
  *
  * Locks the queue (shared), the tree (shared), the parent's children (shared),
  * and the parent's row FOR SHARE: what ends or fences the parent waits, and

@@ -9,7 +9,7 @@
  * lock of the children is held exclusively, none can be started: so none is
  * missed that has to be cancelled with a workflow that completes.
  *
- * complete_many is in batch_complete.c.
+ * complete_many is in complete.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -96,7 +96,7 @@ fast_complete_root(const void *params)
 	return done ? 1 : NOT_FAST;
 }
 
-/* One that is not locked, has no unfinished inline child, and no step that stands for it. */
+/* Completes a root that nobody has locked, without unfinished inline children.  A root has no stand-in. */
 static Statement complete_free_root = STATEMENT(CompleteRoot,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
@@ -114,9 +114,9 @@ static Statement complete_free_root = STATEMENT(CompleteRoot,
  * Takes the locks under which a workflow is completed; true if it has
  * unfinished inline children that are to be cancelled with it.
  *
- * Their steps are cancelled too, which a claim must not overlap, so that wants
- * the tree exclusively, before any row is locked.  No child can be started
- * once we have asked whether there is one.
+ * Their steps are cancelled too, and no claim may overlap that.  So the tree is then
+ * locked exclusively, before any row.  No child can be started after we have looked
+ * for them: the lock of the children, or of the tree, keeps it away.
  */
 static bool
 lock_to_complete(const Workflow *workflow)
@@ -138,8 +138,8 @@ lock_to_complete(const Workflow *workflow)
  *
  * Locks as above (for a failure, the tree shared), then the workflow's row,
  * those of its unfinished inline descendants and their steps, and last the
- * stand-in at its parent.  If the row has changed when we have it, it stays
- * locked: so no lock that comes before it is given back, to be taken again.
+ * stand-in at its parent.  If the row has changed when we get it, we keep it and all
+ * locks before it: to take one of these again would be to lock out of order.
  */
 static bool
 end_workflow(const Workflow *workflow, bool completes, NullableDatum output, NullableDatum error,
@@ -162,7 +162,7 @@ end_workflow(const Workflow *workflow, bool completes, NullableDatum output, Nul
 			}, NEWEST) == 0)
 		return false;
 
-	/* start_child now meets the row */
+	/* from now on the changed row keeps start_child away */
 	if (completes && !abandons)
 		unlock_children(&workflow->id, CHILDREN_END);
 	if (abandons)
@@ -195,11 +195,11 @@ refuse_workflow_completion(const Workflow *workflow, NullableDatum output, Nulla
 
 /*
  * Completes a root that is known here by one statement, which asks all that
- * makes that legal; false if it did nothing, for whatever reason.
+ * makes this legal; false if it did nothing, for whatever reason.
  *
  * Locks the tree (shared) and the workflow's children exclusively, as
- * lock_to_complete does, then its row.  What it takes in vain it must give
- * back, since the tree may then be wanted exclusively: so not where the
+ * lock_to_complete does, then its row.  If it does nothing, it must give these back,
+ * since the tree may then be locked exclusively.  So it is not tried where the
  * transaction has written before.
  */
 static bool
@@ -215,7 +215,7 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 	done = run(&complete_free_root,
 			   &(CompleteRoot) {.id = an_id(id),.lease = lease,.output = output,.now = a_time(clock_now())},
 			   NEWEST) > 0;
-	/* start_child now meets the row */
+	/* from now on the changed row keeps start_child away, or nothing was done */
 	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		unlock_children(id, CHILDREN_END);
 	if (!done)

@@ -95,7 +95,7 @@ driven_ancestor(const Workflow *workflow)
 	return count > 0 ? ancestors[i].id : workflow->id;
 }
 
-/* An inline child changes hands, and is run again, with what drives it only. */
+/* Raises an error for an inline child: it changes hands, or runs again, only with the workflow that drives it. */
 void
 raise_if_inline(const Workflow *workflow, Event event)
 {

@@ -3,8 +3,8 @@
  * workflow_start.c
  *	  start and start_many.
  *
- * One is a batch of one.  A batch looks at the active roots of all names, decides
- * in C what the calls of start come to, one after the other, then acts: it creates
+ * start is a batch of one.  A batch looks at the active roots of all names, decides
+ * in C what the calls of start answer, one after the other, then acts: it creates
  * what was not found, and takes what changes hands.  So the number of statements
  * does not depend on the number of names.
  *
@@ -15,10 +15,9 @@
  * inline descendants.  A second caller of a name waits at the unique index and then
  * finds the first one's workflow.
  *
- * Several names are written in a subtransaction.  If anything was overtaken, all is
- * given back and the batch begins anew: to come back for one name while it holds
- * the others would be to lock out of order.  One name needs none: nothing was
- * written, or a new row, which is deleted again.
+ * Several names are written in a subtransaction, which is rolled back if anything
+ * was overtaken (batch.c).  One name needs none: either nothing was written, or one
+ * new row, which is deleted again.
  *
  *-------------------------------------------------------------------------
  */
@@ -89,7 +88,7 @@ typedef struct Starts
 	P(name, TEXTOID)
 PARAMETERS(ActiveRoot, ACTIVE_ROOT);
 
-/* where there is none */
+/* Finds that there is none; a root that is there is left to the statement. */
 static int64
 fast_no_active_root(const void *params)
 {
@@ -113,7 +112,7 @@ static Statement look_root = STATEMENT(ActiveRoot,
 	P(names, TEXTARRAYOID)
 PARAMETERS(ActiveRoots, ACTIVE_ROOTS);
 
-/* A row for each name, in their order; of NULLs where there is none. */
+/* A row for each name, in their order; it is all NULL where there is no root. */
 static Statement look_roots = STATEMENT(ActiveRoots,
 	"SELECT e.last_seen, " COLUMNS(WORKFLOW_LIST, "w.") " "
 	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
@@ -275,7 +274,7 @@ look(Starts *starts)
 	}
 }
 
-/* What the look has seen, in short (next_round). */
+/* A hash of what the look has seen (next_round). */
 static uint64
 seen_roots(const Starts *starts)
 {
@@ -288,7 +287,7 @@ seen_roots(const Starts *starts)
 
 /* ---- deciding -------------------------------------------------------------------- */
 
-/* What a root is like that has just been created. */
+/* Fills in what a root is like that has just been created. */
 static void
 fill_created(Workflow *workflow, const StartArgs *args)
 {
@@ -300,8 +299,8 @@ fill_created(Workflow *workflow, const StartArgs *args)
 }
 
 /*
- * What the calls of start for one name come to, one after the other: the first
- * creates the root where there is none, each of them may become its owner.
+ * Decides what the calls of start for one name answer, one after the other.  The
+ * first creates the root where there is none; each other may become its owner.
  */
 static void
 decide_root(Root *root, const StartArgs *args)
@@ -410,7 +409,7 @@ create_many(Root **created, int count, const StartArgs *args)
 
 /*
  * Creates the roots that were not found; false if somebody was faster, or if we
- * had to wait: then the times of the new rows are those of before.
+ * had to wait: then the times of the new rows are too old.
  */
 static bool
 create(Starts *starts, Root **created, int count)
