@@ -12,7 +12,7 @@
  * What only the executor does justice to is left to it: a table with triggers,
  * rules, policies, checks, or columns or types that are not ours.  Columns are
  * found by their names; others may be there, if they may be NULL or have a
- * constant as their default.
+ * constant as their default, and are of no domain.
  *
  * The caller is run (plan.c): it has locked the tables as the statement does,
  * knows that the statement's plan holds for them as they are, and has taken the
@@ -155,7 +155,10 @@ is_plain(Relation relation)
 		pg_class_aclmask(RelationGetRelid(relation), relation->rd_rel->relowner, needed, ACLMASK_ALL) == needed;
 }
 
-/* Finds the columns that are used; false if one is missing or of another type, or if one is filled in by the server. */
+/*
+ * Finds the columns that are used; false if one is missing or of another type, or
+ * if another is filled in by the server, or by its type.
+ */
 static bool
 find_columns(Relation relation, Table *table)
 {
@@ -165,6 +168,7 @@ find_columns(Relation relation, Table *table)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool		is_used = false;
 
 		if (attribute->attisdropped)
 			continue;
@@ -174,7 +178,13 @@ find_columns(Relation relation, Table *table)
 			if (strcmp(NameStr(attribute->attname), table->columns[c].name) == 0 && attribute->atttypmod == -1 &&
 				(table->columns[c].type == OUR_ENUM ? get_typtype(attribute->atttypid) == TYPTYPE_ENUM :
 				 attribute->atttypid == table->columns[c].type))
+			{
 				table->numbers[c] = attribute->attnum;
+				is_used = true;
+			}
+		/* NULL need not pass the checks of a domain, and need not be its default */
+		if (!is_used && (get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN || get_typdefault(attribute->atttypid)))
+			return false;
 	}
 	for (int c = 0; c < table->ncolumns; c++)
 		if (table->numbers[c] == InvalidAttrNumber)
