@@ -68,7 +68,7 @@ typedef struct Statement
 	const Parameter *parameters;
 	int			nparameters;
 	Planning	planning;
-	int64		(*fast) (const void *params);	/* does the same at once, or returns NOT_FAST (fast.c) */
+	int64		(*fast) (const void *params);	/* does the same at once, or returns NOT_FAST (table.h) */
 
 	/* plan.c: what this backend has made of it */
 	SPIPlanPtr	plan;

@@ -5,7 +5,7 @@
  *	  their deadline, or that were released.
  *
  * For each reason, one after the other, a statement finds such workflows and
- * locks their rows, takeable() (cascade.c) leaves out what cannot be had without
+ * locks their rows, takeable() (takeable.c) leaves out what cannot be had without
  * waiting, and one statement makes the caller their owner.  Whoever was recovered
  * too often fails instead.
  *

@@ -9,7 +9,7 @@
  * lock of the children is held exclusively, none can be started: so none is
  * missed that has to be cancelled with a workflow that completes.
  *
- * complete_many is in batch_complete.c.
+ * complete_many is in complete.c.
  *
  *-------------------------------------------------------------------------
  */
