@@ -55,6 +55,8 @@ static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
+StaticAssertDecl(STEP_COLUMN_COUNT <= MOST_COLUMNS && EXECUTOR_COLUMN_COUNT <= MOST_COLUMNS,
+				 "each column has a number");
 
 struct Table
 {
