@@ -102,13 +102,13 @@ unpin_search_path(int level)
 #define UPDATED_ONLY_SUMMARIZING(updated) false
 #endif
 
-/* table.c: table_tuple_update, which does not wait for a row; 19 has added options */
+/* table.c: table_tuple_update; 19 has added options */
 #if PG_VERSION_NUM >= 190000
 #define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
-	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, false, tmfd, lockmode, updated)
+	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
 #else
 #define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
-	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, false, tmfd, lockmode, updated)
+	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
 #endif
 
 /* table.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */

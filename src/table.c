@@ -16,12 +16,14 @@
  *
  * The caller is run (plan.c): it has locked the tables as the statement does,
  * knows that the statement's plan holds for them as they are, and has taken the
- * statement's snapshot; in READ COMMITTED only.  Nothing here waits for a row.
+ * statement's snapshot; in READ COMMITTED only.  Nothing here waits for a row,
+ * but for one that was free just before (update_row).
  *
  *-------------------------------------------------------------------------
  */
 #include "table.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -55,7 +57,7 @@ static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
-StaticAssertDecl(STEP_COLUMN_COUNT <= MOST_COLUMNS && EXECUTOR_COLUMN_COUNT <= MOST_COLUMNS,
+StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
 				 "each column has a number");
 
 struct Table
@@ -465,7 +467,25 @@ insert_row(Writing *writing)
 	return !conflict;
 }
 
-/* Puts the row in the place of the one that was seen, as UPDATE does; false if that has changed since, or is locked. */
+/* Whether a row has not changed since it was seen, and nobody has locked it. */
+static bool
+is_free_to_update(const Look *look)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	bool		is_free;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return is_free;
+}
+
+/*
+ * Puts the row in the place of the one that was seen, as UPDATE does; false if that
+ * has changed since, or is locked.  The server must be asked before: it has no
+ * UPDATE that does not wait, and asserts that nobody asks for one.  So we wait for
+ * who comes in between.
+ */
 bool
 update_row(Writing *writing, const Look *look)
 {
@@ -474,7 +494,7 @@ update_row(Writing *writing, const Look *look)
 	UpdatedIndexes updated;
 
 	CheckCmdReplicaIdentity(writing->relation, CMD_UPDATE);
-	if (!end_row(writing) ||
+	if (!end_row(writing) || !is_free_to_update(look) ||
 		update_tuple(writing->relation, &look->row->t_self, writing->row, GetCurrentCommandId(true),
 					 GetActiveSnapshot(), &failure, &mode, &updated) != TM_Ok)
 		return false;
@@ -505,7 +525,8 @@ lease_seen(const Look *look)
  * lease.  If not so for sure, false.
  *
  * The table is locked since, so its rows have not moved.  But a row may have been
- * removed, and another have its place: so the id and the lease are compared.
+ * removed, and another have its place, even one that never came: so that is asked,
+ * and the id and the lease are compared.
  */
 static bool
 is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
@@ -524,7 +545,9 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 		return false;
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	row.t_len = ItemIdGetLength(item);
-	return ((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+	return (HeapTupleHeaderXminCommitted(row.t_data) ||
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
+		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
 		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
 		DatumGetInt32(heap_getattr(&row, attribute_number(&workflow, workflow_lease), desc, &isnull)) == lease;
 }
