@@ -996,7 +996,8 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (8, q.retries_waiting::text), (9, q.completed_last_minute::text), (10, q.failed_last_minute::text),
     (11, q.cancelled_last_minute::text),
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
-    (15, round(extract(epoch FROM q.rate_limit_window), 6)::text)) v (n, value)
+    -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
+    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
   SELECT 16, NULL, NULL, e.registered::text FROM executor e

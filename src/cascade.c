@@ -119,6 +119,10 @@ static Statement look_children = STATEMENT(ChildrenOf,
 	"  AND (NOT :inline_unfinished OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
 	"  AND (NOT :failed OR w.status = 'FAILED')");
 
+static Statement look_inline_parents = STATEMENT(OfIds,
+	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
+
 /* ---- rules ------------------------------------------------------------------- */
 
 /* What a cascade does at each level, and how it goes down. */
@@ -173,6 +177,16 @@ children(const IdList *parents, Scope scope, int32 from_sequence)
 					 .from_sequence = an_int(from_sequence),.inline_unfinished = a_bool(scope == INLINE_UNFINISHED),
 					 .failed = a_bool(scope == FAILED_ONLY)
 				 }, &list);
+	return list;
+}
+
+/* Those of the workflows that have unfinished inline children. */
+IdList
+with_inline_unfinished(const IdList *workflows)
+{
+	IdList		list = {0};
+
+	run_over_ids(&look_inline_parents, workflows, NULL, &list);
 	return list;
 }
 

@@ -39,6 +39,7 @@ typedef enum Scope
 } Scope;
 
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
+extern IdList with_inline_unfinished(const IdList *workflows);
 extern void lock_workflows(Datum workflow_ids);
 extern void record_on_stand_ins(Datum workflow_ids, int children);
 extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);

@@ -139,26 +139,20 @@ look_at_tasks(Completions *c)
 	return seen;
 }
 
-#define LOOK_DEPTH(P) \
-	P(id, UUIDOID)
-PARAMETERS(LookDepth, LOOK_DEPTH);
-
-static Statement look_depth = STATEMENT(LookDepth,
-	"WITH RECURSIVE up AS ("
-	"  SELECT w.id, w.parent_id, w.queue_name FROM durable.workflow w WHERE w.id = :id"
-	"  UNION ALL"
-	"  SELECT w.id, w.parent_id, w.queue_name FROM up u CROSS JOIN LATERAL"
-	"    (SELECT o.id, o.parent_id, o.queue_name FROM durable.workflow o WHERE o.id = u.parent_id OFFSET 0) w"
-	"  WHERE u.queue_name IS NULL) "
-	"SELECT 1 FROM up u WHERE u.parent_id IS NOT NULL AND u.queue_name IS NULL");
-
 /* How many inline workflows there are from a task upwards: none if it is not one itself. */
 static int
 depth_of(const Task *task)
 {
+	Ancestor   *ancestors;
+	int			count;
+	int			depth = 1;
+
 	if (!is_workflow(task) || !is_inline(&task->workflow))
 		return 0;
-	return run(&look_depth, &(LookDepth) {.id = an_id(&task->id)}, NEWEST);
+	ancestors = look_ancestors(&task->workflow, &count);
+	while (depth <= count && !ancestors[depth - 1].is_driven)
+		depth++;
+	return depth;
 }
 
 /* ---- decisions ------------------------------------------------------------------- */
@@ -280,15 +274,6 @@ unlock_trees(Tree *trees, int count)
 			unlock_tree(&trees[i].root_id, tree_mode(&trees[i]));
 }
 
-#define LOOK_INLINE_PARENTS(P) \
-	P(ids, UUIDARRAYOID)
-PARAMETERS(LookInlineParents, LOOK_INLINE_PARENTS);
-
-/* those that have unfinished inline children */
-static Statement look_inline_parents = STATEMENT(LookInlineParents,
-	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
-	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
-
 /*
  * Locks the trees in which tasks are to be completed, then the children of the
  * workflows among them; see lock_to_complete in workflow_end.c.  Where one has
@@ -299,14 +284,13 @@ static bool
 lock_to_complete_many(Task **tasks, int count)
 {
 	Tree	   *trees = palloc0(count * sizeof(Tree));
-	pg_uuid_t  *asked = palloc(count * sizeof(pg_uuid_t));
 	int			n = trees_of(tasks, count, trees);
 	bool		abandons = false;
 
 	for (;;)
 	{
-		int			asked_count = 0;
-		uint64		parents;
+		IdList		asked = {0};
+		IdList		parents;
 
 		lock_trees(trees, n);
 		for (int i = 0; i < count; i++)
@@ -314,26 +298,19 @@ lock_to_complete_many(Task **tasks, int count)
 			if (!is_workflow(tasks[i]) || tree_of(tasks[i], trees, n)->exclusive)
 				continue;
 			lock_children(&tasks[i]->id, CHILDREN_END);
-			asked[asked_count++] = tasks[i]->id;
+			append_id(&asked, &tasks[i]->id);
 		}
-		if (asked_count == 0)
-			return abandons;
-		parents = run(&look_inline_parents, &(LookInlineParents) {.ids = a_value(id_array(asked, asked_count))}, NEWEST);
-		if (parents == 0)
+		parents = with_inline_unfinished(&asked);
+		if (parents.count == 0)
 			return abandons;
 
 		abandons = true;
-		for (int i = 0; i < asked_count; i++)
-			unlock_children(&asked[i], CHILDREN_END);
+		for (uint64 i = 0; i < asked.count; i++)
+			unlock_children(&asked.ids[i], CHILDREN_END);
 		unlock_trees(trees, n);
-		for (uint64 row = 0; row < parents; row++)
-		{
-			const pg_uuid_t *id = DatumGetUUIDP(result_value(row, 0));
-
-			for (int i = 0; i < count; i++)
-				if (same_id(&tasks[i]->id, id))
-					tree_of(tasks[i], trees, n)->exclusive = true;
-		}
+		for (int i = 0; i < count; i++)
+			if (contains_id(&parents, &tasks[i]->id))
+				tree_of(tasks[i], trees, n)->exclusive = true;
 	}
 }
 

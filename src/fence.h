@@ -23,10 +23,12 @@ typedef struct LeaseSeen
 
 extern LeaseSeen last_lease_seen;
 
-extern bool lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease);
 extern void recorded_under(const pg_uuid_t *workflow_id, NullableDatum lease);
 extern void ask_before_raising(const pg_uuid_t *ids, uint64 count);
 extern void raised_lease_of(const pg_uuid_t *workflow_id);
 extern void watch_transactions(void);
+
+/* table.c */
+extern bool lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease);
 
 #endif							/* DURABLE_FENCE_H */

@@ -21,7 +21,7 @@ PG_FUNCTION_INFO_V1(durable_lock_key_workflow);
 
 /* ---- tags ------------------------------------------------------------------ */
 
-LOCKTAG
+static LOCKTAG
 lock_tag(LockClass class, const void *key, int len)
 {
 	uint64		hash = hash_bytes_extended(key, len, 0);

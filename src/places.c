@@ -76,7 +76,7 @@ const PlaceIndex waiting_places = {
 const PlaceIndex head_places = {
 	"queue_head", "queue_head_place", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
 };
-const PlaceIndex heads_by_age = {
+static const PlaceIndex heads_by_age = {
 	"queue_head", "queue_head_pkey", {QUEUE_NAME, PRIORITY, HEAD_ID}, HEAD_COLUMNS
 };
 const PlaceIndex late_places = {

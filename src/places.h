@@ -21,7 +21,6 @@ typedef struct PlaceIndex PlaceIndex;
 
 extern const PlaceIndex waiting_places; /* PENDING workflows in queues */
 extern const PlaceIndex head_places;
-extern const PlaceIndex heads_by_age;
 extern const PlaceIndex late_places;
 
 typedef struct Walk

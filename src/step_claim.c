@@ -394,8 +394,8 @@ look_at_claims(Claims *claims)
 			append_position(&positions, &claims->workflow_id, claims->elements[i].sequence);
 		look_steps(array_of(&positions.workflow_ids), array_of(&positions.sequences));
 		for (int i = 0; i < claims->count; i++)
-			found = found && read_look_at_step(i, &claims->workflow_id, claims->elements[i].sequence,
-											   &claims->workflow, &claims->elements[i].step);
+			found &= read_look_at_step(i, &claims->workflow_id, claims->elements[i].sequence,
+									   &claims->workflow, &claims->elements[i].step);
 	}
 	if (!found)
 		look_workflow_or_raise(&claims->workflow_id, "workflow_id", NEWEST, &claims->workflow);

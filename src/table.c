@@ -11,12 +11,13 @@
  *
  * A table with triggers, rules, policies or checks is left to the executor, and so
  * is one whose columns have other types than ours.  Columns are found by their
- * names.  Others may be there, if they may be NULL or have a constant as their
- * default.
+ * names.  Others may be there, if they are of no domain, and may be NULL or have a
+ * constant as their default.
  *
  * The caller is run (plan.c): it has locked the tables as the statement does,
  * knows that the statement's plan holds for them as they are, and has taken the
- * statement's snapshot; in READ COMMITTED only.  Nothing here waits for a row.
+ * statement's snapshot; in READ COMMITTED only.  Nothing here waits for a row,
+ * but for one that was free just before (update_row).
  *
  *-------------------------------------------------------------------------
  */
@@ -56,6 +57,8 @@ static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
+StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+				 "each column has a number");
 
 struct Table
 {
@@ -156,7 +159,10 @@ is_plain(Relation relation)
 		pg_class_aclmask(RelationGetRelid(relation), relation->rd_rel->relowner, needed, ACLMASK_ALL) == needed;
 }
 
-/* Finds the columns that are used; false if one is missing or of another type, or if one is filled in by the server. */
+/*
+ * Finds the columns that are used; false if one is missing or of another type, or
+ * if another is filled in by the server, or by its type.
+ */
 static bool
 find_columns(Relation relation, Table *table)
 {
@@ -166,6 +172,7 @@ find_columns(Relation relation, Table *table)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool		is_used = false;
 
 		if (attribute->attisdropped)
 			continue;
@@ -175,7 +182,13 @@ find_columns(Relation relation, Table *table)
 			if (strcmp(NameStr(attribute->attname), table->columns[c].name) == 0 && attribute->atttypmod == -1 &&
 				(table->columns[c].type == OUR_ENUM ? get_typtype(attribute->atttypid) == TYPTYPE_ENUM :
 				 attribute->atttypid == table->columns[c].type))
+			{
 				table->numbers[c] = attribute->attnum;
+				is_used = true;
+			}
+		/* NULL need not pass the checks of a domain, and need not be its default */
+		if (!is_used && (get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN || get_typdefault(attribute->atttypid)))
+			return false;
 	}
 	for (int c = 0; c < table->ncolumns; c++)
 		if (table->numbers[c] == InvalidAttrNumber)

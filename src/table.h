@@ -160,6 +160,5 @@ extern bool insert_row(Writing *writing);
 extern bool update_row(Writing *writing, const Look *look);
 
 extern LeaseSeen lease_seen(const Look *look);
-extern bool lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease);
 
 #endif							/* DURABLE_TABLE_H */

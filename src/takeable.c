@@ -10,7 +10,6 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
-#include "sql.h"
 
 #define OF_IDS(P) \
 	P(ids, UUIDARRAYOID)
@@ -18,10 +17,6 @@ PARAMETERS(OfIds, OF_IDS);
 
 static Statement lock_if_free = STATEMENT(OfIds,
 	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) FOR NO KEY UPDATE SKIP LOCKED");
-
-static Statement look_inline_parents = STATEMENT(OfIds,
-	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
-	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
 
 /* Locks all unfinished inline descendants of a workflow, without waiting; false if one is not free. */
 static bool
@@ -56,7 +51,7 @@ takeable(Datum *seen, int *count)
 	uint64		found_count = SPI_processed;
 	IdList		found = {0};
 	IdList		roots = {0};
-	IdList		parents = {0};
+	IdList		parents;
 	IdList		free = {0};
 	IdList		all = {0};
 
@@ -68,7 +63,7 @@ takeable(Datum *seen, int *count)
 	SPI_freetuptable(SPI_tuptable);
 	append_array(&all, *seen);
 	append_ids(&all, &found);
-	run_over_ids(&look_inline_parents, &found, NULL, &parents);
+	parents = with_inline_unfinished(&found);
 	for (uint64 i = 0; i < found_count; i++)
 	{
 		bool		takes = try_lock_tree_of_claim(&roots.ids[i]);
