@@ -320,7 +320,7 @@ SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id = b.id
 WHERE b.started_at >= since OR s.started_at >= since OR s.completed_at >= since OR s.failed_at >= since
 $$;
 COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
-	'A row for each step of a workflow, and of the inline ones below it, that has begun, ended or failed since, and for each inline one that has begun; the workflow''s own start is not asked for';
+	'A row for each step of a workflow, and of the inline ones below it, that has begun, ended or failed since, and for each inline one that has begun; the workflow''s own start is not asked for. It runs with the rights of its caller. Errors: 42501';
 
 ---------------------------------------------------------------------------
 -- Running a workflow
