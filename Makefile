@@ -27,11 +27,11 @@ SHLIB_EXPORTS = exports.txt
 
 USE_MODULE_DB = 1
 # sql/extension.sql makes what the others use.
-REGRESS := $(patsubst sql/%.sql,%,$(filter sql/extension.sql,$(wildcard sql/*)) \
+REGRESS ?= $(patsubst sql/%.sql,%,$(filter sql/extension.sql,$(wildcard sql/*)) \
 	$(sort $(filter-out sql/extension.sql,$(wildcard sql/*.sql))))
-ISOLATION := $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
+ISOLATION ?= $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=durable
-PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+PROVE_TESTS ?= $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 PG_CONFIG ?= pg_config

@@ -284,6 +284,45 @@ COMMENT ON VIEW durable.task IS
 	'Workflows and steps in one shape; a step''s parent is its workflow, its created_at the start of its latest attempt';
 
 ---------------------------------------------------------------------------
+-- Time, and what several functions ask for
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.clock() RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'durable_clock'
+LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.clock() IS
+	'The time by which the extension goes: the server''s clock, moved by durable.clock_offset. Like clock_timestamp(), it goes on within a statement';
+
+CREATE FUNCTION durable.stale_before(now timestamptz) RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'durable_stale_before'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.stale_before(timestamptz) IS
+	'An executor that was last seen before that time is dead: it was silent for durable.executor_timeout. Errors: 22004';
+
+CREATE FUNCTION durable.is_dead(last_seen timestamptz, stale_before timestamptz) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_is_dead'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION durable.is_dead(timestamptz, timestamptz) IS
+	'Whether an executor is dead that was last seen then, or, if NULL, is not registered. Errors: 22004';
+
+-- This is put into the statements that name it, which are planned as if it stood
+-- there.  (For that it is not SECURITY DEFINER and has no search_path: it has
+-- those of its callers.)
+CREATE FUNCTION durable.signs_of_life(workflow_id uuid, since timestamptz) RETURNS SETOF int
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+WITH RECURSIVE below AS (
+  SELECT signs_of_life.workflow_id AS id, NULL::timestamptz AS started_at
+  UNION ALL
+  SELECT i.id, i.started_at FROM below b CROSS JOIN LATERAL
+    (SELECT w.id, w.started_at FROM durable.workflow w WHERE w.parent_id = b.id AND w.queue_name IS NULL OFFSET 0) i)
+SELECT 1 FROM below b LEFT JOIN durable.step s ON s.workflow_id = b.id
+WHERE b.started_at >= since OR s.started_at >= since OR s.completed_at >= since OR s.failed_at >= since
+$$;
+COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
+	'A row for each step of a workflow, and of the inline ones below it, that has begun, ended or failed since, and for each inline one that has begun; the workflow''s own start is not asked for. It runs with the rights of its caller. Errors: 42501';
+
+---------------------------------------------------------------------------
 -- Running a workflow
 --
 -- Callers need EXECUTE only, no privilege on the tables: each function takes on
@@ -538,26 +577,158 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 -- Looking
 ---------------------------------------------------------------------------
 
+-- list, count, tree, stats and metrics are in SQL: so they have their owner's
+-- rights and a search_path as any function can have them.  None of them waits for
+-- a compiler or for workers to start, which takes longer than most of them; tree
+-- and stats are planned by index, whatever statistics say.
+--
+-- list and count are planned for their arguments: what is not asked for folds
+-- away, and so do the steps where only workflows are.  Their filters are the same.
+-- Status and name are found by their hashes, in the order of created_at; CASE
+-- hides the status itself from the choice of indexes.
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
 RETURNS SETOF durable.task
-AS 'MODULE_PATHNAME', 'durable_list'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
+SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+BEGIN
+  IF sort IS NULL OR descending IS NULL OR max_rows IS NULL OR skip IS NULL OR root_only IS NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22004',
+      MESSAGE = format('argument "%s" must not be NULL',
+        CASE WHEN sort IS NULL THEN 'sort' WHEN descending IS NULL THEN 'descending'
+          WHEN max_rows IS NULL THEN 'max_rows' WHEN skip IS NULL THEN 'skip' ELSE 'root_only' END),
+      DETAIL = 'There is nothing that NULL could mean here.',
+      HINT = 'Pass a value.';
+  ELSIF max_rows < 0 OR skip < 0 THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = format('argument "%s" must be at least 0', CASE WHEN max_rows < 0 THEN 'max_rows' ELSE 'skip' END),
+      DETAIL = format('It is %s.', CASE WHEN max_rows < 0 THEN max_rows ELSE skip END),
+      HINT = 'Pass a number in that range.';
+  ELSIF sort COLLATE "C" NOT IN ('created_at', 'started_at', 'completed_at', 'name', 'status') THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = 'argument "sort" must be the name of a column to sort by',
+      DETAIL = format('It is "%s".', sort),
+      HINT = 'Pass created_at, started_at, completed_at, name or status.';
+  END IF;
+  RETURN QUERY
+  SELECT t.*
+  FROM durable.task t
+  WHERE (list.status IS NULL OR (hashenum(t.status) = hashenum(list.status)
+      AND CASE WHEN t.status = list.status THEN true ELSE false END))
+    AND (list.kind IS NULL OR t.kind = list.kind)
+    AND (list.parent_id IS NULL OR t.parent_id = list.parent_id)
+    AND (NOT list.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
+    AND (list.name IS NULL OR (hashtext(t.name) = hashtext(list.name COLLATE "C") AND t.name = list.name COLLATE "C"))
+    AND (list.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = list.queue_name COLLATE "C"))
+    AND (list.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = list.handler COLLATE "C"))
+  ORDER BY
+    CASE WHEN list.sort = 'created_at' AND NOT list.descending THEN t.created_at END,
+    CASE WHEN list.sort = 'created_at' AND list.descending THEN t.created_at END DESC,
+    CASE WHEN list.sort = 'started_at' AND NOT list.descending THEN t.started_at END,
+    CASE WHEN list.sort = 'started_at' AND list.descending THEN t.started_at END DESC,
+    CASE WHEN list.sort = 'completed_at' AND NOT list.descending THEN t.completed_at END,
+    CASE WHEN list.sort = 'completed_at' AND list.descending THEN t.completed_at END DESC,
+    CASE WHEN list.sort = 'name' AND NOT list.descending THEN t.name END,
+    CASE WHEN list.sort = 'name' AND list.descending THEN t.name END DESC,
+    CASE WHEN list.sort = 'status' AND NOT list.descending THEN t.status END,
+    CASE WHEN list.sort = 'status' AND list.descending THEN t.status END DESC,
+    CASE WHEN NOT list.descending THEN t.id END,
+    CASE WHEN list.descending THEN t.id END DESC
+  LIMIT list.max_rows OFFSET list.skip;
+END $$;
 COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int) IS
 	'Tasks that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
 RETURNS bigint
-AS 'MODULE_PATHNAME', 'durable_count'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
+SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+BEGIN
+  IF root_only IS NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22004',
+      MESSAGE = 'argument "root_only" must not be NULL',
+      DETAIL = 'There is nothing that NULL could mean here.',
+      HINT = 'Pass a value.';
+  END IF;
+  RETURN (
+  SELECT count(*)
+  FROM durable.task t
+  WHERE (count.status IS NULL OR (hashenum(t.status) = hashenum(count.status)
+      AND CASE WHEN t.status = count.status THEN true ELSE false END))
+    AND (count.kind IS NULL OR t.kind = count.kind)
+    AND (count.parent_id IS NULL OR t.parent_id = count.parent_id)
+    AND (NOT count.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
+    AND (count.name IS NULL OR (hashtext(t.name) = hashtext(count.name COLLATE "C") AND t.name = count.name COLLATE "C"))
+    AND (count.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = count.queue_name COLLATE "C"))
+    AND (count.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = count.handler COLLATE "C")));
+END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
 	'The number of tasks that match all given filters. Errors: 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'durable_tree'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
+SET enable_indexscan = on SET enable_bitmapscan = on SET enable_nestloop = on
+SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+DECLARE
+  now CONSTANT timestamptz := durable.clock();
+BEGIN
+  RETURN QUERY
+  WITH RECURSIVE below AS (
+    SELECT w.id, ARRAY[]::int[] AS path FROM durable.workflow w WHERE w.id = tree.workflow_id
+    UNION ALL
+    SELECT c.id, b.path || c.parent_sequence FROM below b CROSS JOIN LATERAL
+      (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c),
+  task AS (
+    SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
+      w.executor_id, w.started_at, w.completed_at, w.error
+    FROM below b JOIN durable.workflow w ON w.id = b.id
+    UNION ALL
+    SELECT b.path || s.sequence, s.status, s.kind, s.name, s.attempt, NULL,
+      NULL, s.started_at, s.completed_at, s.error
+    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
+  line AS (
+    SELECT t.*, extract(epoch FROM
+      CASE WHEN t.completed_at IS NOT NULL THEN t.completed_at WHEN t.status = 'RUNNING' THEN now END
+        - t.started_at)::float8 AS seconds
+    FROM task t)
+  SELECT repeat('  ', cardinality(l.path)) ||
+    -- what is no text may stand in a name; concat leaves out what is NULL
+    regexp_replace(concat(
+      rpad(l.status::text, 9),
+      ' ' || l.path[cardinality(l.path)] || '.',
+      ' ' || l.name,
+      CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || ')' END,
+      ' in queue ' || l.queue_name,
+      ' on ' || l.executor_id,
+      ' attempt ' || l.attempt,
+      ' ' || CASE
+        WHEN l.seconds < 1 THEN to_char(l.seconds * 1000, 'FM9999999990') || ' ms'
+        WHEN l.seconds < 60 THEN to_char(l.seconds, 'FM9999999990.0') || ' s'
+        WHEN l.seconds < 3600 THEN to_char(l.seconds / 60, 'FM9999999990.0') || ' min'
+        WHEN l.seconds < 86400 THEN to_char(l.seconds / 3600, 'FM9999999990.0') || ' h'
+        ELSE to_char(l.seconds / 86400, 'FM9999999990.0') || ' days' END,
+      ' error: ' || substring(l.error COLLATE "C", E'^[^\\r\\n]*')) COLLATE "C", E'[\\u0001-\\u001f\\u007f]', ' ', 'g')
+  FROM line l ORDER BY l.path;
+  IF NOT FOUND THEN
+    -- there is no such workflow: history says what is wrong with the id
+    PERFORM FROM durable.history(tree.workflow_id);
+  END IF;
+END $$;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
@@ -702,22 +873,144 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 	'Deletes trees of which all workflows are finished and nothing has ended for older_than, oldest first, whole, up to max_workflows (a tree that is larger goes alone); status is that of the roots. Waits for nobody. Forgets executors that were silent for so long, too. Errors: 22023, 22004';
 
+-- Each part reads one index, and has one row for each queue, NULL where there is
+-- none.  Stale is what recover would take over as that of a dead executor.
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
 	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'durable_stats'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
+SET enable_indexscan = on SET enable_bitmapscan = on SET enable_nestloop = on
+SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+DECLARE
+  now CONSTANT timestamptz := durable.clock();
+  since CONSTANT timestamptz := durable.stale_before(now);
+BEGIN
+  RETURN QUERY
+  WITH driven AS MATERIALIZED (
+    SELECT w.queue_name, w.status, w.executor_id, w.status = 'RUNNING' AND CASE
+        WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since)
+        ELSE w.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(w.id, since)) END AS is_stale
+    FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id = w.executor_id
+    WHERE w.status IN ('RUNNING', 'PAUSED') AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
+  part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS (
+    SELECT q.name, NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint,
+      NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
+    FROM durable.queue q
+    UNION ALL
+    SELECT w.queue_name, count(*), count(*) FILTER (WHERE w.run_at <= now), min(w.run_at) FILTER (WHERE w.run_at <= now),
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM durable.workflow w
+    WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL
+    GROUP BY w.queue_name
+    UNION ALL
+    SELECT NULL, count(*), count(*) FILTER (WHERE w.run_at <= now), min(w.run_at) FILTER (WHERE w.run_at <= now),
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM durable.workflow w
+    WHERE w.status = 'PENDING' AND w.queue_name IS NULL AND w.parent_id IS NULL
+    UNION ALL
+    SELECT d.queue_name, NULL, NULL, NULL,
+      count(*) FILTER (WHERE d.status = 'RUNNING'), count(*) FILTER (WHERE d.status = 'PAUSED'),
+      count(*) FILTER (WHERE d.is_stale), count(DISTINCT d.executor_id) FILTER (WHERE d.is_stale),
+      NULL, NULL, NULL, NULL
+    FROM driven d
+    GROUP BY d.queue_name
+    UNION ALL
+    -- (CASE hides the status from the choice of indexes: the workflow is found by its id)
+    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL
+    FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+    WHERE s.run_at IS NOT NULL AND s.status = 'PENDING'
+      AND CASE WHEN w.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN true ELSE false END
+    GROUP BY w.queue_name
+    UNION ALL
+    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+      count(*) FILTER (WHERE w.status = 'COMPLETED'), count(*) FILTER (WHERE w.status = 'FAILED'),
+      count(*) FILTER (WHERE w.status = 'CANCELLED')
+    FROM durable.workflow w
+    WHERE w.completed_at > now - interval '1 minute' AND w.completed_at IS NOT NULL
+      AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+    GROUP BY w.queue_name),
+  line AS (
+    SELECT p.queue, max(p.pending) AS pending, max(p.due) AS due, min(p.due_since) AS due_since,
+      max(p.running) AS running, max(p.paused) AS paused, max(p.stale) AS stale, max(p.owners) AS owners,
+      max(p.retries) AS retries, max(p.completed) AS completed, max(p.failed) AS failed, max(p.cancelled) AS cancelled
+    FROM part p GROUP BY p.queue)
+  SELECT l.queue, coalesce(l.pending, 0), coalesce(l.due, 0), now - l.due_since,
+    coalesce(l.running, 0), coalesce(l.paused, 0), coalesce(l.stale, 0), coalesce(l.owners, 0),
+    coalesce(l.retries, 0), coalesce(l.completed, 0), coalesce(l.failed, 0), coalesce(l.cancelled, 0),
+    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
+  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue
+  -- what ended in a queue that is gone is not of interest
+  WHERE l.queue IS NULL OR q.name IS NOT NULL
+  ORDER BY l.queue;
+END $$;
 COMMENT ON FUNCTION durable.stats() IS
 	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
 
+-- A family for each column of stats but the first, in its order, then the
+-- executors.  A sample without a queue has no label: an empty one would mean the
+-- same.
 CREATE FUNCTION durable.metrics() RETURNS text
-AS 'MODULE_PATHNAME', 'durable_metrics'
-LANGUAGE C STABLE PARALLEL RESTRICTED;
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+WITH family (n, name, help) AS (VALUES
+  (1, 'durable_workflows_pending', 'Workflows that nobody drives, waiting to be claimed.'),
+  (2, 'durable_workflows_due', 'Pending workflows whose time has come.'),
+  (3, 'durable_oldest_due_seconds', 'How long the first of those has been due, 0 if there is none.'),
+  (4, 'durable_workflows_running', 'Workflows that are driven.'),
+  (5, 'durable_workflows_paused', 'Workflows that are paused.'),
+  (6, 'durable_workflows_stale', 'Running workflows that nobody alive drives.'),
+  (7, 'durable_stale_owners', 'Executors that own stale workflows.'),
+  (8, 'durable_retries_waiting', 'Failed steps that wait for their retry.'),
+  (9, 'durable_completed_last_minute', 'Workflows that were completed in the last 60 seconds.'),
+  (10, 'durable_failed_last_minute', 'Workflows that failed in the last 60 seconds.'),
+  (11, 'durable_cancelled_last_minute', 'Workflows that were cancelled in the last 60 seconds.'),
+  (12, 'durable_queue_paused', '1 while nothing is claimed from the queue, else 0.'),
+  (13, 'durable_queue_max_concurrency', 'How many workflows of the queue may run at once.'),
+  (14, 'durable_queue_rate_limit', 'How many workflows of the queue may start in a window.'),
+  (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
+  (16, 'durable_executors', 'Registered executors.'),
+  (17, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+queue AS MATERIALIZED (
+  SELECT s.*, '{queue="' ||
+    replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
+  FROM durable.stats() s),
+executor AS (
+  SELECT count(*) AS registered,
+    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))) AS stale
+  FROM durable.executor e),
+sample (n, queue_name, label, value) AS MATERIALIZED (
+  SELECT v.n, q.queue_name, q.label, v.value
+  FROM queue q CROSS JOIN LATERAL (VALUES
+    (1, q.pending::text), (2, q.due::text),
+    (3, round(coalesce(extract(epoch FROM q.oldest_pending), 0), 6)::text),
+    (4, q.running::text), (5, q.paused::text), (6, q.stale::text), (7, q.stale_executors::text),
+    (8, q.retries_waiting::text), (9, q.completed_last_minute::text), (10, q.failed_last_minute::text),
+    (11, q.cancelled_last_minute::text),
+    (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
+    -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
+    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text)) v (n, value)
+  WHERE v.value IS NOT NULL
+  UNION ALL
+  SELECT 16, NULL, NULL, e.registered::text FROM executor e
+  UNION ALL
+  SELECT 17, NULL, NULL, e.stale::text FROM executor e)
+SELECT string_agg(
+    concat('# TYPE ', f.name, E' gauge\n',
+      CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,
+      '# HELP ', f.name, ' ', f.help, E'\n',
+      (SELECT string_agg(concat(f.name, s.label, ' ', s.value, E'\n'), '' ORDER BY s.queue_name COLLATE "C")
+       FROM sample s WHERE s.n = f.n)), '' ORDER BY f.n) || E'# EOF\n'
+FROM family f
+$$;
 COMMENT ON FUNCTION durable.metrics() IS 'durable.stats() and the number of executors as OpenMetrics text';
 
 CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
@@ -731,6 +1024,14 @@ AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
 	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409) or of a workflow''s children (17411). Errors: 22004';
+
+CREATE FUNCTION durable.statements(OUT statement text, OUT sql text, OUT has_fast_path boolean, OUT calls bigint,
+	OUT fast_calls bigint, OUT functions oid[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_statements'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.statements() IS
+	'The statements that this session has run: how often, how often a fast path did it (durable.fast_paths), and the functions that each uses, also for its operators';
 
 -- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
 -- queues are all asked for theirs, and of workflows those that are driven.

@@ -49,6 +49,18 @@ SET durable.clock_offset = 1000000000;
 SELECT count(*) FROM durable.recover('clock r', handlers => '{}');
 RESET durable.clock_offset;
 RESET durable.executor_timeout;
+-- That clock can be read; it goes on within a statement.
+SET durable.clock_offset = 1000;
+SET durable.executor_timeout = 100;
+SELECT round(extract(epoch FROM durable.clock() - clock_timestamp()), -2) AS offset, durable.clock() < (SELECT durable.clock() FROM pg_sleep(0.001)) AS goes_on;
+-- Who is dead: at the very limit nobody is yet, whoever is not registered is.
+SELECT extract(epoch FROM durable.stale_before(t) - t) AS stale_before, durable.is_dead(t, t) AS at_the_limit, durable.is_dead(t - interval '1 us', t) AS before, durable.is_dead(t + interval '1 us', t) AS after,
+       durable.is_dead(NULL, t) AS not_registered
+  FROM (SELECT durable.clock() AS t) c;
+SELECT test.error('SELECT durable.is_dead(now(), NULL)');
+SELECT test.error('SELECT durable.stale_before(NULL)');
+RESET durable.clock_offset;
+RESET durable.executor_timeout;
 DROP FUNCTION test.moved;
 DELETE FROM durable.executor WHERE executor_id LIKE 'clock %';
 SELECT * FROM durable.check();

@@ -46,7 +46,7 @@ SELECT provolatile, proparallel, proisstrict, proretset, string_agg(DISTINCT pro
 -- They take on their owner's rights in C, and a search_path of their own; over all functions of the schema, those in SQL
 -- say so.
 SELECT p.proname, l.lanname, p.prosecdef, p.proconfig FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
- WHERE p.pronamespace = 'durable'::regnamespace AND (l.lanname <> 'c' OR p.prosecdef OR p.proconfig IS NOT NULL);
+ WHERE p.pronamespace = 'durable'::regnamespace AND (l.lanname <> 'c' OR p.prosecdef OR p.proconfig IS NOT NULL) ORDER BY p.oid;
 -- What is long is compressed by lz4, where the server has it.
 SELECT count(*), bool_and(attcompression = CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END) AS lz4
   FROM pg_attribute, pg_settings

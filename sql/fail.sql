@@ -182,4 +182,13 @@ SELECT step_id AS s FROM durable.claim_step(:'w', 42, 'r') \gset
 SELECT status, run_at FROM durable.fail(:'s', 'e', retry_after => '1000 s');
 SELECT * FROM durable.fail(:'w', 'e', retry_after => '-1 s');
 RESET durable.clock_offset;
+
+-- A workflow that was resumed and fails again takes an inline child with it that has not been started again yet.
+SELECT workflow_id AS w FROM durable.start('fail-5') \gset
+SELECT status FROM durable.start_child(:'w', 0, 'child');
+SELECT status FROM durable.fail(:'w', 'one');
+SELECT status FROM durable.resume_failed(:'w');
+SELECT * FROM test.show(:'w');
+SELECT status FROM durable.fail(:'w', 'two');
+SELECT * FROM test.show(:'w');
 SELECT * FROM durable.check();

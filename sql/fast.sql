@@ -247,6 +247,12 @@ SELECT count(*), count(mine) FROM durable.workflow WHERE name LIKE 'mine%';
 SELECT s.sequence, s.mine FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id WHERE w.name = 'mine' ORDER BY sequence;
 ALTER TABLE durable.workflow DROP mine;
 ALTER TABLE durable.step DROP mine;
+CREATE DOMAIN mine AS text DEFAULT 'mine';
+ALTER TABLE durable.workflow ADD mine mine;
+CALL life('planned with a domain');
+CALL life('domain');
+SELECT count(*), count(mine) FROM durable.workflow WHERE name LIKE 'domain%';
+ALTER TABLE durable.workflow DROP mine;
 
 DROP EXTENSION durable;
 CREATE EXTENSION durable;

@@ -102,6 +102,9 @@ SELECT a, pg_temp.names(a) FROM unnest(ARRAY[
 SELECT test.error('SELECT durable.list(sort => $$id$$)');
 SELECT test.error('SELECT durable.list(max_rows => -1)');
 SELECT test.try('SELECT durable.count(root_only => NULL)');
+-- Of whatever collation an argument is.
+SELECT name FROM durable.list(name => 'looking-1' COLLATE "POSIX", kind => 'WORKFLOW', queue_name => NULL::text COLLATE "POSIX", sort => 'name' COLLATE "POSIX");
+SELECT durable.count(queue_name => 'looking-1-q' COLLATE "POSIX", handler => 'none' COLLATE "POSIX");
 -- A quote is a quote.
 SELECT workflow_id AS q FROM durable.start('looking''"\ %s $1 4') \gset
 SELECT name FROM durable.list(name => 'looking''"\ %s $1 4');

@@ -6,14 +6,14 @@ CREATE FUNCTION test.version(v text) RETURNS void LANGUAGE sql AS
 -- Plans that are there are used. (The locks keep autovacuum away, which would have them made anew.)
 BEGIN;
 LOCK TABLE durable.workflow, durable.step, durable.executor IN SHARE UPDATE EXCLUSIVE MODE;
-SELECT durable.count(name => 'version'), durable.bucket('version');
+SELECT durable.release('version'), durable.bucket('version');
 SELECT test.version('0.9');
-SELECT durable.count(name => 'version');
+SELECT durable.release('version');
 -- Without them all is asked for first, but what needs no statement.
 DISCARD PLANS;
 SAVEPOINT s;
 \set VERBOSITY default
-SELECT durable.count(name => 'version');
+SELECT durable.release('version');
 ROLLBACK TO s;
 \set VERBOSITY sqlstate
 SELECT durable.start('version');
@@ -31,7 +31,7 @@ BEGIN
     PERFORM test.version(v);
     DISCARD PLANS;
     BEGIN
-      PERFORM durable.count(name => 'version');
+      PERFORM durable.release('version');
       INSERT INTO answer VALUES (v, 'goes on');
     EXCEPTION WHEN OTHERS THEN
       INSERT INTO answer VALUES (v, SQLSTATE);
@@ -40,7 +40,7 @@ BEGIN
 END $$;
 SELECT * FROM answer ORDER BY string_to_array(version, '.')::int[];
 ROLLBACK;
-SELECT durable.count(name => 'version');
+SELECT durable.release('version');
 
 -- The catalog is not read by calls whose plans are there.
 CREATE FUNCTION test.calls(n int) RETURNS void LANGUAGE plpgsql AS $$
@@ -48,7 +48,7 @@ BEGIN
   FOR i IN 1 .. n LOOP
     PERFORM durable.start('version', executor_id => 'version');
     PERFORM durable.claim_step(test.id('version'), 0, 's');
-    PERFORM durable.count(name => 'version');
+    PERFORM durable.status(test.id('version'));
   END LOOP;
 END $$;
 CREATE FUNCTION test.scans() RETURNS bigint LANGUAGE sql AS
@@ -60,7 +60,7 @@ SELECT test.scans() AS before \gset
 SELECT test.calls(50);
 SELECT test.scans() - :before AS scans;
 DISCARD PLANS;
-SELECT durable.count(name => 'version');
+SELECT durable.status(test.id('version'));
 SELECT test.scans() - :before AS scans;
 COMMIT;
 SELECT durable.cancel_tree(test.id('version'));

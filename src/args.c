@@ -8,7 +8,10 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "args.h"
+#include "clock.h"
+#include "ids.h"
+#include "refusal.h"
 
 #include "access/detoast.h"
 #include "utils/array.h"
@@ -20,7 +23,7 @@
 /* A deadline must fit into a timestamp that every client can read. */
 #define MAX_SPAN_YEARS	1000
 
-/* Refuses an argument, as in "argument %s %s"; detail is what it is, hint what to pass. */
+/* Raises 22023, "argument %s %s"; detail says what the value is, hint what to pass. */
 void
 bad_argument(const char *name, const char *what, const char *detail, const char *hint)
 {
@@ -61,7 +64,7 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* An int in that range. */
+/* Raises an error unless an int is in that range; both ends are allowed. */
 static void
 check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
@@ -98,7 +101,7 @@ require_sequence(NullableDatum sequence)
 	check_int(sequence, "sequence", 0, MAX_SEQUENCE);
 }
 
-/* The positions of so many steps, of which the first was given. */
+/* The first of so many positions: the last one must be a position, too. */
 void
 require_sequences(NullableDatum first, int count)
 {
@@ -118,7 +121,7 @@ check_elements(NullableDatum arg, const char *name)
 	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 }
 
-/* An array that goes with another: as long, or NULL. */
+/* An array beside another one: NULL, or of the same length. */
 void
 check_array_beside(NullableDatum arg, const char *name, int count, const char *other)
 {
@@ -171,7 +174,7 @@ interval_text(NullableDatum arg)
 	return DatumGetCString(DirectFunctionCall1(interval_out, arg.value));
 }
 
-/* A length of time, however long, and wherever in the calendar it begins. */
+/* A length of time: finite, and not negative wherever in the calendar it begins. */
 void
 check_span(NullableDatum arg, const char *name)
 {
@@ -190,7 +193,10 @@ check_span(NullableDatum arg, const char *name)
 					 "Pass a length of time, 0 or longer.");
 }
 
-/* A length of time that a timestamp can be moved by, also part by part. */
+/*
+ * A length of time that can be added to a timestamp.  Months, days and time are
+ * added one after the other, so none of them may be too long by itself.
+ */
 void
 check_interval(NullableDatum arg, const char *name)
 {

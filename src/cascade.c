@@ -1,354 +1,310 @@
 /*-------------------------------------------------------------------------
  *
  * cascade.c
- *	  Lists of ids, and the one cascade: a change of a workflow and of those
- *	  below it.
+ *	  The cascade: a change of a workflow and of those below it.
+ *
+ * The caller decides whether a workflow may be changed.  What changes below that
+ * workflow is decided here, row by row, by transitions.h.
+ *
+ * A cascade goes down level by level.  It locks each level's rows before it looks
+ * for their children, in a new snapshot, and start_child holds its parent's row.
+ * So no child is missed, even by a cascade that does not lock the tree
+ * exclusively.  All go from parents to children, and those that may meet others
+ * in the tree (locks_first) lock each level in the order of ids: so two of them
+ * cannot deadlock.  Step rows come after all rows of workflows, stand-ins last.
  *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "plan.h"
+#include "sql.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "miscadmin.h"
-#include "utils/array.h"
+#define OF_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OfIds, OF_IDS);
+
+/* ---- statements -------------------------------------------------------------- */
+
+/* The parameters of all changes; each statement uses those that it needs. */
+#define CHANGE(P) \
+	P(ids, UUIDARRAYOID) \
+	P(paused_by, UUIDOID) \
+	P(paused_at, TIMESTAMPTZOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(from_sequence, INT4OID)
+PARAMETERS(Change, CHANGE);
+
+static Statement pause_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w "
+	"SET status = {workflow to PAUSE}, paused_from = w.status, paused_by = :paused_by, paused_at = :paused_at "
+	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from PAUSE}") " "
+	"RETURNING w.id");
+
+/* Each gets back the status that it had. */
+static Statement resume_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w "
+	"SET status = w.paused_from, paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"WHERE w.id = ANY (:ids) AND w.paused_by = :paused_by AND w.paused_at = :paused_at "
+	"  AND " CHECKED("w.status = ANY {workflow from RESUME}") " "
+	"RETURNING w.id");
+
+static Statement cancel_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w "
+	"SET status = {workflow to CANCEL}, completed_at = :now, "
+	"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CANCEL}") " "
+	"RETURNING w.id");
+
+static Statement fail_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w "
+	"SET status = {workflow to FAIL_BELOW}, error = 'parent workflow failed', completed_at = :now, "
+	"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from FAIL_BELOW}") " "
+	"RETURNING w.id");
+
+/* Below the workflow that is resumed (control.c changes that one): nobody drives these yet. */
+static Statement rerun_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w "
+	"SET status = 'PENDING', lease = w.lease + 1, executor_id = NULL, "
+	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL "
+	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}") " "
+	"RETURNING w.id");
+
+static Statement fence_workflows = STATEMENT(Change,
+	"UPDATE durable.workflow w SET lease = w.lease + 1 "
+	"WHERE w.id = ANY (:ids) AND " CHECKED(UNFINISHED("w")) " "
+	"RETURNING w.id");
+
+static Statement pause_steps = STATEMENT(Change,
+	"UPDATE durable.step s SET status = {step to PAUSE} "
+	"WHERE s.workflow_id = ANY (:ids) AND s.status = ANY {step from PAUSE}");
+
+static Statement resume_steps = STATEMENT(Change,
+	"UPDATE durable.step s SET status = {step to RESUME} "
+	"WHERE s.workflow_id = ANY (:ids) AND s.status = ANY {step from RESUME}");
+
+static Statement cancel_steps = STATEMENT(Change,
+	"UPDATE durable.step s SET status = {step to CANCEL}, completed_at = :now "
+	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' AND s.status = ANY {step from CANCEL}");
+
+/* Steps that have failed at that position or later, and steps that were left running. */
+static Statement rerun_steps = STATEMENT(Change,
+	"UPDATE durable.step s "
+	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, run_at = NULL, "
+	"  completed_at = NULL, deadline = NULL "
+	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' "
+	"  AND s.status = ANY {step from RESUME_FAILED} AND (s.status <> 'FAILED' OR s.sequence >= :from_sequence)");
+
+static Statement record = STATEMENT(OfIds,
+	"UPDATE durable.step s "
+	"SET status = CASE WHEN " UNFINISHED("w") " THEN 'RUNNING' ELSE w.status END, "
+	"  output = w.output, error = w.error, detail = w.detail, completed_at = w.completed_at "
+	"FROM unnest(:ids) AS i (id) CROSS JOIN LATERAL ("
+	"  SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.detail, c.completed_at "
+	"  FROM durable.workflow c WHERE c.id = i.id OFFSET 0) w "
+	"WHERE s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence");
+
+static Statement lock_by_id = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) ORDER BY w.id FOR NO KEY UPDATE");
+
+#define CHILDREN_OF(P) \
+	P(ids, UUIDARRAYOID) \
+	P(from_sequence, INT4OID) \
+	P(inline_unfinished, BOOLOID) \
+	P(failed, BOOLOID)
+PARAMETERS(ChildrenOf, CHILDREN_OF);
+
+static Statement look_children = STATEMENT(ChildrenOf,
+	"SELECT w.id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND w.parent_sequence >= :from_sequence "
+	"  AND (NOT :inline_unfinished OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
+	"  AND (NOT :failed OR w.status = 'FAILED')");
+
+static Statement look_inline_parents = STATEMENT(OfIds,
+	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
+
+/* ---- rules ------------------------------------------------------------------- */
 
 /* What a cascade does at each level, and how it goes down. */
 typedef struct CascadeRule
 {
-	PlanId		change_workflows;
-	int			change_steps;	/* a PlanId, or NO_PLAN */
+	Statement  *change_workflows;
+	Statement  *change_steps;	/* or NULL */
 	Scope		scope;
 	bool		through_unchanged;	/* goes on below a workflow that it leaves alone */
-	bool		record;			/* the stand-ins of what changed change too */
+	bool		steps_of_all;	/* changes steps of workflows that it leaves alone, too */
+	bool		records;		/* the stand-ins of what changed change too */
 	bool		requeues;		/* what changed may wait in a queue again */
 	bool		locks_first;	/* others may be in the tree: rows are locked in the order of ids */
 	bool		raises;			/* the leases of what changed */
 } CascadeRule;
 
-#define NO_PLAN (-1)
-
+/* A cascade that cancels leaves no step unfinished anywhere. */
 static const CascadeRule rules[] = {
 	[CASCADE_PAUSE] = {
-		PLAN_PAUSE_WORKFLOWS, PLAN_PAUSE_STEPS, ALL_CHILDREN,.through_unchanged = true
+		&pause_workflows, &pause_steps, ALL_CHILDREN,.through_unchanged = true
 	},
 	[CASCADE_RESUME] = {
-		PLAN_RESUME_WORKFLOWS, PLAN_RESUME_STEPS, ALL_CHILDREN,.through_unchanged = true,.requeues = true
+		&resume_workflows, &resume_steps, ALL_CHILDREN,.through_unchanged = true,.requeues = true
 	},
 	[CASCADE_CANCEL] = {
-		PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, ALL_CHILDREN,.through_unchanged = true,.record = true
+		&cancel_workflows, &cancel_steps, ALL_CHILDREN,.through_unchanged = true,.steps_of_all = true,.records = true
 	},
 	[CASCADE_RERUN] = {
-		PLAN_RERUN_CHILDREN, PLAN_RERUN_STEPS, FAILED_ONLY,.record = true,.requeues = true,.raises = true
+		&rerun_workflows, &rerun_steps, FAILED_ONLY,.records = true,.requeues = true,.raises = true
 	},
 	[CASCADE_ABANDON] = {
-		PLAN_CANCEL_WORKFLOWS, PLAN_CANCEL_STEPS, INLINE_UNFINISHED,.record = true
+		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true
 	},
 	[CASCADE_FAIL] = {
-		PLAN_FAIL_WORKFLOWS, PLAN_RESUME_STEPS, INLINE_UNFINISHED,.record = true,.locks_first = true
+		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true
 	},
 	[CASCADE_FENCE] = {
-		PLAN_FENCE_WORKFLOWS, NO_PLAN, INLINE_UNFINISHED,.locks_first = true,.raises = true
+		&fence_workflows, NULL, INLINE_UNFINISHED,.locks_first = true,.raises = true
 	},
 };
 
-void
-append_id(IdList *list, const pg_uuid_t *id)
-{
-	if (list->count == list->capacity)
-	{
-		list->capacity = Max(64, list->capacity * 2);
-		list->ids = list->ids ?
-			repalloc_huge(list->ids, list->capacity * sizeof(pg_uuid_t)) :
-			MemoryContextAllocHuge(CurrentMemoryContext, list->capacity * sizeof(pg_uuid_t));
-	}
-	list->ids[list->count++] = *id;
-}
+/* ---- parts of a cascade that others use, too ----------------------------------- */
 
-void
-append_ids(IdList *list, const IdList *more)
-{
-	for (uint64 i = 0; i < more->count; i++)
-		append_id(list, &more->ids[i]);
-}
-
-void
-append_array(IdList *list, Datum ids)
-{
-	Datum	   *elements;
-	int			count;
-
-	deconstruct_array(DatumGetArrayTypeP(ids), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, NULL, &count);
-	for (int i = 0; i < count; i++)
-		append_id(list, DatumGetUUIDP(elements[i]));
-}
-
-/* Appends the ids that the last statement returned. */
-void
-append_result(IdList *list)
-{
-	for (uint64 row = 0; row < SPI_processed; row++)
-		append_id(list, DatumGetUUIDP(result_value(row, 0)));
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/*
- * Runs a statement over all ids in pieces; the other parameters are already
- * there, ids come first.  Appends what it returns to result, if given, and
- * returns the number of rows.
- */
-uint64
-run_over_ids(PlanId plan, const IdList *list, const Params *others, IdList *result)
-{
-	uint64		rows = 0;
-
-	for (uint64 i = 0; i < list->count; i += IDS_PER_STATEMENT)
-	{
-		Params		params = {0};
-		Datum		ids = id_array(&list->ids[i], Min(IDS_PER_STATEMENT, list->count - i));
-
-		CHECK_FOR_INTERRUPTS();
-		param_datum(&params, ids);
-		for (int p = 0; p < others->n; p++)
-			param(&params, (NullableDatum) {
-				.value = others->values[p],.isnull = others->nulls[p] == 'n'
-			});
-		rows += run_plan(plan, &params, NEWEST);
-		if (result)
-			append_result(result);
-		else
-			SPI_freetuptable(SPI_tuptable);
-		pfree(DatumGetPointer(ids));
-	}
-	return rows;
-}
-
+/* The children of workflows, at that position or a later one. */
 IdList
 children(const IdList *parents, Scope scope, int32 from_sequence)
 {
 	IdList		list = {0};
-	Params		params = {0};
 
-	param_int(&params, from_sequence);
-	param_bool(&params, scope == INLINE_UNFINISHED);
-	param_bool(&params, scope == FAILED_ONLY);
-	run_over_ids(PLAN_CHILDREN, parents, &params, &list);
+	run_over_ids(&look_children, parents,
+				 &(ChildrenOf) {
+					 .from_sequence = an_int(from_sequence),.inline_unfinished = a_bool(scope == INLINE_UNFINISHED),
+					 .failed = a_bool(scope == FAILED_ONLY)
+				 }, &list);
 	return list;
 }
 
-/*
- * The cascade: changes the workflows of a level, then looks for their
- * children, until there is no level left; then all steps, then the stand-ins.
- * Returns the number of tasks changed.  Above are those that the caller has
- * changed itself, and that may wait in a queue with the others.
- *
- * Each level's rows are locked before its children are looked for, in a new
- * snapshot, and start_child holds its parent's row: so no child is missed,
- * even by those cascades that do not lock the tree exclusively.  All go from
- * parents to children, and those that others may meet in the tree lock each level
- * in the order of ids, so two of them cannot deadlock.
- */
-static int64
-walk(const CascadeRule *rule, const IdList *above, IdList level, const Params *workflow_params,
-	 const Params *step_params)
+/* Those of the workflows that have unfinished inline children. */
+IdList
+with_inline_unfinished(const IdList *workflows)
 {
-	IdList		with_steps = {0};
-	IdList		changed = {0};
-	uint64		steps = 0;
-	Params		none = {0};
+	IdList		list = {0};
 
-	while (level.count > 0)
-	{
-		IdList		level_changed = {0};
-
-		if (rule->locks_first)
-			run_over_ids(PLAN_LOCK_WORKFLOWS, &level, &none, NULL);
-		if (rule->raises)
-			ask_before_raising(level.ids, level.count);
-		run_over_ids(rule->change_workflows, &level, workflow_params, &level_changed);
-		for (uint64 i = 0; rule->raises && i < level_changed.count; i++)
-			raised_lease_of(&level_changed.ids[i]);
-		append_ids(&changed, &level_changed);
-		if (!rule->through_unchanged)
-			level = level_changed;
-		append_ids(&with_steps, &level);
-		level = children(&level, rule->scope, 0);
-	}
-
-	if (rule->change_steps != NO_PLAN)
-		/* what cancels leaves no step unfinished anywhere; the others only touch what they changed */
-		steps = run_over_ids(rule->change_steps,
-							 rule->change_steps == PLAN_CANCEL_STEPS ? &with_steps : &changed,
-							 step_params, NULL);
-	/* all are children, but for the first, which may be a root */
-	if (rule->record && run_over_ids(PLAN_RECORD_ON_STAND_INS, &changed, &none, NULL) + 1 < changed.count)
-		raise_kept_away("durable.step");
-	steps += changed.count;
-	if (rule->requeues)
-	{
-		append_ids(&changed, above);
-		now_waiting(id_array(changed.ids, changed.count));
-	}
-	return (int64) steps;
-}
-
-static int64
-run_cascade(Cascade cascade, const IdList *above, IdList first, const Pause *pause, TimestampTz now)
-{
-	Params		workflow_params = {0};
-	Params		step_params = {0};
-
-	switch (cascade)
-	{
-		case CASCADE_PAUSE:
-		case CASCADE_RESUME:
-			param_id(&workflow_params, &pause->paused_by);
-			param_time(&workflow_params, pause->paused_at);
-			break;
-		case CASCADE_CANCEL:
-		case CASCADE_ABANDON:
-			param_time(&workflow_params, now);
-			param_time(&step_params, now);
-			break;
-		case CASCADE_FAIL:
-			param_time(&workflow_params, now);
-			break;
-		case CASCADE_RERUN:
-			param_int(&step_params, 0);
-			break;
-		case CASCADE_FENCE:
-			break;
-	}
-	return walk(&rules[cascade], above, first, &workflow_params, &step_params);
-}
-
-/* A cascade that begins with the named workflow; pause is that which begins or ends. */
-int64
-cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
-{
-	IdList		none = {0};
-	IdList		first = {0};
-	int64		changed;
-
-	append_id(&first, top);
-	changed = run_cascade(cascade, &none, first, pause, now);
-	/* it is locked, and was asked before */
-	if (changed == 0)
-		raise_kept_away("durable.workflow");
-	return changed;
-}
-
-/*
- * A cascade that begins with the children of workflows which the caller has
- * changed itself.
- */
-int64
-cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
-{
-	static const Pause no_pause = {0};
-	IdList		parents = {0};
-
-	append_array(&parents, workflow_ids);
-	return run_cascade(cascade, &parents, children(&parents, rules[cascade].scope, from_sequence), &no_pause, now);
-}
-
-/* Whether all unfinished inline descendants of a workflow could be locked at once. */
-static bool
-try_lock_inline_below(const pg_uuid_t *id)
-{
-	Params		none = {0};
-	IdList		level = {0};
-
-	append_id(&level, id);
-	for (;;)
-	{
-		level = children(&level, INLINE_UNFINISHED, 0);
-		if (level.count == 0)
-			return true;
-		if (run_over_ids(PLAN_LOCK_IF_FREE, &level, &none, NULL) < level.count)
-			return false;
-	}
-}
-
-bool
-contains(const IdList *list, const pg_uuid_t *id)
-{
-	for (uint64 i = 0; i < list->count; i++)
-		if (same_id(&list->ids[i], id))
-			return true;
-	return false;
-}
-
-/*
- * Of the workflows that the last statement locked (id, root_id), those that
- * can be taken without waiting: claim and recover lock many rows, and must not
- * wait for one while they hold the others.  Left out is what a cascade is
- * about to change, and what has inline descendants that somebody works on.  The
- * leases of those that are returned may be raised (ask_before_raising).
- *
- * The trees' locks (shared) are for the calls that follow in the same
- * transaction, as many as there is room for.  All that was locked is appended
- * to *seen, an array: a call decides about each workflow once.  *count tells how
- * many are returned.
- */
-Datum
-takeable(Datum *seen, int *count)
-{
-	uint64		found_count = SPI_processed;
-	IdList		found = {0};
-	IdList		roots = {0};
-	IdList		parents = {0};
-	IdList		free = {0};
-	IdList		all = {0};
-	Params		none = {0};
-
-	for (uint64 row = 0; row < found_count; row++)
-	{
-		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
-		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	append_array(&all, *seen);
-	append_ids(&all, &found);
-	run_over_ids(PLAN_LOOK_INLINE_PARENTS, &found, &none, &parents);
-	for (uint64 i = 0; i < found_count; i++)
-	{
-		bool		takes = try_lock_tree_of_claim(&roots.ids[i]);
-
-		if (takes && contains(&parents, &found.ids[i]))
-			takes = try_lock_inline_below(&found.ids[i]);
-		if (takes)
-		{
-			remember_tree(&found.ids[i], &roots.ids[i]);
-			append_id(&free, &found.ids[i]);
-		}
-	}
-	ask_before_raising(free.ids, free.count);
-	*seen = id_array(all.ids, all.count);
-	*count = (int) free.count;
-	return id_array(free.ids, free.count);
+	run_over_ids(&look_inline_parents, workflows, NULL, &list);
+	return list;
 }
 
 /* Locks the rows of workflows, in the order of their ids. */
 void
 lock_workflows(Datum workflow_ids)
 {
-	Params		params = {0};
-
-	param_datum(&params, workflow_ids);
-	run_plan(PLAN_LOCK_WORKFLOWS, &params, NEWEST);
+	run(&lock_by_id, &(OfIds) {.ids = a_value(workflow_ids)}, NEWEST);
 }
 
 /*
- * Copies the outcome of workflows, or that there is none, to the step rows that
- * stand for them.  So many of them are children.
+ * Copies the outcome of workflows to the step rows that stand for them; that of an
+ * unfinished one is RUNNING.  So many of the workflows are children: the others
+ * have no such row.
  */
 void
 record_on_stand_ins(Datum workflow_ids, int children_count)
 {
-	Params		params = {0};
-
-	param_datum(&params, workflow_ids);
-	if (run_plan(PLAN_RECORD_ON_STAND_INS, &params, NEWEST) < children_count)
+	if (run(&record, &(OfIds) {.ids = a_value(workflow_ids)}, NEWEST) < children_count)
 		raise_kept_away("durable.step");
+}
+
+/* The parameters of a change, but for the ids. */
+static Change
+change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
+{
+	return (Change)
+	{
+		.paused_by = pause ? an_id(&pause->paused_by) : a_null(),
+		.paused_at = pause ? a_time(pause->paused_at) : a_null(),
+		.now = a_time(now),.from_sequence = an_int(from_sequence)
+	};
+}
+
+/* Makes the steps of workflows run again.  The caller has changed the workflows itself. */
+void
+rerun_steps_of(Datum workflow_ids, int32 from_sequence)
+{
+	Change		change = change_at(NULL, 0, from_sequence);
+
+	change.ids = a_value(workflow_ids);
+	run(&rerun_steps, &change, NEWEST);
+}
+
+/* ---- the cascade --------------------------------------------------------------- */
+
+/*
+ * Changes the workflows of a level, then looks for their children, until there is
+ * no level left; then all steps, then the stand-ins.  Returns the number of tasks
+ * changed.  above: workflows that the caller has changed itself, and that may now
+ * wait in a queue, too.
+ */
+static int64
+walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
+{
+	IdList		all = {0};
+	IdList		changed = {0};
+	uint64		tasks = 0;
+
+	while (level.count > 0)
+	{
+		IdList		level_changed = {0};
+
+		if (rule->locks_first)
+			run_over_ids(&lock_by_id, &level, NULL, NULL);
+		if (rule->raises)
+			ask_before_raising(level.ids, level.count);
+		run_over_ids(rule->change_workflows, &level, change, &level_changed);
+		for (uint64 i = 0; rule->raises && i < level_changed.count; i++)
+			raised_lease_of(&level_changed.ids[i]);
+		append_ids(&changed, &level_changed);
+		if (!rule->through_unchanged)
+			level = level_changed;
+		append_ids(&all, &level);
+		level = children(&level, rule->scope, 0);
+	}
+
+	if (rule->change_steps)
+		tasks = run_over_ids(rule->change_steps, rule->steps_of_all ? &all : &changed, change, NULL);
+	/* all are children, but for the first, which may be a root */
+	if (rule->records && run_over_ids(&record, &changed, NULL, NULL) + 1 < changed.count)
+		raise_kept_away("durable.step");
+	tasks += changed.count;
+	if (rule->requeues)
+	{
+		append_ids(&changed, above);
+		now_waiting(id_array(changed.ids, changed.count));
+	}
+	return (int64) tasks;
+}
+
+/* A cascade that begins with the named workflow; pause is the one that begins or ends, or NULL. */
+int64
+cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
+{
+	Change		change = change_at(pause, now, 0);
+	IdList		none = {0};
+	IdList		first = {0};
+	int64		changed;
+
+	append_id(&first, top);
+	changed = walk(&rules[cascade], &none, first, &change);
+	/* the workflow is locked, and its status was checked: something else keeps the row away */
+	if (changed == 0)
+		raise_kept_away("durable.workflow");
+	return changed;
+}
+
+/*
+ * A cascade that begins with the children, from that position on, of workflows
+ * which the caller has changed itself.
+ */
+int64
+cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
+{
+	Change		change = change_at(NULL, now, 0);
+	IdList		parents = {0};
+
+	append_array(&parents, workflow_ids);
+	return walk(&rules[cascade], &parents, children(&parents, rules[cascade].scope, from_sequence), &change);
 }

@@ -8,13 +8,17 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "args.h"
+#include "clock.h"
 
 #include <math.h>
 #include <time.h>
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_clock);
+PG_FUNCTION_INFO_V1(durable_stale_before);
 
 /* settings, in seconds (init.c) */
 double		durable_clock_offset = 0;
@@ -120,4 +124,19 @@ clock_stale_before(TimestampTz now, NullableDatum stale_after)
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 												   TimestampTzGetDatum(now),
 												   stale_after.value));
+}
+
+/* clock() */
+Datum
+durable_clock(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(clock_now());
+}
+
+/* stale_before(now) */
+Datum
+durable_stale_before(PG_FUNCTION_ARGS)
+{
+	require(fcinfo->args[0], "now");
+	PG_RETURN_TIMESTAMPTZ(clock_stale_before(PG_GETARG_TIMESTAMPTZ(0), a_null()));
 }

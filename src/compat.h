@@ -89,8 +89,8 @@ unpin_search_path(int level)
 #endif
 
 /*
- * fast.c: which indexes an updated row needs entries in.  Since 16 it may be the
- * summarizing ones alone.
+ * table.c: which indexes need entries for an updated row.  Since 16 these may be
+ * the summarizing ones alone.
  */
 #if PG_VERSION_NUM >= 160000
 #define UpdatedIndexes TU_UpdateIndexes
@@ -102,7 +102,7 @@ unpin_search_path(int level)
 #define UPDATED_ONLY_SUMMARIZING(updated) false
 #endif
 
-/* fast.c: table_tuple_update; 19 has added options */
+/* table.c: table_tuple_update; 19 has added options */
 #if PG_VERSION_NUM >= 190000
 #define update_tuple(table, tid, slot, cid, snapshot, tmfd, lockmode, updated) \
 	table_tuple_update(table, tid, slot, cid, 0, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
@@ -111,7 +111,7 @@ unpin_search_path(int level)
 	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
 #endif
 
-/* fast.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */
+/* table.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */
 #if PG_VERSION_NUM >= 190000
 #define insert_index_entries(indexes, slot, estate, conflict) \
 	((void) ExecInsertIndexTuples(indexes, estate, EIIT_NO_DUPE_ERROR, slot, NIL, conflict))

@@ -9,15 +9,51 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "plan.h"
+#include "sql.h"
 
-#include "executor/spi.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(durable_pause_tree);
 PG_FUNCTION_INFO_V1(durable_resume_tree);
 PG_FUNCTION_INFO_V1(durable_cancel_tree);
 PG_FUNCTION_INFO_V1(durable_resume_failed);
+
+/* ---- statements -------------------------------------------------------------- */
+
+#define QUEUES_OF_FAILED(P) \
+	P(id, UUIDOID) \
+	P(from_sequence, INT4OID)
+PARAMETERS(QueuesOfFailed, QUEUES_OF_FAILED);
+
+static Statement look_queues_of_failed = STATEMENT(QueuesOfFailed,
+	"WITH RECURSIVE failed AS ("
+	"  SELECT w.id, w.queue_name FROM durable.workflow w "
+	"  WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}")
+	"  UNION ALL "
+	"  SELECT c.id, c.queue_name FROM failed f CROSS JOIN LATERAL ("
+	"    SELECT w.id, w.queue_name FROM durable.workflow w "
+	"    WHERE w.parent_id = f.id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}")
+	"      AND (w.parent_sequence >= :from_sequence OR f.id <> :id) OFFSET 0) c) "
+	"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name");
+
+#define RERUN_WORKFLOW(P) \
+	P(id, UUIDOID) \
+	P(executor_id, TEXTOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(RerunWorkflow, RERUN_WORKFLOW);
+
+/* With a queue it waits there again, for an executor to claim it. */
+static Statement rerun_workflow = STATEMENT(RerunWorkflow,
+	"UPDATE durable.workflow w "
+	"SET status = CASE WHEN w.queue_name IS NULL THEN {workflow to RESUME_FAILED} ELSE 'PENDING' END, "
+	"  executor_id = CASE WHEN w.queue_name IS NULL THEN :executor_id END, "
+	"  lease = w.lease + 1, recovery_count = w.recovery_count + 1, "
+	"  error = NULL, detail = NULL, completed_at = NULL, started_at = :now, "
+	"  deadline = CASE WHEN w.queue_name IS NULL THEN :now + w.timeout END "
+	"WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}"));
+
+/* ---- what forbids it ----------------------------------------------------------- */
 
 /* Locks the tree of the named workflow, and looks at it as it is then. */
 static void
@@ -36,20 +72,19 @@ lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 static void
 raise_if_held(const Workflow *workflow, Event event)
 {
-	Params		params = {0};
+	Ancestor   *ancestors;
+	int			count;
 	const pg_uuid_t *paused = NULL;
 	const pg_uuid_t *cancelled = NULL;
 	bool		decided = false;
 
 	if (!workflow->has_parent)
 		return;
-	param_id(&params, &workflow->parent_id);
-	run_plan(PLAN_LOOK_ANCESTORS, &params, NEWEST);
-	for (uint64 row = 0; row < SPI_processed; row++)
+	ancestors = look_ancestors(workflow, &count);
+	for (int i = 0; i < count; i++)
 	{
-		const pg_uuid_t *id = DatumGetUUIDP(result_value(row, 0));
-		TaskStatus	status = status_from_datum(result_value(row, 1));
-		bool		driven = DatumGetBool(result_value(row, 2));
+		const pg_uuid_t *id = &ancestors[i].id;
+		TaskStatus	status = ancestors[i].status;
 
 		if (status == PAUSED)
 			paused = id;		/* the outermost is the one to resume first */
@@ -60,7 +95,7 @@ raise_if_held(const Workflow *workflow, Event event)
 		if (status == COMPLETED)
 			cancelled = NULL;
 		else
-			decided = cancelled && (driven || status != CANCELLED);
+			decided = cancelled && (ancestors[i].is_driven || status != CANCELLED);
 	}
 	if (paused)
 		raise_refusal(refuse_below(workflow, event, paused, PAUSED));
@@ -68,22 +103,20 @@ raise_if_held(const Workflow *workflow, Event event)
 		raise_refusal(refuse_below(workflow, event, cancelled, CANCELLED));
 }
 
+/* ---- pause_tree, resume_tree, cancel_tree ---------------------------------------- */
+
 /*
- * pause_tree, resume_tree and cancel_tree.  What they change is decided row by
- * row under the lock (cascade.c), here only whether the named workflow allows it.
+ * Here is decided whether the named workflow allows it; what changes is decided row
+ * by row, under the lock (cascade.c).
  */
-static Datum
-control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
+static int64
+control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 {
 	Workflow	workflow;
 	TimestampTz now;
 	Pause		pause;
-	int64		changed;
-	Call		call;
 
-	require(fcinfo->args[0], "workflow_id");
-	call = begin_call(fcinfo);
-	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
+	lock_and_look(id, &workflow);
 	if (!workflow_transition(event, workflow.status, NULL))
 		raise_refusal(refuse_workflow_status(&workflow, event));
 	/* a pause holds for the whole tree below it: only all of it is resumed */
@@ -98,31 +131,10 @@ control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
 		pause.paused_by = *DatumGetUUIDP(workflow.paused_by.value);
 		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
 	}
-	changed = cascade_tree(cascade, &workflow.id, &pause, now);
-	end_call(&call);
-	PG_RETURN_INT64(changed);
+	return cascade_tree(cascade, &workflow.id, &pause, now);
 }
 
-/* pause_tree(workflow_id) */
-Datum
-durable_pause_tree(PG_FUNCTION_ARGS)
-{
-	return control_tree(fcinfo, EVENT_PAUSE, CASCADE_PAUSE);
-}
-
-/* resume_tree(workflow_id) */
-Datum
-durable_resume_tree(PG_FUNCTION_ARGS)
-{
-	return control_tree(fcinfo, EVENT_RESUME, CASCADE_RESUME);
-}
-
-/* cancel_tree(workflow_id) */
-Datum
-durable_cancel_tree(PG_FUNCTION_ARGS)
-{
-	return control_tree(fcinfo, EVENT_CANCEL, CASCADE_CANCEL);
-}
+/* ---- resume_failed --------------------------------------------------------------- */
 
 /*
  * Locks the queues of a FAILED workflow and of those below it that would run
@@ -132,14 +144,10 @@ durable_cancel_tree(PG_FUNCTION_ARGS)
 static void
 lock_queues_of_failed(const pg_uuid_t *id, int32 from_sequence)
 {
-	Params		params = {0};
-	uint64		count;
-	Datum	   *names;
+	uint64		count = run(&look_queues_of_failed,
+							&(QueuesOfFailed) {.id = an_id(id),.from_sequence = an_int(from_sequence)}, NEWEST);
+	Datum	   *names = palloc(count * sizeof(Datum));
 
-	param_id(&params, id);
-	param_int(&params, from_sequence);
-	count = run_plan(PLAN_LOOK_QUEUES_OF_FAILED, &params, NEWEST);
-	names = palloc(count * sizeof(Datum));
 	for (uint64 row = 0; row < count; row++)
 		names[row] = result_value(row, 0);
 	for (uint64 i = 0; i < count; i++)
@@ -153,26 +161,25 @@ typedef struct Rerun
 	Rounds		rounds;
 } Rerun;
 
-/* Makes a FAILED workflow active again; false if we had to wait: then its times are those of before. */
+/* Makes a FAILED workflow active again; false if we had to wait: then its times are too old. */
 static bool
 rerun(void *arg)
 {
 	Rerun	   *r = arg;
-	Params		params = {0};
 
 	r->rounds.since = clock_monotonic();
-	param_id(&params, &r->workflow->id);
-	param(&params, r->executor_id);
-	param_time(&params, clock_now());
-	if (run_plan(PLAN_RERUN_WORKFLOW, &params, NEWEST) == 0)
+	if (run(&rerun_workflow,
+			&(RerunWorkflow) {
+				.id = an_id(&r->workflow->id),.executor_id = r->executor_id,.now = a_time(clock_now())
+			}, NEWEST) == 0)
 		raise_kept_away("durable.workflow");
 	raised_lease_of(&r->workflow->id);
 	return !has_waited(&r->rounds, 1);
 }
 
 /*
- * The same, as often as it takes; raises an error if a run of its name was started
- * at the same time, which the unique index on the names of active roots tells.
+ * Does the same until it need not wait.  Raises an error if a run of its name was
+ * started at the same time: the unique index on the names of active roots tells.
  */
 static void
 rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)
@@ -192,13 +199,81 @@ rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)
 }
 
 /*
- * resume_failed(workflow_id, executor_id, from_sequence)
+ * Makes a FAILED workflow, and what failed below it at that position or later,
+ * active again.
  *
  * Locks the executor's row, the queues to which workflows go back (shared), the
  * tree exclusively, then workflow rows from the named one down, then steps.
  * Of two callers the second waits for the tree and then finds the workflow not
  * FAILED any more.
  */
+static void
+resume_failed(const pg_uuid_t *id, NullableDatum executor_id, int32 from_sequence, Workflow *workflow)
+{
+	Workflow	other;
+	int64		registered = register_executor(executor_id, a_null());
+	Datum		self = id_array(id, 1);
+
+	lock_queues_of_failed(id, from_sequence);
+	lock_and_look(id, workflow);
+	raise_if_inline(workflow, EVENT_RESUME_FAILED);
+	if (!workflow_transition(EVENT_RESUME_FAILED, workflow->status, NULL))
+		raise_refusal(refuse_workflow_status(workflow, EVENT_RESUME_FAILED));
+	raise_if_held(workflow, EVENT_RESUME_FAILED);
+	lock_queues_of_failed(id, from_sequence);
+	if (workflow->recovery_count >= workflow->max_recovery_attempts)
+		raise_refusal(refuse_recovery_limit(workflow));
+	if (!workflow->has_parent && look_active_root(CStringGetTextDatum(workflow->name), &other))
+		raise_refusal(refuse_other_run(workflow, &other));
+
+	lock_workflows(self);
+	ask_before_raising(&workflow->id, 1);
+	rerun_or_raise(workflow, executor_id);
+	register_again(executor_id, registered);
+	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());
+	rerun_steps_of(self, from_sequence);
+	if (workflow->has_parent)
+		record_on_stand_ins(self, 1);
+	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
+}
+
+/* ---- SQL functions ------------------------------------------------------------------ */
+
+static Datum
+call_control_tree(FunctionCallInfo fcinfo, Event event, Cascade cascade)
+{
+	Call		call;
+	int64		changed;
+
+	require(fcinfo->args[0], "workflow_id");
+	call = begin_call(fcinfo);
+	changed = control_tree(PG_GETARG_UUID_P(0), event, cascade);
+	end_call(&call);
+	PG_RETURN_INT64(changed);
+}
+
+/* pause_tree(workflow_id) */
+Datum
+durable_pause_tree(PG_FUNCTION_ARGS)
+{
+	return call_control_tree(fcinfo, EVENT_PAUSE, CASCADE_PAUSE);
+}
+
+/* resume_tree(workflow_id) */
+Datum
+durable_resume_tree(PG_FUNCTION_ARGS)
+{
+	return call_control_tree(fcinfo, EVENT_RESUME, CASCADE_RESUME);
+}
+
+/* cancel_tree(workflow_id) */
+Datum
+durable_cancel_tree(PG_FUNCTION_ARGS)
+{
+	return call_control_tree(fcinfo, EVENT_CANCEL, CASCADE_CANCEL);
+}
+
+/* resume_failed(workflow_id, executor_id, from_sequence) */
 Datum
 durable_resume_failed(PG_FUNCTION_ARGS)
 {
@@ -207,44 +282,13 @@ durable_resume_failed(PG_FUNCTION_ARGS)
 	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 	Workflow	workflow;
-	Workflow	other;
-	int32		from_sequence;
-	int64		registered;
-	Params		params = {0};
-	Datum		self;
 
 	require(fcinfo->args[0], "workflow_id");
 	check_name(executor_id, "executor_id");
 	require_not_negative(fcinfo->args[2], "from_sequence");
-	from_sequence = PG_GETARG_INT32(2);
 
 	call = begin_call(fcinfo);
-	registered = register_executor(executor_id, a_null());
-	lock_queues_of_failed(PG_GETARG_UUID_P(0), from_sequence);
-	lock_and_look(PG_GETARG_UUID_P(0), &workflow);
-	raise_if_inline(&workflow, EVENT_RESUME_FAILED);
-	if (!workflow_transition(EVENT_RESUME_FAILED, workflow.status, NULL))
-		raise_refusal(refuse_workflow_status(&workflow, EVENT_RESUME_FAILED));
-	raise_if_held(&workflow, EVENT_RESUME_FAILED);
-	lock_queues_of_failed(&workflow.id, from_sequence);
-	if (workflow.recovery_count >= workflow.max_recovery_attempts)
-		raise_refusal(refuse_recovery_limit(&workflow));
-	if (!workflow.has_parent &&
-		look_active_root(CStringGetTextDatum(workflow.name), &other))
-		raise_refusal(refuse_other_run(&workflow, &other));
-
-	self = id_array(&workflow.id, 1);
-	lock_workflows(self);
-	ask_before_raising(&workflow.id, 1);
-	rerun_or_raise(&workflow, executor_id);
-	register_again(executor_id, registered);
-	cascade_below(CASCADE_RERUN, self, from_sequence, clock_now());
-	param_datum(&params, self);
-	param_int(&params, from_sequence);
-	run_plan(PLAN_RERUN_STEPS, &params, NEWEST);
-	if (workflow.has_parent)
-		record_on_stand_ins(self, 1);
-	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
+	resume_failed(PG_GETARG_UUID_P(0), executor_id, PG_GETARG_INT32(2), &workflow);
 
 	columns[0] = workflow.handler;
 	columns[1] = workflow.input;

@@ -30,7 +30,10 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "fence.h"
+#include "ids.h"
 #include "lock.h"
+#include "task.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -48,10 +51,13 @@
 
 #define FENCES 256
 
+/* Where a fast path has seen a lease last. */
+LeaseSeen	last_lease_seen;
+
 /*
  * What this transaction has recorded, or claimed, under a lease; or that it has
- * raised the lease itself.  Levels never fall from one to the next: what a
- * subtransaction has done becomes its parent's, or is undone, at its end.
+ * raised the lease itself.  The levels in the array never fall: at the end of a
+ * subtransaction its records become its parent's, or are dropped.
  */
 typedef struct Record
 {
@@ -67,7 +73,7 @@ static Record *records;
 static int	record_count;
 static int	record_room;
 
-/* The fences of the workflows whose leases it has raised; one too many does no harm. */
+/* The fences of the workflows whose leases this transaction has raised; one too many does no harm. */
 static bool raised[FENCES];
 static bool any_raised;
 
@@ -148,12 +154,12 @@ raised_lease_of(const pg_uuid_t *workflow_id)
 {
 	raised[fence_of(workflow_id)] = true;
 	any_raised = true;
-	/* only what was recorded before would not know */
+	/* only a record that is there already can name an older lease */
 	if (record_count > 0)
 		append_record(workflow_id, RAISED);
 }
 
-/* Whether it was this transaction that raised it, which has asked before (ask_before_raising). */
+/* Whether this transaction has raised the lease itself, after it had asked (ask_before_raising). */
 static bool
 raised_by_us(const pg_uuid_t *workflow_id)
 {
@@ -213,7 +219,7 @@ raise_if_lost(const Record *record, Relation table, Oid key, Snapshot snapshot)
 	systable_endscan(scan);
 }
 
-/* Whether a record is one to ask for: of one of these workflows, or of any if none are named. */
+/* Whether a record is one to check: of one of these workflows, or of any if ids is NULL. */
 static bool
 is_asked_for(const Record *record, const pg_uuid_t *ids, uint64 count)
 {
@@ -225,7 +231,7 @@ is_asked_for(const Record *record, const pg_uuid_t *ids, uint64 count)
 	return ids == NULL;
 }
 
-/* Asks for what was recorded, from that on, whether its lease holds; not if the table is gone. */
+/* Raises an error if the lease of a record is lost, from that record on.  Does nothing if the table is gone. */
 static void
 raise_if_any_lost_from(int first, const pg_uuid_t *ids, uint64 count)
 {
@@ -247,7 +253,7 @@ raise_if_any_lost_from(int first, const pg_uuid_t *ids, uint64 count)
 	table_close(table, NoLock);
 }
 
-/* Where all rows are still those that were seen, there is no more to ask. */
+/* The same for all records.  Nothing is searched while each row is still the version that a fast path has seen. */
 static void
 raise_if_any_lost(const pg_uuid_t *ids, uint64 count)
 {
@@ -261,9 +267,9 @@ raise_if_any_lost(const pg_uuid_t *ids, uint64 count)
 }
 
 /*
- * Who is about to raise the leases of workflows, and holds their rows, asks
- * first for what its own transaction has recorded in them: afterwards it could
- * not tell whether somebody else had raised them before.
+ * Whoever is about to raise the leases of workflows, and holds their rows, first
+ * checks what its own transaction has recorded in them.  Afterwards it could not
+ * tell whether somebody else had raised them before.
  */
 void
 ask_before_raising(const pg_uuid_t *ids, uint64 count)
@@ -306,7 +312,7 @@ before_commit(void)
 	raise_if_any_lost(NULL, 0);
 }
 
-/* What is seen from now on is seen anew: that version of the row may never come, and its table is not locked any more. */
+/* Forgets where a lease was seen: that version of the row may be undone, and its table is not locked any more. */
 static void
 forget_lease_seen(void)
 {
@@ -343,7 +349,7 @@ at_transaction_event(XactEvent event, void *arg)
 	}
 }
 
-/* What a subtransaction has recorded is undone with it, or its parent's. */
+/* What a subtransaction has recorded is dropped with it, or becomes its parent's. */
 static void
 at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
@@ -363,7 +369,7 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 	forget_locks_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB);
 }
 
-/* Once a backend, from _PG_init. */
+/* Called once in each backend, by _PG_init. */
 void
 watch_transactions(void)
 {

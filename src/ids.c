@@ -11,7 +11,10 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "args.h"
+#include "clock.h"
+#include "ids.h"
+#include "refusal.h"
 
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"

@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "plan.h"
 
 #include <float.h>
 #include <limits.h>
@@ -50,6 +50,13 @@ _PG_init(void)
 							4, 0, INT_MAX,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("durable.fast_paths",
+							 "Takes the short ways past the executor.",
+							 "Off, the statements do all by themselves: the same, but slower.",
+							 &durable_fast_paths,
+							 true,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");
 	watch_transactions();
 }

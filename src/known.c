@@ -3,11 +3,14 @@
  * known.c
  *	  The workflows that this backend has seen last.
  *
- * The root of a workflow is a fact that never changes, the next position a
- * guess that a statement puts to the test.  So nothing depends on what is here.
+ * The root of a workflow never changes.  Its next position is a guess, which a
+ * statement puts to the test.  So no result depends on what is known here, only
+ * the way that leads there.
  *
  *-------------------------------------------------------------------------
  */
+#include "ids.h"
+#include "known.h"
 #include "lock.h"
 
 #include "access/xact.h"
@@ -24,7 +27,7 @@ typedef struct KnownWorkflow
 
 static KnownWorkflow known_workflows[KNOWN_WORKFLOWS];
 
-/* Where the workflow is, or would be. */
+/* The slot of a workflow.  Another one may be in it. */
 static KnownWorkflow *
 known_slot(const pg_uuid_t *id)
 {
@@ -43,7 +46,7 @@ remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 	known->next = -1;
 }
 
-/* Nobody has claimed that position of a workflow that is known, so far. */
+/* Notes the next position that nobody has claimed, if the workflow is known. */
 void
 expect_new_step(const pg_uuid_t *workflow_id, int32 sequence)
 {
@@ -87,8 +90,8 @@ try_lock_known_tree(const pg_uuid_t *workflow_id, pg_uuid_t *root_id)
 
 /*
  * Gives back what try_lock_known_tree has taken, after a statement that did
- * nothing.  It may have locked a row in vain: then the lock stays, since it
- * must come first.
+ * nothing.  If the transaction has an id, the statement may have locked a row.
+ * Then the tree's lock stays, since it must be taken before any row.
  */
 void
 unlock_known_tree(const pg_uuid_t *root_id)

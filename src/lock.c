@@ -8,6 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "args.h"
 #include "lock.h"
 
 #include "access/xact.h"
@@ -20,7 +21,7 @@ PG_FUNCTION_INFO_V1(durable_lock_key_workflow);
 
 /* ---- tags ------------------------------------------------------------------ */
 
-LOCKTAG
+static LOCKTAG
 lock_tag(LockClass class, const void *key, int len)
 {
 	uint64		hash = hash_bytes_extended(key, len, 0);
@@ -61,15 +62,15 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 /*
  * A family of locks, one for each id.  There is room for some thousands of
  * locks only, so a transaction that takes very many of a family (shared) takes,
- * beyond so many, the one lock of them all.  Who takes one exclusively says so
- * on that lock, after its own, in a mode in which such do not exclude each
- * other.
+ * beyond so many, the one lock of them all.  Whoever takes one exclusively then
+ * also takes the lock of all, in a mode (ALL_SOMEBODY) that excludes those who hold
+ * it shared, but not others who do the same.
  */
 #define LOCKS_AT_ONCE	1000
 #define ALL_SHARED		ShareLock
 #define ALL_SOMEBODY	RowExclusiveLock
 
-/* claim takes the lock of all sooner: many may do so at once, and each for many workflows */
+/* claim and recover take the lock of all sooner: many may run at once, each for many workflows */
 #define CLAIM_LOCKS		100
 
 typedef enum Family
@@ -87,8 +88,8 @@ static const LockClass class_all[] = {LOCK_CLASS_ALL_TREES, LOCK_CLASS_ALL_CHILD
 static int	held[FAMILIES];
 
 /*
- * What it held when a subtransaction took its first lock: a rollback to the
- * savepoint gives back what was taken since.
+ * How many locks the transaction held when a subtransaction took its first one: a
+ * rollback to the savepoint gives back those that were taken since.
  */
 typedef struct Mark
 {
@@ -156,7 +157,7 @@ take(Family family, const pg_uuid_t *id, LOCKMODE mode, bool at_once)
 	return result;
 }
 
-/* Gives one back; what was held before stays. */
+/* Gives one back.  If it had been taken before, too, it stays held. */
 static void
 give_back(Family family, const pg_uuid_t *id, LOCKMODE mode)
 {
@@ -237,8 +238,8 @@ try_lock_tree_of_claim(const pg_uuid_t *root_id)
 }
 
 /*
- * Whether who claims or recovers can lock any tree now that it does not hold yet;
- * if not, it need not look for another workflow.
+ * Whether a claim or recover could now lock a tree that it does not hold yet.  If
+ * not, it need not look for another workflow.
  */
 bool
 can_lock_trees_of_claim(void)

@@ -44,8 +44,6 @@ typedef enum LockClass
 #define QUEUE_CHANGE		ShareRowExclusiveLock
 #define QUEUE_DROP			AccessExclusiveLock
 
-extern LOCKTAG lock_tag(LockClass class, const void *key, int len);
-
 extern bool lock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern int	tree_locks_left(void);

@@ -4,14 +4,18 @@
  *	  Where workflows wait in queues, and where heads stand, as the indexes have
  *	  it: with entries that are dead, and with what is not committed.
  *
- * For head.c only, which needs to see what others are about to commit, and for
- * which no statement would do.  Nothing is written or locked here, and nobody
- * is waited for.
+ * For the files about heads only: they need to see what others are about to
+ * commit, and no statement shows that.  Nothing is written or locked here, and
+ * nobody is waited for.
  *
  * A walk goes through what a snapshot sees, in the order of the index, or through
- * all entries (SnapshotAny).  Then whether one is live is asked of it alone: a row
- * is live unless it is gone for good, by a transaction that has committed, or by
- * our own, or never came.
+ * all entries (SnapshotAny).  Then is_live tells whether the row of an entry is
+ * there, or may be.  A row is not live if a transaction that has committed, or our
+ * own, has deleted it, or if the transaction that wrote it has aborted.
+ *
+ * Walks do not use table.c.  That relies on a statement, which has locked the tables
+ * and whose plan tells whether they have changed.  No statement goes before a walk,
+ * so each walk opens its table and index itself, and checks them.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +37,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-/* What a column says.  A position has a priority, but for late ones, whose head has it. */
+/* What a column says.  An entry of a late workflow has no priority: its head has it. */
 typedef enum Meaning
 {
 	NO_COLUMN, QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID, HEAD_ID
@@ -72,7 +76,7 @@ const PlaceIndex waiting_places = {
 const PlaceIndex head_places = {
 	"queue_head", "queue_head_place", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
 };
-const PlaceIndex heads_by_age = {
+static const PlaceIndex heads_by_age = {
 	"queue_head", "queue_head_pkey", {QUEUE_NAME, PRIORITY, HEAD_ID}, HEAD_COLUMNS
 };
 const PlaceIndex late_places = {
@@ -130,7 +134,7 @@ are_ours(const Walk *walk)
 	return true;
 }
 
-/* Opens the table and the index of a walk; what has other names or types now is an error. */
+/* Opens the table and the index of a walk; raises an error if names or types have changed. */
 static void
 open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 {
@@ -163,8 +167,8 @@ begin(Walk *walk)
 }
 
 /*
- * Whether there has never been a row.  Who has not yet written his has not yet
- * made room for it.
+ * Whether the table has never had a row, not even one that is not committed: the
+ * first to write one has made room for it.
  */
 bool
 is_untouched(const PlaceIndex *places)
@@ -263,14 +267,14 @@ next_place(Walk *walk, Position *position)
 	return true;
 }
 
-/* Of the entry at which a walk is: its queue, in the memory of the row ... */
+/* The queue of the entry at which a walk is, in the memory of the row. */
 Datum
 queue_at(const Walk *walk)
 {
 	return value(walk, QUEUE_NAME);
 }
 
-/* ... and which head it is. */
+/* The head that the entry at which a walk is stands for. */
 pg_uuid_t
 head_at(const Walk *walk)
 {
@@ -301,7 +305,7 @@ is_seen_by(const Walk *walk, Snapshot snapshot)
 	return table_tuple_satisfies_snapshot(walk->table, walk->scan->slot, snapshot);
 }
 
-/* Locks stay, as those of a statement do. */
+/* Ends a walk.  Its locks on the table and the index stay, as those of a statement do. */
 void
 end_walk(const Walk *walk)
 {

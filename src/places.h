@@ -8,7 +8,7 @@
 #ifndef DURABLE_PLACES_H
 #define DURABLE_PLACES_H
 
-#include "durable.h"
+#include "head.h"
 
 #include "access/genam.h"
 #include "access/sdir.h"
@@ -21,7 +21,6 @@ typedef struct PlaceIndex PlaceIndex;
 
 extern const PlaceIndex waiting_places; /* PENDING workflows in queues */
 extern const PlaceIndex head_places;
-extern const PlaceIndex heads_by_age;
 extern const PlaceIndex late_places;
 
 typedef struct Walk

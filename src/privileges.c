@@ -19,7 +19,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "plan.h"
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -51,8 +51,8 @@ typedef enum Level
 static const char *const level_names[] = {"reader", "worker", "operator"};
 
 /*
- * The level of each function, table and view of the extension, by its name.
- * One that is missing here is an error of every grant_to and revoke_from.
+ * The level of each function, table and view of the extension, by its name.  While
+ * one is missing here, every grant_to and revoke_from raises an error.
  */
 static const struct
 {
@@ -62,6 +62,7 @@ static const struct
 
 {
 	{"bucket", READER},
+	{"clock", READER},
 	{"count", READER},
 	{"error", READER},
 	{"history", READER},
@@ -107,10 +108,14 @@ static const struct
 
 	{"executor", OWNER},
 	{"grant_to", OWNER},
+	{"is_dead", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"queue_late", OWNER},
 	{"revoke_from", OWNER},
+	{"signs_of_life", OWNER},
+	{"stale_before", OWNER},
+	{"statements", OWNER},
 	{"step", OWNER},
 	{"task", OWNER},
 	{"workflow", OWNER},
@@ -142,6 +147,45 @@ require_level(NullableDatum arg)
 	bad_argument("level", "must be the name of a level", psprintf("It is \"%s\".", name),
 				 "Pass reader, worker or operator.");
 }
+
+#define LIST_MEMBERS(P) \
+	P(extension, OIDOID) \
+	P(grantor, OIDOID)
+PARAMETERS(ListMembers, LIST_MEMBERS);
+
+#define MEMBER(F, C, t) F(t, catalog) C(t, id) C(t, schema) C(t, name) C(t, owner) C(t, may_be_granted)
+ROW(Member, MEMBER);
+
+/* A row of that catalog is a member of the extension. */
+#define IS_MEMBER(t, catalog) \
+	t ".oid = ANY (ARRAY(" \
+	"    SELECT d.objid FROM pg_depend d " \
+	"    WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = :extension AND d.deptype = 'e' " \
+	"      AND d.classid = '" catalog "'::regclass)) "
+
+/* The schema and the members that have privileges (the types of rows go without). */
+static Statement list_members = STATEMENT(ListMembers,
+	"SELECT n.tableoid, n.oid, n.nspname::text, n.nspname::text, n.nspowner, "
+	"  has_schema_privilege(:grantor, n.oid, 'USAGE WITH GRANT OPTION') "
+	"FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+	"WHERE e.oid = :extension "
+	"UNION ALL "
+	"SELECT t.tableoid, t.oid, n.nspname::text, t.typname::text, t.typowner, "
+	"  has_type_privilege(:grantor, t.oid, 'USAGE WITH GRANT OPTION') "
+	"FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace "
+	"WHERE " IS_MEMBER("t", "pg_type")
+	"  AND (t.typtype = 'e' OR EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')) "
+	"UNION ALL "
+	"SELECT p.tableoid, p.oid, n.nspname::text, p.proname::text, p.proowner, "
+	"  has_function_privilege(:grantor, p.oid, 'EXECUTE WITH GRANT OPTION') "
+	"FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+	"WHERE " IS_MEMBER("p", "pg_proc")
+	"UNION ALL "
+	"SELECT c.tableoid, c.oid, n.nspname::text, c.relname::text, c.relowner, "
+	"  has_table_privilege(:grantor, c.oid, 'SELECT WITH GRANT OPTION') "
+	"FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+	"WHERE " IS_MEMBER("c", "pg_class") " AND c.relkind IN ('r', 'v') "
+	"ORDER BY 2");
 
 /* What GRANT and REVOKE do to one kind of object. */
 typedef struct Target
@@ -215,8 +259,8 @@ execute(bool grant, const Target *target, char *role)
  * after it hold, and what is of no level where the caller may.  The schema and
  * the types go with the first level.
  *
- * The server only warns who may not grant a privilege but has it: that is an
- * error here.  From an owner nothing is taken, the functions run as it.
+ * The server only warns a caller who has a privilege but may not grant it.  Here
+ * that is an error.  Nothing is taken from an owner: the functions run as that role.
  */
 static void
 grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
@@ -227,7 +271,6 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 		{ProcedureRelationId, OBJECT_FUNCTION, "execute"},
 		{RelationRelationId, OBJECT_TABLE, "select"},
 	};
-	Params		params = {0};
 	Call		call;
 	Level		level;
 	Oid			extension;
@@ -247,36 +290,39 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 	extension = get_extension_oid("durable", false);
 
 	call = begin_call(fcinfo);
-	param_datum(&params, ObjectIdGetDatum(extension));
-	param_datum(&params, ObjectIdGetDatum(call.user));
-	run_plan(PLAN_MEMBERS, &params, NEWEST);
+	run(&list_members, &(ListMembers)
+		{
+			.extension = a_value(ObjectIdGetDatum(extension)),.grantor = a_value(ObjectIdGetDatum(call.user))
+		}, NEWEST);
 	MemoryContextSwitchTo(call.memory);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		Oid			catalog = DatumGetObjectId(result_value(row, 0));
-		Oid			oid = DatumGetObjectId(result_value(row, 1));
-		char	   *schema = TextDatumGetCString(result_value(row, 2));
-		char	   *name = TextDatumGetCString(result_value(row, 3));
 		Target	   *target = targets;
 		Level		needed = READER;
+		Member		member;
+		char	   *name;
 
-		while (target->catalog != catalog)
+		fetch(row, 0, &member);
+		name = TextDatumGetCString(member.name.value);
+		while (target->catalog != DatumGetObjectId(member.catalog.value))
 			target++;
 		if (target->type == OBJECT_FUNCTION || target->type == OBJECT_TABLE)
 			needed = level_of(name);
 		if (grant ? needed > level : needed < level)
 			continue;
-		if (!DatumGetBool(result_value(row, 5)))
+		if (!DatumGetBool(member.may_be_granted.value))
 		{
 			if (needed == OWNER)
 				continue;
 			aclcheck_error(ACLCHECK_NO_PRIV, target->type, name);
 		}
-		if (!grant && DatumGetObjectId(result_value(row, 4)) == role_id)
+		if (!grant && DatumGetObjectId(member.owner.value) == role_id)
 			bad_argument("role", "must not be the owner of the extension",
 						 psprintf("\"%s\" is owned by \"%s\".", name, role),
 						 "The functions run with the privileges of their owner: leave it what it has.");
-		target->objects = lappend(target->objects, grant_object(target->type, oid, schema, name));
+		target->objects = lappend(target->objects,
+								  grant_object(target->type, DatumGetObjectId(member.id.value),
+											   TextDatumGetCString(member.schema.value), name));
 	}
 	end_call(&call);
 

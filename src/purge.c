@@ -15,21 +15,20 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plans.h"
+#include "plan.h"
+#include "sql.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(durable_purge);
 
-/* So many trees that have to stay, or are busy, are looked at in a call. */
+/* A call looks at so many trees that have to stay or are busy, then ends. */
 #define MOST_LEFT	10000
 
-/* Roots are found so many at once, if more than that are not wanted. */
+/* So many roots are found at once, or more if more workflows may go. */
 #define PAGE		100
 
 typedef struct Purge
@@ -44,6 +43,35 @@ typedef struct Purge
 	bool		full;			/* there is no room for the next tree */
 } Purge;
 
+/* ---- statements over ids ---------------------------------------------------- */
+
+#define OVER_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OverIds, OVER_IDS);
+
+#define ENDED(F, C, t) F(t, count) C(t, last)
+ROW(Ended, ENDED);
+
+/* How many are finished, and when the last of them and of their steps ended. */
+static Statement look_ended = STATEMENT(OverIds,
+	"SELECT count(w.completed_at), max(greatest(w.completed_at, "
+	"  (SELECT max(s.completed_at) FROM durable.step s WHERE s.workflow_id = w.id))) "
+	"FROM durable.workflow w WHERE w.id = ANY (:ids)");
+
+static Statement lock_to_delete = STATEMENT(OverIds,
+	"SELECT w.id FROM durable.workflow w "
+	"WHERE w.id = ANY (:ids) AND " CHECKED("w.completed_at IS NOT NULL") " "
+	"FOR UPDATE SKIP LOCKED");
+
+static Statement delete_steps = STATEMENT(OverIds,
+	"DELETE FROM durable.step s WHERE s.workflow_id = ANY (:ids)");
+
+static Statement look_steps_left = STATEMENT(OverIds,
+	"SELECT 1 FROM durable.step s WHERE s.workflow_id = ANY (:ids) LIMIT 1");
+
+static Statement delete_workflows = STATEMENT(OverIds,
+	"DELETE FROM durable.workflow w WHERE w.id = ANY (:ids)");
+
 /* How the workflows of a level have ended. */
 typedef struct Ending
 {
@@ -52,25 +80,27 @@ typedef struct Ending
 } Ending;
 
 static Ending
-look_ended(const IdList *level)
+ending_of(const IdList *level)
 {
 	Ending		ending = {.finished = true,.last = DT_NOBEGIN};
 
 	for (uint64 i = 0; i < level->count; i += IDS_PER_STATEMENT)
 	{
 		int			count = Min(IDS_PER_STATEMENT, level->count - i);
-		Params		params = {0};
+		Ended		ended;
 
-		param_datum(&params, id_array(&level->ids[i], count));
-		run_plan(PLAN_LOOK_ENDED, &params, NEWEST);
-		if (DatumGetInt64(result_value(0, 0)) < count)
+		run(&look_ended, &(OverIds) {.ids = a_value(id_array(&level->ids[i], count))}, NEWEST);
+		fetch(0, 0, &ended);
+		if (DatumGetInt64(ended.count.value) < count)
 			ending.finished = false;
 		else
-			ending.last = Max(ending.last, DatumGetTimestampTz(result_value(0, 1)));
+			ending.last = Max(ending.last, DatumGetTimestampTz(ended.last.value));
 		SPI_freetuptable(SPI_tuptable);
 	}
 	return ending;
 }
+
+/* ---- trees that stay ---------------------------------------------------------- */
 
 static void
 leave_busy(Purge *purge, const pg_uuid_t *root_id)
@@ -79,6 +109,18 @@ leave_busy(Purge *purge, const pg_uuid_t *root_id)
 	purge->left++;
 }
 
+#define MARK_ROOT(P) \
+	P(id, UUIDOID) \
+	P(tree_end, TIMESTAMPTZOID)
+PARAMETERS(MarkRoot, MARK_ROOT);
+
+static Statement mark_root = STATEMENT(MarkRoot,
+	"WITH root AS MATERIALIZED ("
+	"  SELECT w.id FROM durable.workflow w "
+	"  WHERE w.id = :id AND " CHECKED("w.completed_at IS NOT NULL")
+	"  FOR NO KEY UPDATE SKIP LOCKED) "
+	"UPDATE durable.workflow w SET tree_end = :tree_end FROM root r WHERE w.id = r.id");
+
 /*
  * Leaves a tree that ends no earlier than that, and marks its root.  Nothing in
  * it has been written or locked but the tree itself, which is given back.
@@ -86,16 +128,14 @@ leave_busy(Purge *purge, const pg_uuid_t *root_id)
 static void
 leave_until(Purge *purge, const pg_uuid_t *root_id, TimestampTz end)
 {
-	Params		params = {0};
-
 	unlock_tree(root_id, TREE_EXCLUSIVE);
-	param_id(&params, root_id);
-	param_time(&params, end);
-	if (run_plan(PLAN_MARK_ROOT, &params, NEWEST) == 0)
+	if (run(&mark_root, &(MarkRoot) {.id = an_id(root_id),.tree_end = a_time(end)}, NEWEST) == 0)
 		leave_busy(purge, root_id);
 	else
 		purge->left++;
 }
+
+/* ---- trees that go ------------------------------------------------------------- */
 
 /*
  * Walks a tree that we have locked, level by level, and if all of it is finished
@@ -110,12 +150,11 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 {
 	IdList		tree = {0};
 	IdList		level = {0};
-	Params		none = {0};
 
 	append_id(&level, root_id);
 	while (level.count > 0)
 	{
-		Ending		ending = look_ended(&level);
+		Ending		ending = ending_of(&level);
 
 		if (!ending.finished || ending.last >= purge->before)
 		{
@@ -132,7 +171,7 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 			return;
 		}
 	}
-	if (run_over_ids(PLAN_LOCK_TO_DELETE, &tree, &none, NULL) < tree.count)
+	if (run_over_ids(&lock_to_delete, &tree, NULL, NULL) < tree.count)
 		leave_busy(purge, root_id);
 	else
 	{
@@ -142,20 +181,39 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 	}
 }
 
+/* In the words of the index workflow_purge. */
+#define TREE_END "greatest(w.completed_at, w.tree_end)"
+
+#define FIND_OLD_ROOTS(P) \
+	P(statuses, TEXTARRAYOID) \
+	P(before, TIMESTAMPTZOID) \
+	P(most, INT8OID) \
+	P(busy, UUIDARRAYOID)
+PARAMETERS(FindOldRoots, FIND_OLD_ROOTS);
+
+static Statement find_old_roots = STATEMENT(FindOldRoots,
+	"SELECT o.id "
+	"FROM unnest(:statuses) AS f (status) CROSS JOIN LATERAL ("
+	"  SELECT w.id, " TREE_END " AS tree_end FROM durable.workflow w "
+	"  WHERE w.parent_id IS NULL AND w.completed_at IS NOT NULL "
+	"    AND hashenum(w.status) = hashenum(f.status::durable.task_status) "
+	"    AND " TREE_END " < :before AND w.id <> ALL (:busy) "
+	"  ORDER BY " TREE_END " LIMIT :most) o "
+	"ORDER BY o.tree_end, o.id LIMIT :most");
+
 /* Looks at the next trees that may be old, and deletes those that may go; false if there are none. */
 static bool
 purge_page(Purge *purge, Datum statuses)
 {
-	Params		params = {0};
-	Params		none = {0};
+	int64		most = Max(PAGE, Min(purge->most - purge->workflows, tree_locks_left()));
 	IdList		roots = {0};
 	IdList		gone = {0};
 
-	param_datum(&params, statuses);
-	param_time(&params, purge->before);
-	param_datum(&params, Int64GetDatum(Max(PAGE, Min(purge->most - purge->workflows, tree_locks_left()))));
-	param_datum(&params, id_array(purge->busy.ids, purge->busy.count));
-	if (run_plan(PLAN_FIND_OLD_ROOTS, &params, NEWEST) == 0)
+	if (run(&find_old_roots, &(FindOldRoots)
+			{
+				.statuses = a_value(statuses),.before = a_time(purge->before),.most = a_bigint(most),
+				.busy = a_value(id_array(purge->busy.ids, purge->busy.count))
+			}, NEWEST) == 0)
 		return false;
 	append_result(&roots);
 
@@ -169,24 +227,39 @@ purge_page(Purge *purge, Datum statuses)
 		else
 			leave_busy(purge, &roots.ids[i]);
 	}
-	purge->steps += run_over_ids(PLAN_DELETE_STEPS, &gone, &none, NULL);
-	if (run_over_ids(PLAN_LOOK_STEPS_LEFT, &gone, &none, NULL) > 0)
+	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
+	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");
-	if (run_over_ids(PLAN_DELETE_WORKFLOWS, &gone, &none, NULL) < gone.count)
+	if (run_over_ids(&delete_workflows, &gone, NULL, NULL) < gone.count)
 		raise_kept_away("durable.workflow");
 	return true;
 }
 
-/* Forgets executors that were silent for long and own nothing unfinished. */
+/* ---- executors ------------------------------------------------------------------ */
+
+#define FORGET_DEAD(P) \
+	P(stale_before, TIMESTAMPTZOID) \
+	P(most, INT8OID)
+PARAMETERS(ForgetDead, FORGET_DEAD);
+
+static Statement forget_dead = STATEMENT(ForgetDead,
+	"WITH dead AS MATERIALIZED ("
+	"  SELECT e.executor_id FROM durable.executor e "
+	"  WHERE durable.is_dead(e.last_seen, :stale_before) AND NOT EXISTS ("
+	"    SELECT 1 FROM durable.workflow w WHERE w.executor_id = e.executor_id AND " DRIVEN("w") " AND " UNIT("w") ")"
+	"  LIMIT :most FOR UPDATE OF e SKIP LOCKED) "
+	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))");
+
+/* Forgets executors that are dead, and were for so long, and drive nothing. */
 static void
 forget_executors(const Purge *purge)
 {
-	Params		params = {0};
+	TimestampTz stale_before = Min(purge->before, clock_stale_before(purge->now, a_null()));
 
-	param_time(&params, Min(purge->before, clock_stale_before(purge->now, a_null())));
-	param_datum(&params, Int64GetDatum(purge->most));
-	run_plan(PLAN_FORGET_SILENT, &params, NEWEST);
+	run(&forget_dead, &(ForgetDead) {.stale_before = a_time(stale_before),.most = a_bigint(purge->most)}, NEWEST);
 }
+
+/* ---- the call -------------------------------------------------------------------- */
 
 /* The labels of the statuses of roots, each once, as an array of text. */
 static Datum

@@ -1,75 +1,37 @@
 /*-------------------------------------------------------------------------
  *
  * state.c
- *	  The state machine: every legal transition, in one place.
+ *	  The state machine: the tables of transitions.h, for C and for statements,
+ *	  and the labels of statuses and kinds.
  *
- * A function asks here before it changes the task that it was given.  What is
- * not listed is refused (errors.c says how).  The statements that change many
- * tasks at once (acting.c: cascades, claim, recover, release) choose by a row's
- * sources.  A stand-in is no task of its own: it follows its child.
+ * A function asks here before it changes the task that it was given.  The
+ * statements that change many tasks at once choose by the same tables.
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "state.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
-#define no NO_TASK				/* refused */
 
-/*
- * PAUSED goes back to what it was before, PENDING or RUNNING: paused_from
- * tells, the table shows RUNNING.  FAILED goes to PENDING where there is a
- * queue, and below the workflow that is resumed.
- */
-static const TaskStatus workflow_next[EVENT_COUNT][STATUS_COUNT] = {
-	/* from:                 -   PENDING    RUNNING    COMPLETED  FAILED   PAUSED     CANCELLED */
-	[EVENT_CLAIM] =         {no, RUNNING,   no,        no,        no,      no,        no},
-	[EVENT_TAKE] =          {no, RUNNING,   RUNNING,   no,        no,      no,        no},
-	[EVENT_START_AGAIN] =   {no, RUNNING,   no,        no,        no,      no,        no},
-	[EVENT_COMPLETE] =      {no, no,        COMPLETED, no,        no,      no,        no},
-	[EVENT_FAIL] =          {no, no,        FAILED,    no,        no,      no,        no},
-	[EVENT_FAIL_BELOW] =    {no, FAILED,    FAILED,    no,        no,      FAILED,    no},
-	[EVENT_RELEASE] =       {no, no,        PENDING,   no,        no,      PAUSED,    no},
-	[EVENT_PAUSE] =         {no, PAUSED,    PAUSED,    no,        no,      no,        no},
-	[EVENT_RESUME] =        {no, no,        no,        no,        no,      RUNNING,   no},
-	[EVENT_CANCEL] =        {no, CANCELLED, CANCELLED, no,        no,      CANCELLED, no},
-	[EVENT_RESUME_FAILED] = {no, no,        no,        no,        RUNNING, no,        no},
-	[EVENT_SET_TIMEOUT] =   {no, PENDING,   RUNNING,   no,        no,      PAUSED,    no},
-};
+#define ROW(event, from, to) [EVENT_##event][from] = to,
 
-static const TaskStatus step_next[EVENT_COUNT][STATUS_COUNT] = {
-	/* from:                 -        PENDING    RUNNING    COMPLETED  FAILED   PAUSED     CANCELLED */
-	[EVENT_CLAIM] =         {RUNNING, RUNNING,   RUNNING,   no,        no,      no,        no},
-	[EVENT_COMPLETE] =      {no,      no,        COMPLETED, no,        no,      no,        no},
-	[EVENT_FAIL] =          {no,      no,        FAILED,    no,        no,      no,        no},
-	[EVENT_RETRY] =         {no,      no,        PENDING,   no,        no,      no,        no},
-	[EVENT_PAUSE] =         {no,      PAUSED,    no,        no,        no,      no,        no},
-	[EVENT_RESUME] =        {no,      no,        no,        no,        no,      PENDING,   no},
-	[EVENT_CANCEL] =        {no,      CANCELLED, CANCELLED, no,        no,      CANCELLED, no},
-	[EVENT_RESUME_FAILED] = {no,      no,        PENDING,   no,        PENDING, no,        no},
-	[EVENT_SET_TIMEOUT] =   {no,      PENDING,   RUNNING,   no,        no,      PAUSED,    no},
-};
+static const TaskStatus workflow_next[EVENT_COUNT][STATUS_COUNT] = {WORKFLOW_TRANSITIONS(ROW)};
+static const TaskStatus step_next[EVENT_COUNT][STATUS_COUNT] = {STEP_TRANSITIONS(ROW)};
 
-#undef no
+#undef ROW
 
-static const char *const verbs[EVENT_COUNT] = {
-	[EVENT_CLAIM] = "claim",
-	[EVENT_TAKE] = "take over",
-	[EVENT_START_AGAIN] = "start",
-	[EVENT_COMPLETE] = "complete",
-	[EVENT_FAIL] = "fail",
-	[EVENT_FAIL_BELOW] = "fail",
-	[EVENT_RETRY] = "fail",
-	[EVENT_RELEASE] = "release",
-	[EVENT_PAUSE] = "pause",
-	[EVENT_RESUME] = "resume",
-	[EVENT_CANCEL] = "cancel",
-	[EVENT_RESUME_FAILED] = "resume",
-	[EVENT_SET_TIMEOUT] = "set the timeout of",
-};
+#define EVENT(event, verb) #event,
+static const char *const event_names[EVENT_COUNT] = {EVENTS(EVENT)};
+#undef EVENT
+
+#define EVENT(event, verb) verb,
+static const char *const verbs[EVENT_COUNT] = {EVENTS(EVENT)};
+#undef EVENT
 
 static const char *const status_labels[STATUS_COUNT] = {
 	NULL, "PENDING", "RUNNING", "COMPLETED", "FAILED", "PAUSED", "CANCELLED"
@@ -99,6 +61,73 @@ bool
 step_transition(Event event, TaskStatus from, TaskStatus *to)
 {
 	return transition(step_next, event, from, to);
+}
+
+static void
+append_status(StringInfo sql, TaskStatus status)
+{
+	appendStringInfo(sql, "'%s'::durable.task_status", status_labels[status]);
+}
+
+/* The statuses that an event may find, as an array. */
+static void
+append_sources(StringInfo sql, const TaskStatus *next)
+{
+	const char *separator = "(ARRAY[";
+
+	for (TaskStatus from = PENDING; from < STATUS_COUNT; from++)
+		if (next[from] != NO_TASK)
+		{
+			appendStringInfo(sql, "%s'%s'", separator, status_labels[from]);
+			separator = ", ";
+		}
+	appendStringInfoString(sql, *separator == ',' ? "]::durable.task_status[])" : "('{}'::durable.task_status[])");
+}
+
+/* The status that an event leads to, from that of a column where it depends on that. */
+static void
+append_target(StringInfo sql, const TaskStatus *next, const char *column)
+{
+	if (column)
+		appendStringInfoString(sql, "CASE");
+	for (TaskStatus from = PENDING; from < STATUS_COUNT; from++)
+	{
+		if (next[from] == NO_TASK)
+			continue;
+		if (column)
+			appendStringInfo(sql, " WHEN %s = '%s' THEN ", column, status_labels[from]);
+		append_status(sql, next[from]);
+		if (column == NULL)
+			return;
+	}
+	appendStringInfoString(sql, column ? " END" : "NULL::durable.task_status");
+}
+
+/*
+ * For a statement (plan.c): "workflow from CANCEL" and "step to FAIL", also with a
+ * column, "workflow to RELEASE w.status".
+ */
+void
+append_transition(StringInfo sql, char *text)
+{
+	char	   *rest = NULL;
+	const char *table = strtok_r(text, " ", &rest);
+	const char *end = strtok_r(NULL, " ", &rest);
+	const char *name = strtok_r(NULL, " ", &rest);
+	const char *column = strtok_r(NULL, " ", &rest);
+
+	for (Event event = 0; name && event < EVENT_COUNT; event++)
+		if (strcmp(event_names[event], name) == 0)
+		{
+			const TaskStatus *next = strcmp(table, "step") == 0 ? step_next[event] : workflow_next[event];
+
+			if (strcmp(end, "from") == 0)
+				append_sources(sql, next);
+			else
+				append_target(sql, next, column);
+			return;
+		}
+	elog(ERROR, "a statement names no event in {%s %s %s}", table, end ? end : "", name ? name : "");
 }
 
 /* As in "cannot %s workflow ...". */

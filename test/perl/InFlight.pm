@@ -246,10 +246,15 @@ our %calls = (
 
 	stats => q{durable.stats()},
 	metrics => q{durable.metrics()},
+	statements => q{durable.statements()},
 
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
 	lock_key => q{durable.lock_key('line')},
+	clock => q{durable.clock()},
+	stale_before => q{durable.stale_before(now())},
+	is_dead => q{durable.is_dead(NULL, now())},
+	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
 );
 
 # The names of all functions of the extension.

@@ -91,11 +91,9 @@ $node->safe_psql('postgres', q{
 		IF dice = 98 THEN
 			PERFORM durable.fail(w.id, 'boom');
 			RETURN 'fail child';
-		ELSIF random() < 0.3 THEN
-			PERFORM durable.complete(w.id, '1');
-			RETURN 'complete child';
 		END IF;
-		RETURN 'none';
+		PERFORM durable.complete(w.id, '1');
+		RETURN 'complete child';
 	END $$;
 	CREATE FUNCTION cascade(op text, low int) RETURNS text LANGUAGE plpgsql AS $$
 	DECLARE

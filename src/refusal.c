@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * errors.c
+ * refusal.c
  *	  What a call may be refused for: SQLSTATE, message, detail and hint of
  *	  each condition of class WF.
  *
@@ -9,7 +9,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "durable.h"
+#include "ids.h"
+#include "task.h"
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -158,7 +159,7 @@ refuse_step_status(const Step *step, Event event)
 				   hint);
 }
 
-/* A task is there with this outcome, and was told another. */
+/* A task has been completed, and is to be completed with another output. */
 Refusal *
 refuse_other_output(const char *what, const pg_uuid_t *id, const char *name)
 {
@@ -218,7 +219,7 @@ refuse_below(const Workflow *workflow, Event event, const pg_uuid_t *ancestor, T
 				   "A cancelled tree stays cancelled: start a new run.");
 }
 
-/* other is NULL where it is not known which run it is. */
+/* Another run of the name is active; NULL if it is not known which. */
 Refusal *
 refuse_other_run(const Workflow *workflow, const Workflow *other)
 {

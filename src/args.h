@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * args.h
+ *	  Arguments, and what a caller may pass (args.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_ARGS_H
+#define DURABLE_ARGS_H
+
+#include "durable.h"
+
+/* A batch has at most so many elements, since it may take a lock for each. */
+#define MAX_BATCH 1000
+
+extern void require(NullableDatum arg, const char *name);
+extern void require_name(NullableDatum arg, const char *name);
+extern void check_name(NullableDatum arg, const char *name);
+extern void require_sequence(NullableDatum sequence);
+extern void require_not_negative(NullableDatum arg, const char *name);
+extern void check_limit(NullableDatum arg, const char *name);
+extern void check_span(NullableDatum arg, const char *name);
+extern void check_interval(NullableDatum arg, const char *name);
+extern void check_run_at(NullableDatum run_at);
+extern void require_sequences(NullableDatum first, int count);
+extern int	check_array(NullableDatum arg, const char *name);
+extern void check_array_beside(NullableDatum arg, const char *name, int count, const char *other);
+extern int	require_batch(NullableDatum arg, const char *name);
+pg_noreturn extern void bad_argument(const char *name, const char *what, const char *detail, const char *hint);
+
+#endif							/* DURABLE_ARGS_H */

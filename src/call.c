@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * call.c
+ *	  A call from SQL: it begins, looks again if it was overtaken, and ends with
+ *	  its result.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plan.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_proc.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+
+/*
+ * Every function that reads or writes begins with begin_call and ends with one
+ * of the end_call functions.  In between it has the rights of the function's
+ * owner, who owns the tables, and a search_path of its own, so that neither a
+ * statement nor the validity of its plan depends on the caller's; an error ends
+ * both.  SECURITY DEFINER and SET search_path do the same, but cost each call ten
+ * times as much.
+ *
+ * Results are formed in the caller's memory, which SPI_finish leaves alone.
+ */
+Call
+begin_call(FunctionCallInfo fcinfo)
+{
+	Call		call = {.memory = CurrentMemoryContext};
+	HeapTuple	function = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(function))
+		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+	owner = ((Form_pg_proc) GETSTRUCT(function))->proowner;
+	ReleaseSysCache(function);
+
+	GetUserIdAndSecContext(&call.user, &call.security);
+	SetUserIdAndSecContext(owner, call.security | SECURITY_LOCAL_USERID_CHANGE);
+	call.path = pin_search_path();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	return call;
+}
+
+void
+end_call(const Call *call)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	unpin_search_path(call->path);
+	SetUserIdAndSecContext(call->user, call->security);
+}
+
+/* So many looks in a row may see the same, since others may come and go in between. */
+#define MOST_UNCHANGED 1000
+
+/*
+ * Ends a round whose statement has written nothing, though the look said that it
+ * could: somebody was faster.  Frees all that the round has read and allocated.
+ * Where the looks see the same again and again, something else keeps the row away,
+ * and that is an error.
+ */
+void
+next_round(Rounds *rounds, const char *table, uint64 seen)
+{
+	CHECK_FOR_INTERRUPTS();
+	rounds->unchanged = seen == rounds->seen ? rounds->unchanged + 1 : 0;
+	rounds->seen = seen;
+	if (rounds->unchanged > MOST_UNCHANGED)
+		raise_kept_away(table);
+	if (SPI_finish() != SPI_OK_FINISH || SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI could not be begun anew");
+}
+
+/* A statement may take so much longer for each row (microseconds). */
+#define A_ROW 100
+
+/* A call begins anew at most so often for that: on a slow machine it may not have waited at all. */
+#define MOST_WAITS 3
+
+/*
+ * Whether the statement that a call has just run had to wait, judged by the time
+ * that it took to write so many rows.  Then the time and the conditions that it was
+ * given are out of date.
+ */
+bool
+has_waited(Rounds *rounds, int rows)
+{
+	return clock_monotonic() - rounds->since > A_WAIT + A_ROW * rows && rounds->waits++ < MOST_WAITS;
+}
+
+/*
+ * Does something in a subtransaction.  Unless it returns true, what it has written
+ * and locked is given back.  An error ends it, too, and is returned.
+ */
+bool
+in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		done = act(arg);
+		if (done)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		*error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/*
+ * Raises an error unless a row type has as many columns as are filled in: somebody
+ * may have altered it.
+ */
+static void
+require_columns(TupleDesc desc, int columns)
+{
+	int			found = 0;
+	StringInfoData names;
+
+	for (int i = 0; i < desc->natts; i++)
+		found += TupleDescAttr(desc, i)->attisdropped ? 0 : 1;
+	if (desc->natts == columns && found == columns)
+		return;
+
+	initStringInfo(&names);
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", NameStr(TupleDescAttr(desc, i)->attname));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("row type %s does not have the columns that the library fills in",
+					format_type_be_qualified(desc->tdtypeid)),
+			 errdetail("It has %d columns (%s)%s, the library fills in %d.", found, names.data,
+					   found == desc->natts ? "" : psprintf(" and %d that were dropped", desc->natts - found),
+					   columns),
+			 errhint("Install the library and the extension in one version. "
+					 "If somebody has altered the type, dump and restore the database: that makes it anew.")));
+}
+
+/* The row type, of so many columns, that the function was declared to return. */
+TupleDesc
+result_desc(FunctionCallInfo fcinfo, int columns)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleDesc	desc;
+
+	/* in FROM, the executor has built it already */
+	if (rsinfo && IsA(rsinfo, ReturnSetInfo) && rsinfo->expectedDesc &&
+		(rsinfo->expectedDesc->tdtypeid != RECORDOID || rsinfo->expectedDesc->tdtypmod >= 0))
+		desc = rsinfo->expectedDesc;
+	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	require_columns(desc, columns);
+	return desc;
+}
+
+/* The type of a column (from 0) of a row type. */
+Oid
+column_type(TupleDesc desc, int column)
+{
+	return TupleDescAttr(desc, column)->atttypid;
+}
+
+/* Ends the call and returns a row, given as its columns: as many as result_desc was asked for. */
+Datum
+end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns)
+{
+	Datum		values[16];
+	bool		nulls[16];
+	Datum		result;
+
+	MemoryContextSwitchTo(call->memory);
+	Assert(desc->natts <= lengthof(values));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		values[i] = columns[i].value;
+		nulls[i] = columns[i].isnull;
+	}
+	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	end_call(call);
+	return result;
+}
+
+/* Ends the call and returns one value of variable length, or NULL. */
+Datum
+end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d)
+{
+	MemoryContextSwitchTo(call->memory);
+	if (!d.isnull)
+		d.value = datumCopy(d.value, false, -1);
+	fcinfo->isnull = d.isnull;
+	end_call(call);
+	return d.value;
+}
+
+/* Begins the result of a function that returns a set.  Called before begin_call. */
+void
+begin_rows(FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+}
+
+/* The same for return_row, which fills in so many columns. */
+void
+begin_rows_of(FunctionCallInfo fcinfo, int columns)
+{
+	begin_rows(fcinfo);
+	require_columns(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, columns);
+}
+
+/* Adds a row, given as its columns, to the result of a function that returns a set. */
+void
+return_row(FunctionCallInfo fcinfo, const NullableDatum *columns)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[32];
+	bool		nulls[32];
+
+	Assert(rsinfo->setDesc->natts <= lengthof(values));
+	for (int i = 0; i < rsinfo->setDesc->natts; i++)
+	{
+		values[i] = columns[i].value;
+		nulls[i] = columns[i].isnull;
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * Adds all rows that the last statement has returned.  The row type may have got
+ * columns from an update since this session began: these are NULL.
+ */
+void
+return_rows(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			known = SPI_tuptable->tupdesc->natts;
+	NullableDatum columns[32];
+
+	if (rsinfo->setDesc->natts > lengthof(columns))
+		require_columns(rsinfo->setDesc, known);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		for (int i = 0; i < rsinfo->setDesc->natts; i++)
+			columns[i] = i < known ? result_column(row, i) : a_null();
+		return_row(fcinfo, columns);
+	}
+}

@@ -1,0 +1,365 @@
+/*-------------------------------------------------------------------------
+ *
+ * claim.c
+ *	  Claims: an executor takes workflows that are due from a queue.
+ *
+ * head.c tells where something is due.  Here it is locked and taken, in the
+ * order of the queue and within the queue's limits.
+ *
+ * A claim that finds nothing due locks nothing, and writes nothing but heads (if
+ * it had to walk far: head_raise.c).  Otherwise it locks, in this order:
+ *
+ *	1. its executor's row, as in any call that registers one
+ *	2. the queue (lock.h): shared with other claimers; in a queue with limits, one
+ *	   claimer at a time, so that what it counts is exact
+ *	3. the workflows' rows, and then the locks of their trees (shared) and the rows
+ *	   of their unfinished inline descendants, all without waiting: what somebody
+ *	   else has locked is passed over (takeable)
+ *	4. the queue's row, if it has a rate limit
+ *
+ * Once a call holds a workflow's row, it waits for nothing but the queue's row,
+ * and nobody else writes that while it holds the queue's lock.  So it takes part
+ * in no deadlock.
+ *
+ * Why no workflow is claimed twice: its row is locked while it is PENDING, and
+ * stays locked to the end of the transaction.  Why no limit is exceeded: who
+ * claims within limits counts and claims while nobody else claims in the queue.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plan.h"
+#include "sql.h"
+
+PG_FUNCTION_INFO_V1(durable_claim);
+
+typedef struct Claim
+{
+	FunctionCallInfo fcinfo;	/* returns what is claimed */
+	NullableDatum executor_id;
+	Queue		queue;			/* as it was seen last */
+	Search		search;			/* through its lanes, at the time of the claim */
+	Due			due;			/* the lane where the search is */
+} Claim;
+
+/* ---- limits -------------------------------------------------------------------------- */
+
+#define COUNT_SLOTS(P) \
+	P(queue, TEXTOID)
+PARAMETERS(CountSlots, COUNT_SLOTS);
+
+#define SLOTS_LIST(F, C, t) \
+	F(t, slots)
+ROW(SlotsRow, SLOTS_LIST);
+
+/* In the words of the index workflow_slot. */
+static Statement look_slots = STATEMENT(CountSlots,
+	"SELECT count(*) AS slots FROM durable.workflow w "
+	"WHERE w.queue_name = :queue"
+	"  AND (w.status = 'RUNNING' OR (w.status = 'PAUSED' AND w.paused_from = 'RUNNING'))");
+
+/* How many workflows of a queue hold a slot: those that run, and those that were paused while they ran. */
+static int64
+count_slots(Datum queue)
+{
+	SlotsRow	row;
+
+	run(&look_slots, &(CountSlots) {.queue = a_value(queue)}, NEWEST);
+	fetch(0, 0, &row);
+	return DatumGetInt64(row.slots.value);
+}
+
+static bool
+is_limited(const Queue *queue)
+{
+	return !queue->max_concurrency.isnull || !queue->rate_limit.isnull;
+}
+
+/* How many the limits allow now.  Exact only while no other claimer is in the queue. */
+static int64
+allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
+{
+	if (queue->paused)
+		return 0;
+	if (!queue->rate_limit.isnull)
+		wanted = Min(wanted, (int64) DatumGetInt32(queue->rate_limit.value) - queue->window_count);
+	if (wanted > 0 && !queue->max_concurrency.isnull)
+		wanted = Min(wanted, DatumGetInt32(queue->max_concurrency.value) - count_slots(name));
+	return Max(wanted, 0);
+}
+
+/*
+ * Locks the queue for a claim, in the mode that its limits ask for, and looks at
+ * it as it is then.  Returns whether what was seen before the lock may be out of
+ * date: if we have waited, or within limits.
+ */
+static bool
+lock_queue_to_claim(Datum name, Queue *queue)
+{
+	bool		waited = false;
+
+	for (;;)
+	{
+		bool		limited = is_limited(queue);
+		LOCKMODE	mode = limited ? QUEUE_CLAIM_LIMITED : QUEUE_CLAIM;
+
+		if (!try_lock_queue(name, mode))
+		{
+			lock_queue(name, mode);
+			waited = true;
+		}
+		/* read by the present time, since the window of the rate limit may have ended */
+		look_queue_or_raise(name, clock_now(), queue);
+		if (is_limited(queue) == limited)
+			return waited || limited;
+		/* altered before we had the lock */
+		unlock_queue(name, mode);
+		waited = true;
+	}
+}
+
+/* ---- finding what is due ---------------------------------------------------------------- */
+
+/*
+ * Both statements lock what they find, without waiting, and return what takeable
+ * reads first.  seen are workflows that the claim has decided about already.
+ */
+
+#define FIND_DUE(P) \
+	P(queue, TEXTOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(priority, INT4OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(id, UUIDOID) \
+	P(most, INT8OID) \
+	P(seen, UUIDARRAYOID)
+PARAMETERS(FindDue, FIND_DUE);
+
+#define FOUND_LIST(F, C, t) \
+	F(t, id) C(t, root_id) C(t, run_at)
+ROW(FoundRow, FOUND_LIST);
+
+/* In a lane, from a position on; in the words and the order of the index workflow_pending. */
+static Statement find_in_lane = STATEMENT(FindDue,
+	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.workflow w "
+	"WHERE w.queue_name = :queue AND w.status = 'PENDING' AND w.priority = :priority AND w.run_at <= :now"
+	"  AND (w.run_at, w.id) >= (:run_at, :id)"
+	"  AND NOT w.id = ANY (:seen) "
+	"ORDER BY w.run_at, w.id LIMIT :most "
+	"FOR NO KEY UPDATE SKIP LOCKED");
+
+#define FIND_DUE_LATE(P) \
+	P(head_id, UUIDOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(most, INT8OID) \
+	P(seen, UUIDARRAYOID)
+PARAMETERS(FindDueLate, FIND_DUE_LATE);
+
+/* On the list of a head, where some may be twice. */
+static Statement find_on_list = STATEMENT(FindDueLate,
+	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM"
+	"  (SELECT DISTINCT q.run_at, q.workflow_id FROM durable.queue_late q"
+	"   WHERE q.head_id = :head_id AND q.run_at <= :now) l "
+	"JOIN durable.workflow w ON w.id = l.workflow_id "
+	"WHERE " CHECKED("w.status = 'PENDING' AND w.run_at = l.run_at")
+	"  AND NOT w.id = ANY (:seen) "
+	"ORDER BY l.run_at, l.workflow_id LIMIT :most "
+	"FOR NO KEY UPDATE OF w SKIP LOCKED");
+
+/*
+ * Locks workflows that are due in a lane and not yet seen, at most so many: late
+ * ones, or those from a position on.  Returns how many.  Their rows are the last
+ * statement's result.
+ */
+static uint64
+find_due(const Claim *claim, bool late, const Position *from, int64 most, Datum seen)
+{
+	const Search *search = &claim->search;
+
+	if (late)
+		return run(&find_on_list, &(FindDueLate)
+				   {
+					   .head_id = an_id(&claim->due.head_id),.now = a_time(search->now),
+					   .most = a_bigint(most),.seen = a_value(seen)
+				   }, NEWEST);
+	return run(&find_in_lane, &(FindDue)
+			   {
+				   .queue = a_value(search->queue),.now = a_time(search->now),
+				   .priority = an_int(from->priority),.run_at = a_time(from->run_at),.id = an_id(&from->id),
+				   .most = a_bigint(most),.seen = a_value(seen)
+			   }, NEWEST);
+}
+
+/* ---- claiming ------------------------------------------------------------------------------ */
+
+#define CLAIM_WORKFLOWS(P) \
+	P(ids, UUIDARRAYOID) \
+	P(executor_id, TEXTOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
+
+/* The columns of claim's result. */
+#define CLAIMED_LIST(F, C, t) \
+	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at)
+ROW(ClaimedRow, CLAIMED_LIST);
+
+static Statement claim_workflows = STATEMENT(ClaimWorkflows,
+	"WITH claimed AS ("
+	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
+	"    started_at = :now, deadline = :now + w.timeout"
+	"  WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CLAIM}")
+	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
+	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
+	"ORDER BY c.priority DESC, c.run_at, c.id");
+
+/*
+ * Tells the fence that the workflows that were claimed have a new lease.  It need
+ * not know of those that have never run: nobody has recorded anything under lease 0.
+ */
+static void
+raise_fences(void)
+{
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		ClaimedRow	claimed;
+
+		fetch(row, 0, &claimed);
+		if (DatumGetInt32(claimed.lease.value) > 1)
+			raised_lease_of(DatumGetUUIDP(claimed.id.value));
+	}
+}
+
+/* Claims those that were found and locked, and returns their rows. */
+static void
+claim_found(const Claim *claim, Datum ids, int count)
+{
+	ClaimWorkflows params = {
+		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
+	};
+
+	/* their rows are locked as they are to be changed */
+	if (run(&claim_workflows, &params, NEWEST) < count)
+		raise_kept_away("durable.workflow");
+	raise_fences();
+	return_rows(claim->fcinfo);
+	SPI_freetuptable(SPI_tuptable);
+	cascade_below(CASCADE_FENCE, ids, 0, claim->search.now);
+}
+
+/*
+ * Claims up to so many that are due in a lane: late ones, or those from the head
+ * on.  Returns their number.  A workflow that cannot be taken now is passed over,
+ * so it does not hold up those behind it.
+ */
+static int64
+claim_due(const Claim *claim, bool late, int64 wanted)
+{
+	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
+	Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
+	Datum		seen = id_array(NULL, 0);
+	int64		claimed = 0;
+	uint64		found;
+
+	while (claimed < wanted && can_lock_trees_of_claim() &&
+		   (found = find_due(claim, late, &from, wanted - claimed, seen)) > 0)
+	{
+		int			count;
+		Datum		ids;
+
+		/* In a lane the next round begins with the last one: very many may have to be passed over. */
+		if (!late)
+		{
+			FoundRow	last;
+
+			fetch(found - 1, 0, &last);
+			from.run_at = DatumGetTimestampTz(last.run_at.value);
+			from.id = *DatumGetUUIDP(last.id.value);
+			seen = id_array(NULL, 0);
+		}
+		ids = takeable(&seen, &count);
+		if (count > 0)
+			claim_found(claim, ids, count);
+		claimed += count;
+		/* where none had to be passed over, there are no others to take in their place */
+		if (count == found)
+			break;
+	}
+	return claimed;
+}
+
+/* Claims up to so many, in the lane where the search is and those below.  Returns their number. */
+static int64
+claim_lanes(Claim *claim, int64 wanted)
+{
+	int64		claimed = 0;
+
+	do
+	{
+		if (claim->due.is_late)
+			claimed += claim_due(claim, true, wanted - claimed);
+		claimed += claim_due(claim, false, wanted - claimed);
+	} while (claimed < wanted && next_due(&claim->search, &claim->due));
+	return claimed;
+}
+
+/*
+ * Claims up to so many, when a look without locks has found a lane in which
+ * something is due.  The time of all that is done is that at which the queue was
+ * locked.
+ */
+static void
+claim_locked(Claim *claim, int64 wanted)
+{
+	Datum		name = claim->search.queue;
+	int64		registered = register_executor(claim->executor_id, a_null());
+	bool		out_of_date = lock_queue_to_claim(name, &claim->queue);	/* what the search has found */
+	TimestampTz now;
+	int64		claimed;
+
+	register_again(claim->executor_id, registered);
+	claim->search.now = now = clock_now();
+	wanted = allowed_by_limits(name, &claim->queue, wanted);
+	if (wanted == 0)
+		return;
+	if (out_of_date)
+	{
+		claim->search = begin_search(name, now);
+		if (!next_due(&claim->search, &claim->due))
+			return;
+	}
+	claimed = claim_lanes(claim, wanted);
+	if (claimed > 0 && !claim->queue.rate_limit.isnull)
+		count_starts(name, now, claimed);
+}
+
+/* Claims up to so many workflows of a queue. */
+static void
+claim_from_queue(Claim *claim, Datum name, int64 wanted)
+{
+	TimestampTz now = clock_now();
+
+	look_queue_or_raise(name, now, &claim->queue);
+	claim->search = begin_search(name, now);
+	if (next_due(&claim->search, &claim->due) && allowed_by_limits(name, &claim->queue, wanted) > 0)
+		claim_locked(claim, wanted);
+	raise_heads(&claim->search);
+}
+
+/* ---- from SQL ------------------------------------------------------------------------------ */
+
+/* claim(queue, executor_id, max_workflows) */
+Datum
+durable_claim(PG_FUNCTION_ARGS)
+{
+	Claim		claim = {.fcinfo = fcinfo,.executor_id = fcinfo->args[1]};
+	Call		call;
+
+	require_name(fcinfo->args[0], "queue");
+	require_name(claim.executor_id, "executor_id");
+	require_not_negative(fcinfo->args[2], "max_workflows");
+
+	begin_rows(fcinfo);
+	call = begin_call(fcinfo);
+	claim_from_queue(&claim, fcinfo->args[0].value, PG_GETARG_INT32(2));
+	end_call(&call);
+	return (Datum) 0;
+}

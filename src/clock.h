@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * clock.h
+ *	  Time (clock.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_CLOCK_H
+#define DURABLE_CLOCK_H
+
+#include "durable.h"
+
+extern double durable_clock_offset;
+extern double durable_executor_timeout;
+
+extern int64 clock_ns(void);
+extern TimestampTz clock_timestamp_of(int64 ns);
+extern TimestampTz clock_now(void);
+/* A statement that took longer has waited for somebody (microseconds). */
+#define A_WAIT 10000
+
+extern int64 clock_monotonic(void);
+extern TimestampTz clock_add(TimestampTz t, double seconds);
+extern double interval_seconds(const Interval *interval);
+extern double interval_least_seconds(const Interval *interval);
+extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
+extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
+
+#endif							/* DURABLE_CLOCK_H */

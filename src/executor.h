@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * executor.h
+ *	  Executors: who is registered, and who is dead (executor.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_EXECUTOR_H
+#define DURABLE_EXECUTOR_H
+
+#include "durable.h"
+
+extern bool is_dead(NullableDatum last_seen, TimestampTz stale_before);
+extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
+extern int64 register_executor(NullableDatum executor_id, NullableDatum stale_after);
+extern void register_again(NullableDatum executor_id, int64 registered);
+
+#endif							/* DURABLE_EXECUTOR_H */

@@ -1,0 +1,477 @@
+/*-------------------------------------------------------------------------
+ *
+ * head_raise.c
+ *	  How heads come and go: a claim that has walked far raises them, purge sweeps
+ *	  what is of no use.  The raiser's side of head.c, which says why no workflow
+ *	  is lost.
+ *
+ * Where nothing was walked over, nothing is written.  Heads and lists are inserted
+ * without a lock.  They are deleted if nobody has locked them, so nobody is waited
+ * for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plan.h"
+#include "head_internal.h"
+
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/* setting: so many buffers are a long walk over dead entries (init.c) */
+int			durable_claim_walk = 4;
+
+/*
+ * A head pays if it leaves more dead entries in a row behind than WORTH_A_HEAD.  If
+ * it goes past a workflow that may wait, which costs an entry on its list, then
+ * more than WORTH_A_LATE.
+ */
+#define WORTH_A_HEAD	durable_claim_walk
+#define WORTH_A_LATE	(4 * durable_claim_walk)
+
+/* So many workflows at most are on a list because a head got past them. */
+#define MOST_LATE	100
+
+/* More than so many in a row that wait are a backlog: no head gets past them. */
+#define MOST_WAITING	16
+
+/* ---- where a head should stand ------------------------------------------------------- */
+
+/* Moves a position to the next possible one. */
+static void
+step_behind(Position *at)
+{
+	int			i = UUID_LEN;
+
+	while (i > 0 && ++at->id.data[--i] == 0)
+		;
+}
+
+/* Where a claim begins to read a lane: at the base, or at the start where there is none. */
+static Position
+start_of(int32 priority, const Head *base)
+{
+	Position	start = {.priority = priority,.run_at = DT_NOBEGIN};
+
+	return base ? base->at : start;
+}
+
+/*
+ * Counts those on the list of a head that wait or may wait, up to so many.  *first is
+ * the first of them, *useless the number of entries that are of no use.
+ */
+static int
+count_late(Datum queue, const Head *head, int most, Position *first, int *useless)
+{
+	Walk		walk;
+	Position	at;
+	Position	last;
+	int			entries = 0;
+	int			count = 0;
+
+	walk_late(&walk, SnapshotAny, &head->id);
+	while (count < most && next_place(&walk, &at))
+	{
+		at.priority = head->at.priority;
+		if (entries++ > 0 && compare_positions(&at, &last) == 0)
+			continue;
+		last = at;
+		if (waits_at(queue, &at, SnapshotAny) && count++ == 0)
+			*first = at;
+	}
+	end_walk(&walk);
+	*useless = entries - count;
+	return count;
+}
+
+/*
+ * Finds where a new head of a lane should stand; false if none is worth it:
+ *
+ *	- behind the last of many dead entries in a row.  Not later than now, so that a
+ *	  workflow that is started and due at once does not come before the head;
+ *	- at the first entry that is live, if the way there was far.  The server skips
+ *	  entries that are dead to everybody, but reads their pages;
+ *	- else, where the first workflow on the list of the base stands, if there are
+ *	  too many on it;
+ *	- else, where the base stands, if many entries of its list are of no use.
+ */
+static bool
+survey(Datum queue, int32 priority, const Head *base, TimestampTz now, Position *head)
+{
+	Walk		walk;
+	Position	from = start_of(priority, base);
+	Position	at;
+	Position	live = {0};
+	int			late = 0;
+	int			dead = 0;
+	int			waiting = 0;
+	int			worth = WORTH_A_HEAD;
+	int64		before;
+	bool		is_first = true;
+	bool		found = false;
+
+	if (base)
+	{
+		Position	first;
+		int			useless;
+
+		late = count_late(queue, base, MOST_LATE + 1, &first, &useless);
+		if (late > MOST_LATE)
+		{
+			from = first;
+			late = 0;
+		}
+		*head = from;
+		found = compare_positions(&from, &base->at) < 0 || useless > WORTH_A_HEAD;
+	}
+	before = buffers_read();
+	PushActiveSnapshot(GetLatestSnapshot());
+	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
+	while (late <= MOST_LATE && waiting <= MOST_WAITING && next_place(&walk, &at) && at.run_at <= now)
+	{
+		if (compare_positions(&at, &from) < 0)
+			continue;
+		if (!is_live(&walk))
+		{
+			waiting = 0;
+			if (++dead > worth)
+			{
+				*head = at;
+				step_behind(head);
+				worth = WORTH_A_HEAD;
+				found = true;
+			}
+			continue;
+		}
+		if (is_first && buffers_read() - before > FREE_BUFFERS)
+		{
+			*head = at;
+			found = true;
+		}
+		is_first = false;
+		/* an entry that is being updated, and the one that takes its place, are one */
+		if (compare_positions(&at, &live) != 0)
+		{
+			late++;
+			if (is_seen_by(&walk, GetActiveSnapshot()))
+				waiting++;
+		}
+		live = at;
+		dead = 0;
+		worth = WORTH_A_LATE;
+	}
+	end_walk(&walk);
+	PopActiveSnapshot();
+	return found;
+}
+
+/* ---- adding a head --------------------------------------------------------------------- */
+
+/* Whether a head is there, in a snapshot. */
+static bool
+stands(Datum queue, const Head *head, Snapshot snapshot)
+{
+	Walk		walk;
+	Position	at;
+	bool		found = false;
+
+	walk_position(&walk, &head_places, snapshot, queue, &head->at);
+	while (!found && next_place(&walk, &at))
+	{
+		pg_uuid_t	id = head_at(&walk);
+
+		found = same_id(&id, &head->id);
+	}
+	end_walk(&walk);
+	return found;
+}
+
+/* Collects what waits, or may wait, before a new head: from the list of its base, and from the lane. */
+static void
+collect_late(Datum queue, const Head *head, const Head *base, Late *late)
+{
+	Position	from = start_of(head->at.priority, base);
+	Position	at;
+	Position	last = {0};
+	Walk		walk;
+
+	if (base)
+	{
+		walk_late(&walk, SnapshotAny, &base->id);
+		while (next_place(&walk, &at))
+		{
+			at.priority = head->at.priority;
+			if (compare_positions(&at, &head->at) >= 0)
+				break;
+			if (compare_positions(&at, &last) != 0 && waits_at(queue, &at, SnapshotAny))
+				append_late(late, &head->id, &at);
+			last = at;
+		}
+		end_walk(&walk);
+	}
+	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
+	while (next_place(&walk, &at) && compare_positions(&at, &head->at) < 0)
+		if (compare_positions(&at, &from) >= 0 && is_live(&walk))
+			append_late(late, &head->id, &at);
+	end_walk(&walk);
+}
+
+#define HEAD_KEY(P) \
+	P(queue, TEXTOID) \
+	P(priority, INT4OID) \
+	P(id, UUIDOID)
+#define HEAD_COLUMNS(P) \
+	HEAD_KEY(P) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(workflow_id, UUIDOID)
+PARAMETERS(AddHead, HEAD_COLUMNS);
+PARAMETERS(TakeBackHead, HEAD_KEY);
+
+static Statement insert_head = STATEMENT(AddHead,
+	"INSERT INTO durable.queue_head (queue_name, priority, id, run_at, workflow_id) "
+	"SELECT :queue, :priority, :id, :run_at, :workflow_id");
+
+static Statement delete_head = STATEMENT(TakeBackHead,
+	"DELETE FROM durable.queue_head h WHERE h.queue_name = :queue AND h.priority = :priority AND h.id = :id");
+
+static void
+write_head(Datum queue, const Head *head)
+{
+	AddHead		params = {
+		.queue = a_value(queue),.priority = an_int(head->at.priority),.id = an_id(&head->id),
+		.run_at = a_time(head->at.run_at),.workflow_id = an_id(&head->at.id)
+	};
+
+	if (run(&insert_head, &params, NEWEST) == 0)
+		raise_kept_away("durable.queue_head");
+}
+
+static void
+take_back_head(Datum queue, const Head *head)
+{
+	TakeBackHead params = {
+		.queue = a_value(queue),.priority = an_int(head->at.priority),.id = an_id(&head->id)
+	};
+
+	run(&delete_head, &params, NEWEST);
+}
+
+/*
+ * Adds a head with its list, in the order that head.c asks for.  False if its base
+ * has gone meanwhile, so that we cannot tell what is late.
+ */
+static bool
+add_head(Datum queue, const Head *head, const Head *base)
+{
+	Late		late = {0};
+	bool		holds;
+
+	write_head(queue, head);
+	PushActiveSnapshot(GetLatestSnapshot());
+	holds = base == NULL || stands(queue, base, GetActiveSnapshot());
+	if (holds)
+		collect_late(queue, head, base, &late);
+	PopActiveSnapshot();
+	if (holds)
+		write_late(&late);
+	else
+		take_back_head(queue, head);
+	return holds;
+}
+
+/* ---- dropping heads ------------------------------------------------------------------- */
+
+#define DROP_HEADS(P) \
+	P(queue, TEXTOID) \
+	P(highest, INT4OID) \
+	P(lowest, INT4OID) \
+	P(keep, UUIDOID)
+PARAMETERS(DropHeads, DROP_HEADS);
+
+/* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
+static Statement delete_heads = STATEMENT(DropHeads,
+	"WITH old AS MATERIALIZED ("
+	"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h"
+	"  WHERE h.queue_name = :queue AND h.priority <= :highest AND h.priority >= :lowest"
+	"    AND (:keep IS NULL OR h.id <> :keep)"
+	"  FOR UPDATE SKIP LOCKED), "
+	"gone AS ("
+	"  DELETE FROM durable.queue_head h USING old o"
+	"  WHERE h.queue_name = o.queue_name AND h.priority = o.priority AND h.id = o.id RETURNING h.id) "
+	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))");
+
+/*
+ * Drops the heads of lanes from the highest down to the lowest, but for one, if
+ * given, and those that somebody has locked.
+ */
+static void
+drop_heads(Datum queue, int32 highest, int32 lowest, NullableDatum keep)
+{
+	DropHeads	params = {
+		.queue = a_value(queue),.highest = an_int(highest),.lowest = an_int(lowest),.keep = keep
+	};
+
+	run(&delete_heads, &params, NEWEST);
+}
+
+/* Those of a queue that is dropped. */
+void
+drop_all_heads(Datum queue)
+{
+	drop_heads(queue, PG_INT32_MAX, PG_INT32_MIN, a_null());
+}
+
+/* ---- raising -------------------------------------------------------------------------- */
+
+/* Raises the head of a lane, if it is worth it. */
+static void
+raise_head(Datum queue, int32 priority, TimestampTz now)
+{
+	Head		base;
+	Head		head;
+	bool		has_base;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	has_base = look_head(queue, priority, GetActiveSnapshot(), &base) && base.at.priority == priority;
+	PopActiveSnapshot();
+	if (!survey(queue, priority, has_base ? &base : NULL, now, &head.at))
+		return;
+	head.at.priority = priority;
+	new_workflow_id(clock_ns(), 0, &head.id);
+	if (add_head(queue, &head, has_base ? &base : NULL) && !IsolationUsesXactSnapshot())
+		drop_heads(queue, priority, priority, a_value(UUIDPGetDatum(&head.id)));
+}
+
+/* The next lane that has any entry, from a priority on down. */
+static bool
+next_lane(Datum queue, int64 highest, int32 *priority)
+{
+	Position	at = {0};
+	bool		found;
+
+	if (highest < PG_INT32_MIN)
+		return false;
+	found = look_first(queue, (int32) highest, PG_INT32_MIN, SnapshotAny, &at);
+	*priority = at.priority;
+	return found;
+}
+
+/* After a search, if it went far: raises the heads of the lanes that it went through. */
+void
+raise_heads(const Search *search)
+{
+	int32		priority;
+
+	if (XactReadOnly || search->walked < durable_claim_walk)
+		return;
+	for (int64 highest = PG_INT32_MAX; next_lane(search->queue, highest, &priority) && priority > search->highest;
+		 highest = (int64) priority - 1)
+		raise_head(search->queue, priority, search->now);
+}
+
+/* ---- sweeping -------------------------------------------------------------------------- */
+
+/* Drops the heads of lanes that have become empty. */
+static void
+drop_heads_of_empty_lanes(void)
+{
+	Walk		walk;
+	Position	at;
+	Position	first;
+	Datum	   *queues = NULL;
+	int32	   *priorities = NULL;
+	int			count = 0;
+	int			capacity = 0;
+
+	walk_all(&walk, &head_places, SnapshotAny);
+	while (next_place(&walk, &at))
+	{
+		Datum		queue = queue_at(&walk);
+
+		if (!is_live(&walk) || look_first(queue, at.priority, at.priority, SnapshotAny, &first))
+			continue;
+		if (count == capacity)
+		{
+			capacity = Max(16, capacity * 2);
+			queues = queues ? repalloc(queues, capacity * sizeof(Datum)) : palloc(capacity * sizeof(Datum));
+			priorities = priorities ? repalloc(priorities, capacity * sizeof(int32)) : palloc(capacity * sizeof(int32));
+		}
+		queues[count] = PointerGetDatum(DatumGetTextPCopy(queue));
+		priorities[count++] = at.priority;
+	}
+	end_walk(&walk);
+	for (int i = 0; i < count; i++)
+		drop_heads(queues[i], priorities[i], priorities[i], a_null());
+}
+
+#define STRAY_LIST(F, C, t) \
+	F(t, head_id)
+ROW(StrayRow, STRAY_LIST);
+
+/* It has no parameters. */
+static Statement look_stray_lists = {
+	.name = "LookStrayLists",
+	.sql = "SELECT DISTINCT " COLUMNS(STRAY_LIST, "l.") " FROM durable.queue_late l "
+	"WHERE NOT EXISTS (SELECT 1 FROM durable.queue_head h WHERE h.id = l.head_id)",
+	.planning = FOR_PARAMS
+};
+
+#define DROP_LIST(P) \
+	P(head_id, UUIDOID)
+PARAMETERS(DropList, DROP_LIST);
+
+static Statement drop_list = STATEMENT(DropList,
+	"WITH stray AS MATERIALIZED ("
+	"  SELECT l.head_id, l.run_at, l.workflow_id, l.id FROM durable.queue_late l WHERE l.head_id = :head_id"
+	"  FOR UPDATE SKIP LOCKED) "
+	"DELETE FROM durable.queue_late l USING stray s"
+	"  WHERE l.head_id = s.head_id AND l.run_at = s.run_at AND l.workflow_id = s.workflow_id AND l.id = s.id");
+
+/* The heads that are there, also those that are not committed. */
+static IdList
+all_heads(void)
+{
+	IdList		heads = {0};
+	Walk		walk;
+	Position	at;
+
+	walk_all(&walk, &head_places, SnapshotAny);
+	while (next_place(&walk, &at))
+		if (is_live(&walk))
+		{
+			pg_uuid_t	id = head_at(&walk);
+
+			append_id(&heads, &id);
+		}
+	end_walk(&walk);
+	return heads;
+}
+
+/* Drops the lists of heads that are gone. */
+static void
+drop_stray_lists(void)
+{
+	uint64		count = run(&look_stray_lists, NULL, NEWEST);
+	IdList		strays = {0};
+	IdList		heads;
+
+	if (count == 0)
+		return;
+	append_result(&strays);
+	heads = all_heads();
+	for (uint64 i = 0; i < strays.count; i++)
+		if (!contains_id(&heads, &strays.ids[i]))
+			run(&drop_list, &(DropList) {.head_id = an_id(&strays.ids[i])}, NEWEST);
+}
+
+/*
+ * Removes what is of no use to anybody: heads of lanes that are empty, or of
+ * queues that are gone, and the lists of heads that are gone.  A head that is not
+ * committed keeps its list.
+ */
+void
+sweep_heads(void)
+{
+	drop_heads_of_empty_lanes();
+	drop_stray_lists();
+}

@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * ids.h
+ *	  Identity (ids.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_IDS_H
+#define DURABLE_IDS_H
+
+#include "durable.h"
+
+#define MAX_SEQUENCE 16777213
+
+extern void new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id);
+extern TimestampTz id_created_at(const pg_uuid_t *id);
+extern int32 name_bucket(const char *name, int len, const char *argument);
+extern int32 id_bucket(const pg_uuid_t *id);
+extern int32 id_sequence(const pg_uuid_t *id);
+extern void id_workflow(const pg_uuid_t *id, pg_uuid_t *workflow_id);
+extern void id_step(const pg_uuid_t *workflow_id, int32 sequence, pg_uuid_t *step_id);
+
+static inline bool
+same_id(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t)) == 0;
+}
+
+#endif							/* DURABLE_IDS_H */

@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * refusal.h
+ *	  What a call may be refused for (refusal.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_REFUSAL_H
+#define DURABLE_REFUSAL_H
+
+#include "state.h"
+
+#define ERRCODE_NO_SUCH_TASK		MAKE_SQLSTATE('W', 'F', '0', '0', '1')
+#define ERRCODE_WRONG_STATUS		MAKE_SQLSTATE('W', 'F', '0', '0', '2')
+#define ERRCODE_WORKFLOW_PAUSED		MAKE_SQLSTATE('W', 'F', '0', '0', '4')
+#define ERRCODE_TASK_CANCELLED		MAKE_SQLSTATE('W', 'F', '0', '0', '5')
+#define ERRCODE_DEADLINE_EXCEEDED	MAKE_SQLSTATE('W', 'F', '0', '0', '6')
+#define ERRCODE_OTHER_STEP			MAKE_SQLSTATE('W', 'F', '0', '0', '7')
+#define ERRCODE_LEASE_LOST			MAKE_SQLSTATE('W', 'F', '0', '0', '8')
+#define ERRCODE_RECOVERY_LIMIT		MAKE_SQLSTATE('W', 'F', '0', '0', '9')
+#define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
+#define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')
+
+/*
+ * Why a call is refused.  It is built first and raised later (raise_refusal),
+ * because complete_and_claim and complete_many answer it instead.
+ */
+typedef struct Refusal
+{
+	int			sqlstate;
+	const char *message;
+	const char *detail;
+	const char *hint;
+} Refusal;
+
+struct Workflow;
+struct Step;
+
+pg_noreturn extern void raise_refusal(const Refusal *refusal);
+pg_noreturn extern void raise_kept_away(const char *table);
+extern char *refusal_text(const Refusal *refusal);
+
+extern Refusal *refuse_argument(const char *name, const char *what, const char *detail, const char *hint);
+extern Refusal *refuse_unknown_task(const pg_uuid_t *id);
+extern Refusal *refuse_workflow_status(const struct Workflow *workflow, Event event);
+extern Refusal *refuse_step_status(const struct Step *step, Event event);
+extern Refusal *refuse_other_output(const char *what, const pg_uuid_t *id, const char *name);
+extern Refusal *refuse_not_claimable(const struct Workflow *workflow);
+extern Refusal *refuse_finished(const struct Workflow *workflow);
+extern Refusal *refuse_deadline(const struct Workflow *workflow);
+extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
+extern Refusal *refuse_attempt(const struct Step *step, int32 given);
+extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
+extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
+extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, const pg_uuid_t *driven);
+extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,
+							 TaskStatus status);
+extern Refusal *refuse_other_run(const struct Workflow *workflow, const struct Workflow *other);
+extern Refusal *refuse_unknown_queue(const char *name);
+extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
+extern char *uuid_text(const pg_uuid_t *id);
+
+#endif							/* DURABLE_REFUSAL_H */

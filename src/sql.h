@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * sql.h
+ *	  Conditions that statements of several files share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_SQL_H
+#define DURABLE_SQL_H
+
+/* In the words of the partial indexes workflow_active_root and workflow_executor. */
+#define UNFINISHED(t) \
+	t ".status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
+#define DRIVEN(t) \
+	t ".status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])"
+
+/* Not an inline child: a workflow that has an executor of its own. */
+#define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
+
+/*
+ * A condition on a row that is found by its id.  CASE hides it from the choice
+ * of indexes: while the table is small, or was when the plan was made, the
+ * planner would as soon read all rows of that status as the one of that id.
+ */
+#define CHECKED(condition) "(CASE WHEN " condition " THEN true ELSE false END)"
+
+/* In workflow w a step can be claimed, or a child started, at that time. */
+#define OPEN_AT(now) \
+	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")
+
+#endif							/* DURABLE_SQL_H */

@@ -1,0 +1,146 @@
+/*-------------------------------------------------------------------------
+ *
+ * step_internal.h
+ *	  What step_claim.c, step_end.c and step_pair.c share: the parts of which
+ *	  complete_and_claim is made.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_STEP_INTERNAL_H
+#define DURABLE_STEP_INTERNAL_H
+
+#include "sql.h"
+#include "step.h"
+#include "table.h"
+
+/* ---- claims (step_claim.c) ------------------------------------------------------ */
+
+/* What a claim asks for, but for the steps' names and inputs. */
+typedef struct ClaimArgs
+{
+	TaskKind	kind;
+	NullableDatum lease;
+	NullableDatum executor_id;
+	NullableDatum max_retries;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+	NullableDatum timeout;
+} ClaimArgs;
+
+/* What a claim answers. */
+typedef struct ClaimAnswer
+{
+	pg_uuid_t	step_id;
+	Refusal    *refusal;		/* NULL, or all that there is beside the id */
+	const char *action;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum attempt;
+	NullableDatum run_at;
+	NullableDatum detail;
+} ClaimAnswer;
+
+typedef enum ClaimWay
+{
+	CLAIM_NOTHING,				/* the answer is all */
+	CLAIM_NEW,					/* the step is to be created */
+	CLAIM_AGAIN					/* the step is there and to be claimed */
+} ClaimWay;
+
+/* A step that is to be claimed. */
+typedef struct Claim
+{
+	int32		sequence;
+	NullableDatum name;
+	NullableDatum input;
+	Step		step;			/* as it was looked at */
+	ClaimWay	way;
+	ClaimAnswer answer;
+} Claim;
+
+/* durable.claimed_step */
+#define CLAIM_COLUMNS 7
+
+extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
+extern void answer_new_step(ClaimAnswer *answer);
+extern void claim_step(const pg_uuid_t *workflow_id, const ClaimArgs *args, Claim *claim);
+extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, NullableDatum *columns);
+
+/* The parameters of a step that is created and claimed. */
+#define POLICY(P) \
+	P(executor_id, TEXTOID) \
+	P(max_retries, INT4OID) \
+	P(backoff, INTERVALOID) \
+	P(backoff_multiplier, FLOAT8OID) \
+	P(max_backoff, INTERVALOID) \
+	P(timeout, INTERVALOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(deadline, TIMESTAMPTZOID)
+#define INSERT_STEP(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID) \
+	P(lease, INT4OID) \
+	P(kind, TEXTOID) \
+	P(name, TEXTOID) \
+	P(input, JSONBOID) \
+	POLICY(P)
+PARAMETER_VALUES(InsertStep, INSERT_STEP);
+
+extern InsertStep insert_step_values(const pg_uuid_t *workflow_id, const Claim *claim, NullableDatum lease,
+									 const ClaimArgs *args, TimestampTz now);
+
+/* p is the prefix of the names of the other parameters */
+#define INSERT_CLAIMED_STEP(workflow_id, sequence, lease, name, input, p) \
+	"INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, input, executor_id," \
+	"  max_retries, backoff, backoff_multiplier, max_backoff, timeout, started_at, deadline) " \
+	"SELECT " workflow_id ", " sequence ", " lease ", 1, {step to CLAIM}, " p "kind::durable.task_kind, " \
+	name ", " input ", " p "executor_id, " \
+	p "max_retries, " p "backoff, " p "backoff_multiplier, " p "max_backoff, " p "timeout, " p "now, " p "deadline "
+#define UNLESS_THERE \
+	" ON CONFLICT (workflow_id, sequence) DO NOTHING"
+
+extern bool look_at_lease(NullableDatum workflow_id, NullableDatum lease, NullableDatum open_at, int32 *its_lease);
+extern bool insert_claimed_row(Writing *writing, const InsertStep *p, int32 lease);
+
+/* ---- completions (step_end.c) ------------------------------------------------------ */
+
+/* The parameters of a step that is completed. */
+#define RECORD_OUTPUT(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID) \
+	P(lease, INT4OID) \
+	P(attempt, INT4OID) \
+	P(output, JSONBOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETER_VALUES(RecordOutput, RECORD_OUTPUT);
+
+extern RecordOutput record_output_values(const StepCompletion *completion, TimestampTz now);
+
+/*
+ * lease and attempt: the caller's fences; more: what else is asked of the
+ * workflow.  If we wait for the step's row, only that row is read anew: it tells
+ * by its own lease that a new owner has claimed it.
+ */
+#define STEP_TO_COMPLETE(workflow_id, sequence, lease, attempt, more) \
+	"s.workflow_id = " workflow_id " AND s.sequence = " sequence \
+	" AND s.status = ANY {step from COMPLETE} AND s.kind <> 'WORKFLOW'" \
+	" AND (" attempt " IS NULL OR s.attempt = " attempt ")" \
+	" AND s.lease <= (SELECT w.lease FROM durable.workflow w" \
+	"   WHERE w.id = " workflow_id " AND (" lease " IS NULL OR w.lease = " lease ")" more ")"
+#define SET_OUTPUT(output) \
+	"UPDATE durable.step s SET" \
+	"  status = {step to COMPLETE}, output = " output ", error = NULL, detail = NULL, completed_at = :now "
+
+/* the step, unless somebody has locked it: so its update does not wait */
+#define FREE_STEP(more) \
+	"free AS MATERIALIZED (" \
+	"  SELECT s.workflow_id, s.sequence FROM durable.step s" \
+	"  WHERE " STEP_TO_COMPLETE(":workflow_id", ":sequence", ":lease", ":attempt", more) \
+	"  FOR NO KEY UPDATE SKIP LOCKED)"
+#define SET_OUTPUT_OF_FREE_STEP \
+	SET_OUTPUT(":output") "FROM free f WHERE s.workflow_id = f.workflow_id AND s.sequence = f.sequence"
+
+extern bool complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 lease);
+
+#endif							/* DURABLE_STEP_INTERNAL_H */

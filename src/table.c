@@ -1,0 +1,576 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.c
+ *	  Tables without the server's executor: find a row by an index, insert one,
+ *	  update one.
+ *
+ * Starting the executor is most of what a small statement costs.  Here rows are
+ * found by the index that it would use, and written with their entries in all
+ * indexes, as it does.  There is no rule of ours in here, but that of the lease at
+ * the end.
+ *
+ * A table with triggers, rules, policies or checks is left to the executor, and so
+ * is one whose columns have other types than ours.  Columns are found by their
+ * names.  Others may be there, if they are of no domain, and may be NULL or have a
+ * constant as their default.
+ *
+ * The caller is run (plan.c): it has locked the tables as the statement does,
+ * knows that the statement's plan holds for them as they are, and has taken the
+ * statement's snapshot; in READ COMMITTED only.  Nothing here waits for a row,
+ * but for one that was free just before (update_row).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "table.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_collation_d.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+typedef struct ColumnUsed
+{
+	const char *name;
+	Oid			type;
+} ColumnUsed;
+
+#define COLUMN_USED(table, name, type) {#name, type},
+
+static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
+
+#define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
+StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+				 "each column has a number");
+
+struct Table
+{
+	const char *name;
+	const ColumnUsed *columns;
+	int			ncolumns;
+
+	/* what was found when a statement was last planned: its plan would not hold if that had changed */
+	uint64		plans_made;
+	Oid			id;
+	bool		is_ours;
+	AttrNumber	numbers[MOST_COLUMNS];
+	MemoryContext memory;		/* of the defaults, each of which is a constant or NULL */
+	NullableDatum *defaults;
+};
+
+struct TableIndex
+{
+	Table	   *table;
+	const char *name;
+	int			nkeys;
+	int			keys[2];
+	bool		is_partial;
+
+	/* the same */
+	uint64		plans_made;
+	Oid			id;
+	bool		is_ours;
+};
+
+static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT};
+static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
+static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
+
+TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
+TableIndex		workflow_by_parent = {
+	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_parent_sequence},.is_partial = true
+};
+TableIndex		active_root_by_name = {&workflow, "workflow_active_root", 1, {workflow_name},.is_partial = true};
+TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
+TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
+
+/* The number that the server knows a column by. */
+static AttrNumber
+attribute_number(const Table *table, int column)
+{
+	return table->numbers[column];
+}
+
+/* ---- are they ours? ----------------------------------------------------------- */
+
+/*
+ * Reads the defaults of a table's columns; false if there is one that is not a
+ * constant.
+ */
+static bool
+read_defaults(Relation relation, Table *table)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	TupleConstr *constraints = desc->constr;
+
+	if (table->memory == NULL)
+		table->memory = AllocSetContextCreate(TopMemoryContext, "durable defaults", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(table->memory);
+	table->defaults = MemoryContextAlloc(table->memory, desc->natts * sizeof(NullableDatum));
+	for (int i = 0; i < desc->natts; i++)
+		table->defaults[i] = a_null();
+	for (int i = 0; constraints && i < constraints->num_defval; i++)
+	{
+		const AttrDefault *its_default = &constraints->defval[i];
+		Form_pg_attribute attribute = TupleDescAttr(desc, its_default->adnum - 1);
+		Const	   *constant = stringToNode(its_default->adbin);
+		MemoryContext old;
+
+		if (!IsA(constant, Const) || constant->consttype != attribute->atttypid)
+			return false;
+		if (constant->constisnull)
+			continue;
+		old = MemoryContextSwitchTo(table->memory);
+		table->defaults[its_default->adnum - 1] =
+			a_value(datumCopy(constant->constvalue, attribute->attbyval, attribute->attlen));
+		MemoryContextSwitchTo(old);
+	}
+	return true;
+}
+
+/* Whether a table has only what is provided for here. */
+static bool
+is_plain(Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	AclMode		needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE;
+
+	return relation->rd_rel->relkind == RELKIND_RELATION && relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		!relation->rd_rel->relispartition && !relation->rd_rel->relhassubclass && !relation->rd_rel->relrowsecurity &&
+		relation->trigdesc == NULL && relation->rd_rules == NULL &&
+		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
+		pg_class_aclmask(RelationGetRelid(relation), relation->rd_rel->relowner, needed, ACLMASK_ALL) == needed;
+}
+
+/*
+ * Finds the columns that are used; false if one is missing or of another type, or
+ * if another is filled in by the server, or by its type.
+ */
+static bool
+find_columns(Relation relation, Table *table)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	memset(table->numbers, 0, sizeof(table->numbers));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool		is_used = false;
+
+		if (attribute->attisdropped)
+			continue;
+		if (attribute->attidentity)
+			return false;
+		for (int c = 0; c < table->ncolumns; c++)
+			if (strcmp(NameStr(attribute->attname), table->columns[c].name) == 0 && attribute->atttypmod == -1 &&
+				(table->columns[c].type == OUR_ENUM ? get_typtype(attribute->atttypid) == TYPTYPE_ENUM :
+				 attribute->atttypid == table->columns[c].type))
+			{
+				table->numbers[c] = attribute->attnum;
+				is_used = true;
+			}
+		/* NULL need not pass the checks of a domain, and need not be its default */
+		if (!is_used && (get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN || get_typdefault(attribute->atttypid)))
+			return false;
+	}
+	for (int c = 0; c < table->ncolumns; c++)
+		if (table->numbers[c] == InvalidAttrNumber)
+			return false;
+	return true;
+}
+
+/* Whether an index is of our table, and finds what its name says. */
+static bool
+is_our_index(Relation relation, const TableIndex *index)
+{
+	if (relation->rd_index->indrelid != index->table->id ||
+		relation->rd_rel->relam != BTREE_AM_OID || !relation->rd_index->indisvalid ||
+		(RelationGetIndexPredicate(relation) != NIL) != index->is_partial)
+		return false;
+	for (int i = 0; i < index->nkeys; i++)
+		if (i >= relation->rd_index->indnkeyatts ||
+			relation->rd_index->indkey.values[i] != attribute_number(index->table, index->keys[i]) ||
+			relation->rd_indoption[i] != 0 ||
+			relation->rd_opcintype[i] != index->table->columns[index->keys[i]].type ||
+			(OidIsValid(relation->rd_indcollation[i]) && relation->rd_indcollation[i] != C_COLLATION_OID))
+			return false;
+	return true;
+}
+
+/* Closes a table and its index.  The locks stay, as those of a statement do. */
+static void
+close_relations(Relation table, Relation index)
+{
+	if (index)
+		index_close(index, NoLock);
+	table_close(table, NoLock);
+}
+
+/*
+ * Opens an index, and its table, which run has locked; false if they are not
+ * ours, or belong to another than the owner of the function, as whom we run.
+ */
+static bool
+open_relations(TableIndex *index, LOCKMODE mode, Relation *table_relation, Relation *index_relation)
+{
+	Table	   *table = index->table;
+	bool		table_is_new = table->plans_made != plans_made;
+	bool		index_is_new = index->plans_made != plans_made;
+
+	if (table_is_new || index_is_new)
+	{
+		Oid			schema = get_namespace_oid("durable", false);
+
+		table->id = get_relname_relid(table->name, schema);
+		index->id = get_relname_relid(index->name, schema);
+	}
+	*table_relation = table_open(table->id, NoLock);
+	*index_relation = OidIsValid(index->id) ? index_open(index->id, mode) : NULL;
+	if (table_is_new)
+	{
+		table->is_ours = is_plain(*table_relation) && find_columns(*table_relation, table) &&
+			read_defaults(*table_relation, table);
+		table->plans_made = plans_made;
+	}
+	if (index_is_new)
+	{
+		index->is_ours = table->is_ours && *index_relation && is_our_index(*index_relation, index);
+		index->plans_made = plans_made;
+	}
+	if (index->is_ours && (*table_relation)->rd_rel->relowner == GetUserId())
+		return true;
+	close_relations(*table_relation, *index_relation);
+	return false;
+}
+
+/* ---- looking ------------------------------------------------------------------- */
+
+/* Goes on to the next row, in the order of the index. */
+void
+next_row(Look *look)
+{
+	look->row = systable_getnext_ordered(look->scan, ForwardScanDirection);
+}
+
+/* Begins with the first row that meets the keys; false if the table or index is not ours. */
+bool
+begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys)
+{
+	ScanKeyData scan_keys[2];
+
+	if (!open_relations(index, mode, &look->table_relation, &look->index_relation))
+		return false;
+	look->index = index;
+	for (int i = 0; i < nkeys; i++)
+		ScanKeyInit(&scan_keys[i], attribute_number(index->table, keys[i].column), keys[i].strategy,
+					keys[i].comparison, keys[i].value.value);
+	look->scan = systable_beginscan_ordered(look->table_relation, look->index_relation, GetActiveSnapshot(),
+											nkeys, scan_keys);
+	next_row(look);
+	return true;
+}
+
+/* Begins without a row: where one is to be inserted whose keys were just looked for. */
+bool
+begin_without_look(Look *look, TableIndex *index, LOCKMODE mode)
+{
+	*look = (Look) {.index = index};
+	return open_relations(index, mode, &look->table_relation, &look->index_relation);
+}
+
+void
+end_look(Look *look)
+{
+	if (look->scan)
+		systable_endscan_ordered(look->scan);
+	close_relations(look->table_relation, look->index_relation);
+}
+
+NullableDatum
+column_of_row(const Look *look, int column)
+{
+	NullableDatum d;
+
+	d.value = heap_getattr(look->row, attribute_number(look->index->table, column),
+						   RelationGetDescr(look->table_relation), &d.isnull);
+	return d;
+}
+
+int32
+int_of_row(const Look *look, int column)
+{
+	return DatumGetInt32(column_of_row(look, column).value);
+}
+
+TaskStatus
+status_of_row(const Look *look, int column)
+{
+	return status_from_datum(column_of_row(look, column).value);
+}
+
+/* ---- writing ------------------------------------------------------------------- */
+
+/* Begins to write to the table that was looked at. */
+void
+begin_writing(Writing *writing, const Look *look)
+{
+	writing->table = look->index->table;
+	writing->relation = look->table_relation;
+	writing->row = MakeSingleTupleTableSlot(RelationGetDescr(writing->relation), &TTSOpsVirtual);
+	writing->row->tts_tableOid = RelationGetRelid(writing->relation);
+	writing->indexes = NULL;
+}
+
+/* Also makes what was written visible to the next statement, as the end of one does. */
+void
+end_writing(Writing *writing)
+{
+	if (writing->indexes)
+	{
+		ExecCloseIndices(writing->indexes);
+		FreeExecutorState(writing->estate);
+	}
+	ExecDropSingleTupleTableSlot(writing->row);
+	CommandCounterIncrement();
+}
+
+/* Begins a new row, with the defaults of its columns: what its statement names is to be set, to NULL, too. */
+void
+new_row(const Writing *writing)
+{
+	TupleTableSlot *row = writing->row;
+
+	ExecClearTuple(row);
+	for (int i = 0; i < row->tts_tupleDescriptor->natts; i++)
+	{
+		row->tts_values[i] = writing->table->defaults[i].value;
+		row->tts_isnull[i] = writing->table->defaults[i].isnull;
+	}
+}
+
+/* Begins a row as it was seen. */
+void
+row_as_seen(const Writing *writing, const Look *look)
+{
+	ExecClearTuple(writing->row);
+	heap_deform_tuple(look->row, RelationGetDescr(look->table_relation),
+					  writing->row->tts_values, writing->row->tts_isnull);
+}
+
+void
+set(const Writing *writing, int column, NullableDatum d)
+{
+	AttrNumber	number = attribute_number(writing->table, column);
+
+	writing->row->tts_values[number - 1] = d.value;
+	writing->row->tts_isnull[number - 1] = d.isnull;
+}
+
+void
+set_int(const Writing *writing, int column, int32 value)
+{
+	set(writing, column, a_value(Int32GetDatum(value)));
+}
+
+void
+set_label(const Writing *writing, int column, const char *label)
+{
+	AttrNumber	number = attribute_number(writing->table, column);
+
+	set(writing, column,
+		a_value(enum_datum(TupleDescAttr(writing->row->tts_tupleDescriptor, number - 1)->atttypid, label)));
+}
+
+/* Ends a row; false if a column of it is NULL that must not be, which is for the statement to say. */
+static bool
+end_row(const Writing *writing)
+{
+	TupleTableSlot *row = writing->row;
+
+	for (int i = 0; i < row->tts_tupleDescriptor->natts; i++)
+		if (row->tts_isnull[i] && TupleDescAttr(row->tts_tupleDescriptor, i)->attnotnull)
+			return false;
+	ExecStoreVirtualTuple(row);
+	return true;
+}
+
+/*
+ * Makes the states of an index's expressions and predicate.  The executor would
+ * plan these first, at each opening; but as the relation cache has them, they are
+ * planned.
+ */
+static void
+prepare_expressions(IndexInfo *info)
+{
+	if (info->ii_Expressions != NIL)
+		info->ii_ExpressionsState = ExecInitExprList(info->ii_Expressions, NULL);
+	if (info->ii_Predicate != NIL)
+		info->ii_PredicateState = ExecInitQual(info->ii_Predicate, NULL);
+}
+
+static void
+open_indexes(Writing *writing)
+{
+	MemoryContext old;
+
+	if (writing->indexes)
+		return;
+	writing->estate = CreateExecutorState();
+	writing->indexes = makeNode(ResultRelInfo);
+	/* without a range table no column counts as updated, which the indexes take as a hint only */
+	InitResultRelInfo(writing->indexes, writing->relation, 0, NULL, 0);
+	ExecOpenIndices(writing->indexes, true);
+	old = MemoryContextSwitchTo(writing->estate->es_query_cxt);
+	for (int i = 0; i < writing->indexes->ri_NumIndices; i++)
+		prepare_expressions(writing->indexes->ri_IndexRelationInfo[i]);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Inserts a row, as INSERT ... ON CONFLICT DO NOTHING does, after a look that found
+ * no other.  It is inserted speculatively: where another was faster, or may have
+ * been, the row is taken back, and the statement waits for the other's outcome.
+ */
+bool
+insert_row(Writing *writing)
+{
+	TransactionId xid;
+	uint32		token;
+	bool		conflict = false;
+
+	if (!end_row(writing))
+		return false;
+	open_indexes(writing);
+	xid = GetCurrentTransactionId();
+	token = SpeculativeInsertionLockAcquire(xid);
+	table_tuple_insert_speculative(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL, token);
+	insert_index_entries(writing->indexes, writing->row, writing->estate, &conflict);
+	table_tuple_complete_speculative(writing->relation, writing->row, token, !conflict);
+	SpeculativeInsertionLockRelease(xid);
+	return !conflict;
+}
+
+/* Whether a row has not changed since it was seen, and nobody has locked it. */
+static bool
+is_free_to_update(const Look *look)
+{
+	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	bool		is_free;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return is_free;
+}
+
+/*
+ * Puts the row in the place of the one that was seen, as UPDATE does; false if
+ * that has changed since, or is locked.  The server has no UPDATE that does not
+ * wait, so the row is looked at before.  We wait only for who comes in between.
+ */
+bool
+update_row(Writing *writing, const Look *look)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	UpdatedIndexes updated;
+
+	CheckCmdReplicaIdentity(writing->relation, CMD_UPDATE);
+	if (!end_row(writing) || !is_free_to_update(look) ||
+		update_tuple(writing->relation, &look->row->t_self, writing->row, GetCurrentCommandId(true),
+					 GetActiveSnapshot(), &failure, &mode, &updated) != TM_Ok)
+		return false;
+	if (updated != UPDATED_NO_INDEXES)
+	{
+		open_indexes(writing);
+		update_index_entries(writing->indexes, writing->row, writing->estate, updated);
+	}
+	return true;
+}
+
+/* ---- the lease ------------------------------------------------------------------- */
+
+/* Where a look is at a workflow's lease. */
+LeaseSeen
+lease_seen(const Look *look)
+{
+	return (LeaseSeen)
+	{
+		.workflow_id = *DatumGetUUIDP(column_of_row(look, workflow_id).value),
+		.table = RelationGetRelid(look->table_relation),
+		.file = look->table_relation->rd_rel->relfilenode,.row = look->row->t_self
+	};
+}
+
+/*
+ * Whether the row that was seen is still the workflow's newest version, at that
+ * lease.  If not so for sure, false.
+ *
+ * The table is locked since, so its rows have not moved.  But a row may have been
+ * removed, and another have its place, even one that was never committed.  So that
+ * is asked, and the id and the lease are compared.
+ */
+static bool
+is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
+{
+	Page		page = BufferGetPage(buffer);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(&seen->row);
+	TupleDesc	desc = RelationGetDescr(table);
+	HeapTupleData row = {.t_self = seen->row,.t_tableOid = seen->table};
+	ItemId		item;
+	bool		isnull;
+
+	if (offset > PageGetMaxOffsetNumber(page))
+		return false;
+	item = PageGetItemId(page, offset);
+	if (!ItemIdIsNormal(item))
+		return false;
+	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	row.t_len = ItemIdGetLength(item);
+	return (HeapTupleHeaderXminCommitted(row.t_data) ||
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
+		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
+		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
+		DatumGetInt32(heap_getattr(&row, attribute_number(&workflow, workflow_lease), desc, &isnull)) == lease;
+}
+
+bool
+lease_is_as_seen(const LeaseSeen *seen, const pg_uuid_t *workflow_id, int32 lease)
+{
+	Relation	table;
+	bool		same = false;
+
+	if (!OidIsValid(seen->table) || !same_id(&seen->workflow_id, workflow_id))
+		return false;
+	table = RelationIdGetRelation(seen->table);
+	if (!RelationIsValid(table))
+		return false;
+	if (table->rd_rel->relfilenode == seen->file && table->rd_createSubid == InvalidSubTransactionId)
+	{
+		Buffer		buffer = ReadBuffer(table, ItemPointerGetBlockNumber(&seen->row));
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		same = is_newest(table, buffer, seen, lease);
+		UnlockReleaseBuffer(buffer);
+	}
+	RelationClose(table);
+	return same;
+}
+

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.h
+ *	  Tables without the server's executor: find a row by an index, insert one,
+ *	  update one.  What the fast paths of statements are made of (table.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_TABLE_H
+#define DURABLE_TABLE_H
+
+#include "plan.h"
+
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "utils/fmgroids.h"
+
+/* An enum is one of ours, whose oid is not the same everywhere. */
+#define OUR_ENUM	InvalidOid
+
+/* The columns that fast paths read or write, and their types. */
+#define WORKFLOW_COLUMNS_USED(C) \
+	C(workflow, id, UUIDOID) \
+	C(workflow, root_id, UUIDOID) \
+	C(workflow, status, OUR_ENUM) \
+	C(workflow, lease, INT4OID) \
+	C(workflow, deadline, TIMESTAMPTZOID) \
+	C(workflow, parent_id, UUIDOID) \
+	C(workflow, parent_sequence, INT4OID) \
+	C(workflow, priority, INT4OID) \
+	C(workflow, recovery_count, INT4OID) \
+	C(workflow, max_recovery_attempts, INT4OID) \
+	C(workflow, created_at, TIMESTAMPTZOID) \
+	C(workflow, run_at, TIMESTAMPTZOID) \
+	C(workflow, started_at, TIMESTAMPTZOID) \
+	C(workflow, completed_at, TIMESTAMPTZOID) \
+	C(workflow, timeout, INTERVALOID) \
+	C(workflow, name, TEXTOID) \
+	C(workflow, handler, TEXTOID) \
+	C(workflow, queue_name, TEXTOID) \
+	C(workflow, executor_id, TEXTOID) \
+	C(workflow, app_version, TEXTOID) \
+	C(workflow, input, JSONBOID) \
+	C(workflow, output, JSONBOID) \
+	C(workflow, error, TEXTOID) \
+	C(workflow, paused_by, UUIDOID) \
+	C(workflow, paused_at, TIMESTAMPTZOID)
+
+#define STEP_COLUMNS_USED(C) \
+	C(step, workflow_id, UUIDOID) \
+	C(step, sequence, INT4OID) \
+	C(step, lease, INT4OID) \
+	C(step, attempt, INT4OID) \
+	C(step, status, OUR_ENUM) \
+	C(step, kind, OUR_ENUM) \
+	C(step, max_retries, INT4OID) \
+	C(step, retry_count, INT4OID) \
+	C(step, started_at, TIMESTAMPTZOID) \
+	C(step, completed_at, TIMESTAMPTZOID) \
+	C(step, run_at, TIMESTAMPTZOID) \
+	C(step, deadline, TIMESTAMPTZOID) \
+	C(step, child_id, UUIDOID) \
+	C(step, name, TEXTOID) \
+	C(step, executor_id, TEXTOID) \
+	C(step, backoff, INTERVALOID) \
+	C(step, backoff_multiplier, FLOAT8OID) \
+	C(step, max_backoff, INTERVALOID) \
+	C(step, timeout, INTERVALOID) \
+	C(step, input, JSONBOID) \
+	C(step, output, JSONBOID) \
+	C(step, error, TEXTOID) \
+	C(step, detail, JSONBOID)
+
+#define EXECUTOR_COLUMNS_USED(C) \
+	C(executor, executor_id, TEXTOID) \
+	C(executor, last_seen, TIMESTAMPTZOID)
+
+/* The number of a column here: workflow_lease, step_status. */
+#define COLUMN_NUMBER(table, name, type) table##_##name,
+
+enum
+{
+	WORKFLOW_COLUMNS_USED(COLUMN_NUMBER)
+	WORKFLOW_COLUMN_COUNT
+};
+
+enum
+{
+	STEP_COLUMNS_USED(COLUMN_NUMBER)
+	STEP_COLUMN_COUNT
+};
+
+enum
+{
+	EXECUTOR_COLUMNS_USED(COLUMN_NUMBER)
+	EXECUTOR_COLUMN_COUNT
+};
+
+/* A table, and an index by which its rows are found (table.c has them). */
+typedef struct Table Table;
+typedef struct TableIndex TableIndex;
+
+extern TableIndex workflow_by_id;
+extern TableIndex workflow_by_parent;
+extern TableIndex active_root_by_name;
+extern TableIndex step_by_position;
+extern TableIndex executor_by_id;
+
+/* A condition on a column of an index: its key, in the index's order. */
+typedef struct Key
+{
+	int			column;
+	StrategyNumber strategy;
+	RegProcedure comparison;
+	NullableDatum value;
+} Key;
+
+#define IS_ID(number, its_id) {number, BTEqualStrategyNumber, F_UUID_EQ, its_id}
+#define IS_TEXT(number, text) {number, BTEqualStrategyNumber, F_TEXTEQ, text}
+#define IS_INT(number, n) {number, BTEqualStrategyNumber, F_INT4EQ, n}
+#define IS_FROM(number, n) {number, BTGreaterEqualStrategyNumber, F_INT4GE, n}
+
+/* A scan for the rows that meet some keys. */
+typedef struct Look
+{
+	TableIndex	   *index;
+	Relation	table_relation;
+	Relation	index_relation;
+	SysScanDesc scan;
+	HeapTuple	row;			/* where it is, NULL at its end */
+} Look;
+
+extern bool begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys);
+extern bool begin_without_look(Look *look, TableIndex *index, LOCKMODE mode);
+extern void next_row(Look *look);
+extern void end_look(Look *look);
+extern NullableDatum column_of_row(const Look *look, int column);
+extern int32 int_of_row(const Look *look, int column);
+extern TaskStatus status_of_row(const Look *look, int column);
+
+/* A row to be written. */
+typedef struct Writing
+{
+	Table	   *table;
+	Relation	relation;
+	TupleTableSlot *row;
+	EState	   *estate;
+	ResultRelInfo *indexes;		/* NULL until they are opened */
+} Writing;
+
+extern void begin_writing(Writing *writing, const Look *look);
+extern void end_writing(Writing *writing);
+extern void new_row(const Writing *writing);
+extern void row_as_seen(const Writing *writing, const Look *look);
+extern void set(const Writing *writing, int column, NullableDatum d);
+extern void set_int(const Writing *writing, int column, int32 value);
+extern void set_label(const Writing *writing, int column, const char *label);
+extern bool insert_row(Writing *writing);
+extern bool update_row(Writing *writing, const Look *look);
+
+extern LeaseSeen lease_seen(const Look *look);
+
+#endif							/* DURABLE_TABLE_H */

@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ *
+ * takeable.c
+ *	  Which workflows claim and recover can take without waiting.
+ *
+ * They lock many rows, and must not wait for one while they hold the others.  So
+ * they pass over what a cascade is about to change, and what has inline
+ * descendants that somebody works on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plan.h"
+
+#define OF_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OfIds, OF_IDS);
+
+static Statement lock_if_free = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) FOR NO KEY UPDATE SKIP LOCKED");
+
+/* Locks all unfinished inline descendants of a workflow, without waiting; false if one is not free. */
+static bool
+try_lock_inline_below(const pg_uuid_t *id)
+{
+	IdList		level = {0};
+
+	append_id(&level, id);
+	for (;;)
+	{
+		level = children(&level, INLINE_UNFINISHED, 0);
+		if (level.count == 0)
+			return true;
+		if (run_over_ids(&lock_if_free, &level, NULL, NULL) < level.count)
+			return false;
+	}
+}
+
+/*
+ * Of the workflows that the last statement locked (id, root_id), those that
+ * can be taken without waiting.  The leases of these may be raised
+ * (ask_before_raising).
+ *
+ * The trees' locks (shared) are for the calls that follow in the same
+ * transaction, as many as there is room for.  All that was locked is appended
+ * to *seen, an array: a call decides about each workflow once.  *count tells how
+ * many are returned.
+ */
+Datum
+takeable(Datum *seen, int *count)
+{
+	uint64		found_count = SPI_processed;
+	IdList		found = {0};
+	IdList		roots = {0};
+	IdList		parents;
+	IdList		free = {0};
+	IdList		all = {0};
+
+	for (uint64 row = 0; row < found_count; row++)
+	{
+		append_id(&found, DatumGetUUIDP(result_value(row, 0)));
+		append_id(&roots, DatumGetUUIDP(result_value(row, 1)));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	append_array(&all, *seen);
+	append_ids(&all, &found);
+	parents = with_inline_unfinished(&found);
+	for (uint64 i = 0; i < found_count; i++)
+	{
+		bool		takes = try_lock_tree_of_claim(&roots.ids[i]);
+
+		if (takes && contains_id(&parents, &found.ids[i]))
+			takes = try_lock_inline_below(&found.ids[i]);
+		if (takes)
+		{
+			remember_tree(&found.ids[i], &roots.ids[i]);
+			append_id(&free, &found.ids[i]);
+		}
+	}
+	ask_before_raising(free.ids, free.count);
+	*seen = id_array(all.ids, all.count);
+	*count = (int) free.count;
+	return id_array(free.ids, free.count);
+}

@@ -1,0 +1,96 @@
+/*-------------------------------------------------------------------------
+ *
+ * task.h
+ *	  Workflows and steps as C structures, and how they are read (task.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_TASK_H
+#define DURABLE_TASK_H
+
+#include "refusal.h"
+
+/*
+ * A NullableDatum of a row points into the result of the statement that read
+ * it and lives until SPI_finish.
+ */
+typedef struct Workflow
+{
+	pg_uuid_t	id;
+	pg_uuid_t	root_id;
+	bool		has_parent;
+	pg_uuid_t	parent_id;
+	TaskStatus	status;
+	int32		lease;
+	int32		recovery_count;
+	int32		max_recovery_attempts;
+	char	   *name;
+	bool		has_queue;
+	NullableDatum status_datum;
+	NullableDatum handler;
+	NullableDatum executor_id;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum deadline;
+	NullableDatum paused_by;
+	NullableDatum paused_at;
+} Workflow;
+
+typedef struct Step
+{
+	pg_uuid_t	id;				/* by arithmetic */
+	pg_uuid_t	workflow_id;
+	int32		sequence;
+	TaskStatus	status;			/* NO_TASK where there is no row */
+	TaskKind	kind;
+	int32		lease;
+	int32		attempt;
+	int32		max_retries;
+	int32		retry_count;
+	char	   *name;
+	NullableDatum status_datum;
+	NullableDatum executor_id;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum detail;
+	NullableDatum run_at;
+	NullableDatum deadline;
+	NullableDatum child_id;
+} Step;
+
+/* An inline child is driven by whoever drives its parent. */
+static inline bool
+is_inline(const Workflow *workflow)
+{
+	return workflow->has_parent && !workflow->has_queue;
+}
+
+/* The columns of which a Workflow is read (ROW in plan.h). */
+#define WORKFLOW_LIST(F, C, t) \
+	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
+	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
+	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
+
+/* Whose view of the database a statement has (plan.c). */
+typedef enum View
+{
+	NEWEST,						/* all that is committed now, and our own writes */
+	CALLERS						/* that of the calling query: STABLE functions */
+} View;
+
+extern void look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Workflow *workflow);
+extern uint64 seen_of(const Workflow *workflow, const Step *step);
+extern bool read_workflow_from(uint64 row, int first, Workflow *workflow);
+extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, Workflow *workflow, Step *step);
+extern void look_steps(NullableDatum workflow_ids, NullableDatum sequences);
+extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
+							  Workflow *workflow, Step *step);
+extern bool same_json(NullableDatum a, NullableDatum b);
+extern bool same_text(NullableDatum a, NullableDatum b);
+
+#endif							/* DURABLE_TASK_H */

@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * transitions.h
+ *	  The state machine: every event, and every legal transition.
+ *
+ * The one place that says so.  state.c makes the tables of C from it, and the
+ * conditions and new values of the statements ({workflow from CANCEL}, {workflow
+ * to CANCEL}; plan.c).  What is not listed is refused (refusal.c says how) and
+ * changes nothing.  A stand-in is no task of its own: it follows its child.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_TRANSITIONS_H
+#define DURABLE_TRANSITIONS_H
+
+/* Each event, and its verb as in "cannot %s workflow ...". */
+#define EVENTS(EVENT) \
+	EVENT(CLAIM, "claim")					/* claim_step of a step, claim of a workflow */ \
+	EVENT(TAKE, "take over")				/* start by name, attach as owner, recover */ \
+	EVENT(START_AGAIN, "start")				/* start_child of an existing child */ \
+	EVENT(COMPLETE, "complete") \
+	EVENT(FAIL, "fail") \
+	EVENT(FAIL_BELOW, "fail")				/* with its parent, of an inline child */ \
+	EVENT(RETRY, "fail")					/* a failure with retries left */ \
+	EVENT(RELEASE, "release") \
+	EVENT(PAUSE, "pause") \
+	EVENT(RESUME, "resume") \
+	EVENT(CANCEL, "cancel") \
+	EVENT(RESUME_FAILED, "resume") \
+	EVENT(SET_TIMEOUT, "set the timeout of")
+
+/*
+ * PAUSED goes back to what it was before, PENDING or RUNNING: paused_from
+ * tells, the table shows RUNNING.  FAILED goes to PENDING where there is a
+ * queue, and below the workflow that is resumed.
+ */
+#define WORKFLOW_TRANSITIONS(ROW) \
+	ROW(CLAIM, PENDING, RUNNING) \
+	ROW(TAKE, PENDING, RUNNING) \
+	ROW(TAKE, RUNNING, RUNNING) \
+	ROW(START_AGAIN, PENDING, RUNNING) \
+	ROW(COMPLETE, RUNNING, COMPLETED) \
+	ROW(FAIL, RUNNING, FAILED) \
+	ROW(FAIL_BELOW, PENDING, FAILED) \
+	ROW(FAIL_BELOW, RUNNING, FAILED) \
+	ROW(FAIL_BELOW, PAUSED, FAILED) \
+	ROW(RELEASE, RUNNING, PENDING) \
+	ROW(RELEASE, PAUSED, PAUSED) \
+	ROW(PAUSE, PENDING, PAUSED) \
+	ROW(PAUSE, RUNNING, PAUSED) \
+	ROW(RESUME, PAUSED, RUNNING) \
+	ROW(CANCEL, PENDING, CANCELLED) \
+	ROW(CANCEL, RUNNING, CANCELLED) \
+	ROW(CANCEL, PAUSED, CANCELLED) \
+	ROW(RESUME_FAILED, FAILED, RUNNING) \
+	ROW(SET_TIMEOUT, PENDING, PENDING) \
+	ROW(SET_TIMEOUT, RUNNING, RUNNING) \
+	ROW(SET_TIMEOUT, PAUSED, PAUSED)
+
+/* From NO_TASK: the step is created. */
+#define STEP_TRANSITIONS(ROW) \
+	ROW(CLAIM, NO_TASK, RUNNING) \
+	ROW(CLAIM, PENDING, RUNNING) \
+	ROW(CLAIM, RUNNING, RUNNING) \
+	ROW(COMPLETE, RUNNING, COMPLETED) \
+	ROW(FAIL, RUNNING, FAILED) \
+	ROW(RETRY, RUNNING, PENDING) \
+	ROW(PAUSE, PENDING, PAUSED) \
+	ROW(RESUME, PAUSED, PENDING) \
+	ROW(CANCEL, PENDING, CANCELLED) \
+	ROW(CANCEL, RUNNING, CANCELLED) \
+	ROW(CANCEL, PAUSED, CANCELLED) \
+	ROW(RESUME_FAILED, RUNNING, PENDING) \
+	ROW(RESUME_FAILED, FAILED, PENDING) \
+	ROW(SET_TIMEOUT, PENDING, PENDING) \
+	ROW(SET_TIMEOUT, RUNNING, RUNNING) \
+	ROW(SET_TIMEOUT, PAUSED, PAUSED)
+
+#endif							/* DURABLE_TRANSITIONS_H */

@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow.h
+ *	  Workflows: how they begin, change hands, and end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_WORKFLOW_H
+#define DURABLE_WORKFLOW_H
+
+#include "task.h"
+
+/* ---- workflow_start.c ------------------------------------------------------ */
+
+extern bool look_active_root(Datum name, Workflow *workflow);
+extern void take_back_workflow(const pg_uuid_t *id);
+
+/* ---- workflow_own.c -------------------------------------------------------- */
+
+/* Who attaches ... */
+typedef enum Attaching
+{
+	JOINS,
+	OWNS,						/* becomes the owner, under a new lease */
+	OWNS_IF_DEAD				/* ... where the present one is dead, else joins */
+} Attaching;
+
+/* A workflow that changes hands, as it was looked at. */
+typedef struct Taking
+{
+	pg_uuid_t	id;
+	int32		lease;
+	int32		times;			/* so often, one after the other */
+} Taking;
+
+/* A workflow above another. */
+typedef struct Ancestor
+{
+	pg_uuid_t	id;
+	TaskStatus	status;
+	bool		is_driven;		/* by an executor of its own: it is not inline */
+} Ancestor;
+
+extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
+extern bool take(const Taking *takings, int count, NullableDatum executor_id);
+extern NullableDatum owner_of(const Workflow *workflow);
+extern Ancestor *look_ancestors(const Workflow *workflow, int *count);
+extern void raise_if_inline(const Workflow *workflow, Event event);
+
+/* ---- workflow_child.c ------------------------------------------------------ */
+
+extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
+
+/* ---- workflow_end.c -------------------------------------------------------- */
+
+extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
+										   bool *repeated);
+extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
+extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
+
+#endif							/* DURABLE_WORKFLOW_H */

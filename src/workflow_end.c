@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_end.c
+ *	  How a workflow ends: complete and fail, of a workflow.
+ *
+ * Whoever ends one takes the tree's lock (shared), for a completion also that of
+ * the workflow's children, then its row, those of its unfinished inline
+ * descendants and their steps, and last the stand-in at its parent.  While the
+ * lock of the children is held exclusively, none can be started: so none is
+ * missed that has to be cancelled with a workflow that completes.
+ *
+ * complete_many is in complete.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "sql.h"
+#include "table.h"
+
+#include "access/xact.h"
+
+/* ---- statements -------------------------------------------------------------- */
+
+#define INLINE_UNFINISHED_OF(P) \
+	P(id, UUIDOID)
+PARAMETERS(InlineUnfinishedOf, INLINE_UNFINISHED_OF);
+
+static Statement look_inline_unfinished = STATEMENT(InlineUnfinishedOf,
+	"SELECT 1 FROM durable.workflow w "
+	"WHERE w.parent_id = :id AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1");
+
+#define END_OF_WORKFLOW(P) \
+	P(id, UUIDOID) \
+	P(lease, INT4OID) \
+	P(completes, BOOLOID) \
+	P(output, JSONBOID) \
+	P(error, TEXTOID) \
+	P(detail, JSONBOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(EndOfWorkflow, END_OF_WORKFLOW);
+
+/* completes, or fails */
+static Statement end_one = STATEMENT(EndOfWorkflow,
+	"UPDATE durable.workflow w "
+	"SET status = CASE WHEN :completes THEN {workflow to COMPLETE} ELSE {workflow to FAIL} END, "
+	"  output = :output, error = :error, detail = :detail, completed_at = :now "
+	"WHERE w.id = :id AND w.lease = :lease "
+	"  AND CASE WHEN :completes THEN w.status = ANY {workflow from COMPLETE} ELSE w.status = ANY {workflow from FAIL} END");
+
+#define COMPLETE_ROOT(P) \
+	P(id, UUIDOID) \
+	P(lease, INT4OID) \
+	P(output, JSONBOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(CompleteRoot, COMPLETE_ROOT);
+
+/* Whether a workflow has only children that are finished, or have a queue. */
+static bool
+has_no_child_to_cancel(NullableDatum id)
+{
+	Look		look;
+	bool		found = false;
+
+	if (!begin_look(&look, &workflow_by_parent, AccessShareLock, (Key[]) {IS_ID(workflow_parent_id, id)}, 1))
+		return false;
+	for (; look.row && !found; next_row(&look))
+		found = column_of_row(&look, workflow_queue_name).isnull &&
+			!is_finished(status_of_row(&look, workflow_status));
+	end_look(&look);
+	return !found;
+}
+
+static int64
+fast_complete_root(const void *params)
+{
+	const CompleteRoot *p = params;
+	Look		look;
+	Writing		writing;
+	TaskStatus	completed;
+	bool		done = false;
+
+	if (XactReadOnly || !has_no_child_to_cancel(p->id) ||
+		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, p->id)}, 1))
+		return NOT_FAST;
+	if (look.row && (p->lease.isnull || int_of_row(&look, workflow_lease) == DatumGetInt32(p->lease.value)) &&
+		workflow_transition(EVENT_COMPLETE, status_of_row(&look, workflow_status), &completed))
+	{
+		begin_writing(&writing, &look);
+		row_as_seen(&writing, &look);
+		set_label(&writing, workflow_status, status_label(completed));
+		set(&writing, workflow_output, p->output);
+		set(&writing, workflow_completed_at, p->now);
+		done = update_row(&writing, &look);
+		end_writing(&writing);
+	}
+	end_look(&look);
+	return done ? 1 : NOT_FAST;
+}
+
+/* Completes a root that nobody has locked, without unfinished inline children.  A root has no stand-in. */
+static Statement complete_free_root = STATEMENT(CompleteRoot,
+	"WITH free AS MATERIALIZED ("
+	"  SELECT w.id FROM durable.workflow w "
+	"  WHERE w.id = :id AND (:lease IS NULL OR w.lease = :lease) AND " CHECKED("w.status = ANY {workflow from COMPLETE}")
+	"    AND NOT EXISTS ("
+	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND c.queue_name IS NULL AND " UNFINISHED("c") ") "
+	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
+	"UPDATE durable.workflow w SET status = {workflow to COMPLETE}, output = :output, completed_at = :now "
+	"FROM free f WHERE w.id = f.id",
+	.fast = fast_complete_root);
+
+/* ---- the end of a workflow that was looked at -------------------------------------- */
+
+/*
+ * Takes the locks under which a workflow is completed; true if it has
+ * unfinished inline children that are to be cancelled with it.
+ *
+ * Their steps are cancelled too, and no claim may overlap that.  So the tree is then
+ * locked exclusively, before any row.  No child can be started after we have looked
+ * for them: the lock of the children, or of the tree, keeps it away.
+ */
+static bool
+lock_to_complete(const Workflow *workflow)
+{
+	bool		locked = lock_tree(&workflow->root_id, TREE_SHARED);
+
+	lock_children(&workflow->id, CHILDREN_END);
+	if (run(&look_inline_unfinished, &(InlineUnfinishedOf) {.id = an_id(&workflow->id)}, NEWEST) == 0)
+		return false;
+	unlock_children(&workflow->id, CHILDREN_END);
+	if (locked)
+		unlock_tree(&workflow->root_id, TREE_SHARED);
+	lock_tree(&workflow->root_id, TREE_EXCLUSIVE);
+	return true;
+}
+
+/*
+ * Ends a workflow as it was looked at; false if something overtook us.
+ *
+ * Locks as above (for a failure, the tree shared), then the workflow's row,
+ * those of its unfinished inline descendants and their steps, and last the
+ * stand-in at its parent.  If the row has changed when we get it, we keep it and all
+ * locks before it: to take one of these again would be to lock out of order.
+ */
+static bool
+end_workflow(const Workflow *workflow, bool completes, NullableDatum output, NullableDatum error,
+			 NullableDatum detail)
+{
+	bool		abandons = false;
+	TimestampTz now;
+	Datum		self = id_array(&workflow->id, 1);
+
+	if (completes)
+		abandons = lock_to_complete(workflow);
+	else
+		lock_tree(&workflow->root_id, TREE_SHARED);
+	lock_workflows(self);
+	now = clock_now();
+	if (run(&end_one,
+			&(EndOfWorkflow) {
+				.id = an_id(&workflow->id),.lease = an_int(workflow->lease),.completes = a_bool(completes),
+				.output = output,.error = error,.detail = detail,.now = a_time(now)
+			}, NEWEST) == 0)
+		return false;
+
+	/* from now on the changed row keeps start_child away */
+	if (completes && !abandons)
+		unlock_children(&workflow->id, CHILDREN_END);
+	if (abandons)
+		cascade_below(CASCADE_ABANDON, self, 0, now);
+	else if (!completes)
+		cascade_below(CASCADE_FAIL, self, 0, now);
+	if (workflow->has_parent)
+		record_on_stand_ins(self, 1);
+	return true;
+}
+
+/* ---- complete -------------------------------------------------------------------- */
+
+/* What forbids to complete a workflow with that output; *repeated if it is done already. */
+Refusal *
+refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease, bool *repeated)
+{
+	*repeated = false;
+	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
+		return refuse_lease(workflow, DatumGetInt32(lease.value));
+	*repeated = workflow->status == COMPLETED && same_json(output, workflow->output);
+	if (*repeated)
+		return NULL;
+	if (workflow->status == COMPLETED)
+		return refuse_other_output("workflow", &workflow->id, workflow->name);
+	if (!workflow_transition(EVENT_COMPLETE, workflow->status, NULL))
+		return refuse_workflow_status(workflow, EVENT_COMPLETE);
+	return NULL;
+}
+
+/*
+ * Completes a root that is known here by one statement, which asks all that
+ * makes this legal; false if it did nothing, for whatever reason.
+ *
+ * Locks the tree (shared) and the workflow's children exclusively, as
+ * lock_to_complete does, then its row.  If it does nothing, it must give these back,
+ * since the tree may then be locked exclusively.  So it is not tried where the
+ * transaction has written before.
+ */
+static bool
+complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
+{
+	pg_uuid_t	root_id;
+	bool		done;
+
+	if (XactReadOnly || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+		!is_known_root(id) || !try_lock_known_tree(id, &root_id))
+		return false;
+	lock_children(id, CHILDREN_END);
+	done = run(&complete_free_root,
+			   &(CompleteRoot) {.id = an_id(id),.lease = lease,.output = output,.now = a_time(clock_now())},
+			   NEWEST) > 0;
+	/* from now on the changed row keeps start_child away, or nothing was done */
+	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		unlock_children(id, CHILDREN_END);
+	if (!done)
+		unlock_known_tree(&root_id);
+	return done;
+}
+
+/* complete of a workflow: true if this call did it, false if it was done with an equal output. */
+bool
+complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
+{
+	Workflow	workflow;
+	Rounds		rounds = {0};
+
+	if (complete_root(id, output, lease))
+		return true;
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
+	{
+		Refusal    *refusal;
+		bool		repeated;
+
+		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
+		if ((refusal = refuse_workflow_completion(&workflow, output, lease, &repeated)) != NULL)
+			raise_refusal(refusal);
+		if (repeated)
+			return false;
+		if (end_workflow(&workflow, true, output, a_null(), a_null()))
+			return true;
+	}
+}
+
+/* ---- fail ------------------------------------------------------------------------ */
+
+/* fail of a workflow; again with the same error changes nothing. */
+void
+fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease)
+{
+	Workflow	workflow;
+	Rounds		rounds = {0};
+
+	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
+	{
+		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
+		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
+			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
+		if (workflow.status == FAILED && same_text(error, workflow.error))
+			return;
+		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
+			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
+		if (end_workflow(&workflow, false, a_null(), error, detail))
+			return;
+	}
+}

@@ -1,0 +1,244 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_own.c
+ *	  Who drives a workflow: attach, and how it changes hands.
+ *
+ * start by name (workflow_start.c) attaches by the same rules, and takes by the
+ * same statement.  claim, recover and release choose many workflows by statements
+ * of their own.
+ *
+ * An inline child has no owner: whoever drives its parent drives it, so it changes
+ * hands with that one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "plan.h"
+#include "sql.h"
+
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(durable_attach);
+
+/* ---- statements -------------------------------------------------------------- */
+
+#define TAKE(P) \
+	P(ids, UUIDARRAYOID) \
+	P(leases, INT4ARRAYOID) \
+	P(times, INT4ARRAYOID) \
+	P(executor_id, TEXTOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(Take, TAKE);
+
+/* The lease makes one of several callers win. */
+static Statement take_workflows = STATEMENT(Take,
+	"UPDATE durable.workflow w "
+	"SET status = {workflow to TAKE}, lease = w.lease + b.times, executor_id = :executor_id, "
+	"  started_at = CASE WHEN w.status = 'PENDING' THEN :now ELSE w.started_at END, "
+	"  deadline = CASE WHEN w.status = 'PENDING' THEN :now + w.timeout ELSE w.deadline END "
+	"FROM ROWS FROM (unnest(:ids), unnest(:leases), unnest(:times)) WITH ORDINALITY AS b (id, lease, times, n) "
+	"WHERE w.id = b.id AND w.lease = b.lease AND " CHECKED("w.status = ANY {workflow from TAKE}") " "
+	"RETURNING b.n",
+	.planning = BY_PROBES);
+
+#define ANCESTORS(P) \
+	P(parent_id, UUIDOID)
+PARAMETERS(Ancestors, ANCESTORS);
+
+#define ANCESTOR(F, C, t) F(t, id) C(t, status) C(t, is_driven)
+ROW(AncestorRow, ANCESTOR);
+
+static Statement look_up = STATEMENT(Ancestors,
+	"WITH RECURSIVE up AS ("
+	"  SELECT w.id, w.parent_id, w.status, " UNIT("w") " AS is_driven, 1 AS height "
+	"  FROM durable.workflow w WHERE w.id = :parent_id "
+	"  UNION ALL "
+	"  SELECT w.id, w.parent_id, w.status, w.is_driven, u.height + 1 "
+	"  FROM up u CROSS JOIN LATERAL ("
+	"    SELECT o.id, o.parent_id, o.status, " UNIT("o") " AS is_driven "
+	"    FROM durable.workflow o WHERE o.id = u.parent_id OFFSET 0) w) "
+	"SELECT " COLUMNS(ANCESTOR, "u.") " FROM up u ORDER BY u.height");
+
+/* ---- ancestors ----------------------------------------------------------------- */
+
+/* The workflows above a child, from its parent up. */
+Ancestor *
+look_ancestors(const Workflow *workflow, int *count)
+{
+	Ancestor   *ancestors;
+
+	*count = (int) run(&look_up, &(Ancestors) {.parent_id = an_id(&workflow->parent_id)}, NEWEST);
+	ancestors = palloc(Max(*count, 1) * sizeof(Ancestor));
+	for (int i = 0; i < *count; i++)
+	{
+		AncestorRow row;
+
+		fetch(i, 0, &row);
+		ancestors[i] = (Ancestor)
+		{
+			.id = *DatumGetUUIDP(row.id.value),.status = status_from_datum(row.status.value),
+			.is_driven = DatumGetBool(row.is_driven.value)
+		};
+	}
+	return ancestors;
+}
+
+/* The nearest ancestor that is not inline: who drives this workflow is registered there. */
+static pg_uuid_t
+driven_ancestor(const Workflow *workflow)
+{
+	int			count;
+	Ancestor   *ancestors = look_ancestors(workflow, &count);
+	int			i = 0;
+
+	while (i < count - 1 && !ancestors[i].is_driven)
+		i++;
+	return count > 0 ? ancestors[i].id : workflow->id;
+}
+
+/* Raises an error for an inline child: it changes hands, or runs again, only with the workflow that drives it. */
+void
+raise_if_inline(const Workflow *workflow, Event event)
+{
+	pg_uuid_t	driven;
+
+	if (!is_inline(workflow))
+		return;
+	driven = driven_ancestor(workflow);
+	raise_refusal(refuse_inline(workflow, event, &driven));
+}
+
+/* ---- who becomes the owner -------------------------------------------------------- */
+
+/* An inline child has no owner of its own. */
+NullableDatum
+owner_of(const Workflow *workflow)
+{
+	return is_inline(workflow) ? a_null() : workflow->executor_id;
+}
+
+/*
+ * Whether an executor that attaches becomes the owner; if not, it joins.
+ * name_is_enough: start by its name runs a released root even for a caller
+ * that names no executor.
+ */
+Attaching
+attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough)
+{
+	if (is_inline(workflow) || !workflow_transition(EVENT_TAKE, workflow->status, NULL))
+		return JOINS;
+	if (workflow->status == PENDING)
+		return !workflow->has_queue && (!executor_id.isnull || takeover || name_is_enough) ? OWNS : JOINS;
+	if (takeover)
+		return OWNS;
+	if (executor_id.isnull)
+		return JOINS;
+	return workflow->executor_id.isnull || same_text(workflow->executor_id, executor_id) ? OWNS : OWNS_IF_DEAD;
+}
+
+static bool
+becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover)
+{
+	Attaching	how = attaching(workflow, executor_id, takeover, false);
+
+	return how == OWNS ||
+		(how == OWNS_IF_DEAD &&
+		 !executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null())));
+}
+
+/*
+ * Makes the executor the owner of workflows, which are in the order of ids, and
+ * fences their inline descendants; false if something overtook us at one of them.
+ * The executor is registered, and the trees are locked (shared).
+ *
+ * Locks the workflows' rows, then those of their unfinished inline descendants,
+ * from parents to children.  Step rows are not locked: who has written one under
+ * the old lease and not committed yet never will (fence.c).
+ */
+bool
+take(const Taking *takings, int count, NullableDatum executor_id)
+{
+	pg_uuid_t  *ids = palloc(count * sizeof(pg_uuid_t));
+	int32	   *leases = palloc(count * sizeof(int32));
+	int32	   *times = palloc(count * sizeof(int32));
+	Datum		all;
+	TimestampTz now;
+
+	for (int i = 0; i < count; i++)
+	{
+		ids[i] = takings[i].id;
+		leases[i] = takings[i].lease;
+		times[i] = takings[i].times;
+	}
+	all = id_array(ids, count);
+	lock_workflows(all);
+	ask_before_raising(ids, count);
+	now = clock_now();
+	if (run(&take_workflows,
+			&(Take) {
+				.ids = a_value(all),.leases = a_value(int_array(leases, count)),.times = a_value(int_array(times, count)),
+				.executor_id = executor_id,.now = a_time(now)
+			}, NEWEST) < count)
+		return false;
+	for (int i = 0; i < count; i++)
+		raised_lease_of(&ids[i]);
+	cascade_below(CASCADE_FENCE, all, 0, now);
+	return true;
+}
+
+/*
+ * Attaches to a workflow, and looks at it as it is then.  Locks nothing and writes
+ * nothing where it joins; where it becomes the owner, it locks the executor's row
+ * and the tree (shared), then as take does.
+ */
+static void
+attach(const pg_uuid_t *id, NullableDatum executor_id, bool takeover, Workflow *workflow)
+{
+	Rounds		rounds = {0};
+
+	for (;; next_round(&rounds, "durable.workflow", seen_of(workflow, NULL)))
+	{
+		int64		registered;
+		bool		taken;
+
+		look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
+		if (takeover)
+			raise_if_inline(workflow, EVENT_TAKE);
+		if (!becomes_owner(workflow, executor_id, takeover))
+			return;
+		registered = register_executor(executor_id, a_null());
+		lock_tree(&workflow->root_id, TREE_SHARED);
+		taken = take(&(Taking) {.id = workflow->id,.lease = workflow->lease,.times = 1}, 1, executor_id);
+		register_again(executor_id, registered);
+		if (taken)
+		{
+			look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
+			return;
+		}
+	}
+}
+
+/* attach(workflow_id, executor_id, takeover) */
+Datum
+durable_attach(PG_FUNCTION_ARGS)
+{
+	NullableDatum executor_id = fcinfo->args[1];
+	NullableDatum columns[6];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
+	Call		call;
+	Workflow	workflow;
+
+	require(fcinfo->args[0], "workflow_id");
+	check_name(executor_id, "executor_id");
+	require(fcinfo->args[2], "takeover");
+
+	call = begin_call(fcinfo);
+	attach(PG_GETARG_UUID_P(0), executor_id, PG_GETARG_BOOL(2), &workflow);
+
+	columns[0] = a_value(CStringGetTextDatum(workflow.name));
+	columns[1] = workflow.handler;
+	columns[2] = workflow.input;
+	columns[3] = workflow.status_datum;
+	columns[4] = a_value(Int32GetDatum(workflow.lease));
+	columns[5] = owner_of(&workflow);
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
+}

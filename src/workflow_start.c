@@ -1,0 +1,678 @@
+/*-------------------------------------------------------------------------
+ *
+ * workflow_start.c
+ *	  start and start_many.
+ *
+ * start is a batch of one.  A batch looks at the active roots of all names, decides
+ * in C what the calls of start answer, one after the other, then acts: it creates
+ * what was not found, and takes what changes hands.  So the number of statements
+ * does not depend on the number of names.
+ *
+ * Nothing is locked or written where all are only joined.  Else it locks the
+ * executor's row, the queue (shared), the trees of those that change hands (shared,
+ * in the order of ids), then, in the order of names, the new names in the unique
+ * index of active roots, the rows that change hands and those of their unfinished
+ * inline descendants.  A second caller of a name waits at the unique index and then
+ * finds the first one's workflow.
+ *
+ * Several names are written in a subtransaction, which is rolled back if anything
+ * was overtaken (batch.c).  One name needs none: either nothing was written, or one
+ * new row, which is deleted again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "batch.h"
+#include "sql.h"
+#include "table.h"
+
+#include "access/xact.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(durable_start);
+PG_FUNCTION_INFO_V1(durable_start_many);
+
+/* The arguments of start from handler on. */
+typedef struct StartArgs
+{
+	NullableDatum handler;
+	NullableDatum executor_id;
+	NullableDatum queue;
+	NullableDatum priority;
+	NullableDatum run_at;
+	NullableDatum timeout;
+	NullableDatum max_recovery_attempts;
+	NullableDatum app_version;
+} StartArgs;
+
+/* An element of a batch. */
+typedef struct Start
+{
+	int			position;		/* from 0 */
+	NullableDatum name;
+	NullableDatum input;
+	struct Root *root;
+	/* the answer */
+	bool		created;
+	TaskStatus	status;
+	int32		lease;
+	NullableDatum owner;
+} Start;
+
+/* A name, with its elements in the order of the array. */
+typedef struct Root
+{
+	Start	  **elements;
+	int			count;
+	bool		found;
+	bool		owner_dead;		/* not registered, or silent for too long */
+	Workflow	workflow;		/* as found; then as it is after the elements so far */
+	int32		seen_lease;
+	int32		takes;			/* how often it changes hands */
+} Root;
+
+/* All of them. */
+typedef struct Starts
+{
+	const StartArgs *args;
+	const char *argument;		/* that has the names */
+	int			count;
+	Start	   *elements;
+	int			root_count;
+	Root	   *roots;			/* in the order of names */
+	Rounds		rounds;
+} Starts;
+
+/* ---- statements: looking --------------------------------------------------------- */
+
+#define ACTIVE_ROOT(P) \
+	P(name, TEXTOID)
+PARAMETERS(ActiveRoot, ACTIVE_ROOT);
+
+/* Finds that there is none; a root that is there is left to the statement. */
+static int64
+fast_no_active_root(const void *params)
+{
+	const ActiveRoot *p = params;
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, p->name)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+static Statement look_root = STATEMENT(ActiveRoot,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w "
+	"WHERE w.name = :name AND w.parent_id IS NULL AND " UNFINISHED("w"),
+	.fast = fast_no_active_root);
+
+#define ACTIVE_ROOTS(P) \
+	P(names, TEXTARRAYOID)
+PARAMETERS(ActiveRoots, ACTIVE_ROOTS);
+
+/* A row for each name, in their order; it is all NULL where there is no root. */
+static Statement look_roots = STATEMENT(ActiveRoots,
+	"SELECT e.last_seen, " COLUMNS(WORKFLOW_LIST, "w.") " "
+	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
+	"LEFT JOIN LATERAL ("
+	"  SELECT o.* FROM durable.workflow o "
+	"  WHERE o.name = b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
+	"LEFT JOIN LATERAL ("
+	"  SELECT o.last_seen FROM durable.executor o WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
+	"ORDER BY b.n");
+
+/* ---- statements: creating -------------------------------------------------------- */
+
+#define START_ARGS(P) \
+	P(handler, TEXTOID) \
+	P(executor_id, TEXTOID) \
+	P(queue, TEXTOID) \
+	P(priority, INT4OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(timeout, INTERVALOID) \
+	P(max_recovery_attempts, INT4OID) \
+	P(app_version, TEXTOID)
+
+#define VALUES_OF(args) \
+	.handler = (args)->handler, .executor_id = (args)->executor_id, .queue = (args)->queue, \
+	.priority = (args)->priority, .run_at = (args)->run_at, .timeout = (args)->timeout, \
+	.max_recovery_attempts = (args)->max_recovery_attempts, .app_version = (args)->app_version
+
+#define CREATE_ROOT(P) \
+	P(id, UUIDOID) \
+	P(name, TEXTOID) \
+	P(input, JSONBOID) \
+	P(created_at, TIMESTAMPTZOID) \
+	P(lease, INT4OID) \
+	START_ARGS(P)
+PARAMETERS(CreateRoot, CREATE_ROOT);
+
+#define CREATE_ROOTS(P) \
+	P(ids, UUIDARRAYOID) \
+	P(names, TEXTARRAYOID) \
+	P(inputs, JSONBARRAYOID) \
+	P(created_at, TIMESTAMPTZARRAYOID) \
+	P(leases, INT4ARRAYOID) \
+	START_ARGS(P)
+PARAMETERS(CreateRoots, CREATE_ROOTS);
+
+#define INSERT_ROOT \
+	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
+	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) " \
+	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
+	"  b.created_at, " \
+	"  CASE WHEN :queue IS NULL THEN b.created_at END, " \
+	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
+	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
+	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
+	"  :max_recovery_attempts, :app_version "
+
+/* in the words of the index workflow_active_root: any other conflict is an error */
+#define UNLESS_ACTIVE \
+	"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id = b.id) " \
+	"ON CONFLICT (name) " \
+	"  WHERE parent_id IS NULL AND status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]) " \
+	"  DO NOTHING"
+
+/* The name was looked for just now; if somebody has been faster since, the unique index tells. */
+static int64
+fast_create_root(const void *params)
+{
+	const CreateRoot *p = params;
+	bool		waits = !p->queue.isnull;
+	Look		look;
+	Writing		writing;
+	bool		done;
+
+	if (XactReadOnly || !begin_without_look(&look, &active_root_by_name, RowExclusiveLock))
+		return NOT_FAST;
+	begin_writing(&writing, &look);
+	new_row(&writing);
+	set(&writing, workflow_id, p->id);
+	set(&writing, workflow_root_id, p->id);
+	set_label(&writing, workflow_status, status_label(waits ? PENDING : RUNNING));
+	set(&writing, workflow_lease, p->lease);
+	set(&writing, workflow_created_at, p->created_at);
+	set(&writing, workflow_started_at, waits ? a_null() : p->created_at);
+	set(&writing, workflow_deadline,
+		waits ? a_null() : clock_deadline(DatumGetTimestampTz(p->created_at.value), p->timeout));
+	set(&writing, workflow_run_at, !waits ? a_null() : p->run_at.isnull ? p->created_at : p->run_at);
+	set(&writing, workflow_name, p->name);
+	set(&writing, workflow_input, p->input);
+	set(&writing, workflow_handler, p->handler);
+	set(&writing, workflow_executor_id, waits ? a_null() : p->executor_id);
+	set(&writing, workflow_queue_name, p->queue);
+	set(&writing, workflow_priority, p->priority);
+	set(&writing, workflow_timeout, p->timeout);
+	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
+	set(&writing, workflow_app_version, p->app_version);
+	done = insert_row(&writing);
+	end_writing(&writing);
+	end_look(&look);
+	return done ? 1 : NOT_FAST;
+}
+
+static Statement create_root = STATEMENT(CreateRoot,
+	INSERT_ROOT
+	"FROM (SELECT :id AS id, :name AS name, :input AS input, :created_at AS created_at, :lease AS lease) b "
+	UNLESS_ACTIVE,
+	.fast = fast_create_root);
+
+static Statement create_roots = STATEMENT(CreateRoots,
+	INSERT_ROOT
+	"FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases)) "
+	"  WITH ORDINALITY AS b (id, name, input, created_at, lease, n) "
+	UNLESS_ACTIVE);
+
+#define TAKE_BACK(P) \
+	P(id, UUIDOID)
+PARAMETERS(TakeBack, TAKE_BACK);
+
+static Statement delete_workflow = STATEMENT(TakeBack,
+	"DELETE FROM durable.workflow w WHERE w.id = :id");
+
+/* ---- looking --------------------------------------------------------------------- */
+
+/* The PENDING, RUNNING or PAUSED root of that name. */
+bool
+look_active_root(Datum name, Workflow *workflow)
+{
+	return run(&look_root, &(ActiveRoot) {.name = a_value(name)}, NEWEST) > 0 &&
+		read_workflow_from(0, 0, workflow);
+}
+
+/* Looks at the active root of the only name, and at its executor where it matters whether that is dead. */
+static void
+look_at_one(Root *root, const StartArgs *args)
+{
+	Workflow   *workflow = &root->workflow;
+
+	root->found = look_active_root(root->elements[0]->name.value, workflow);
+	root->owner_dead = root->found && attaching(workflow, args->executor_id, false, true) == OWNS_IF_DEAD &&
+		!executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()));
+}
+
+/* Looks at the active roots of all names. */
+static void
+look(Starts *starts)
+{
+	TimestampTz stale_before = clock_stale_before(clock_now(), a_null());
+	Elements	names = new_elements(TEXTOID, starts->root_count);
+
+	for (int i = 0; i < starts->root_count; i++)
+		append_element(&names, starts->roots[i].elements[0]->name);
+	run(&look_roots, &(ActiveRoots) {.names = array_of(&names)}, NEWEST);
+	for (int i = 0; i < starts->root_count; i++)
+	{
+		Root	   *root = &starts->roots[i];
+		NullableDatum last_seen = result_column(i, 0);
+
+		root->found = read_workflow_from(i, 1, &root->workflow);
+		root->owner_dead = is_dead(last_seen, stale_before);
+	}
+}
+
+/* A hash of what the look has seen (next_round). */
+static uint64
+seen_roots(const Starts *starts)
+{
+	uint64		seen = 0;
+
+	for (int i = 0; i < starts->root_count; i++)
+		seen = seen * 31 + (starts->roots[i].found ? seen_of(&starts->roots[i].workflow, NULL) : 0);
+	return seen;
+}
+
+/* ---- deciding -------------------------------------------------------------------- */
+
+/* Fills in what a root is like that has just been created. */
+static void
+fill_created(Workflow *workflow, const StartArgs *args)
+{
+	workflow->has_parent = false;
+	workflow->has_queue = !args->queue.isnull;
+	workflow->status = workflow->has_queue ? PENDING : RUNNING;
+	workflow->lease = workflow->has_queue ? 0 : 1;
+	workflow->executor_id = workflow->has_queue ? a_null() : args->executor_id;
+}
+
+/*
+ * Decides what the calls of start for one name answer, one after the other.  The
+ * first creates the root where there is none; each other may become its owner.
+ */
+static void
+decide_root(Root *root, const StartArgs *args)
+{
+	Workflow   *workflow = &root->workflow;
+
+	if (!root->found)
+		fill_created(workflow, args);
+	root->takes = 0;
+	root->seen_lease = workflow->lease;
+	for (int i = 0; i < root->count; i++)
+	{
+		Start	   *start = root->elements[i];
+
+		start->created = !root->found && i == 0;
+		if (!start->created)
+		{
+			Attaching	how = attaching(workflow, args->executor_id, false, true);
+
+			if (how == OWNS || (how == OWNS_IF_DEAD && root->owner_dead))
+			{
+				root->takes++;
+				workflow->lease++;
+				(void) workflow_transition(EVENT_TAKE, workflow->status, &workflow->status);
+				workflow->executor_id = args->executor_id;
+			}
+		}
+		start->status = workflow->status;
+		start->lease = workflow->lease;
+		start->owner = owner_of(workflow);
+	}
+}
+
+/* The same for all names; returns whether anything is to be written. */
+static bool
+decide(Starts *starts)
+{
+	bool		writes = false;
+
+	for (int i = 0; i < starts->root_count; i++)
+	{
+		Root	   *root = &starts->roots[i];
+
+		decide_root(root, starts->args);
+		writes = writes || !root->found || root->takes > 0;
+	}
+	return writes;
+}
+
+/* ---- acting ---------------------------------------------------------------------- */
+
+/* Takes back a row that this call has written, before anybody could see it. */
+void
+take_back_workflow(const pg_uuid_t *id)
+{
+	run(&delete_workflow, &(TakeBack) {.id = an_id(id)}, NEWEST);
+}
+
+/* A new id for a root; its name tells the bucket. */
+static void
+give_id(Root *root, int64 ns, const char *argument)
+{
+	text	   *name = DatumGetTextPP(root->elements[0]->name.value);
+
+	new_workflow_id(ns, name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), argument), &root->workflow.id);
+	root->workflow.root_id = root->workflow.id;
+}
+
+static CreateRoot
+one_root(const Root *root, const StartArgs *args)
+{
+	return (CreateRoot)
+	{
+		.id = an_id(&root->workflow.id),.name = root->elements[0]->name,.input = root->elements[0]->input,
+		.created_at = a_time(id_created_at(&root->workflow.id)),.lease = an_int(root->workflow.lease),
+		VALUES_OF(args)
+	};
+}
+
+/* Creates several roots; returns how many. */
+static uint64
+create_many(Root **created, int count, const StartArgs *args)
+{
+	Elements	ids = new_elements(UUIDOID, count);
+	Elements	names = new_elements(TEXTOID, count);
+	Elements	inputs = new_elements(JSONBOID, count);
+	Elements	times = new_elements(TIMESTAMPTZOID, count);
+	Elements	leases = new_elements(INT4OID, count);
+
+	for (int i = 0; i < count; i++)
+	{
+		CreateRoot	root = one_root(created[i], args);
+
+		append_element(&ids, root.id);
+		append_element(&names, root.name);
+		append_element(&inputs, root.input);
+		append_element(&times, root.created_at);
+		append_element(&leases, root.lease);
+	}
+	return run(&create_roots,
+			   &(CreateRoots) {
+				   .ids = array_of(&ids),.names = array_of(&names),.inputs = array_of(&inputs),
+				   .created_at = array_of(&times),.leases = array_of(&leases),VALUES_OF(args)
+			   }, NEWEST);
+}
+
+/*
+ * Creates the roots that were not found; false if somebody was faster, or if we
+ * had to wait: then the times of the new rows are too old.
+ */
+static bool
+create(Starts *starts, Root **created, int count)
+{
+	int64		ns = clock_ns();
+
+	if (count == 0)
+		return true;
+	/* in the order of the array */
+	for (int i = 0; i < starts->count; i++)
+		if (starts->elements[i].created)
+			give_id(starts->elements[i].root, ns, starts->argument);
+	if (count == 1)
+	{
+		CreateRoot	root = one_root(created[0], starts->args);
+
+		if (run(&create_root, &root, NEWEST) == 0)
+			return false;
+	}
+	else if (create_many(created, count, starts->args) < count)
+		return false;
+	if (has_waited(&starts->rounds, count))
+	{
+		/* a batch of several is given back as a whole */
+		if (starts->root_count == 1)
+			take_back_workflow(&created[0]->workflow.id);
+		return false;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		remember_tree(&created[i]->workflow.id, &created[i]->workflow.id);
+		expect_new_step(&created[i]->workflow.id, 0);
+	}
+	return true;
+}
+
+static int
+compare_roots(const void *a, const void *b)
+{
+	return compare_ids(&(*(Root *const *) a)->workflow.id, &(*(Root *const *) b)->workflow.id);
+}
+
+/* The roots that are to be created, in the order of names, or else those that change hands, in the order of ids. */
+static int
+choose_roots(Starts *starts, bool to_create, Root **chosen)
+{
+	int			n = 0;
+
+	for (int i = 0; i < starts->root_count; i++)
+	{
+		Root	   *root = &starts->roots[i];
+
+		if (to_create ? !root->found : root->found && root->takes > 0)
+			chosen[n++] = root;
+	}
+	if (!to_create)
+		qsort(chosen, n, sizeof(Root *), compare_roots);
+	return n;
+}
+
+/* Does what was decided; false if anything was overtaken, or had to wait for another start. */
+static bool
+act(void *arg)
+{
+	Starts	   *starts = arg;
+	const StartArgs *args = starts->args;
+	Root	  **created = palloc(starts->root_count * sizeof(Root *));
+	Root	  **taken = palloc(starts->root_count * sizeof(Root *));
+	Taking	   *takings = palloc(starts->root_count * sizeof(Taking));
+	pg_uuid_t  *ids = palloc(starts->root_count * sizeof(pg_uuid_t));
+	int			created_count = choose_roots(starts, true, created);
+	int			taken_count = choose_roots(starts, false, taken);
+	int64		registered = register_executor(args->executor_id, a_null());
+	bool		done;
+
+	if (created_count > 0)
+		lock_queue_to_start(args->queue, clock_now());
+	for (int i = 0; i < taken_count; i++)
+	{
+		lock_tree(&taken[i]->workflow.id, TREE_SHARED);
+		takings[i] = (Taking) {.id = taken[i]->workflow.id,.lease = taken[i]->seen_lease,.times = taken[i]->takes};
+	}
+	starts->rounds.since = clock_monotonic();
+	done = create(starts, created, created_count) &&
+		(taken_count == 0 || take(takings, taken_count, args->executor_id));
+	register_again(args->executor_id, registered);
+	if (!done)
+		return false;
+	for (int i = 0; i < created_count; i++)
+		ids[i] = created[i]->workflow.id;
+	started_waiting(args->queue, DatumGetInt32(args->priority.value), args->run_at, id_array(ids, created_count));
+	return true;
+}
+
+/* start, of all names. */
+static void
+start(Starts *starts)
+{
+	uint64		seen;
+
+	for (;; next_round(&starts->rounds, "durable.workflow", seen))
+	{
+		if (starts->root_count == 1)
+			look_at_one(&starts->roots[0], starts->args);
+		else
+			look(starts);
+		seen = seen_roots(starts);
+		if (!decide(starts))
+			return;
+		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts))
+			return;
+	}
+}
+
+/* ---- SQL functions ------------------------------------------------------------------ */
+
+/* Reads and checks the arguments from handler on. */
+static StartArgs
+start_args(FunctionCallInfo fcinfo)
+{
+	NullableDatum *arg = &fcinfo->args[2];
+	StartArgs	args;
+
+	args.handler = arg[0];
+	args.executor_id = arg[1];
+	args.queue = arg[2];
+	args.priority = arg[3];
+	args.run_at = arg[4];
+	args.timeout = arg[5];
+	args.max_recovery_attempts = arg[6];
+	args.app_version = arg[7];
+
+	check_name(args.handler, "handler");
+	check_name(args.executor_id, "executor_id");
+	check_name(args.queue, "queue");
+	require(args.priority, "priority");
+	check_interval(args.timeout, "timeout");
+	require_not_negative(args.max_recovery_attempts, "max_recovery_attempts");
+	check_name(args.app_version, "app_version");
+	if (!args.run_at.isnull && args.queue.isnull)
+		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_run_at(args.run_at);
+	return args;
+}
+
+/* The columns that both return, from workflow_id on; label is the type of the status. */
+static void
+answer(const Start *start, Oid label, NullableDatum *columns)
+{
+	columns[0] = a_value(UUIDPGetDatum(&start->root->workflow.id));
+	columns[1] = a_value(BoolGetDatum(start->created));
+	columns[2] = a_value(enum_datum(label, status_label(start->status)));
+	columns[3] = a_value(Int32GetDatum(start->lease));
+	columns[4] = start->owner;
+}
+
+/*
+ * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
+ *		 max_recovery_attempts, app_version)
+ */
+Datum
+durable_start(PG_FUNCTION_ARGS)
+{
+	StartArgs	args;
+	Start		element = {.name = fcinfo->args[0],.input = fcinfo->args[1]};
+	Start	   *elements = &element;
+	Root		root = {.elements = &elements,.count = 1};
+	Starts		starts = {
+		.args = &args,.argument = "name",.count = 1,.elements = &element,.root_count = 1,.roots = &root
+	};
+	NullableDatum columns[5];
+	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
+	Call		call;
+
+	element.root = &root;
+	require_name(element.name, "name");
+	args = start_args(fcinfo);
+
+	call = begin_call(fcinfo);
+	start(&starts);
+	answer(&element, column_type(desc, 2), columns);
+	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
+}
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	const Start *x = *(Start *const *) a;
+	const Start *y = *(Start *const *) b;
+	text	   *s = DatumGetTextPP(x->name.value);
+	text	   *t = DatumGetTextPP(y->name.value);
+	int			s_len = VARSIZE_ANY_EXHDR(s);
+	int			t_len = VARSIZE_ANY_EXHDR(t);
+	int			order = memcmp(VARDATA_ANY(s), VARDATA_ANY(t), Min(s_len, t_len));
+
+	if (order == 0)
+		order = s_len - t_len;
+	return order != 0 ? order : x->position - y->position;
+}
+
+/* Groups the elements by name, in the order of names. */
+static int
+group_starts(Start *elements, int count, Root *roots)
+{
+	Start	  **sorted = palloc(count * sizeof(Start *));
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		sorted[i] = &elements[i];
+	qsort(sorted, count, sizeof(Start *), compare_starts);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || !same_text(sorted[i]->name, sorted[i - 1]->name))
+			roots[n++] = (Root) {.elements = &sorted[i]};
+		roots[n - 1].count++;
+		sorted[i]->root = &roots[n - 1];
+	}
+	return n;
+}
+
+/*
+ * start_many(names, inputs, handler, executor_id, queue, priority, run_at,
+ *			  timeout, max_recovery_attempts, app_version)
+ */
+Datum
+durable_start_many(PG_FUNCTION_ARGS)
+{
+	NullableDatum names = fcinfo->args[0];
+	NullableDatum inputs = fcinfo->args[1];
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	StartArgs	args;
+	Elements	name_elements;
+	Elements	input_elements;
+	int			count = require_batch(names, "names");
+	Starts		starts = {.args = &args,.argument = "names",.count = count};
+	Call		call;
+	NullableDatum columns[6];
+
+	check_array_beside(inputs, "inputs", count, "names");
+	name_elements = elements_of(names, TEXTOID, count);
+	for (int i = 0; i < count; i++)
+		check_name(element_of(&name_elements, i), "names");
+	args = start_args(fcinfo);
+
+	begin_rows_of(fcinfo, lengthof(columns));
+	input_elements = elements_of(inputs, JSONBOID, count);
+	starts.elements = palloc0(Max(count, 1) * sizeof(Start));
+	starts.roots = palloc0(Max(count, 1) * sizeof(Root));
+	for (int i = 0; i < count; i++)
+		starts.elements[i] = (Start) {
+			.position = i,.name = element_of(&name_elements, i),.input = element_of(&input_elements, i)
+		};
+	starts.root_count = group_starts(starts.elements, count, starts.roots);
+
+	call = begin_call(fcinfo);
+	start(&starts);
+	for (int i = 0; i < count; i++)
+	{
+		columns[0] = a_value(Int32GetDatum(i + 1));
+		answer(&starts.elements[i], column_type(rsinfo->setDesc, 3), columns + 1);
+		return_row(fcinfo, columns);
+	}
+	end_call(&call);
+	return (Datum) 0;
+}
