@@ -47,6 +47,16 @@ extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 
-extern Datum takeable(Datum *seen, int *count);
+extern Datum takeable(Datum *seen, int64 most, int *count);
+
+/*
+ * So many are looked for next, where so many are wanted: after a round in which
+ * none could be taken, twice as many, since very many may have to be passed over.
+ */
+static inline int64
+next_page(int64 page, int64 wanted, int64 taken)
+{
+	return taken > 0 ? wanted : Max(wanted, Min(page * 2, IDS_PER_STATEMENT));
+}
 
 #endif							/* DURABLE_CASCADE_H */

@@ -32,14 +32,14 @@
 
 PG_FUNCTION_INFO_V1(durable_claim);
 
-typedef struct Claim
+typedef struct QueueClaim
 {
 	FunctionCallInfo fcinfo;	/* returns what is claimed */
 	NullableDatum executor_id;
 	Queue		queue;			/* as it was seen last */
 	Search		search;			/* through its lanes, at the time of the claim */
 	Due			due;			/* the lane where the search is */
-} Claim;
+} QueueClaim;
 
 /* ---- limits -------------------------------------------------------------------------- */
 
@@ -171,7 +171,7 @@ static Statement find_on_list = STATEMENT(FindDueLate,
  * statement's result.
  */
 static uint64
-find_due(const Claim *claim, bool late, const Position *from, int64 most, Datum seen)
+find_due(const QueueClaim *claim, bool late, const Position *from, int64 most, Datum seen)
 {
 	const Search *search = &claim->search;
 
@@ -230,7 +230,7 @@ raise_fences(void)
 
 /* Claims those that were found and locked, and returns their rows. */
 static void
-claim_found(const Claim *claim, Datum ids, int count)
+claim_found(const QueueClaim *claim, Datum ids, int count)
 {
 	ClaimWorkflows params = {
 		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
@@ -251,21 +251,22 @@ claim_found(const Claim *claim, Datum ids, int count)
  * so it does not hold up those behind it.
  */
 static int64
-claim_due(const Claim *claim, bool late, int64 wanted)
+claim_due(const QueueClaim *claim, bool late, int64 wanted)
 {
 	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
 	Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
 	Datum		seen = id_array(NULL, 0);
 	int64		claimed = 0;
+	int64		page = wanted;
 	uint64		found;
 
 	while (claimed < wanted && can_lock_trees_of_claim() &&
-		   (found = find_due(claim, late, &from, wanted - claimed, seen)) > 0)
+		   (found = find_due(claim, late, &from, page, seen)) > 0)
 	{
 		int			count;
 		Datum		ids;
 
-		/* In a lane the next round begins with the last one: very many may have to be passed over. */
+		/* In a lane the next round begins with the last one. */
 		if (!late)
 		{
 			FoundRow	last;
@@ -275,10 +276,11 @@ claim_due(const Claim *claim, bool late, int64 wanted)
 			from.id = *DatumGetUUIDP(last.id.value);
 			seen = id_array(NULL, 0);
 		}
-		ids = takeable(&seen, &count);
+		ids = takeable(&seen, wanted - claimed, &count);
 		if (count > 0)
 			claim_found(claim, ids, count);
 		claimed += count;
+		page = late ? next_page(page, wanted - claimed, count) : wanted - claimed;
 		/* where none had to be passed over, there are no others to take in their place */
 		if (count == found)
 			break;
@@ -288,7 +290,7 @@ claim_due(const Claim *claim, bool late, int64 wanted)
 
 /* Claims up to so many, in the lane where the search is and those below.  Returns their number. */
 static int64
-claim_lanes(Claim *claim, int64 wanted)
+claim_lanes(QueueClaim *claim, int64 wanted)
 {
 	int64		claimed = 0;
 
@@ -307,7 +309,7 @@ claim_lanes(Claim *claim, int64 wanted)
  * locked.
  */
 static void
-claim_locked(Claim *claim, int64 wanted)
+claim_locked(QueueClaim *claim, int64 wanted)
 {
 	Datum		name = claim->search.queue;
 	int64		registered = register_executor(claim->executor_id, a_null());
@@ -333,7 +335,7 @@ claim_locked(Claim *claim, int64 wanted)
 
 /* Claims up to so many workflows of a queue. */
 static void
-claim_from_queue(Claim *claim, Datum name, int64 wanted)
+claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 {
 	TimestampTz now = clock_now();
 
@@ -350,7 +352,7 @@ claim_from_queue(Claim *claim, Datum name, int64 wanted)
 Datum
 durable_claim(PG_FUNCTION_ARGS)
 {
-	Claim		claim = {.fcinfo = fcinfo,.executor_id = fcinfo->args[1]};
+	QueueClaim	claim = {.fcinfo = fcinfo,.executor_id = fcinfo->args[1]};
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");

@@ -43,7 +43,7 @@ typedef struct Completion
 } Completion;
 
 /* A task, with its elements in the order of the array. */
-typedef struct Task
+typedef struct CompletedTask
 {
 	pg_uuid_t	id;
 	pg_uuid_t	workflow_id;
@@ -55,7 +55,7 @@ typedef struct Task
 	Workflow	workflow;
 	Step		step;
 	Completion *act;			/* the element that is to complete it, or NULL */
-} Task;
+} CompletedTask;
 
 /* All of them. */
 typedef struct Completions
@@ -63,8 +63,8 @@ typedef struct Completions
 	int			count;
 	Completion *elements;		/* in the order of tasks */
 	int			task_count;
-	Task	   *tasks;			/* in the order of ids */
-	Task	  **acts;			/* those that are to be completed */
+	CompletedTask *tasks;		/* in the order of ids */
+	CompletedTask **acts;		/* those that are to be completed */
 	int			act_count;
 	bool		again;			/* a first attempt was overtaken ... */
 	const char *table;			/* ... at a row of this one */
@@ -82,7 +82,7 @@ typedef struct Tree
 /* ---- tasks ---------------------------------------------------------------------- */
 
 static bool
-is_workflow(const Task *task)
+is_workflow(const CompletedTask *task)
 {
 	return task->sequence < 0;
 }
@@ -99,7 +99,7 @@ compare_completions(const void *a, const void *b)
 
 /* Groups sorted elements by task. */
 static int
-group_completions(Completion *elements, int count, Task *tasks)
+group_completions(Completion *elements, int count, CompletedTask *tasks)
 {
 	int			n = 0;
 
@@ -107,7 +107,7 @@ group_completions(Completion *elements, int count, Task *tasks)
 	{
 		if (i == 0 || !same_id(&elements[i].task_id, &elements[i - 1].task_id))
 		{
-			Task	   *task = &tasks[n++];
+			CompletedTask *task = &tasks[n++];
 
 			task->id = elements[i].task_id;
 			id_workflow(&task->id, &task->workflow_id);
@@ -131,7 +131,7 @@ look_at_tasks(Completions *c)
 	look_steps(array_of(&positions.workflow_ids), array_of(&positions.sequences));
 	for (int i = 0; i < c->task_count; i++)
 	{
-		Task	   *task = &c->tasks[i];
+		CompletedTask *task = &c->tasks[i];
 
 		task->found = read_look_at_step(i, &task->workflow_id, task->sequence, &task->workflow, &task->step);
 		seen = seen * 31 + (task->found ? seen_of(&task->workflow, &task->step) : 0);
@@ -141,7 +141,7 @@ look_at_tasks(Completions *c)
 
 /* How many inline workflows there are from a task upwards: none if it is not one itself. */
 static int
-depth_of(const Task *task)
+depth_of(const CompletedTask *task)
 {
 	Ancestor   *ancestors;
 	int			count;
@@ -158,7 +158,7 @@ depth_of(const Task *task)
 /* ---- decisions ------------------------------------------------------------------- */
 
 static Refusal *
-refuse_element(const Task *task, const Completion *e, bool *repeated)
+refuse_element(const CompletedTask *task, const Completion *e, bool *repeated)
 {
 	Refusal    *refusal;
 
@@ -180,7 +180,7 @@ refuse_element(const Task *task, const Completion *e, bool *repeated)
  * first that is legal completes it, later ones find it completed.
  */
 static void
-decide_task(Task *task)
+decide_task(CompletedTask *task)
 {
 	task->act = NULL;
 	for (int i = 0; i < task->count; i++)
@@ -203,8 +203,8 @@ decide_task(Task *task)
 static int
 compare_acts(const void *a, const void *b)
 {
-	const Task *x = *(Task *const *) a;
-	const Task *y = *(Task *const *) b;
+	const CompletedTask *x = *(CompletedTask *const *) a;
+	const CompletedTask *y = *(CompletedTask *const *) b;
 
 	if (is_workflow(x) != is_workflow(y))
 		return is_workflow(x) ? -1 : 1;
@@ -226,7 +226,7 @@ decide_tasks(Completions *c)
 	}
 	for (int i = 0; i < c->act_count; i++)
 		c->acts[i]->depth = depth_of(c->acts[i]);
-	qsort(c->acts, c->act_count, sizeof(Task *), compare_acts);
+	qsort(c->acts, c->act_count, sizeof(CompletedTask *), compare_acts);
 	return c->act_count > 0;
 }
 
@@ -234,7 +234,7 @@ decide_tasks(Completions *c)
 
 /* The trees of tasks, in the order of their roots. */
 static int
-trees_of(Task **tasks, int count, Tree *trees)
+trees_of(CompletedTask **tasks, int count, Tree *trees)
 {
 	int			n = 0;
 
@@ -248,7 +248,7 @@ trees_of(Task **tasks, int count, Tree *trees)
 }
 
 static Tree *
-tree_of(const Task *task, Tree *trees, int count)
+tree_of(const CompletedTask *task, Tree *trees, int count)
 {
 	return bsearch(&task->workflow.root_id, trees, count, sizeof(Tree), compare_ids);
 }
@@ -281,7 +281,7 @@ unlock_trees(Tree *trees, int count)
  * given back and that tree locked exclusively.  Returns whether there are such.
  */
 static bool
-lock_to_complete_many(Task **tasks, int count)
+lock_to_complete_many(CompletedTask **tasks, int count)
 {
 	Tree	   *trees = palloc0(count * sizeof(Tree));
 	int			n = trees_of(tasks, count, trees);
@@ -316,7 +316,7 @@ lock_to_complete_many(Task **tasks, int count)
 
 /* Locks the rows of workflows; each depth in the order of ids. */
 static void
-lock_rows_of_workflows(Task **tasks, int count)
+lock_rows_of_workflows(CompletedTask **tasks, int count)
 {
 	pg_uuid_t  *ids = palloc(count * sizeof(pg_uuid_t));
 	int			n = 0;
@@ -333,7 +333,7 @@ lock_rows_of_workflows(Task **tasks, int count)
 }
 
 static void
-lock_rows_of_steps(Task **tasks, int count)
+lock_rows_of_steps(CompletedTask **tasks, int count)
 {
 	Positions	positions = new_positions(count);
 
@@ -360,7 +360,7 @@ static Statement end_workflows = STATEMENT(CompleteWorkflows,
 
 /* Completes workflows; returns whether all could be. */
 static bool
-complete_workflows(Task **tasks, int count, TimestampTz now)
+complete_workflows(CompletedTask **tasks, int count, TimestampTz now)
 {
 	Elements	ids = new_elements(UUIDOID, count);
 	Elements	leases = new_elements(INT4OID, count);
@@ -380,7 +380,7 @@ complete_workflows(Task **tasks, int count, TimestampTz now)
 
 /* Completes the steps of tasks; returns whether all could be. */
 static bool
-complete_steps_of(Task **tasks, int count, TimestampTz now)
+complete_steps_of(CompletedTask **tasks, int count, TimestampTz now)
 {
 	StepCompletion *completions = palloc(count * sizeof(StepCompletion));
 
@@ -392,7 +392,7 @@ complete_steps_of(Task **tasks, int count, TimestampTz now)
 
 /* After workflows were completed: cancels their inline children, and records the outcome at their parents. */
 static void
-follow_workflows(Task **tasks, int count, bool abandons, TimestampTz now)
+follow_workflows(CompletedTask **tasks, int count, bool abandons, TimestampTz now)
 {
 	pg_uuid_t  *ended = palloc(count * sizeof(pg_uuid_t));
 	int			children = 0;
@@ -430,7 +430,7 @@ complete_tasks(void *arg)
 	Completions *c = arg;
 	bool		abandons = lock_to_complete_many(c->acts, c->act_count);
 	int			workflow_count = 0;
-	Task	  **steps;
+	CompletedTask **steps;
 	int			step_count;
 	TimestampTz now;
 
@@ -570,8 +570,8 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	each_attempt = elements_of(fcinfo->args[3], INT4OID, count);
 	c.elements = palloc0(Max(count, 1) * sizeof(Completion));
 	by_position = palloc(Max(count, 1) * sizeof(Completion *));
-	c.tasks = palloc0(Max(count, 1) * sizeof(Task));
-	c.acts = palloc(Max(count, 1) * sizeof(Task *));
+	c.tasks = palloc0(Max(count, 1) * sizeof(CompletedTask));
+	c.acts = palloc(Max(count, 1) * sizeof(CompletedTask *));
 	for (int i = 0; i < count; i++)
 		c.elements[i] = (Completion)
 		{

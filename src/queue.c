@@ -249,10 +249,12 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	Queue		queue;
 
 	lock_queue(name, mode);
-	if (run(change, params, NEWEST) == 0)
+	for (int tries = 0; run(change, params, NEWEST) == 0; tries++)
 	{
 		look_queue_or_raise(name, clock_now(), &queue);
-		raise_kept_away("durable.queue");
+		/* It may have been created since; nobody can drop it now. */
+		if (tries > 0)
+			raise_kept_away("durable.queue");
 	}
 }
 

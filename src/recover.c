@@ -178,6 +178,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	int64		registered;
 	Datum		seen;
 	int32		left;
+	int32		page;			/* so many are looked for at once */
 	Call		call;
 
 	require_name(executor_id, "executor_id");
@@ -194,6 +195,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
+	page = left;
 
 	for (int i = 0; i < lengthof(reasons) && left > 0 && can_lock_trees_of_claim();)
 	{
@@ -206,9 +208,9 @@ durable_recover(PG_FUNCTION_ARGS)
 		found = run(reason->find, &(Find)
 					{
 						.executor_id = executor_id,.since = a_time(reason->since_now ? now : stale_before),
-						.most = an_int(left),.queue = queue,.handlers = handlers,.seen = a_value(seen)
+						.most = an_int(page),.queue = queue,.handlers = handlers,.seen = a_value(seen)
 					}, NEWEST);
-		ids = takeable(&seen, &takeable_count);
+		ids = takeable(&seen, left, &takeable_count);
 
 		if (reason->counts)
 			takeable_count -= give_up(ids, now, reason->name);
@@ -229,8 +231,13 @@ durable_recover(PG_FUNCTION_ARGS)
 			left -= (int32) taken;
 		}
 		/* what was given up or left out leaves room for others of the same reason */
-		if (taken == found)
+		if (taken < found)
+			page = next_page(page, left, taken);
+		else
+		{
 			i++;
+			page = left;
+		}
 	}
 	end_call(&call);
 	return (Datum) 0;

@@ -36,17 +36,17 @@ try_lock_inline_below(const pg_uuid_t *id)
 }
 
 /*
- * Of the workflows that the last statement locked (id, root_id), those that
- * can be taken without waiting.  The leases of these may be raised
+ * Of the workflows that the last statement locked (id, root_id), up to so many
+ * that can be taken without waiting.  The leases of these may be raised
  * (ask_before_raising).
  *
  * The trees' locks (shared) are for the calls that follow in the same
- * transaction, as many as there is room for.  All that was locked is appended
+ * transaction, as many as there is room for.  All that was looked at is appended
  * to *seen, an array: a call decides about each workflow once.  *count tells how
  * many are returned.
  */
 Datum
-takeable(Datum *seen, int *count)
+takeable(Datum *seen, int64 most, int *count)
 {
 	uint64		found_count = SPI_processed;
 	IdList		found = {0};
@@ -62,14 +62,14 @@ takeable(Datum *seen, int *count)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	append_array(&all, *seen);
-	append_ids(&all, &found);
 	parents = with_inline_unfinished(&found);
-	for (uint64 i = 0; i < found_count; i++)
+	for (uint64 i = 0; i < found_count && free.count < most; i++)
 	{
 		bool		takes = try_lock_tree_of_claim(&roots.ids[i]);
 
 		if (takes && contains_id(&parents, &found.ids[i]))
 			takes = try_lock_inline_below(&found.ids[i]);
+		append_id(&all, &found.ids[i]);
 		if (takes)
 		{
 			remember_tree(&found.ids[i], &roots.ids[i]);
