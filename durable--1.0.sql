@@ -205,8 +205,11 @@ CREATE TABLE durable.queue_head
 	-- claim: the newest at the next lower priority, read backwards
 	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority, id)
 );
--- start: those behind a position
-CREATE INDEX queue_head_place ON durable.queue_head (queue_name, priority, run_at, workflow_id);
+-- start: those behind a position.  The predicate holds for every row.  It keeps the
+-- planner from this index where it looks for ids: under an old snapshot it would
+-- read all heads that ever were.
+CREATE INDEX queue_head_place ON durable.queue_head (queue_name, priority, run_at, workflow_id)
+	WHERE run_at IS NOT NULL;
 COMMENT ON TABLE durable.queue_head IS
 	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and workflow_id, but those in queue_late';
 

@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plan.h"
+#include "batch.h"
 #include "head_internal.h"
 
 #include "access/xact.h"
@@ -34,6 +34,9 @@ int			durable_claim_walk = 4;
 
 /* More than so many in a row that wait are a backlog: no head gets past them. */
 #define MOST_WAITING	16
+
+/* In milliseconds: who raises a head drops those that were raised so shortly before, too. */
+#define SHORTLY_BEFORE	1000
 
 /* ---- where a head should stand ------------------------------------------------------- */
 
@@ -288,17 +291,29 @@ add_head(Datum queue, const Head *head, const Head *base)
 	P(keep, UUIDOID)
 PARAMETERS(DropHeads, DROP_HEADS);
 
+#define DROP_RECENT_HEADS(P) \
+	P(queue, TEXTOID) \
+	P(priority, INT4OID) \
+	P(since, UUIDOID) \
+	P(keep, UUIDOID)
+PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
+
 /* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
+#define DELETE_HEADS(condition) \
+	"WITH old AS MATERIALIZED (" \
+	"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h" \
+	"  WHERE h.queue_name = :queue AND " condition \
+	"  FOR UPDATE SKIP LOCKED), " \
+	"gone AS (" \
+	"  DELETE FROM durable.queue_head h USING old o" \
+	"  WHERE h.queue_name = o.queue_name AND h.priority = o.priority AND h.id = o.id RETURNING h.id) " \
+	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))"
+
 static Statement delete_heads = STATEMENT(DropHeads,
-	"WITH old AS MATERIALIZED ("
-	"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h"
-	"  WHERE h.queue_name = :queue AND h.priority <= :highest AND h.priority >= :lowest"
-	"    AND (:keep IS NULL OR h.id <> :keep)"
-	"  FOR UPDATE SKIP LOCKED), "
-	"gone AS ("
-	"  DELETE FROM durable.queue_head h USING old o"
-	"  WHERE h.queue_name = o.queue_name AND h.priority = o.priority AND h.id = o.id RETURNING h.id) "
-	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))");
+	DELETE_HEADS("h.priority <= :highest AND h.priority >= :lowest AND (:keep IS NULL OR h.id <> :keep)"));
+
+static Statement delete_recent_heads = STATEMENT(DropRecentHeads,
+	DELETE_HEADS("h.priority = :priority AND h.id >= :since AND h.id <> :keep"));
 
 /*
  * Drops the heads of lanes from the highest down to the lowest, but for one, if
@@ -312,6 +327,39 @@ drop_heads(Datum queue, int32 highest, int32 lowest, NullableDatum keep)
 	};
 
 	run(&delete_heads, &params, NEWEST);
+}
+
+/* The least id that a head had so many milliseconds before another. */
+static pg_uuid_t
+id_before(const pg_uuid_t *id, int64 ms)
+{
+	pg_uuid_t	before = {0};
+	int64		its_ms = 0;
+
+	for (int i = 0; i < 6; i++)
+		its_ms = (its_ms << 8) | id->data[i];
+	its_ms = Max(its_ms - ms, 0);
+	for (int i = 5; i >= 0; i--, its_ms >>= 8)
+		before.data[i] = (uint8) its_ms;
+	return before;
+}
+
+/*
+ * Drops the base of a new head, and those that others have raised since or shortly
+ * before.  All heads of the lane that ever were are not read for that: under an old
+ * snapshot they stay in the index.  What is left over goes with sweep_heads.
+ */
+static void
+drop_base(Datum queue, const Head *head, const Head *base)
+{
+	pg_uuid_t	since = id_before(&head->id, SHORTLY_BEFORE);
+
+	if (base && compare_ids(&base->id, &since) < 0)
+		since = base->id;
+	run(&delete_recent_heads,
+		&(DropRecentHeads) {
+			.queue = a_value(queue),.priority = an_int(head->at.priority),.since = an_id(&since),.keep = an_id(&head->id)
+		}, NEWEST);
 }
 
 /* Those of a queue that is dropped. */
@@ -339,7 +387,7 @@ raise_head(Datum queue, int32 priority, TimestampTz now)
 	head.at.priority = priority;
 	new_workflow_id(clock_ns(), 0, &head.id);
 	if (add_head(queue, &head, has_base ? &base : NULL) && !IsolationUsesXactSnapshot())
-		drop_heads(queue, priority, priority, a_value(UUIDPGetDatum(&head.id)));
+		drop_base(queue, &head, has_base ? &base : NULL);
 }
 
 /* The next lane that has any entry, from a priority on down. */
@@ -371,37 +419,53 @@ raise_heads(const Search *search)
 
 /* ---- sweeping -------------------------------------------------------------------------- */
 
-/* Drops the heads of lanes that have become empty. */
+/* A lane in which heads are of no use: all of them, or all but the newest. */
+typedef struct Lane
+{
+	Datum		queue;
+	int32		priority;
+	bool		is_empty;
+	Head		newest;
+} Lane;
+
+/* Drops the heads of lanes that have become empty, and those that are not the newest of their lane. */
 static void
-drop_heads_of_empty_lanes(void)
+drop_useless_heads(void)
 {
 	Walk		walk;
 	Position	at;
 	Position	first;
-	Datum	   *queues = NULL;
-	int32	   *priorities = NULL;
+	Lane	   *lanes = NULL;
 	int			count = 0;
 	int			capacity = 0;
 
+	PushActiveSnapshot(GetLatestSnapshot());
 	walk_all(&walk, &head_places, SnapshotAny);
 	while (next_place(&walk, &at))
 	{
-		Datum		queue = queue_at(&walk);
+		Lane		lane = {.queue = queue_at(&walk),.priority = at.priority};
+		pg_uuid_t	id = head_at(&walk);
 
-		if (!is_live(&walk) || look_first(queue, at.priority, at.priority, SnapshotAny, &first))
+		if (!is_live(&walk))
+			continue;
+		lane.is_empty = !look_first(lane.queue, at.priority, at.priority, SnapshotAny, &first);
+		if (!lane.is_empty &&
+			(!look_head(lane.queue, at.priority, GetActiveSnapshot(), &lane.newest) ||
+			 lane.newest.at.priority != at.priority || compare_ids(&id, &lane.newest.id) >= 0))
 			continue;
 		if (count == capacity)
 		{
 			capacity = Max(16, capacity * 2);
-			queues = queues ? repalloc(queues, capacity * sizeof(Datum)) : palloc(capacity * sizeof(Datum));
-			priorities = priorities ? repalloc(priorities, capacity * sizeof(int32)) : palloc(capacity * sizeof(int32));
+			lanes = lanes ? repalloc(lanes, capacity * sizeof(Lane)) : palloc(capacity * sizeof(Lane));
 		}
-		queues[count] = PointerGetDatum(DatumGetTextPCopy(queue));
-		priorities[count++] = at.priority;
+		lane.queue = PointerGetDatum(DatumGetTextPCopy(lane.queue));
+		lanes[count++] = lane;
 	}
 	end_walk(&walk);
+	PopActiveSnapshot();
 	for (int i = 0; i < count; i++)
-		drop_heads(queues[i], priorities[i], priorities[i], a_null());
+		drop_heads(lanes[i].queue, lanes[i].priority, lanes[i].priority,
+				   lanes[i].is_empty ? a_null() : an_id(&lanes[i].newest.id));
 }
 
 #define STRAY_LIST(F, C, t) \
@@ -466,12 +530,13 @@ drop_stray_lists(void)
 
 /*
  * Removes what is of no use to anybody: heads of lanes that are empty, or of
- * queues that are gone, and the lists of heads that are gone.  A head that is not
+ * queues that are gone, or that have a newer one, and the lists of heads that are
+ * gone.  A head that is not
  * committed keeps its list.
  */
 void
 sweep_heads(void)
 {
-	drop_heads_of_empty_lanes();
+	drop_useless_heads();
 	drop_stray_lists();
 }
