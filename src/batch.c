@@ -110,13 +110,7 @@ append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequen
 	append_element(&positions->sequences, an_int(sequence));
 }
 
-/* ---- rows ------------------------------------------------------------------ */
-
-int
-compare_ids(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(pg_uuid_t));
-}
+/* ---- writing --------------------------------------------------------------- */
 
 /* Writes a batch in a subtransaction; false if it was overtaken, and is given back. */
 bool

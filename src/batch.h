@@ -34,6 +34,5 @@ extern NullableDatum array_of(const Elements *elements);
 extern Positions new_positions(int capacity);
 extern void append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequence);
 extern bool write_batch(bool (*write) (void *batch), void *batch);
-extern int	compare_ids(const void *a, const void *b);
 
 #endif							/* DURABLE_BATCH_H */

@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "batch.h"
+#include "plan.h"
 #include "head_internal.h"
 
 #include "access/xact.h"
@@ -327,21 +327,6 @@ drop_heads(Datum queue, int32 highest, int32 lowest, NullableDatum keep)
 	};
 
 	run(&delete_heads, &params, NEWEST);
-}
-
-/* The least id that a head had so many milliseconds before another. */
-static pg_uuid_t
-id_before(const pg_uuid_t *id, int64 ms)
-{
-	pg_uuid_t	before = {0};
-	int64		its_ms = 0;
-
-	for (int i = 0; i < 6; i++)
-		its_ms = (its_ms << 8) | id->data[i];
-	its_ms = Max(its_ms - ms, 0);
-	for (int i = 5; i >= 0; i--, its_ms >>= 8)
-		before.data[i] = (uint8) its_ms;
-	return before;
 }
 
 /*

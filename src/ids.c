@@ -27,6 +27,24 @@ PG_FUNCTION_INFO_V1(durable_step_id);
 PG_FUNCTION_INFO_V1(durable_bucket_name);
 PG_FUNCTION_INFO_V1(durable_bucket_id);
 
+/* The time in an id: its first 48 bits, in milliseconds. */
+static int64
+ms_of(const pg_uuid_t *id)
+{
+	int64		ms = 0;
+
+	for (int i = 0; i < 6; i++)
+		ms = (ms << 8) | id->data[i];
+	return ms;
+}
+
+static void
+set_ms(pg_uuid_t *id, int64 ms)
+{
+	for (int i = 0; i < 6; i++)
+		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+}
+
 /*
  * Makes the id of a workflow.  Two ids of one session are never equal and sort
  * in the order in which they were made, unless its clock went back by more
@@ -52,8 +70,7 @@ new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random bits for an id")));
 
-	for (int i = 0; i < 6; i++)
-		id->data[i] = (uint8) (ms >> (8 * (5 - i)));
+	set_ms(id, ms);
 	id->data[6] = (uint8) (0x70 | ((ticks >> 8) & 0x0F));
 	id->data[7] = (uint8) (ticks & 0xFF);
 	id->data[8] = (uint8) (0x80 | (bucket >> 6));
@@ -66,12 +83,19 @@ new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id)
 TimestampTz
 id_created_at(const pg_uuid_t *id)
 {
-	int64		ms = 0;
 	int64		fraction = ((int64) (id->data[6] & 0x0F) << 8) | id->data[7];
 
-	for (int i = 0; i < 6; i++)
-		ms = (ms << 8) | id->data[i];
-	return clock_timestamp_of(ms * NS_PER_MS + fraction * NS_PER_MS / 4096);
+	return clock_timestamp_of(ms_of(id) * NS_PER_MS + fraction * NS_PER_MS / 4096);
+}
+
+/* The least id that was made so many milliseconds before another. */
+pg_uuid_t
+id_before(const pg_uuid_t *id, int64 ms)
+{
+	pg_uuid_t	before = {0};
+
+	set_ms(&before, Max(ms_of(id) - ms, 0));
+	return before;
 }
 
 static bool

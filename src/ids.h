@@ -14,6 +14,7 @@
 
 extern void new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id);
 extern TimestampTz id_created_at(const pg_uuid_t *id);
+extern pg_uuid_t id_before(const pg_uuid_t *id, int64 ms);
 extern int32 name_bucket(const char *name, int len, const char *argument);
 extern int32 id_bucket(const pg_uuid_t *id);
 extern int32 id_sequence(const pg_uuid_t *id);
@@ -24,6 +25,13 @@ static inline bool
 same_id(const pg_uuid_t *a, const pg_uuid_t *b)
 {
 	return memcmp(a, b, sizeof(pg_uuid_t)) == 0;
+}
+
+/* For qsort. */
+static inline int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t));
 }
 
 #endif							/* DURABLE_IDS_H */

@@ -6,7 +6,7 @@
  * Locks the executor's row, which it deletes unless it hands back just one
  * workflow, the trees of what has parents or children (shared, in one order),
  * then the workflows' rows in the order of their ids, then those of their inline
- * descendants, and last the heads of their queues.
+ * descendants.
  *
  *-------------------------------------------------------------------------
  */
