@@ -68,8 +68,8 @@ COMMENT ON TYPE durable.claim_action IS
 -- operating system's collations must not break an index.
 ---------------------------------------------------------------------------
 
--- Vacuumed often, and its indexes always: until then the entries of what was
--- claimed stay at the head of workflow_pending, where every claim begins.
+-- A status changes no index of this table, so that its updates are HOT; half a page
+-- is left for them.  Who looks for workflows by status finds them in the registers below.
 CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,
@@ -104,42 +104,113 @@ CREATE TABLE durable.workflow
 	-- what the program keeps about the error beside its text
 	detail jsonb,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
-) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 
--- start: at most one active root of a name
-CREATE UNIQUE INDEX workflow_active_root ON durable.workflow (name)
-	WHERE parent_id IS NULL AND status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]);
 -- the children of a workflow, in order
 CREATE INDEX workflow_parent ON durable.workflow (parent_id, parent_sequence)
 	WHERE parent_id IS NOT NULL;
--- claim: what waits in a queue, in the order in which it is claimed
-CREATE INDEX workflow_pending ON durable.workflow (queue_name, priority DESC, run_at, id)
-	WHERE status = 'PENDING' AND queue_name IS NOT NULL;
--- claim: the slots of a queue that are taken
-CREATE INDEX workflow_slot ON durable.workflow (queue_name)
-	WHERE queue_name IS NOT NULL AND (status = 'RUNNING' OR (status = 'PAUSED' AND paused_from = 'RUNNING'));
--- heartbeat, recover, release: what an executor drives (an inline child has none)
-CREATE INDEX workflow_executor ON durable.workflow (executor_id, started_at)
-	WHERE status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[]) AND (parent_id IS NULL OR queue_name IS NOT NULL);
--- recover: deadlines
-CREATE INDEX workflow_deadline ON durable.workflow (deadline)
-	WHERE status = 'RUNNING' AND deadline IS NOT NULL AND (parent_id IS NULL OR queue_name IS NOT NULL);
--- recover: released roots that wait for any executor
-CREATE INDEX workflow_released ON durable.workflow (run_at)
-	WHERE status = 'PENDING' AND queue_name IS NULL AND parent_id IS NULL;
--- list: newest roots, by status, by name; by hashes, so that the planner
--- never takes the latter two for one of those above
-CREATE INDEX workflow_root ON durable.workflow (created_at) WHERE parent_id IS NULL;
-CREATE INDEX workflow_status ON durable.workflow (hashenum(status), created_at);
-CREATE INDEX workflow_name ON durable.workflow (hashtext(name), created_at);
--- purge: finished roots, by when their trees ended as far as is known
-CREATE INDEX workflow_purge ON durable.workflow (hashenum(status), GREATEST(completed_at, tree_end))
-	WHERE parent_id IS NULL AND completed_at IS NOT NULL;
--- stats: what has ended of late (an inline child is not counted)
-CREATE INDEX workflow_completed ON durable.workflow (completed_at)
-	WHERE completed_at IS NOT NULL AND (parent_id IS NULL OR queue_name IS NOT NULL);
+-- list: by name, queue or handler, the newest first (ids are in the order of created_at)
+CREATE INDEX workflow_name ON durable.workflow (name, id);
+CREATE INDEX workflow_queue ON durable.workflow (queue_name, id) WHERE queue_name IS NOT NULL;
+CREATE INDEX workflow_handler ON durable.workflow (handler, id) WHERE handler IS NOT NULL;
+
+-- The registers: which workflows are in some state, in the order in which they are
+-- looked for.  They follow from the table of workflows, as an index does: a trigger
+-- keeps them, and a dump leaves them out.  Rows are inserted and deleted only.  They
+-- are vacuumed often, and their indexes always: until then the entries of what was
+-- claimed stay where a claim begins to look.
+
+-- claim: what waits in a queue ('' is none, for roots that were released), in the order in
+-- which it is claimed; turn is lower for a higher priority
+CREATE TABLE durable.pending
+(
+	queue_name text COLLATE "C" NOT NULL,
+	turn bigint NOT NULL,
+	run_at timestamptz NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT pending_pkey PRIMARY KEY (queue_name, turn, run_at, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.pending IS
+	'Register of the workflows that wait for an executor; a trigger keeps it';
+
+-- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
+-- paused (an inline child has none); claim: the slots of a queue ('' is none) that are taken
+CREATE TABLE durable.driven
+(
+	executor_id text COLLATE "C" NOT NULL,
+	started_at timestamptz NOT NULL,
+	id uuid NOT NULL,
+	queue_name text COLLATE "C" NOT NULL,
+	CONSTRAINT driven_pkey PRIMARY KEY (executor_id, started_at, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX driven_slot ON durable.driven (queue_name);
+COMMENT ON TABLE durable.driven IS
+	'Register of the workflows that are driven by an executor; a trigger keeps it';
+
+-- list, drop_queue: what is PAUSED
+CREATE TABLE durable.paused
+(
+	queue_name text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT paused_pkey PRIMARY KEY (queue_name, id)
+);
+COMMENT ON TABLE durable.paused IS
+	'Register of the workflows that are paused; a trigger keeps it';
+
+-- recover: deadlines of what is RUNNING
+CREATE TABLE durable.deadline
+(
+	deadline timestamptz NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT deadline_pkey PRIMARY KEY (deadline, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.deadline IS
+	'Register of the deadlines of running workflows; a trigger keeps it';
+
+-- start: at most one active root of a name
+CREATE TABLE durable.active_root
+(
+	name text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT active_root_pkey PRIMARY KEY (name)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.active_root IS
+	'Register of the unfinished roots, by name; a trigger keeps it';
+
+-- purge: finished roots, by when their trees ended as far as is known; stats: what has
+-- ended of late (an inline child is not counted)
+CREATE TABLE durable.ended
+(
+	is_root boolean NOT NULL,
+	status durable.task_status NOT NULL,
+	ended_at timestamptz NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT ended_pkey PRIMARY KEY (is_root, status, ended_at, id)
+);
+COMMENT ON TABLE durable.ended IS
+	'Register of the finished workflows, but for inline children; a trigger keeps it';
+
+-- list: what has FAILED or was CANCELLED, the newest first
+CREATE TABLE durable.unsuccessful
+(
+	status durable.task_status NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT unsuccessful_pkey PRIMARY KEY (status, id)
+);
+COMMENT ON TABLE durable.unsuccessful IS
+	'Register of the workflows that have failed or were cancelled; a trigger keeps it';
+
+CREATE FUNCTION durable.keep_registers() RETURNS trigger
+AS 'MODULE_PATHNAME', 'durable_keep_registers'
+LANGUAGE C;
+COMMENT ON FUNCTION durable.keep_registers() IS
+	'Trigger: writes what changes of a workflow into the registers. Errors: 23505, 55000, 0A000';
+CREATE TRIGGER registers AFTER INSERT OR UPDATE OR DELETE ON durable.workflow
+	FOR EACH ROW EXECUTE FUNCTION durable.keep_registers();
+CREATE TRIGGER registers_truncate AFTER TRUNCATE ON durable.workflow
+	FOR EACH STATEMENT EXECUTE FUNCTION durable.keep_registers();
 
 -- A step is inserted by its claim and updated by its outcome, and has no index
 -- on what that changes, so that the update is HOT; half a page is left for it.
@@ -198,20 +269,20 @@ COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL
 CREATE TABLE durable.queue_head
 (
 	queue_name text COLLATE "C" NOT NULL,
-	priority int NOT NULL,
+	rank bigint NOT NULL,			-- higher for a higher priority
 	id uuid NOT NULL,				-- of the head: the newest has the greatest
 	run_at timestamptz NOT NULL,
 	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
-	-- claim: the newest at the next lower priority, read backwards
-	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, priority, id)
+	-- claim: the newest at the next lower rank, read backwards
+	CONSTRAINT queue_head_pkey PRIMARY KEY (queue_name, rank, id)
 );
 -- start: those behind a position.  The predicate holds for every row.  It keeps the
 -- planner from this index where it looks for ids: under an old snapshot it would
 -- read all heads that ever were.
-CREATE INDEX queue_head_place ON durable.queue_head (queue_name, priority, run_at, workflow_id)
+CREATE INDEX queue_head_place ON durable.queue_head (queue_name, rank, run_at, workflow_id)
 	WHERE run_at IS NOT NULL;
 COMMENT ON TABLE durable.queue_head IS
-	'Where claims of a priority begin to look: no workflow waits in the queue before that run_at and workflow_id, but those in queue_late';
+	'Where claims of a rank begin to look: no workflow waits in the queue before that run_at and workflow_id, but those in queue_late';
 
 CREATE TABLE durable.queue_late
 (
@@ -587,8 +658,6 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 --
 -- list and count are planned for their arguments: what is not asked for folds
 -- away, and so do the steps where only workflows are.  Their filters are the same.
--- Status and name are found by their hashes, in the order of created_at; CASE
--- hides the status itself from the choice of indexes.
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
@@ -623,12 +692,11 @@ BEGIN
   RETURN QUERY
   SELECT t.*
   FROM durable.task t
-  WHERE (list.status IS NULL OR (hashenum(t.status) = hashenum(list.status)
-      AND CASE WHEN t.status = list.status THEN true ELSE false END))
+  WHERE (list.status IS NULL OR t.status = list.status)
     AND (list.kind IS NULL OR t.kind = list.kind)
     AND (list.parent_id IS NULL OR t.parent_id = list.parent_id)
     AND (NOT list.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
-    AND (list.name IS NULL OR (hashtext(t.name) = hashtext(list.name COLLATE "C") AND t.name = list.name COLLATE "C"))
+    AND (list.name IS NULL OR t.name = list.name COLLATE "C")
     AND (list.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = list.queue_name COLLATE "C"))
     AND (list.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = list.handler COLLATE "C"))
   ORDER BY
@@ -668,12 +736,11 @@ BEGIN
   RETURN (
   SELECT count(*)
   FROM durable.task t
-  WHERE (count.status IS NULL OR (hashenum(t.status) = hashenum(count.status)
-      AND CASE WHEN t.status = count.status THEN true ELSE false END))
+  WHERE (count.status IS NULL OR t.status = count.status)
     AND (count.kind IS NULL OR t.kind = count.kind)
     AND (count.parent_id IS NULL OR t.parent_id = count.parent_id)
     AND (NOT count.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
-    AND (count.name IS NULL OR (hashtext(t.name) = hashtext(count.name COLLATE "C") AND t.name = count.name COLLATE "C"))
+    AND (count.name IS NULL OR t.name = count.name COLLATE "C")
     AND (count.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = count.queue_name COLLATE "C"))
     AND (count.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = count.handler COLLATE "C")));
 END $$;
@@ -777,7 +844,53 @@ child AS (
   LEFT JOIN durable.step s ON s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence
   WHERE w.parent_id IS NOT NULL)
 
-SELECT w.id, 'finished without completed_at, or completed_at without being finished'
+-- the registers, as they follow from the workflows (register.c)
+SELECT r.id, r.problem FROM (
+  SELECT coalesce(r.id, w.id) AS id, 'not in the register of active roots as it belongs' AS problem
+  FROM durable.active_root r FULL JOIN (SELECT w.name, w.id FROM durable.workflow w
+    WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w ON w.name = r.name AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
+  FROM durable.pending r FULL JOIN (SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
+      CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
+    FROM durable.workflow w
+    WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+    ON w.queue_name = r.queue_name AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
+  FROM durable.driven r FULL JOIN (SELECT w.id, w.started_at, coalesce(w.queue_name, '') AS queue_name,
+      coalesce(w.executor_id, '') AS executor_id
+    FROM durable.workflow w
+    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+    ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
+  FROM durable.paused r FULL JOIN (SELECT w.id, coalesce(w.queue_name, '') AS queue_name FROM durable.workflow w
+    WHERE w.status = 'PAUSED') w ON w.queue_name = r.queue_name AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of deadlines as it belongs'
+  FROM durable.deadline r FULL JOIN (SELECT w.id, w.deadline FROM durable.workflow w
+    WHERE w.status = 'RUNNING' AND w.deadline IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+    ON w.deadline = r.deadline AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what has ended as it belongs'
+  FROM durable.ended r FULL JOIN (SELECT w.id, w.status, w.parent_id IS NULL AS is_root,
+      greatest(w.completed_at, w.tree_end) AS ended_at
+    FROM durable.workflow w
+    WHERE w.completed_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+    ON w.is_root = r.is_root AND w.status = r.status AND w.ended_at = r.ended_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what has failed or was cancelled as it belongs'
+  FROM durable.unsuccessful r FULL JOIN (SELECT w.id, w.status FROM durable.workflow w
+    WHERE w.status IN ('FAILED', 'CANCELLED')) w ON w.status = r.status AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL) r
+UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
 UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round'
 FROM durable.workflow w WHERE (w.status = 'PAUSED') <> (w.paused_from IS NOT NULL)
@@ -803,13 +916,10 @@ UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
 FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
-FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND w.priority = h.priority
+FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND 2 * w.priority::bigint = h.rank
 WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
     WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
-UNION ALL SELECT w.id, 'not the only active root of its name'
-FROM durable.workflow w JOIN durable.workflow o ON o.name = w.name AND o.id <> w.id AND o.parent_id IS NULL
-WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED') AND o.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'a root whose root_id is not its own'
 FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id <> w.id
 UNION ALL SELECT h.id, 'not paused below a workflow that is paused'
@@ -895,33 +1005,33 @@ DECLARE
 BEGIN
   RETURN QUERY
   WITH driven AS MATERIALIZED (
-    SELECT w.queue_name, w.status, w.executor_id, w.status = 'RUNNING' AND CASE
+    -- also paused ones, which were running
+    SELECT nullif(d.queue_name, '') AS queue_name, p.id IS NULL AS is_running, nullif(d.executor_id, '') AS executor_id,
+      p.id IS NULL AND CASE
         WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since)
-        ELSE w.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(w.id, since)) END AS is_stale
-    FROM durable.workflow w LEFT JOIN durable.executor e ON e.executor_id = w.executor_id
-    WHERE w.status IN ('RUNNING', 'PAUSED') AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
+        ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END AS is_stale
+    FROM durable.driven d LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
+      LEFT JOIN durable.paused p ON p.queue_name = d.queue_name AND p.id = d.id),
   part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS (
     SELECT q.name, NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint,
       NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
     FROM durable.queue q
     UNION ALL
-    SELECT w.queue_name, count(*), count(*) FILTER (WHERE w.run_at <= now), min(w.run_at) FILTER (WHERE w.run_at <= now),
-      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM durable.workflow w
-    WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL
-    GROUP BY w.queue_name
+    SELECT nullif(p.queue_name, ''), count(*), count(*) FILTER (WHERE p.run_at <= now),
+      min(p.run_at) FILTER (WHERE p.run_at <= now), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM durable.pending p
+    GROUP BY p.queue_name
     UNION ALL
-    SELECT NULL, count(*), count(*) FILTER (WHERE w.run_at <= now), min(w.run_at) FILTER (WHERE w.run_at <= now),
-      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM durable.workflow w
-    WHERE w.status = 'PENDING' AND w.queue_name IS NULL AND w.parent_id IS NULL
-    UNION ALL
-    SELECT d.queue_name, NULL, NULL, NULL,
-      count(*) FILTER (WHERE d.status = 'RUNNING'), count(*) FILTER (WHERE d.status = 'PAUSED'),
+    SELECT d.queue_name, NULL, NULL, NULL, count(*) FILTER (WHERE d.is_running), NULL,
       count(*) FILTER (WHERE d.is_stale), count(DISTINCT d.executor_id) FILTER (WHERE d.is_stale),
       NULL, NULL, NULL, NULL
     FROM driven d
     GROUP BY d.queue_name
+    UNION ALL
+    SELECT nullif(p.queue_name, ''), NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL
+    FROM durable.paused p JOIN durable.workflow w ON w.id = p.id
+    WHERE w.parent_id IS NULL OR p.queue_name <> ''
+    GROUP BY p.queue_name
     UNION ALL
     -- (CASE hides the status from the choice of indexes: the workflow is found by its id)
     SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL
@@ -931,11 +1041,14 @@ BEGIN
     GROUP BY w.queue_name
     UNION ALL
     SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-      count(*) FILTER (WHERE w.status = 'COMPLETED'), count(*) FILTER (WHERE w.status = 'FAILED'),
-      count(*) FILTER (WHERE w.status = 'CANCELLED')
-    FROM durable.workflow w
-    WHERE w.completed_at > now - interval '1 minute' AND w.completed_at IS NOT NULL
-      AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+      count(*) FILTER (WHERE e.status = 'COMPLETED'), count(*) FILTER (WHERE e.status = 'FAILED'),
+      count(*) FILTER (WHERE e.status = 'CANCELLED')
+    FROM (VALUES (false), (true)) AS r (is_root)
+      CROSS JOIN (VALUES ('COMPLETED'::durable.task_status), ('FAILED'), ('CANCELLED')) AS f (status)
+      JOIN durable.ended e ON e.is_root = r.is_root AND e.status = f.status AND e.ended_at > now - interval '1 minute'
+      JOIN durable.workflow w ON w.id = e.id
+    -- a root that purge has marked has ended before
+    WHERE w.completed_at > now - interval '1 minute'
     GROUP BY w.queue_name),
   line AS (
     SELECT p.queue, max(p.pending) AS pending, max(p.due) AS due, min(p.due_since) AS due_since,

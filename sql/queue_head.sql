@@ -5,9 +5,9 @@ SELECT durable.create_queue('head'), durable.create_queue('other');
 -- A claim, by the names of what it gets; the heads, by the name of what stands right before, and who is late there.
 CREATE FUNCTION test.take(n int = 1, q text = 'head') RETURNS text LANGUAGE sql AS
   $$SELECT coalesce(string_agg(name, ' ' ORDER BY i), '-') FROM durable.claim(q, 'head-1', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)$$;
-CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority int, behind text, late text) LANGUAGE sql AS
-  $$SELECT h.queue_name, h.priority,
-      (SELECT w.name FROM durable.workflow w WHERE w.queue_name = h.queue_name AND w.priority = h.priority AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority bigint, behind text, late text) LANGUAGE sql AS
+  $$SELECT h.queue_name, h.rank / 2,
+      (SELECT w.name FROM durable.workflow w WHERE w.queue_name = h.queue_name AND w.priority = h.rank / 2 AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
        ORDER BY w.run_at DESC, w.id DESC LIMIT 1),
       (SELECT string_agg(DISTINCT w.name, ' ') FROM durable.queue_late l JOIN durable.workflow w ON w.id = l.workflow_id
        WHERE l.head_id = h.id AND w.status = 'PENDING' AND w.run_at = l.run_at)
@@ -163,11 +163,11 @@ SELECT (SELECT count(*) FROM durable.queue_head WHERE queue_name = 'no such queu
 
 -- What has been renamed is missed, and said to be; what keeps rows away, too.
 BEGIN;
-ALTER INDEX durable.workflow_pending RENAME TO workflow_waiting;
+ALTER INDEX durable.pending_pkey RENAME TO pending_place;
 SAVEPOINT s;
 SELECT test.take(1, 'other');
 ROLLBACK TO s;
-ALTER INDEX durable.workflow_waiting RENAME TO workflow_pending;
+ALTER INDEX durable.pending_place RENAME TO pending_pkey;
 ALTER TABLE durable.queue_head RENAME run_at TO moment;
 SAVEPOINT s;
 SELECT status FROM durable.start('renamed', queue => 'other');

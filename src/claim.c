@@ -51,11 +51,8 @@ PARAMETERS(CountSlots, COUNT_SLOTS);
 	F(t, slots)
 ROW(SlotsRow, SLOTS_LIST);
 
-/* In the words of the index workflow_slot. */
 static Statement look_slots = STATEMENT(CountSlots,
-	"SELECT count(*) AS slots FROM durable.workflow w "
-	"WHERE w.queue_name = :queue"
-	"  AND (w.status = 'RUNNING' OR (w.status = 'PAUSED' AND w.paused_from = 'RUNNING'))");
+	"SELECT count(*) AS slots FROM durable.driven d WHERE d.queue_name = :queue");
 
 /* How many workflows of a queue hold a slot: those that run, and those that were paused while they ran. */
 static int64
@@ -127,7 +124,7 @@ lock_queue_to_claim(Datum name, Queue *queue)
 #define FIND_DUE(P) \
 	P(queue, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
-	P(priority, INT4OID) \
+	P(turn, INT8OID) \
 	P(run_at, TIMESTAMPTZOID) \
 	P(id, UUIDOID) \
 	P(most, INT8OID) \
@@ -138,14 +135,13 @@ PARAMETERS(FindDue, FIND_DUE);
 	F(t, id) C(t, root_id) C(t, run_at)
 ROW(FoundRow, FOUND_LIST);
 
-/* In a lane, from a position on; in the words and the order of the index workflow_pending. */
+/* In a lane, from a position on, in the order of the register. */
 static Statement find_in_lane = STATEMENT(FindDue,
-	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.queue_name = :queue AND w.status = 'PENDING' AND w.priority = :priority AND w.run_at <= :now"
-	"  AND (w.run_at, w.id) >= (:run_at, :id)"
-	"  AND NOT w.id = ANY (:seen) "
-	"ORDER BY w.run_at, w.id LIMIT :most "
-	"FOR NO KEY UPDATE SKIP LOCKED");
+	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
+	"WHERE p.queue_name = :queue AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
+	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at") " "
+	"ORDER BY p.run_at, p.id LIMIT :most "
+	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 #define FIND_DUE_LATE(P) \
 	P(head_id, UUIDOID) \
@@ -184,7 +180,7 @@ find_due(const QueueClaim *claim, bool late, const Position *from, int64 most, D
 	return run(&find_in_lane, &(FindDue)
 			   {
 				   .queue = a_value(search->queue),.now = a_time(search->now),
-				   .priority = an_int(from->priority),.run_at = a_time(from->run_at),.id = an_id(&from->id),
+				   .turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),.id = an_id(&from->id),
 				   .most = a_bigint(most),.seen = a_value(seen)
 			   }, NEWEST);
 }

@@ -111,10 +111,12 @@ unpin_search_path(int level)
 	table_tuple_update(table, tid, slot, cid, snapshot, InvalidSnapshot, true, tmfd, lockmode, updated)
 #endif
 
-/* table.c: ExecInsertIndexTuples, of an INSERT that may conflict, and of an UPDATE */
+/* table.c: ExecInsertIndexTuples, of an INSERT, of one that may conflict, and of an UPDATE */
 #if PG_VERSION_NUM >= 190000
 #define insert_index_entries(indexes, slot, estate, conflict) \
 	((void) ExecInsertIndexTuples(indexes, estate, EIIT_NO_DUPE_ERROR, slot, NIL, conflict))
+#define insert_index_entries_or_raise(indexes, slot, estate) \
+	((void) ExecInsertIndexTuples(indexes, estate, 0, slot, NIL, NULL))
 #define update_index_entries(indexes, slot, estate, updated) \
 	((void) ExecInsertIndexTuples(indexes, estate, \
 								  EIIT_IS_UPDATE | (UPDATED_ONLY_SUMMARIZING(updated) ? EIIT_ONLY_SUMMARIZING : 0), \
@@ -122,11 +124,15 @@ unpin_search_path(int level)
 #elif PG_VERSION_NUM >= 160000
 #define insert_index_entries(indexes, slot, estate, conflict) \
 	((void) ExecInsertIndexTuples(indexes, slot, estate, false, true, conflict, NIL, false))
+#define insert_index_entries_or_raise(indexes, slot, estate) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, false, false, NULL, NIL, false))
 #define update_index_entries(indexes, slot, estate, updated) \
 	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL, UPDATED_ONLY_SUMMARIZING(updated)))
 #else
 #define insert_index_entries(indexes, slot, estate, conflict) \
 	((void) ExecInsertIndexTuples(indexes, slot, estate, false, true, conflict, NIL))
+#define insert_index_entries_or_raise(indexes, slot, estate) \
+	((void) ExecInsertIndexTuples(indexes, slot, estate, false, false, NULL, NIL))
 #define update_index_entries(indexes, slot, estate, updated) \
 	((void) ExecInsertIndexTuples(indexes, slot, estate, true, false, NULL, NIL))
 #endif

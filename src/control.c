@@ -192,7 +192,7 @@ rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)
 		done = in_subtransaction(rerun, &r, &error);
 	while (!done && error == NULL);
 	if (error && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name &&
-		strcmp(error->constraint_name, "workflow_active_root") == 0)
+		strcmp(error->constraint_name, "active_root_pkey") == 0)
 		raise_refusal(refuse_other_run(workflow, NULL));
 	if (error)
 		ReThrowError(error);

@@ -147,8 +147,8 @@ static Statement compare = STATEMENT(Compare,
 	"  OR (" UNIT("w") " AND (w.status <> 'RUNNING' OR w.lease <> b.lease "
 	"    OR w.executor_id IS NULL OR w.executor_id <> :executor_id)) "
 	"UNION ALL "
-	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.workflow w "
-	"WHERE w.executor_id = :executor_id AND w.status = 'RUNNING' AND " DRIVEN("w") " AND " UNIT("w")
+	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"WHERE d.executor_id = :executor_id AND " CHECKED("w.status = 'RUNNING'")
 	/* (SELECT ...), so that they are hashed: without it, all are compared with all */
 	"  AND NOT w.id = ANY (SELECT unnest(:workflow_ids))");
 

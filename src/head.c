@@ -7,13 +7,13 @@
  * head_waiting.c has the side of those who make workflows wait, head_raise.c that
  * of those who raise heads.
  *
- * The problem.  A claim reads the index workflow_pending from the front.  A
+ * The problem.  A claim reads the register durable.pending from the front.  A
  * workflow that was claimed leaves a dead entry there, until vacuum may remove
  * it.  Vacuum may not while some session holds an old snapshot, and then each
  * claim would walk over all that was claimed since.  So a claim that has walked
  * far leaves a head behind, and later claims begin there.
  *
- * A queue has a lane for each of its priorities.  In a lane workflows wait at
+ * A queue has a lane for each of its ranks: the higher the priority, the higher the rank.  In a lane workflows wait at
  * positions (run_at, id), and are claimed in this order.  A head (a row of
  * durable.queue_head) is a position in a lane, and makes a promise:
  *
@@ -115,14 +115,14 @@ waits_at(Datum queue, const Position *position, Snapshot snapshot)
 	return found;
 }
 
-/* The newest head at a priority or the next one below that has any. */
+/* The newest head at a rank or the next one below that has any. */
 bool
-look_head(Datum queue, int32 priority, Snapshot snapshot, Head *head)
+look_head(Datum queue, int64 rank, Snapshot snapshot, Head *head)
 {
 	Walk		walk;
 	bool		found;
 
-	walk_heads(&walk, snapshot, queue, priority);
+	walk_heads(&walk, snapshot, queue, rank);
 	found = next_place(&walk, &head->at);
 	if (found)
 		head->id = head_at(&walk);
@@ -130,9 +130,9 @@ look_head(Datum queue, int32 priority, Snapshot snapshot, Head *head)
 	return found;
 }
 
-/* The first that waits at priorities from the highest down to the lowest. */
+/* The first that waits at ranks from the highest down to the lowest. */
 bool
-look_first(Datum queue, int32 highest, int32 lowest, Snapshot snapshot, Position *first)
+look_first(Datum queue, int64 highest, int64 lowest, Snapshot snapshot, Position *first)
 {
 	Walk		walk;
 	bool		found;
@@ -155,7 +155,7 @@ look_late(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, Pos
 	walk_late(&walk, snapshot, &head->id);
 	while (!found && next_place(&walk, first) && first->run_at <= now)
 	{
-		first->priority = head->at.priority;
+		first->rank = head->at.rank;
 		found = waits_at(queue, first, snapshot);
 	}
 	end_walk(&walk);
@@ -217,14 +217,14 @@ look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 static bool
 look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 {
-	int32		lowest = head ? head->at.priority + 1 : PG_INT32_MIN;
+	int64		lowest = head ? head->at.rank + 1 : LOWEST_RANK;
 	int64		before = buffers_read();
 	bool		found;
 
-	if (head && head->at.priority == search->highest)
+	if (head && head->at.rank == search->highest)
 		return false;
 	due->is_late = false;
-	found = look_first(search->queue, (int32) search->highest, lowest, snapshot, &due->first);
+	found = look_first(search->queue, search->highest, lowest, snapshot, &due->first);
 	count_walk(search, before);
 	return found;
 }
@@ -236,25 +236,25 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)
 {
-	while (search->highest >= PG_INT32_MIN)
+	while (search->highest >= LOWEST_RANK)
 	{
 		Head		head;
-		bool		has_head = look_head(search->queue, (int32) search->highest, snapshot, &head);
+		bool		has_head = look_head(search->queue, search->highest, snapshot, &head);
 
 		if (look_above(search, has_head ? &head : NULL, snapshot, due))
 		{
-			search->highest = (int64) due->first.priority - 1;
+			search->highest = due->first.rank - 1;
 			if (due->first.run_at <= search->now)
 				return true;
 		}
 		else if (has_head)
 		{
-			search->highest = (int64) head.at.priority - 1;
+			search->highest = head.at.rank - 1;
 			if (look_in_lane(search, &head, snapshot, due))
 				return true;
 		}
 		else
-			search->highest = (int64) PG_INT32_MIN - 1;
+			search->highest = LOWEST_RANK - 1;
 	}
 	return false;
 }
@@ -262,7 +262,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 Search
 begin_search(Datum queue, TimestampTz now)
 {
-	Search		search = {.queue = queue,.now = now,.highest = PG_INT32_MAX};
+	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK};
 
 	return search;
 }

@@ -10,20 +10,37 @@
 
 #include "durable.h"
 
-/* Where a workflow waits in a queue: in a lane, one for each priority, by run_at and id. */
+/* Where a workflow waits in a queue: in a lane, one for each rank, by run_at and id. */
 typedef struct Position
 {
-	int32		priority;
+	int64		rank;
 	TimestampTz run_at;
 	pg_uuid_t	id;
 } Position;
 
-/* A search through the lanes of a queue, from the highest priority down. */
+#define LOWEST_RANK		(2 * (int64) PG_INT32_MIN)
+#define HIGHEST_RANK	(2 * (int64) PG_INT32_MAX + 1)
+
+/* The rank of what waits for its first run.  (An odd rank goes before those of its priority.) */
+static inline int64
+rank_of_priority(int32 priority)
+{
+	return 2 * (int64) priority;
+}
+
+/* As the register of what waits has it, where the lowest comes first. */
+static inline int64
+turn_of_rank(int64 rank)
+{
+	return -rank;
+}
+
+/* A search through the lanes of a queue, from the highest rank down. */
 typedef struct Search
 {
 	Datum		queue;
 	TimestampTz now;
-	int64		highest;		/* the priorities left to look at are this one and lower */
+	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		walked;			/* so many buffers were read over dead entries */
 } Search;
 

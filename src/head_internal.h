@@ -33,8 +33,8 @@ typedef struct Late
 /* head.c */
 extern int64 buffers_read(void);
 extern bool waits_at(Datum queue, const Position *position, Snapshot snapshot);
-extern bool look_head(Datum queue, int32 priority, Snapshot snapshot, Head *head);
-extern bool look_first(Datum queue, int32 highest, int32 lowest, Snapshot snapshot, Position *first);
+extern bool look_head(Datum queue, int64 rank, Snapshot snapshot, Head *head);
+extern bool look_first(Datum queue, int64 highest, int64 lowest, Snapshot snapshot, Position *first);
 
 /* head_waiting.c */
 extern void append_late(Late *late, const pg_uuid_t *head, const Position *at);

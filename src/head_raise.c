@@ -52,9 +52,9 @@ step_behind(Position *at)
 
 /* Where a claim begins to read a lane: at the base, or at the start where there is none. */
 static Position
-start_of(int32 priority, const Head *base)
+start_of(int64 rank, const Head *base)
 {
-	Position	start = {.priority = priority,.run_at = DT_NOBEGIN};
+	Position	start = {.rank = rank,.run_at = DT_NOBEGIN};
 
 	return base ? base->at : start;
 }
@@ -75,7 +75,7 @@ count_late(Datum queue, const Head *head, int most, Position *first, int *useles
 	walk_late(&walk, SnapshotAny, &head->id);
 	while (count < most && next_place(&walk, &at))
 	{
-		at.priority = head->at.priority;
+		at.rank = head->at.rank;
 		if (entries++ > 0 && compare_positions(&at, &last) == 0)
 			continue;
 		last = at;
@@ -99,10 +99,10 @@ count_late(Datum queue, const Head *head, int most, Position *first, int *useles
  *	- else, where the base stands, if many entries of its list are of no use.
  */
 static bool
-survey(Datum queue, int32 priority, const Head *base, TimestampTz now, Position *head)
+survey(Datum queue, int64 rank, const Head *base, TimestampTz now, Position *head)
 {
 	Walk		walk;
-	Position	from = start_of(priority, base);
+	Position	from = start_of(rank, base);
 	Position	at;
 	Position	live = {0};
 	int			late = 0;
@@ -193,7 +193,7 @@ stands(Datum queue, const Head *head, Snapshot snapshot)
 static void
 collect_late(Datum queue, const Head *head, const Head *base, Late *late)
 {
-	Position	from = start_of(head->at.priority, base);
+	Position	from = start_of(head->at.rank, base);
 	Position	at;
 	Position	last = {0};
 	Walk		walk;
@@ -203,7 +203,7 @@ collect_late(Datum queue, const Head *head, const Head *base, Late *late)
 		walk_late(&walk, SnapshotAny, &base->id);
 		while (next_place(&walk, &at))
 		{
-			at.priority = head->at.priority;
+			at.rank = head->at.rank;
 			if (compare_positions(&at, &head->at) >= 0)
 				break;
 			if (compare_positions(&at, &last) != 0 && waits_at(queue, &at, SnapshotAny))
@@ -221,7 +221,7 @@ collect_late(Datum queue, const Head *head, const Head *base, Late *late)
 
 #define HEAD_KEY(P) \
 	P(queue, TEXTOID) \
-	P(priority, INT4OID) \
+	P(rank, INT8OID) \
 	P(id, UUIDOID)
 #define HEAD_COLUMNS(P) \
 	HEAD_KEY(P) \
@@ -231,17 +231,17 @@ PARAMETERS(AddHead, HEAD_COLUMNS);
 PARAMETERS(TakeBackHead, HEAD_KEY);
 
 static Statement insert_head = STATEMENT(AddHead,
-	"INSERT INTO durable.queue_head (queue_name, priority, id, run_at, workflow_id) "
-	"SELECT :queue, :priority, :id, :run_at, :workflow_id");
+	"INSERT INTO durable.queue_head (queue_name, rank, id, run_at, workflow_id) "
+	"SELECT :queue, :rank, :id, :run_at, :workflow_id");
 
 static Statement delete_head = STATEMENT(TakeBackHead,
-	"DELETE FROM durable.queue_head h WHERE h.queue_name = :queue AND h.priority = :priority AND h.id = :id");
+	"DELETE FROM durable.queue_head h WHERE h.queue_name = :queue AND h.rank = :rank AND h.id = :id");
 
 static void
 write_head(Datum queue, const Head *head)
 {
 	AddHead		params = {
-		.queue = a_value(queue),.priority = an_int(head->at.priority),.id = an_id(&head->id),
+		.queue = a_value(queue),.rank = a_bigint(head->at.rank),.id = an_id(&head->id),
 		.run_at = a_time(head->at.run_at),.workflow_id = an_id(&head->at.id)
 	};
 
@@ -253,7 +253,7 @@ static void
 take_back_head(Datum queue, const Head *head)
 {
 	TakeBackHead params = {
-		.queue = a_value(queue),.priority = an_int(head->at.priority),.id = an_id(&head->id)
+		.queue = a_value(queue),.rank = a_bigint(head->at.rank),.id = an_id(&head->id)
 	};
 
 	run(&delete_head, &params, NEWEST);
@@ -286,14 +286,14 @@ add_head(Datum queue, const Head *head, const Head *base)
 
 #define DROP_HEADS(P) \
 	P(queue, TEXTOID) \
-	P(highest, INT4OID) \
-	P(lowest, INT4OID) \
+	P(highest, INT8OID) \
+	P(lowest, INT8OID) \
 	P(keep, UUIDOID)
 PARAMETERS(DropHeads, DROP_HEADS);
 
 #define DROP_RECENT_HEADS(P) \
 	P(queue, TEXTOID) \
-	P(priority, INT4OID) \
+	P(rank, INT8OID) \
 	P(since, UUIDOID) \
 	P(keep, UUIDOID)
 PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
@@ -301,29 +301,29 @@ PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
 /* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
 #define DELETE_HEADS(condition) \
 	"WITH old AS MATERIALIZED (" \
-	"  SELECT h.queue_name, h.priority, h.id FROM durable.queue_head h" \
+	"  SELECT h.queue_name, h.rank, h.id FROM durable.queue_head h" \
 	"  WHERE h.queue_name = :queue AND " condition \
 	"  FOR UPDATE SKIP LOCKED), " \
 	"gone AS (" \
 	"  DELETE FROM durable.queue_head h USING old o" \
-	"  WHERE h.queue_name = o.queue_name AND h.priority = o.priority AND h.id = o.id RETURNING h.id) " \
+	"  WHERE h.queue_name = o.queue_name AND h.rank = o.rank AND h.id = o.id RETURNING h.id) " \
 	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))"
 
 static Statement delete_heads = STATEMENT(DropHeads,
-	DELETE_HEADS("h.priority <= :highest AND h.priority >= :lowest AND (:keep IS NULL OR h.id <> :keep)"));
+	DELETE_HEADS("h.rank <= :highest AND h.rank >= :lowest AND (:keep IS NULL OR h.id <> :keep)"));
 
 static Statement delete_recent_heads = STATEMENT(DropRecentHeads,
-	DELETE_HEADS("h.priority = :priority AND h.id >= :since AND h.id <> :keep"));
+	DELETE_HEADS("h.rank = :rank AND h.id >= :since AND h.id <> :keep"));
 
 /*
  * Drops the heads of lanes from the highest down to the lowest, but for one, if
  * given, and those that somebody has locked.
  */
 static void
-drop_heads(Datum queue, int32 highest, int32 lowest, NullableDatum keep)
+drop_heads(Datum queue, int64 highest, int64 lowest, NullableDatum keep)
 {
 	DropHeads	params = {
-		.queue = a_value(queue),.highest = an_int(highest),.lowest = an_int(lowest),.keep = keep
+		.queue = a_value(queue),.highest = a_bigint(highest),.lowest = a_bigint(lowest),.keep = keep
 	};
 
 	run(&delete_heads, &params, NEWEST);
@@ -343,7 +343,7 @@ drop_base(Datum queue, const Head *head, const Head *base)
 		since = base->id;
 	run(&delete_recent_heads,
 		&(DropRecentHeads) {
-			.queue = a_value(queue),.priority = an_int(head->at.priority),.since = an_id(&since),.keep = an_id(&head->id)
+			.queue = a_value(queue),.rank = a_bigint(head->at.rank),.since = an_id(&since),.keep = an_id(&head->id)
 		}, NEWEST);
 }
 
@@ -351,41 +351,41 @@ drop_base(Datum queue, const Head *head, const Head *base)
 void
 drop_all_heads(Datum queue)
 {
-	drop_heads(queue, PG_INT32_MAX, PG_INT32_MIN, a_null());
+	drop_heads(queue, HIGHEST_RANK, LOWEST_RANK, a_null());
 }
 
 /* ---- raising -------------------------------------------------------------------------- */
 
 /* Raises the head of a lane, if it is worth it. */
 static void
-raise_head(Datum queue, int32 priority, TimestampTz now)
+raise_head(Datum queue, int64 rank, TimestampTz now)
 {
 	Head		base;
 	Head		head;
 	bool		has_base;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	has_base = look_head(queue, priority, GetActiveSnapshot(), &base) && base.at.priority == priority;
+	has_base = look_head(queue, rank, GetActiveSnapshot(), &base) && base.at.rank == rank;
 	PopActiveSnapshot();
-	if (!survey(queue, priority, has_base ? &base : NULL, now, &head.at))
+	if (!survey(queue, rank, has_base ? &base : NULL, now, &head.at))
 		return;
-	head.at.priority = priority;
+	head.at.rank = rank;
 	new_workflow_id(clock_ns(), 0, &head.id);
 	if (add_head(queue, &head, has_base ? &base : NULL) && !IsolationUsesXactSnapshot())
 		drop_base(queue, &head, has_base ? &base : NULL);
 }
 
-/* The next lane that has any entry, from a priority on down. */
+/* The next lane that has any entry, from a rank on down. */
 static bool
-next_lane(Datum queue, int64 highest, int32 *priority)
+next_lane(Datum queue, int64 highest, int64 *rank)
 {
 	Position	at = {0};
 	bool		found;
 
-	if (highest < PG_INT32_MIN)
+	if (highest < LOWEST_RANK)
 		return false;
-	found = look_first(queue, (int32) highest, PG_INT32_MIN, SnapshotAny, &at);
-	*priority = at.priority;
+	found = look_first(queue, highest, LOWEST_RANK, SnapshotAny, &at);
+	*rank = at.rank;
 	return found;
 }
 
@@ -393,13 +393,13 @@ next_lane(Datum queue, int64 highest, int32 *priority)
 void
 raise_heads(const Search *search)
 {
-	int32		priority;
+	int64		rank;
 
 	if (XactReadOnly || search->walked < durable_claim_walk)
 		return;
-	for (int64 highest = PG_INT32_MAX; next_lane(search->queue, highest, &priority) && priority > search->highest;
-		 highest = (int64) priority - 1)
-		raise_head(search->queue, priority, search->now);
+	for (int64 highest = HIGHEST_RANK; next_lane(search->queue, highest, &rank) && rank > search->highest;
+		 highest = rank - 1)
+		raise_head(search->queue, rank, search->now);
 }
 
 /* ---- sweeping -------------------------------------------------------------------------- */
@@ -408,7 +408,7 @@ raise_heads(const Search *search)
 typedef struct Lane
 {
 	Datum		queue;
-	int32		priority;
+	int64		rank;
 	bool		is_empty;
 	Head		newest;
 } Lane;
@@ -428,15 +428,15 @@ drop_useless_heads(void)
 	walk_all(&walk, &head_places, SnapshotAny);
 	while (next_place(&walk, &at))
 	{
-		Lane		lane = {.queue = queue_at(&walk),.priority = at.priority};
+		Lane		lane = {.queue = queue_at(&walk),.rank = at.rank};
 		pg_uuid_t	id = head_at(&walk);
 
 		if (!is_live(&walk))
 			continue;
-		lane.is_empty = !look_first(lane.queue, at.priority, at.priority, SnapshotAny, &first);
+		lane.is_empty = !look_first(lane.queue, at.rank, at.rank, SnapshotAny, &first);
 		if (!lane.is_empty &&
-			(!look_head(lane.queue, at.priority, GetActiveSnapshot(), &lane.newest) ||
-			 lane.newest.at.priority != at.priority || compare_ids(&id, &lane.newest.id) >= 0))
+			(!look_head(lane.queue, at.rank, GetActiveSnapshot(), &lane.newest) ||
+			 lane.newest.at.rank != at.rank || compare_ids(&id, &lane.newest.id) >= 0))
 			continue;
 		if (count == capacity)
 		{
@@ -449,7 +449,7 @@ drop_useless_heads(void)
 	end_walk(&walk);
 	PopActiveSnapshot();
 	for (int i = 0; i < count; i++)
-		drop_heads(lanes[i].queue, lanes[i].priority, lanes[i].priority,
+		drop_heads(lanes[i].queue, lanes[i].rank, lanes[i].rank,
 				   lanes[i].is_empty ? a_null() : an_id(&lanes[i].newest.id));
 }
 

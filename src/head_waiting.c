@@ -158,7 +158,7 @@ now_waiting(Datum workflow_ids)
 		queues[i] = PointerGetDatum(DatumGetTextPCopy(row.queue_name.value));
 		positions[i] = (Position)
 		{
-			.priority = DatumGetInt32(row.priority.value),.run_at = DatumGetTimestampTz(row.run_at.value),
+			.rank = rank_of_priority(DatumGetInt32(row.priority.value)),.run_at = DatumGetTimestampTz(row.run_at.value),
 			.id = *DatumGetUUIDP(row.id.value)
 		};
 	}
@@ -176,7 +176,7 @@ void
 started_waiting(NullableDatum queue, int32 priority, NullableDatum run_at, Datum workflow_ids)
 {
 	IdList		ids = {0};
-	Position	first = {.priority = priority};
+	Position	first = {.rank = rank_of_priority(priority)};
 
 	if (queue.isnull)
 		return;

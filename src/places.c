@@ -37,10 +37,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-/* What a column says.  An entry of a late workflow has no priority: its head has it. */
+/*
+ * What a column says.  A turn is a rank with its sign changed: the lowest comes first.
+ * An entry of a late workflow has no rank: its head has it.
+ */
 typedef enum Meaning
 {
-	NO_COLUMN, QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID, HEAD_ID
+	NO_COLUMN, QUEUE_NAME, RANK, TURN, RUN_AT, WORKFLOW_ID, HEAD_ID
 } Meaning;
 
 #define MEANINGS (HEAD_ID + 1)
@@ -61,23 +64,23 @@ struct PlaceIndex
 };
 
 static const Oid types[MEANINGS] = {
-	[QUEUE_NAME] = TEXTOID,[PRIORITY] = INT4OID,[RUN_AT] = TIMESTAMPTZOID,[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID
+	[QUEUE_NAME] = TEXTOID,[RANK] = INT8OID,[TURN] = INT8OID,[RUN_AT] = TIMESTAMPTZOID,[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID
 };
 
 const PlaceIndex waiting_places = {
-	"workflow", "workflow_pending", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID},
-	{[QUEUE_NAME] = {19, "queue_name"},[PRIORITY] = {8, "priority"},[RUN_AT] = {12, "run_at"},[WORKFLOW_ID] = {1, "id"}}
+	"pending", "pending_pkey", {QUEUE_NAME, TURN, RUN_AT, WORKFLOW_ID},
+	{[QUEUE_NAME] = {1, "queue_name"},[TURN] = {2, "turn"},[RUN_AT] = {3, "run_at"},[WORKFLOW_ID] = {4, "id"}}
 };
 
 #define HEAD_COLUMNS \
-	{[QUEUE_NAME] = {1, "queue_name"},[PRIORITY] = {2, "priority"},[HEAD_ID] = {3, "id"}, \
+	{[QUEUE_NAME] = {1, "queue_name"},[RANK] = {2, "rank"},[HEAD_ID] = {3, "id"}, \
 	[RUN_AT] = {4, "run_at"},[WORKFLOW_ID] = {5, "workflow_id"}}
 
 const PlaceIndex head_places = {
-	"queue_head", "queue_head_place", {QUEUE_NAME, PRIORITY, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
+	"queue_head", "queue_head_place", {QUEUE_NAME, RANK, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
 };
 static const PlaceIndex heads_by_age = {
-	"queue_head", "queue_head_pkey", {QUEUE_NAME, PRIORITY, HEAD_ID}, HEAD_COLUMNS
+	"queue_head", "queue_head_pkey", {QUEUE_NAME, RANK, HEAD_ID}, HEAD_COLUMNS
 };
 const PlaceIndex late_places = {
 	"queue_late", "queue_late_pkey", {HEAD_ID, RUN_AT, WORKFLOW_ID},
@@ -160,6 +163,24 @@ add_key(Walk *walk, Meaning column, StrategyNumber strategy, RegProcedure compar
 	ScanKeyInit(&walk->keys[walk->key_count++], walk->places->columns[column].number, strategy, compare, value);
 }
 
+/* The entries at ranks from the highest down to the lowest, both included. */
+static void
+add_ranks(Walk *walk, int64 highest, int64 lowest)
+{
+	bool		by_turn = walk->places->columns[TURN].name != NULL;
+	Meaning		column = by_turn ? TURN : RANK;
+	int64		first = by_turn ? turn_of_rank(highest) : lowest;
+	int64		last = by_turn ? turn_of_rank(lowest) : highest;
+
+	if (first == last)
+		add_key(walk, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(first));
+	else
+	{
+		add_key(walk, column, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+		add_key(walk, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	}
+}
+
 static void
 begin(Walk *walk)
 {
@@ -188,24 +209,23 @@ walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	begin(walk);
 }
 
-/* The entries of a queue at priorities from the highest down to the lowest, both included. */
+/* The entries of a queue at ranks from the highest down to the lowest, both included. */
 void
-walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int32 highest, int32 lowest)
+walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest)
 {
 	open_places(walk, places, snapshot);
 	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
-	add_key(walk, PRIORITY, BTLessEqualStrategyNumber, F_INT4LE, Int32GetDatum(highest));
-	add_key(walk, PRIORITY, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(lowest));
+	add_ranks(walk, highest, lowest);
 	begin(walk);
 }
 
-/* The entries at a priority, by run_at, from the run_at of a position on. */
+/* The entries at a rank, by run_at, from the run_at of a position on. */
 void
 walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
 {
 	open_places(walk, places, snapshot);
 	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
-	add_key(walk, PRIORITY, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(from->priority));
+	add_ranks(walk, from->rank, from->rank);
 	add_key(walk, RUN_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from->run_at));
 	begin(walk);
 }
@@ -216,19 +236,19 @@ walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum que
 {
 	open_places(walk, places, snapshot);
 	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
-	add_key(walk, PRIORITY, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(position->priority));
+	add_ranks(walk, position->rank, position->rank);
 	add_key(walk, RUN_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(position->run_at));
 	add_key(walk, WORKFLOW_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&position->id));
 	begin(walk);
 }
 
-/* The heads of a queue at a priority or below, from the highest down, the newest of a lane first. */
+/* The heads of a queue at a rank or below, from the highest down, the newest of a lane first. */
 void
-walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int32 priority)
+walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int64 rank)
 {
 	open_places(walk, &heads_by_age, snapshot);
 	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
-	add_key(walk, PRIORITY, BTLessEqualStrategyNumber, F_INT4LE, Int32GetDatum(priority));
+	add_ranks(walk, rank, LOWEST_RANK);
 	walk->direction = BackwardScanDirection;
 	begin(walk);
 }
@@ -261,7 +281,10 @@ next_place(Walk *walk, Position *position)
 	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
 	if (walk->row == NULL)
 		return false;
-	position->priority = walk->places->columns[PRIORITY].name ? DatumGetInt32(value(walk, PRIORITY)) : 0;
+	if (walk->places->columns[TURN].name)
+		position->rank = -DatumGetInt64(value(walk, TURN));
+	else
+		position->rank = walk->places->columns[RANK].name ? DatumGetInt64(value(walk, RANK)) : 0;
 	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
 	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));
 	return true;

@@ -19,7 +19,7 @@
 
 typedef struct PlaceIndex PlaceIndex;
 
-extern const PlaceIndex waiting_places; /* PENDING workflows in queues */
+extern const PlaceIndex waiting_places; /* workflows that wait in queues */
 extern const PlaceIndex head_places;
 extern const PlaceIndex late_places;
 
@@ -38,10 +38,10 @@ typedef struct Walk
 
 extern bool is_untouched(const PlaceIndex *places);
 extern void walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot);
-extern void walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int32 highest, int32 lowest);
+extern void walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest);
 extern void walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from);
 extern void walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *position);
-extern void walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int32 priority);
+extern void walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int64 rank);
 extern void walk_late(Walk *walk, Snapshot snapshot, const pg_uuid_t *head_id);
 extern bool next_place(Walk *walk, Position *position);
 extern Datum queue_at(const Walk *walk);

@@ -106,9 +106,16 @@ static const struct
 	{"resume_queue", OPERATOR},
 	{"resume_tree", OPERATOR},
 
+	{"active_root", OWNER},
+	{"deadline", OWNER},
+	{"driven", OWNER},
+	{"ended", OWNER},
 	{"executor", OWNER},
 	{"grant_to", OWNER},
 	{"is_dead", OWNER},
+	{"keep_registers", OWNER},
+	{"paused", OWNER},
+	{"pending", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"queue_late", OWNER},
@@ -118,6 +125,7 @@ static const struct
 	{"statements", OWNER},
 	{"step", OWNER},
 	{"task", OWNER},
+	{"unsuccessful", OWNER},
 	{"workflow", OWNER},
 };
 

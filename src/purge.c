@@ -181,9 +181,6 @@ walk_tree(Purge *purge, const pg_uuid_t *root_id, IdList *gone)
 	}
 }
 
-/* In the words of the index workflow_purge. */
-#define TREE_END "greatest(w.completed_at, w.tree_end)"
-
 #define FIND_OLD_ROOTS(P) \
 	P(statuses, TEXTARRAYOID) \
 	P(before, TIMESTAMPTZOID) \
@@ -194,12 +191,11 @@ PARAMETERS(FindOldRoots, FIND_OLD_ROOTS);
 static Statement find_old_roots = STATEMENT(FindOldRoots,
 	"SELECT o.id "
 	"FROM unnest(:statuses) AS f (status) CROSS JOIN LATERAL ("
-	"  SELECT w.id, " TREE_END " AS tree_end FROM durable.workflow w "
-	"  WHERE w.parent_id IS NULL AND w.completed_at IS NOT NULL "
-	"    AND hashenum(w.status) = hashenum(f.status::durable.task_status) "
-	"    AND " TREE_END " < :before AND w.id <> ALL (:busy) "
-	"  ORDER BY " TREE_END " LIMIT :most) o "
-	"ORDER BY o.tree_end, o.id LIMIT :most");
+	"  SELECT e.id, e.ended_at FROM durable.ended e "
+	"  WHERE e.is_root AND e.status = f.status::durable.task_status"
+	"    AND e.ended_at < :before AND e.id <> ALL (:busy) "
+	"  ORDER BY e.ended_at, e.id LIMIT :most) o "
+	"ORDER BY o.ended_at, o.id LIMIT :most");
 
 /* Looks at the next trees that may be old, and deletes those that may go; false if there are none. */
 static bool
@@ -246,7 +242,7 @@ static Statement forget_dead = STATEMENT(ForgetDead,
 	"WITH dead AS MATERIALIZED ("
 	"  SELECT e.executor_id FROM durable.executor e "
 	"  WHERE durable.is_dead(e.last_seen, :stale_before) AND NOT EXISTS ("
-	"    SELECT 1 FROM durable.workflow w WHERE w.executor_id = e.executor_id AND " DRIVEN("w") " AND " UNIT("w") ")"
+	"    SELECT 1 FROM durable.driven d WHERE d.executor_id = e.executor_id)"
 	"  LIMIT :most FOR UPDATE OF e SKIP LOCKED) "
 	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))");
 

@@ -231,8 +231,10 @@ PARAMETERS(LookUnfinished, LOOK_UNFINISHED);
 ROW(UnfinishedRow, UNFINISHED_LIST);
 
 static Statement look_unfinished = STATEMENT(LookUnfinished,
-	"SELECT " COLUMNS(UNFINISHED_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.queue_name = :queue AND " UNFINISHED("w") " LIMIT 1");
+	"SELECT " COLUMNS(UNFINISHED_LIST, "p.") " FROM durable.pending p WHERE p.queue_name = :queue "
+	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "d.") " FROM durable.driven d WHERE d.queue_name = :queue "
+	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "h.") " FROM durable.paused h WHERE h.queue_name = :queue "
+	"LIMIT 1");
 
 #define PAUSE_QUEUE(P) \
 	P(name, TEXTOID) \

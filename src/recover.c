@@ -46,10 +46,10 @@ PARAMETERS(Find, FIND);
 static Statement find_stale = STATEMENT(Find,
 	"SELECT d.id, d.root_id "
 	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.workflow w "
-	"  WHERE w.executor_id = e.executor_id AND w.status = 'RUNNING' AND " DRIVEN("w") " AND " UNIT("w")
+	"  SELECT w.id, w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"  WHERE d.executor_id = e.executor_id AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
 	"    AND " WANTED
-	"  LIMIT :most FOR NO KEY UPDATE SKIP LOCKED) d "
+	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
 	"LIMIT :most");
 
@@ -59,42 +59,39 @@ static Statement find_stale = STATEMENT(Find,
  */
 static Statement find_orphans = STATEMENT(Find,
 	"WITH RECURSIVE owner AS ("
-	"  (SELECT w.executor_id FROM durable.workflow w "
-	"   WHERE w.executor_id IS NOT NULL AND " DRIVEN("w") " AND " UNIT("w")
-	"   ORDER BY w.executor_id LIMIT 1)"
+	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
 	"  UNION ALL "
-	"  SELECT (SELECT w.executor_id FROM durable.workflow w "
-	"    WHERE w.executor_id > o.executor_id AND " DRIVEN("w") " AND " UNIT("w")
-	"    ORDER BY w.executor_id LIMIT 1)"
+	"  SELECT (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id"
+	"    ORDER BY d.executor_id LIMIT 1)"
 	"  FROM owner o WHERE o.executor_id IS NOT NULL), "
 	"unregistered AS MATERIALIZED ("
 	"  SELECT o.executor_id FROM owner o "
 	"  WHERE o.executor_id <> :executor_id "
 	"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id = o.executor_id)), "
 	"candidate AS ("
-	"  SELECT w.id, w.lease FROM unregistered o JOIN durable.workflow w ON w.executor_id = o.executor_id "
-	"  WHERE w.status = 'RUNNING' AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at < :since "
+	"  SELECT d.id, d.executor_id FROM unregistered o JOIN durable.driven d ON d.executor_id = o.executor_id "
+	"  WHERE d.started_at < :since "
 	"  UNION ALL "
-	"  SELECT w.id, w.lease FROM durable.workflow w "
-	"  WHERE w.executor_id IS NULL"
-	"    AND w.status = 'RUNNING' AND " DRIVEN("w") " AND " UNIT("w") " AND w.started_at < :since) "
+	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
 	"SELECT w.id, w.root_id "
 	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
-	"WHERE " CHECKED("w.status = 'RUNNING'") " AND w.lease = c.lease AND " WANTED
+	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
+	"  AND " WANTED
 	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.workflow w "
-	"WHERE w.status = 'RUNNING' AND w.deadline <= :since AND " UNIT("w") " AND " WANTED
-	"LIMIT :most FOR NO KEY UPDATE SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
+	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " WANTED
+	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 static Statement find_released = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.workflow w "
-	"WHERE w.status = 'PENDING' AND w.queue_name IS NULL AND w.parent_id IS NULL AND w.run_at <= :since AND " WANTED
-	"ORDER BY w.run_at "
-	"LIMIT :most FOR NO KEY UPDATE SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
+	"WHERE p.queue_name = '' AND p.turn = 0 AND p.run_at <= :since"
+	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " WANTED
+	"ORDER BY p.run_at, p.id "
+	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 /* Why a workflow is taken, and the statement that finds such ones. */
 typedef struct Reason

@@ -29,8 +29,8 @@ static Statement forget = STATEMENT(Forget,
 PARAMETERS(Owned, OWNED);
 
 static Statement look_trees = STATEMENT(Owned,
-	"SELECT DISTINCT w.root_id FROM durable.workflow w "
-	"WHERE w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE} AND " UNIT("w")
+	"SELECT DISTINCT w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"WHERE d.executor_id = :executor_id AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
 	"  AND (:workflow_id IS NULL OR w.id = :workflow_id) "
 	"  AND (w.parent_id IS NOT NULL"
 	"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id = w.id OFFSET 0)) "
@@ -38,10 +38,10 @@ static Statement look_trees = STATEMENT(Owned,
 
 /* A PAUSED one is released with all the others, but not by itself. */
 static Statement lock_owned = STATEMENT(Owned,
-	"SELECT w.id FROM durable.workflow w "
-	"WHERE w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE} AND " UNIT("w")
+	"SELECT w.id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"WHERE d.executor_id = :executor_id AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
 	"  AND (:workflow_id IS NULL OR (w.id = :workflow_id AND w.status = 'RUNNING')) "
-	"ORDER BY w.id FOR NO KEY UPDATE");
+	"ORDER BY w.id FOR NO KEY UPDATE OF w");
 
 #define HAND_BACK(P) \
 	P(ids, UUIDARRAYOID) \

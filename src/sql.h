@@ -8,11 +8,8 @@
 #ifndef DURABLE_SQL_H
 #define DURABLE_SQL_H
 
-/* In the words of the partial indexes workflow_active_root and workflow_executor. */
 #define UNFINISHED(t) \
 	t ".status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[])"
-#define DRIVEN(t) \
-	t ".status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])"
 
 /* Not an inline child: a workflow that has an executor of its own. */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"

@@ -101,7 +101,7 @@ insert_claimed_row(Writing *writing, const InsertStep *p, int32 lease)
 	set(writing, step_timeout, p->timeout);
 	set(writing, step_started_at, p->now);
 	set(writing, step_deadline, p->deadline);
-	return insert_row(writing);
+	return end_row(writing) && insert_row_unless_there(writing);
 }
 
 static int64

@@ -9,7 +9,8 @@
  * indexes, as it does.  There is no rule of ours in here, but that of the lease at
  * the end.
  *
- * A table with triggers, rules, policies or checks is left to the executor, and so
+ * A table with triggers (but that of the registers, which are kept here, too), rules,
+ * policies or checks is left to the executor, and so
  * is one whose columns have other types than ours.  Columns are found by their
  * names.  Others may be there, if they are of no domain, and may be NULL or have a
  * constant as their default.
@@ -22,6 +23,7 @@
  *-------------------------------------------------------------------------
  */
 #include "table.h"
+#include "register.h"
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -54,6 +56,7 @@ typedef struct ColumnUsed
 
 static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
@@ -65,6 +68,7 @@ struct Table
 	const char *name;
 	const ColumnUsed *columns;
 	int			ncolumns;
+	bool		is_registered;	/* keep_registers follows its rows (register.c) */
 
 	/* what was found when a statement was last planned: its plan would not hold if that had changed */
 	uint64		plans_made;
@@ -89,15 +93,16 @@ struct TableIndex
 	bool		is_ours;
 };
 
-static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT};
+static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT,.is_registered = true};
 static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
+static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
 	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_parent_sequence},.is_partial = true
 };
-TableIndex		active_root_by_name = {&workflow, "workflow_active_root", 1, {workflow_name},.is_partial = true};
+TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
 
@@ -145,16 +150,33 @@ read_defaults(Relation relation, Table *table)
 	return true;
 }
 
+/* Whether a table has the triggers that it has from us: that of the registers, or none. */
+static bool
+has_our_triggers(Relation relation, const Table *table)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+
+	if (!table->is_registered)
+		return triggers == NULL;
+	if (triggers == NULL || !triggers->trig_insert_after_row || !triggers->trig_update_after_row ||
+		!has_registered_columns(relation))
+		return false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+		if (!is_register_trigger(&triggers->triggers[i]))
+			return false;
+	return true;
+}
+
 /* Whether a table has only what is provided for here. */
 static bool
-is_plain(Relation relation)
+is_plain(Relation relation, const Table *table)
 {
 	TupleConstr *constraints = RelationGetDescr(relation)->constr;
 	AclMode		needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE;
 
 	return relation->rd_rel->relkind == RELKIND_RELATION && relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
 		!relation->rd_rel->relispartition && !relation->rd_rel->relhassubclass && !relation->rd_rel->relrowsecurity &&
-		relation->trigdesc == NULL && relation->rd_rules == NULL &&
+		has_our_triggers(relation, table) && relation->rd_rules == NULL &&
 		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
 		pg_class_aclmask(RelationGetRelid(relation), relation->rd_rel->relowner, needed, ACLMASK_ALL) == needed;
 }
@@ -245,7 +267,7 @@ open_relations(TableIndex *index, LOCKMODE mode, Relation *table_relation, Relat
 	*index_relation = OidIsValid(index->id) ? index_open(index->id, mode) : NULL;
 	if (table_is_new)
 	{
-		table->is_ours = is_plain(*table_relation) && find_columns(*table_relation, table) &&
+		table->is_ours = is_plain(*table_relation, table) && find_columns(*table_relation, table) &&
 			read_defaults(*table_relation, table);
 		table->plans_made = plans_made;
 	}
@@ -399,7 +421,7 @@ set_label(const Writing *writing, int column, const char *label)
 }
 
 /* Ends a row; false if a column of it is NULL that must not be, which is for the statement to say. */
-static bool
+bool
 end_row(const Writing *writing)
 {
 	TupleTableSlot *row = writing->row;
@@ -443,20 +465,40 @@ open_indexes(Writing *writing)
 	MemoryContextSwitchTo(old);
 }
 
+/* The row to be written, for the registers. */
+static WorkflowValues
+registered(const Writing *writing)
+{
+	return (WorkflowValues) {.values = writing->row->tts_values,.nulls = writing->row->tts_isnull};
+}
+
+/* Inserts a row, as INSERT does.  A conflict is an error. */
+void
+insert_row(Writing *writing)
+{
+	open_indexes(writing);
+	table_tuple_insert(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL);
+	insert_index_entries_or_raise(writing->indexes, writing->row, writing->estate);
+	if (writing->table->is_registered)
+	{
+		WorkflowValues row = registered(writing);
+
+		keep_registers(NULL, &row);
+	}
+}
+
 /*
  * Inserts a row, as INSERT ... ON CONFLICT DO NOTHING does, after a look that found
  * no other.  It is inserted speculatively: where another was faster, or may have
  * been, the row is taken back, and the statement waits for the other's outcome.
  */
 bool
-insert_row(Writing *writing)
+insert_row_unless_there(Writing *writing)
 {
 	TransactionId xid;
 	uint32		token;
 	bool		conflict = false;
 
-	if (!end_row(writing))
-		return false;
 	open_indexes(writing);
 	xid = GetCurrentTransactionId();
 	token = SpeculativeInsertionLockAcquire(xid);
@@ -501,6 +543,13 @@ update_row(Writing *writing, const Look *look)
 	{
 		open_indexes(writing);
 		update_index_entries(writing->indexes, writing->row, writing->estate, updated);
+	}
+	if (writing->table->is_registered)
+	{
+		WorkflowValues before = values_of_row(writing->relation, look->row);
+		WorkflowValues after = registered(writing);
+
+		keep_registers(&before, &after);
 	}
 	return true;
 }

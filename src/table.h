@@ -72,6 +72,10 @@
 	C(step, error, TEXTOID) \
 	C(step, detail, JSONBOID)
 
+#define ACTIVE_ROOT_COLUMNS_USED(C) \
+	C(active_root, name, TEXTOID) \
+	C(active_root, id, UUIDOID)
+
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
 	C(executor, last_seen, TIMESTAMPTZOID)
@@ -89,6 +93,12 @@ enum
 {
 	STEP_COLUMNS_USED(COLUMN_NUMBER)
 	STEP_COLUMN_COUNT
+};
+
+enum
+{
+	ACTIVE_ROOT_COLUMNS_USED(COLUMN_NUMBER)
+	ACTIVE_ROOT_COLUMN_COUNT
 };
 
 enum
@@ -156,7 +166,9 @@ extern void row_as_seen(const Writing *writing, const Look *look);
 extern void set(const Writing *writing, int column, NullableDatum d);
 extern void set_int(const Writing *writing, int column, int32 value);
 extern void set_label(const Writing *writing, int column, const char *label);
-extern bool insert_row(Writing *writing);
+extern bool end_row(const Writing *writing);
+extern void insert_row(Writing *writing);
+extern bool insert_row_unless_there(Writing *writing);
 extern bool update_row(Writing *writing, const Look *look);
 
 extern LeaseSeen lease_seen(const Look *look);

@@ -96,7 +96,7 @@ fast_no_active_root(const void *params)
 	Look		look;
 	bool		found;
 
-	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, p->name)}, 1))
+	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(active_root_name, p->name)}, 1))
 		return NOT_FAST;
 	found = look.row != NULL;
 	end_look(&look);
@@ -104,8 +104,8 @@ fast_no_active_root(const void *params)
 }
 
 static Statement look_root = STATEMENT(ActiveRoot,
-	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.name = :name AND w.parent_id IS NULL AND " UNFINISHED("w"),
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.active_root r JOIN durable.workflow w ON w.id = r.id "
+	"WHERE r.name = :name",
 	.fast = fast_no_active_root);
 
 #define ACTIVE_ROOTS(P) \
@@ -117,8 +117,8 @@ static Statement look_roots = STATEMENT(ActiveRoots,
 	"SELECT e.last_seen, " COLUMNS(WORKFLOW_LIST, "w.") " "
 	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
 	"LEFT JOIN LATERAL ("
-	"  SELECT o.* FROM durable.workflow o "
-	"  WHERE o.name = b.name AND o.parent_id IS NULL AND " UNFINISHED("o") " OFFSET 0) w ON true "
+	"  SELECT o.* FROM durable.active_root r JOIN durable.workflow o ON o.id = r.id "
+	"  WHERE r.name = b.name OFFSET 0) w ON true "
 	"LEFT JOIN LATERAL ("
 	"  SELECT o.last_seen FROM durable.executor o WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
 	"ORDER BY b.n");
@@ -158,7 +158,11 @@ PARAMETERS(CreateRoot, CREATE_ROOT);
 	START_ARGS(P)
 PARAMETERS(CreateRoots, CREATE_ROOTS);
 
+/* The unique index on the names of active roots decides who creates one; any other conflict is an error. */
 #define INSERT_ROOT \
+	", entered AS (" \
+	"  INSERT INTO durable.active_root (name, id) SELECT b.name, b.id FROM root b " \
+	"  ON CONFLICT (name) DO NOTHING RETURNING id) " \
 	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
 	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) " \
 	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
@@ -167,14 +171,27 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
 	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
 	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
-	"  :max_recovery_attempts, :app_version "
+	"  :max_recovery_attempts, :app_version FROM entered e JOIN root b ON b.id = e.id"
 
-/* in the words of the index workflow_active_root: any other conflict is an error */
-#define UNLESS_ACTIVE \
-	"WHERE NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id = b.id) " \
-	"ON CONFLICT (name) " \
-	"  WHERE parent_id IS NULL AND status = ANY (ARRAY['PENDING', 'RUNNING', 'PAUSED']::durable.task_status[]) " \
-	"  DO NOTHING"
+/* Enters a root's name; false if the statement has to find out whether it is free. */
+static bool
+enter_name(const CreateRoot *p)
+{
+	Look		look;
+	Writing		writing;
+	bool		done;
+
+	if (!begin_without_look(&look, &active_root_by_name, RowExclusiveLock))
+		return false;
+	begin_writing(&writing, &look);
+	new_row(&writing);
+	set(&writing, active_root_name, p->name);
+	set(&writing, active_root_id, p->id);
+	done = end_row(&writing) && insert_row_unless_there(&writing);
+	end_writing(&writing);
+	end_look(&look);
+	return done;
+}
 
 /* The name was looked for just now; if somebody has been faster since, the unique index tells. */
 static int64
@@ -186,7 +203,7 @@ fast_create_root(const void *params)
 	Writing		writing;
 	bool		done;
 
-	if (XactReadOnly || !begin_without_look(&look, &active_root_by_name, RowExclusiveLock))
+	if (XactReadOnly || !begin_without_look(&look, &workflow_by_id, RowExclusiveLock))
 		return NOT_FAST;
 	begin_writing(&writing, &look);
 	new_row(&writing);
@@ -208,23 +225,25 @@ fast_create_root(const void *params)
 	set(&writing, workflow_timeout, p->timeout);
 	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
 	set(&writing, workflow_app_version, p->app_version);
-	done = insert_row(&writing);
+	done = end_row(&writing) && enter_name(p);
+	if (done)
+		insert_row(&writing);
 	end_writing(&writing);
 	end_look(&look);
 	return done ? 1 : NOT_FAST;
 }
 
 static Statement create_root = STATEMENT(CreateRoot,
-	INSERT_ROOT
-	"FROM (SELECT :id AS id, :name AS name, :input AS input, :created_at AS created_at, :lease AS lease) b "
-	UNLESS_ACTIVE,
+	"WITH root AS (SELECT :id AS id, :name AS name, :input AS input, :created_at AS created_at, :lease AS lease)"
+	INSERT_ROOT,
 	.fast = fast_create_root);
 
 static Statement create_roots = STATEMENT(CreateRoots,
-	INSERT_ROOT
-	"FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases)) "
-	"  WITH ORDINALITY AS b (id, name, input, created_at, lease, n) "
-	UNLESS_ACTIVE);
+	"WITH root AS MATERIALIZED ("
+	"  SELECT b.id, b.name, b.input, b.created_at, b.lease"
+	"  FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases)) "
+	"    WITH ORDINALITY AS b (id, name, input, created_at, lease, n) ORDER BY b.n)"
+	INSERT_ROOT);
 
 #define TAKE_BACK(P) \
 	P(id, UUIDOID)

@@ -1,0 +1,529 @@
+/*-------------------------------------------------------------------------
+ *
+ * register.c
+ *	  The registers: small tables that tell which workflows wait, are driven, have
+ *	  a deadline, are active under a name, or have ended.
+ *
+ * They are to durable.workflow what partial indexes would be.  But an index on a
+ * status would get a new entry in each index of the table whenever the status of
+ * a workflow changes.  A register gets one row when a workflow comes to it, which
+ * is deleted when it leaves.
+ *
+ * A register follows from the rows of durable.workflow alone: entry_of... says
+ * which row a workflow has in it.  Whoever changes a workflow's row calls
+ * keep_registers: a trigger for each statement, whoever runs it, and table.c for
+ * what it writes.  They are changed as an index is, without triggers, and nobody
+ * waits for a row of a register: all who write one have the workflow's row.  (The
+ * name of an active root is the exception: there the unique index decides.)
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "register.h"
+#include "head.h"
+#include "ids.h"
+#include "state.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_type_d.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_keep_registers);
+
+/* ---- what of a workflow matters ------------------------------------------------- */
+
+/* The columns of durable.workflow, in the order of the extension's script, up to the last that matters. */
+typedef enum WorkflowColumn
+{
+	ID, ROOT_ID, STATUS, LEASE, DEADLINE, PARENT_ID, PARENT_SEQUENCE, PRIORITY, RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS,
+	CREATED_AT, RUN_AT, STARTED_AT, COMPLETED_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, EXECUTOR_ID, APP_VERSION,
+	PAUSED_FROM
+} WorkflowColumn;
+
+typedef struct Column
+{
+	const char *name;
+	Oid			type;			/* InvalidOid: an enum of ours */
+} Column;
+
+/* Those that are read here; the others have no name. */
+static const Column workflow_columns[] = {
+	[ID] = {"id", UUIDOID},[STATUS] = {"status", InvalidOid},[DEADLINE] = {"deadline", TIMESTAMPTZOID},
+	[PARENT_ID] = {"parent_id", UUIDOID},[PRIORITY] = {"priority", INT4OID},[RUN_AT] = {"run_at", TIMESTAMPTZOID},
+	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
+	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
+	[EXECUTOR_ID] = {"executor_id", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid}
+};
+
+/* A workflow as far as the registers depend on it. */
+typedef struct Standing
+{
+	const Datum *values;
+	const bool *nulls;
+	TaskStatus	status;
+	TaskStatus	paused_from;	/* NO_TASK if it is not PAUSED */
+	bool		is_unit;		/* not an inline child: has an executor of its own */
+} Standing;
+
+static bool
+has(const Standing *w, WorkflowColumn column)
+{
+	return !w->nulls[column];
+}
+
+static Standing
+standing_of(const WorkflowValues *row)
+{
+	Standing	w = {.values = row->values,.nulls = row->nulls};
+
+	w.status = status_from_datum(w.values[STATUS]);
+	w.paused_from = has(&w, PAUSED_FROM) ? status_from_datum(w.values[PAUSED_FROM]) : NO_TASK;
+	w.is_unit = !has(&w, PARENT_ID) || has(&w, QUEUE_NAME);
+	return w;
+}
+
+/* A text, as it can stand in another table; '' where it is NULL. */
+static Datum
+text_in(const Standing *w, WorkflowColumn column)
+{
+	return has(w, column) ? PointerGetDatum(PG_DETOAST_DATUM_PACKED(w->values[column])) : CStringGetTextDatum("");
+}
+
+/* ---- the registers -------------------------------------------------------------- */
+
+#define MOST_COLUMNS 4
+
+/* Equality in an index. */
+static RegProcedure
+equality(Oid type)
+{
+	switch (type)
+	{
+		case TEXTOID:
+			return F_TEXTEQ;
+		case UUIDOID:
+			return F_UUID_EQ;
+		case INT8OID:
+			return F_INT8EQ;
+		case TIMESTAMPTZOID:
+			return F_TIMESTAMPTZ_EQ;
+		case BOOLOID:
+			return F_BOOLEQ;
+		default:
+			return F_ENUM_EQ;
+	}
+}
+
+/* The row that a workflow has in a register; false if it has none. */
+typedef bool (*EntryOf) (const Standing *w, Datum *entry);
+
+typedef struct Register
+{
+	const char *table;
+	const char *key;			/* its primary key: the first columns, so many */
+	int			nkeys;
+	int			ncolumns;
+	Column		columns[MOST_COLUMNS];
+	EntryOf		entry_of;
+} Register;
+
+static bool
+entry_of_pending(const Standing *w, Datum *entry)
+{
+	if (w->status != PENDING || !has(w, RUN_AT) || !w->is_unit)
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
+	entry[2] = w->values[RUN_AT];
+	entry[3] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_driven(const Standing *w, Datum *entry)
+{
+	if (!(w->status == RUNNING || w->paused_from == RUNNING) || !w->is_unit ||
+		!has(w, STARTED_AT))
+		return false;
+	entry[0] = text_in(w, EXECUTOR_ID);
+	entry[1] = w->values[STARTED_AT];
+	entry[2] = w->values[ID];
+	entry[3] = text_in(w, QUEUE_NAME);
+	return true;
+}
+
+static bool
+entry_of_paused(const Standing *w, Datum *entry)
+{
+	if (w->status != PAUSED)
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_deadline(const Standing *w, Datum *entry)
+{
+	if (!has(w, DEADLINE) || w->status != RUNNING || !w->is_unit)
+		return false;
+	entry[0] = w->values[DEADLINE];
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_active_root(const Standing *w, Datum *entry)
+{
+	if (has(w, PARENT_ID) || is_finished(w->status))
+		return false;
+	entry[0] = text_in(w, NAME);
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_ended(const Standing *w, Datum *entry)
+{
+	TimestampTz ended_at;
+
+	if (!has(w, COMPLETED_AT) || !w->is_unit)
+		return false;
+	ended_at = DatumGetTimestampTz(w->values[COMPLETED_AT]);
+	if (has(w, TREE_END))
+		ended_at = Max(ended_at, DatumGetTimestampTz(w->values[TREE_END]));
+	entry[0] = BoolGetDatum(!has(w, PARENT_ID));
+	entry[1] = w->values[STATUS];
+	entry[2] = TimestampTzGetDatum(ended_at);
+	entry[3] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_unsuccessful(const Standing *w, Datum *entry)
+{
+	if (w->status != FAILED && w->status != CANCELLED)
+		return false;
+	entry[0] = w->values[STATUS];
+	entry[1] = w->values[ID];
+	return true;
+}
+
+/* The names of active roots come first: a conflict there is found before all else. */
+static const Register registers[] = {
+	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
+	{"pending", "pending_pkey", 4, 4,
+		{{"queue_name", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_pending},
+	{"driven", "driven_pkey", 3, 4,
+		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
+	{"paused", "paused_pkey", 2, 2, {{"queue_name", TEXTOID}, {"id", UUIDOID}}, entry_of_paused},
+	{"deadline", "deadline_pkey", 2, 2, {{"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_deadline},
+	{"ended", "ended_pkey", 4, 4,
+		{{"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_ended},
+	{"unsuccessful", "unsuccessful_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_unsuccessful},
+};
+
+/* ---- are they ours? --------------------------------------------------------------- */
+
+pg_noreturn static void
+raise_not_ours(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"durable.%s\" is not as the extension has made it", table),
+			 errdetail("Its columns or its indexes have changed."),
+			 errhint("Make it again as the script of the extension does.")));
+}
+
+/* Whether the first columns of a table are those. */
+static bool
+has_columns(Relation relation, const Column *columns, int count)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	if (desc->natts < count || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (columns[i].name &&
+			(strcmp(NameStr(attribute->attname), columns[i].name) != 0 ||
+			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type)))
+			return false;
+	}
+	return true;
+}
+
+bool
+has_registered_columns(Relation workflow)
+{
+	return has_columns(workflow, workflow_columns, lengthof(workflow_columns));
+}
+
+static Relation
+open_register(const Register *r)
+{
+	Oid			id = get_relname_relid(r->table, get_namespace_oid("durable", false));
+	Relation	table;
+
+	if (!OidIsValid(id))
+		raise_not_ours(r->table);
+	table = table_open(id, RowExclusiveLock);
+	if (!has_columns(table, r->columns, r->ncolumns) || RelationGetDescr(table)->natts != r->ncolumns)
+		raise_not_ours(r->table);
+	return table;
+}
+
+/* Opens the primary key. */
+static Relation
+open_key(const Register *r, Relation table)
+{
+	Oid			id = get_relname_relid(r->key, RelationGetNamespace(table));
+	Relation	index;
+
+	if (!OidIsValid(id))
+		raise_not_ours(r->table);
+	index = index_open(id, RowExclusiveLock);
+	if (index->rd_index->indrelid != RelationGetRelid(table) || index->rd_index->indnkeyatts != r->nkeys ||
+		!index->rd_index->indisunique || !index->rd_index->indisvalid)
+		raise_not_ours(r->table);
+	for (int i = 0; i < r->nkeys; i++)
+		if (index->rd_index->indkey.values[i] != i + 1)
+			raise_not_ours(r->table);
+	return index;
+}
+
+/* ---- writing ------------------------------------------------------------------------ */
+
+static bool
+same_value(Oid type, Datum a, Datum b)
+{
+	switch (type)
+	{
+		case TEXTOID:
+			return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, a, b));
+		case UUIDOID:
+			return same_id(DatumGetUUIDP(a), DatumGetUUIDP(b));
+		default:
+			return a == b;
+	}
+}
+
+static bool
+same_entry(const Register *r, const Datum *a, const Datum *b)
+{
+	for (int i = 0; i < r->ncolumns; i++)
+		if (!same_value(r->columns[i].type, a[i], b[i]))
+			return false;
+	return true;
+}
+
+/* Begins a scan for the row with that key; SnapshotSelf: as committed, or written by us. */
+static SysScanDesc
+begin_find(const Register *r, Relation table, Relation key, const Datum *entry)
+{
+	ScanKeyData keys[MOST_COLUMNS];
+
+	for (int i = 0; i < r->nkeys; i++)
+		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, equality(r->columns[i].type), entry[i]);
+	return systable_beginscan_ordered(table, key, SnapshotSelf, r->nkeys, keys);
+}
+
+/* Whether the row that was found is the whole entry. */
+static bool
+is_entry(const Register *r, Relation table, HeapTuple row, const Datum *entry)
+{
+	Datum		values[MOST_COLUMNS];
+	bool		nulls[MOST_COLUMNS];
+
+	heap_deform_tuple(row, RelationGetDescr(table), values, nulls);
+	return same_entry(r, values, entry);
+}
+
+/* Whether the entry is there. */
+static bool
+is_in(const Register *r, Relation table, const Datum *entry)
+{
+	Relation	key = open_key(r, table);
+	SysScanDesc scan = begin_find(r, table, key, entry);
+	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
+	bool		found = row && is_entry(r, table, row, entry);
+
+	systable_endscan_ordered(scan);
+	index_close(key, NoLock);
+	return found;
+}
+
+/* Removes an entry.  One that is missing is passed over: check() tells of those. */
+static void
+leave(const Register *r, const Datum *entry)
+{
+	Relation	table = open_register(r);
+	Relation	key = open_key(r, table);
+	SysScanDesc scan = begin_find(r, table, key, entry);
+	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
+
+	if (row && is_entry(r, table, row, entry))
+		simple_heap_delete(table, &row->t_self);
+	systable_endscan_ordered(scan);
+	index_close(key, NoLock);
+	table_close(table, NoLock);
+}
+
+/* Makes the entries of a row in an index of the table. */
+static void
+add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
+{
+	Relation	index = index_open(index_id, RowExclusiveLock);
+	IndexInfo  *info = makeNode(IndexInfo);
+	Datum		values[MOST_COLUMNS];
+	bool		nulls[MOST_COLUMNS] = {false};
+
+	for (int i = 0; i < index->rd_index->indnatts; i++)
+		values[i] = entry[index->rd_index->indkey.values[i] - 1];
+	info->ii_Unique = index->rd_index->indisunique;
+	index_insert(index, values, nulls, tid, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+	index_close(index, NoLock);
+}
+
+/* Adds an entry. */
+static void
+join(const Register *r, Datum *entry)
+{
+	bool		nulls[MOST_COLUMNS] = {false};
+	Relation	table = open_register(r);
+	ListCell   *cell;
+	HeapTuple	row;
+
+	/* who starts a root has written its name before, to find out whether it is free */
+	if (r->entry_of == entry_of_active_root && is_in(r, table, entry))
+	{
+		table_close(table, NoLock);
+		return;
+	}
+	row = heap_form_tuple(RelationGetDescr(table), entry, nulls);
+	simple_heap_insert(table, row);
+	foreach(cell, RelationGetIndexList(table))
+		add_to_index(lfirst_oid(cell), table, entry, &row->t_self);
+	table_close(table, NoLock);
+}
+
+/* The values of a row of durable.workflow. */
+WorkflowValues
+values_of_row(Relation workflow, HeapTuple row)
+{
+	int			natts = RelationGetDescr(workflow)->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+
+	heap_deform_tuple(row, RelationGetDescr(workflow), values, nulls);
+	return (WorkflowValues) {.values = values,.nulls = nulls};
+}
+
+/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
+void
+keep_registers(const WorkflowValues *before, const WorkflowValues *after)
+{
+	Standing	old;
+	Standing	new;
+
+	if (before)
+		old = standing_of(before);
+	if (after)
+		new = standing_of(after);
+	for (int i = 0; i < lengthof(registers); i++)
+	{
+		const Register *r = &registers[i];
+		Datum		old_entry[MOST_COLUMNS];
+		Datum		new_entry[MOST_COLUMNS];
+		bool		was_in = before && r->entry_of(&old, old_entry);
+		bool		is_in = after && r->entry_of(&new, new_entry);
+
+		if (was_in && is_in && same_entry(r, old_entry, new_entry))
+			continue;
+		if (was_in)
+			leave(r, old_entry);
+		if (is_in)
+			join(r, new_entry);
+	}
+}
+
+/* ---- the trigger ----------------------------------------------------------------------- */
+
+/* Whether a trigger of durable.workflow is the one that keeps the registers. */
+bool
+is_register_trigger(const Trigger *trigger)
+{
+	char	   *name = get_func_name(trigger->tgfoid);
+
+	return trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN && name && strcmp(name, "keep_registers") == 0 &&
+		get_func_namespace(trigger->tgfoid) == get_namespace_oid("durable", false);
+}
+
+/* Empties all registers. */
+static void
+empty_registers(void)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "TRUNCATE ");
+	for (int i = 0; i < lengthof(registers); i++)
+		appendStringInfo(&sql, "%sdurable.%s", i > 0 ? ", " : "", registers[i].table);
+	if (SPI_connect() != SPI_OK_CONNECT || SPI_execute(sql.data, false, 0) != SPI_OK_UTILITY || SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "cannot empty the registers");
+}
+
+/* Of durable.workflow, after each row that is inserted, updated or deleted, and after TRUNCATE. */
+Datum
+durable_keep_registers(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	WorkflowValues before;
+	WorkflowValues after;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) == TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ||
+		get_relname_relid("workflow", get_namespace_oid("durable", false)) != RelationGetRelid(trigger->tg_relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("function durable.keep_registers can only be a trigger of table durable.workflow"),
+				 errdetail("It is called after each row that is inserted, updated or deleted there, and after TRUNCATE."),
+				 errhint("Make no other use of it.")));
+	if (!has_registered_columns(trigger->tg_relation))
+		raise_not_ours("workflow");
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		empty_registers();
+		return PointerGetDatum(NULL);
+	}
+	before = values_of_row(trigger->tg_relation, trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		keep_registers(NULL, &before);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		keep_registers(&before, NULL);
+	else
+	{
+		after = values_of_row(trigger->tg_relation, trigger->tg_newtuple);
+		keep_registers(&before, &after);
+	}
+	return PointerGetDatum(NULL);
+}

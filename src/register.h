@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * register.h
+ *	  The registers: which workflows are in some state (register.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef DURABLE_REGISTER_H
+#define DURABLE_REGISTER_H
+
+#include "durable.h"
+
+#include "access/htup.h"
+#include "utils/rel.h"
+
+/* A row of durable.workflow, by the columns of the table. */
+typedef struct WorkflowValues
+{
+	const Datum *values;
+	const bool *nulls;
+} WorkflowValues;
+
+extern WorkflowValues values_of_row(Relation workflow, HeapTuple row);
+extern bool is_register_trigger(const Trigger *trigger);
+extern bool has_registered_columns(Relation workflow);
+
+/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
+extern void keep_registers(const WorkflowValues *before, const WorkflowValues *after);
+
+#endif							/* DURABLE_REGISTER_H */
