@@ -211,6 +211,8 @@ CREATE TRIGGER registers AFTER INSERT OR UPDATE OR DELETE ON durable.workflow
 	FOR EACH ROW EXECUTE FUNCTION durable.keep_registers();
 CREATE TRIGGER registers_truncate AFTER TRUNCATE ON durable.workflow
 	FOR EACH STATEMENT EXECUTE FUNCTION durable.keep_registers();
+-- whatever session_replication_role says
+ALTER TABLE durable.workflow ENABLE ALWAYS TRIGGER registers, ENABLE ALWAYS TRIGGER registers_truncate;
 
 -- A step is inserted by its claim and updated by its outcome, and has no index
 -- on what that changes, so that the update is HOT; half a page is left for it.
@@ -863,7 +865,7 @@ SELECT r.id, r.problem FROM (
   FROM durable.driven r FULL JOIN (SELECT w.id, w.started_at, coalesce(w.queue_name, '') AS queue_name,
       coalesce(w.executor_id, '') AS executor_id
     FROM durable.workflow w
-    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.started_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
@@ -1015,7 +1017,7 @@ BEGIN
   part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS (
     SELECT q.name, NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint,
       NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
-    FROM durable.queue q
+    FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT NULL) q
     UNION ALL
     SELECT nullif(p.queue_name, ''), count(*), count(*) FILTER (WHERE p.run_at <= now),
       min(p.run_at) FILTER (WHERE p.run_at <= now), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL

@@ -48,7 +48,20 @@ SELECT pg_temp.broken('failed, no error', 'UPDATE durable.workflow SET status = 
 SELECT pg_temp.broken('a detail, no error', 'UPDATE durable.workflow SET detail = $$1$$ WHERE id = $1');
 SELECT pg_temp.broken('inline, executor', 'UPDATE durable.workflow SET executor_id = $$x$$ WHERE id = test.id($$queued-inline$$)');
 SELECT pg_temp.broken('unfinished, its queue gone', 'DELETE FROM durable.queue WHERE name = $$check-8-q$$');
-SELECT pg_temp.broken('two active roots', 'DROP INDEX durable.workflow_active_root', 'UPDATE durable.workflow SET name = $$check-1$$ WHERE name = $$check-8$$');
+SELECT pg_temp.broken('two active roots', 'ALTER TABLE durable.workflow DISABLE TRIGGER registers', 'UPDATE durable.workflow SET name = $$check-1$$ WHERE name = $$check-8$$');
+-- The registers.
+SELECT pg_temp.broken('a root without its name', 'DELETE FROM durable.active_root WHERE id = $1');
+SELECT pg_temp.broken('a name of another root', 'UPDATE durable.active_root SET id = test.id($$check-2$$) WHERE id = $1');
+SELECT pg_temp.broken('waits at another time', 'UPDATE durable.pending SET run_at = run_at + interval $$1 s$$ WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('waits at another turn', 'UPDATE durable.pending SET turn = 1 WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('waits, unknown', 'INSERT INTO durable.pending VALUES ($$check-8-q$$, 0, test.clock(), $1)');
+SELECT pg_temp.broken('driven by another', 'UPDATE durable.driven SET executor_id = $$other$$ WHERE id = $1');
+SELECT pg_temp.broken('driven in another queue', 'UPDATE durable.driven SET queue_name = $$other$$ WHERE id = $1');
+SELECT pg_temp.broken('not driven', 'DELETE FROM durable.driven WHERE id = $1');
+SELECT pg_temp.broken('a deadline of nobody', 'INSERT INTO durable.deadline VALUES (test.clock(), $1)');
+SELECT pg_temp.broken('paused, not so', 'INSERT INTO durable.paused VALUES ($$$$, $1)');
+SELECT pg_temp.broken('ended, not so', 'INSERT INTO durable.ended VALUES (true, $$COMPLETED$$, test.clock(), $1)');
+SELECT pg_temp.broken('failed, not so', 'INSERT INTO durable.unsuccessful VALUES ($$FAILED$$, $1)');
 SELECT pg_temp.broken('a root below another', 'UPDATE durable.workflow SET root_id = test.id($$check-2$$) WHERE id = $1');
 -- A workflow beside those around it.
 SELECT pg_temp.broken('running below a pause', 'UPDATE durable.workflow SET status = $$RUNNING$$, paused_from = NULL, paused_by = NULL WHERE name = $$queued-inline$$ AND root_id = test.id($$check-2$$)');

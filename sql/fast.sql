@@ -195,7 +195,7 @@ ALTER TABLE durable.step ALTER input SET NOT NULL;
 SELECT * FROM try_all();
 ALTER TABLE durable.step ALTER input DROP NOT NULL;
 CREATE DOMAIN label AS text CHECK (value <> 'forbidden');
-ALTER TABLE durable.workflow ALTER app_version TYPE label, ALTER priority TYPE smallint, ALTER timeout TYPE interval(0);
+ALTER TABLE durable.workflow ALTER app_version TYPE label, ALTER max_recovery_attempts TYPE smallint, ALTER timeout TYPE interval(0);
 ALTER TABLE durable.executor ALTER executor_id TYPE text COLLATE "default";
 INSERT INTO durable.executor SELECT x, clock_timestamp() FROM unnest('{a,B,c,D,E,f,G,h}'::text[]) x;
 CREATE FUNCTION try_types() RETURNS TABLE (call text, result text) LANGUAGE plpgsql AS $$
@@ -207,7 +207,7 @@ BEGIN
     result := try(format('SELECT durable.start(''domain %s'', app_version => ''forbidden'')', i));
     RETURN NEXT;
     call := 'smallint';
-    result := try(format('SELECT durable.start(''priority %s'', queue => ''q'', priority => 70000)', i));
+    result := try(format('SELECT durable.start(''priority %s'', queue => ''q'', max_recovery_attempts => 70000)', i));
     RETURN NEXT;
     PERFORM durable.start('timeout ' || i, timeout => '1.7 s');
     call := 'interval(0)';
@@ -222,7 +222,7 @@ BEGIN
   END LOOP;
 END $$;
 SELECT DISTINCT * FROM try_types() ORDER BY 1, 2;
-ALTER TABLE durable.workflow ALTER app_version TYPE text COLLATE "C", ALTER priority TYPE int, ALTER timeout TYPE interval;
+ALTER TABLE durable.workflow ALTER app_version TYPE text COLLATE "C", ALTER max_recovery_attempts TYPE int, ALTER timeout TYPE interval;
 ALTER TABLE durable.executor ALTER executor_id TYPE text COLLATE "C";
 CREATE TABLE log (what text);
 GRANT INSERT ON log TO PUBLIC;

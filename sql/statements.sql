@@ -219,6 +219,10 @@ ALTER TABLE durable.workflow SET (fillfactor = 70);
 ALTER TABLE durable.step SET (fillfactor = 70);
 ALTER TABLE durable.queue SET (fillfactor = 70);
 ALTER TABLE durable.executor SET (fillfactor = 70);
+ALTER TABLE durable.driven SET (fillfactor = 70);
+ALTER TABLE durable.pending SET (fillfactor = 70);
+ALTER TABLE durable.paused SET (fillfactor = 70);
+ALTER TABLE durable.ended SET (fillfactor = 70);
 ANALYZE durable.queue_head, durable.queue_late;
 -- (but that of grant_to, which uses none of them)
 SELECT trial.valid() <= 1 AS invalid;

@@ -37,6 +37,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -474,7 +475,7 @@ is_register_trigger(const Trigger *trigger)
 {
 	char	   *name = get_func_name(trigger->tgfoid);
 
-	return trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN && name && strcmp(name, "keep_registers") == 0 &&
+	return trigger->tgenabled == TRIGGER_FIRES_ALWAYS && name && strcmp(name, "keep_registers") == 0 &&
 		get_func_namespace(trigger->tgfoid) == get_namespace_oid("durable", false);
 }
 
@@ -508,6 +509,9 @@ durable_keep_registers(PG_FUNCTION_ARGS)
 				 errmsg("function durable.keep_registers can only be a trigger of table durable.workflow"),
 				 errdetail("It is called after each row that is inserted, updated or deleted there, and after TRUNCATE."),
 				 errhint("Make no other use of it.")));
+	/* a subscriber gets the registers' own rows */
+	if (IsLogicalWorker())
+		return PointerGetDatum(NULL);
 	if (!has_registered_columns(trigger->tg_relation))
 		raise_not_ours("workflow");
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
