@@ -27,8 +27,12 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plan.h"
+#include "head_internal.h"
 #include "sql.h"
+#include "table.h"
+
+#include "access/xact.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(durable_claim);
 
@@ -114,6 +118,169 @@ lock_queue_to_claim(Datum name, Queue *queue)
 	}
 }
 
+/* ---- what was never claimed ------------------------------------------------------------- */
+
+/* The columns of claim's result. */
+#define CLAIMED_LIST(F, C, t) \
+	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at)
+ROW(ClaimedRow, CLAIMED_LIST);
+
+#define CLAIM_NEW(P) \
+	P(id, UUIDOID) \
+	P(queue, TEXTOID) \
+	P(priority, INT4OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(executor_id, TEXTOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(ClaimNew, CLAIM_NEW);
+
+/* Parameters of claim_new, and the row that its fast path has claimed; the statement leaves the rest alone. */
+typedef struct FastClaim
+{
+	ClaimNew	params;
+	bool		done;
+	bool		has_changed;	/* it does not wait at that place any more, or somebody is changing it */
+	ClaimedRow	row;
+} FastClaim;
+
+#define FETCH_CLAIMED(t, name) claim->row.name = column_of_row(look, workflow_##name);
+
+/* Whether the workflow that was found waits at the place at which it was seen. */
+static bool
+waits_there(const Look *look, const ClaimNew *p)
+{
+	TaskStatus	claimed;
+
+	return look->row && workflow_transition(EVENT_CLAIM, status_of_row(look, workflow_status), &claimed) &&
+		same_text(column_of_row(look, workflow_queue_name), p->queue) &&
+		int_of_row(look, workflow_priority) == DatumGetInt32(p->priority.value) &&
+		DatumGetTimestampTz(column_of_row(look, workflow_run_at).value) == DatumGetTimestampTz(p->run_at.value);
+}
+
+/* Claims the row that was found, if nobody has locked it. */
+static bool
+claim_row(Look *look, FastClaim *claim)
+{
+	const ClaimNew *p = &claim->params;
+	Writing		writing;
+	bool		done;
+
+	begin_writing(&writing, look);
+	row_as_seen(&writing, look);
+	set_label(&writing, workflow_status, status_label(RUNNING));
+	set_int(&writing, workflow_lease, 1);
+	set(&writing, workflow_executor_id, p->executor_id);
+	set(&writing, workflow_started_at, p->now);
+	set(&writing, workflow_deadline,
+		clock_deadline(DatumGetTimestampTz(p->now.value), column_of_row(look, workflow_timeout)));
+	done = update_row(&writing, look);
+	end_writing(&writing);
+	if (done)
+	{
+		keep_row(look);
+		CLAIMED_LIST(FETCH_CLAIMED, FETCH_CLAIMED, )
+		claim->row.lease = a_value(Int32GetDatum(1));
+	}
+	return done;
+}
+
+static int64
+fast_claim_new(const void *params)
+{
+	FastClaim  *claim = (FastClaim *) params;
+	Look		look;
+
+	if (!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, claim->params.id)}, 1))
+		return NOT_FAST;
+	claim->has_changed = !waits_there(&look, &claim->params);
+	if (!claim->has_changed && column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)
+	{
+		claim->done = claim_row(&look, claim);
+		claim->has_changed = !claim->done;
+	}
+	end_look(&look);
+	return claim->done ? 1 : 0;
+}
+
+/*
+ * Claims a root that waits at that place and never ran: so it has no children, and
+ * nobody has recorded anything in it.
+ */
+static Statement claim_new = STATEMENT(ClaimNew,
+	"WITH free AS MATERIALIZED ("
+	"  SELECT w.id FROM durable.workflow w "
+	"  WHERE w.id = :id AND w.queue_name = :queue AND w.priority = :priority AND w.run_at = :run_at"
+	"    AND w.parent_id IS NULL AND w.lease = 0 AND " CHECKED("w.status = ANY {workflow from CLAIM}")
+	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
+	"UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = 1, executor_id = :executor_id,"
+	"  started_at = :now, deadline = :now + w.timeout "
+	"FROM free f WHERE w.id = f.id "
+	"RETURNING " COLUMNS(CLAIMED_LIST, "w."),
+	.fast = fast_claim_new);
+
+/*
+ * Claims the workflow at a position, if that is a root that never ran.  If not,
+ * *has_changed tells whether it is to be passed over: it is locked, or has gone.
+ */
+static bool
+claim_at(const QueueClaim *claim, const Position *at, bool *has_changed)
+{
+	FastClaim	params = {
+		.params = {
+			.id = an_id(&at->id),.queue = a_value(claim->search.queue),.priority = an_int(priority_of_rank(at->rank)),
+			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
+		}
+	};
+
+	*has_changed = true;
+	if (!try_lock_tree_of_claim(&at->id))
+		return false;
+	if (run(&claim_new, &params, NEWEST) == 0)
+	{
+		unlock_tree_of_claim(&at->id);
+		*has_changed = params.has_changed;
+		return false;
+	}
+	if (!params.done)
+		fetch(0, 0, &params.row);
+	return_row(claim->fcinfo, (NullableDatum *) &params.row);
+	if (!params.done)
+		SPI_freetuptable(SPI_tuptable);
+	remember_tree(&at->id, &at->id);
+	expect_new_step(&at->id, 0);
+	return true;
+}
+
+/*
+ * Claims up to so many that are due in a lane, from a position on, one after the
+ * other, as long as they are roots that never ran.  Returns their number; *from is
+ * where to go on, *is_done whether there is nothing more to claim.
+ */
+static int64
+claim_new_ones(const QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
+{
+	int64		claimed = 0;
+	bool		has_changed = true;
+	bool		found = true;
+	Position	at;
+	Walk		walk;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
+	while (claimed < wanted && has_changed && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
+	{
+		if (compare_positions(&at, from) < 0)
+			continue;
+		*from = at;
+		if (claim_at(claim, &at, &has_changed))
+			claimed++;
+	}
+	end_walk(&walk);
+	PopActiveSnapshot();
+	*is_done = claimed == wanted || !found;
+	return claimed;
+}
+
 /* ---- finding what is due ---------------------------------------------------------------- */
 
 /*
@@ -193,11 +360,6 @@ find_due(const QueueClaim *claim, bool late, const Position *from, int64 most, D
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
 
-/* The columns of claim's result. */
-#define CLAIMED_LIST(F, C, t) \
-	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at)
-ROW(ClaimedRow, CLAIMED_LIST);
-
 static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"WITH claimed AS ("
 	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
@@ -251,10 +413,18 @@ claim_due(const QueueClaim *claim, bool late, int64 wanted)
 {
 	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
 	Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
-	Datum		seen = id_array(NULL, 0);
+	Datum		seen;
 	int64		claimed = 0;
-	int64		page = wanted;
+	int64		page;
 	uint64		found;
+	bool		is_done = false;
+
+	if (!late)
+		claimed = claim_new_ones(claim, &from, wanted, &is_done);
+	if (is_done)
+		return claimed;
+	seen = id_array(NULL, 0);
+	page = wanted - claimed;
 
 	while (claimed < wanted && can_lock_trees_of_claim() &&
 		   (found = find_due(claim, late, &from, page, seen)) > 0)

@@ -28,6 +28,12 @@ rank_of_priority(int32 priority)
 	return 2 * (int64) priority;
 }
 
+static inline int32
+priority_of_rank(int64 rank)
+{
+	return (int32) ((rank - (rank & 1)) / 2);
+}
+
 /* As the register of what waits has it, where the lowest comes first. */
 static inline int64
 turn_of_rank(int64 rank)

@@ -237,6 +237,16 @@ try_lock_tree_of_claim(const pg_uuid_t *root_id)
 	return LockAcquire(&all, ALL_SHARED, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Gives back what try_lock_tree_of_claim has taken; the lock of all trees stays. */
+void
+unlock_tree_of_claim(const pg_uuid_t *root_id)
+{
+	LOCKTAG		tag = lock_tag(class_one[TREES], root_id, UUID_LEN);
+
+	if (lock_is_held(&tag, TREE_SHARED))
+		give_back(TREES, root_id, TREE_SHARED);
+}
+
 /*
  * Whether a claim or recover could now lock a tree that it does not hold yet.  If
  * not, it need not look for another workflow.

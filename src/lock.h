@@ -49,6 +49,7 @@ extern void unlock_tree(const pg_uuid_t *root_id, LOCKMODE mode);
 extern int	tree_locks_left(void);
 extern bool try_lock_tree(const pg_uuid_t *root_id);
 extern bool try_lock_tree_of_claim(const pg_uuid_t *root_id);
+extern void unlock_tree_of_claim(const pg_uuid_t *root_id);
 extern bool can_lock_trees_of_claim(void);
 extern bool try_lock_whole_tree(const pg_uuid_t *root_id);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);

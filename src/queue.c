@@ -18,8 +18,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "plan.h"
 #include "sql.h"
+#include "table.h"
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -48,21 +48,61 @@ PARAMETERS(LookQueue, LOOK_QUEUE);
 	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count)
 ROW(QueueRow, QUEUE_LIST);
 
+/* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
+typedef struct FastLookQueue
+{
+	LookQueue	params;
+	bool		done;
+	QueueRow	row;
+} FastLookQueue;
+
+/* A queue with a rate limit is left to the statement. */
+static int64
+fast_look_queue(const void *params)
+{
+	FastLookQueue *fast = (FastLookQueue *) params;
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &queue_by_name, AccessShareLock, (Key[]) {IS_TEXT(queue_name, fast->params.name)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	if (found)
+	{
+		keep_row(&look);
+		fast->row = (QueueRow)
+		{
+			.max_concurrency = column_of_row(&look, queue_max_concurrency),
+			.rate_limit = column_of_row(&look, queue_rate_limit),
+			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
+			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0))
+		};
+		fast->done = fast->row.rate_limit.isnull;
+	}
+	end_look(&look);
+	return !found ? 0 : fast->done ? 1 : NOT_FAST;
+}
+
 static Statement look_at_queue = STATEMENT(LookQueue,
 	"SELECT " COLUMNS(QUEUE_LIST, "l.") " FROM"
 	"  (SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused,"
 	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count"
-	"   FROM durable.queue q WHERE q.name = :name) l");
+	"   FROM durable.queue q WHERE q.name = :name) l",
+	.fast = fast_look_queue);
 
 /* Reads a queue as it is at that time; false if there is none of that name. */
 static bool
 look_queue(Datum name, TimestampTz now, Queue *queue)
 {
+	FastLookQueue look = {.params = {.name = a_value(name),.now = a_time(now)}};
 	QueueRow	row;
 
-	if (run(&look_at_queue, &(LookQueue) {.name = a_value(name),.now = a_time(now)}, NEWEST) == 0)
+	if (run(&look_at_queue, &look, NEWEST) == 0)
 		return false;
-	fetch(0, 0, &row);
+	if (look.done)
+		row = look.row;
+	else
+		fetch(0, 0, &row);
 	*queue = (Queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,

@@ -57,6 +57,7 @@ typedef struct ColumnUsed
 static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
@@ -96,6 +97,7 @@ struct TableIndex
 static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT,.is_registered = true};
 static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
 static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLUMN_COUNT};
+static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
@@ -104,6 +106,7 @@ TableIndex		workflow_by_parent = {
 };
 TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
+TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
 
 /* The number that the server knows a column by. */
@@ -315,6 +318,13 @@ begin_without_look(Look *look, TableIndex *index, LOCKMODE mode)
 {
 	*look = (Look) {.index = index};
 	return open_relations(index, mode, &look->table_relation, &look->index_relation);
+}
+
+/* Copies the row that was found, so that its values outlive the look at it. */
+void
+keep_row(Look *look)
+{
+	look->row = heap_copytuple(look->row);
 }
 
 void

@@ -76,6 +76,13 @@
 	C(active_root, name, TEXTOID) \
 	C(active_root, id, UUIDOID)
 
+#define QUEUE_COLUMNS_USED(C) \
+	C(queue, name, TEXTOID) \
+	C(queue, max_concurrency, INT4OID) \
+	C(queue, rate_limit, INT4OID) \
+	C(queue, rate_limit_window, INTERVALOID) \
+	C(queue, paused, BOOLOID)
+
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
 	C(executor, last_seen, TIMESTAMPTZOID)
@@ -103,6 +110,12 @@ enum
 
 enum
 {
+	QUEUE_COLUMNS_USED(COLUMN_NUMBER)
+	QUEUE_COLUMN_COUNT
+};
+
+enum
+{
 	EXECUTOR_COLUMNS_USED(COLUMN_NUMBER)
 	EXECUTOR_COLUMN_COUNT
 };
@@ -115,6 +128,7 @@ extern TableIndex workflow_by_id;
 extern TableIndex workflow_by_parent;
 extern TableIndex active_root_by_name;
 extern TableIndex step_by_position;
+extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
 
 /* A condition on a column of an index: its key, in the index's order. */
@@ -145,6 +159,7 @@ extern bool begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *
 extern bool begin_without_look(Look *look, TableIndex *index, LOCKMODE mode);
 extern void next_row(Look *look);
 extern void end_look(Look *look);
+extern void keep_row(Look *look);
 extern NullableDatum column_of_row(const Look *look, int column);
 extern int32 int_of_row(const Look *look, int column);
 extern TaskStatus status_of_row(const Look *look, int column);

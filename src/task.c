@@ -9,7 +9,6 @@
  */
 #include "table.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_collation_d.h"
 #include "common/hashfn.h"
 #include "utils/builtins.h"
@@ -148,13 +147,6 @@ typedef struct FastLook
 
 #define FETCH_WORKFLOW(t, name) look->workflow.name = column_of_row(&row, workflow_##name);
 #define FETCH_STEP(t, name) look->step.name = column_of_row(&row, step_##name);
-
-/* Copies the row that was found, so that its values outlive the look at it. */
-static void
-keep_row(Look *row)
-{
-	row->row = heap_copytuple(row->row);
-}
 
 static int64
 fast_look_step(const void *params)
