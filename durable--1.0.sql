@@ -74,9 +74,13 @@ CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,
 	root_id uuid NOT NULL,
+	-- what changes from the start to the end stands together: WAL has what is in between, too
 	status durable.task_status NOT NULL,
 	lease int NOT NULL,
+	started_at timestamptz,
+	completed_at timestamptz,
 	deadline timestamptz,
+	executor_id text COLLATE "C",
 	parent_id uuid,
 	parent_sequence int,
 	priority int NOT NULL DEFAULT 0,
@@ -84,15 +88,12 @@ CREATE TABLE durable.workflow
 	max_recovery_attempts int NOT NULL DEFAULT 100,
 	created_at timestamptz NOT NULL,
 	run_at timestamptz,
-	started_at timestamptz,
-	completed_at timestamptz,
 	-- of a finished root that purge had to leave there: its tree ends no earlier than that
 	tree_end timestamptz,
 	timeout interval,
 	name text COLLATE "C" NOT NULL,
 	handler text COLLATE "C",
 	queue_name text COLLATE "C",
-	executor_id text COLLATE "C",
 	app_version text COLLATE "C",
 	-- while PAUSED: the status to go back to, and the workflow that was paused, and when
 	paused_from durable.task_status,
