@@ -35,7 +35,6 @@
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "replication/logicalworker.h"
 #include "utils/builtins.h"
@@ -479,18 +478,16 @@ is_register_trigger(const Trigger *trigger)
 		get_func_namespace(trigger->tgfoid) == get_namespace_oid("durable", false);
 }
 
-/* Empties all registers. */
+/* Empties all registers.  (TRUNCATE could not do so, where the caller truncates them, too.) */
 static void
 empty_registers(void)
 {
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "TRUNCATE ");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "cannot connect to SPI");
 	for (int i = 0; i < lengthof(registers); i++)
-		appendStringInfo(&sql, "%sdurable.%s", i > 0 ? ", " : "", registers[i].table);
-	if (SPI_connect() != SPI_OK_CONNECT || SPI_execute(sql.data, false, 0) != SPI_OK_UTILITY || SPI_finish() != SPI_OK_FINISH)
-		elog(ERROR, "cannot empty the registers");
+		if (SPI_execute(psprintf("DELETE FROM durable.%s", registers[i].table), false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "cannot empty register %s", registers[i].table);
+	SPI_finish();
 }
 
 /* Of durable.workflow, after each row that is inserted, updated or deleted, and after TRUNCATE. */

@@ -499,24 +499,23 @@ insert_row(Writing *writing)
 
 /*
  * Inserts a row, as INSERT ... ON CONFLICT DO NOTHING does, after a look that found
- * no other.  Its unique indexes are asked as it gets its entries there: of two that
- * are inserted at the same time, the later one finds the first.  Where another is
- * there, or may be, the row is deleted, and the statement waits for the other's outcome.
+ * no other.  It is inserted speculatively: where another was faster, or may have
+ * been, the row is taken back, so that nobody waits for it, and the statement waits
+ * for the other's outcome.
  */
 bool
 insert_row_unless_there(Writing *writing)
 {
+	TransactionId xid = GetCurrentTransactionId();
+	uint32		token;
 	bool		conflict = false;
 
 	open_indexes(writing);
-	table_tuple_insert(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL);
+	token = SpeculativeInsertionLockAcquire(xid);
+	table_tuple_insert_speculative(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL, token);
 	insert_index_entries(writing->indexes, writing->row, writing->estate, &conflict);
-	if (conflict)
-	{
-		/* a command cannot delete what it has inserted itself */
-		CommandCounterIncrement();
-		simple_table_tuple_delete(writing->relation, &writing->row->tts_tid, GetActiveSnapshot());
-	}
+	table_tuple_complete_speculative(writing->relation, writing->row, token, !conflict);
+	SpeculativeInsertionLockRelease(xid);
 	return !conflict;
 }
 
