@@ -252,6 +252,20 @@ CREATE INDEX step_retry ON durable.step (run_at) WHERE run_at IS NOT NULL;
 COMMENT ON TABLE durable.step IS
 	'One row for each position of a workflow, with its recorded outcome; a child workflow has one at its parent''s position';
 
+-- Inserted, and deleted with the workflow; never updated.
+CREATE TABLE durable.event
+(
+	workflow_id uuid NOT NULL,
+	n bigint NOT NULL,				-- 1, 2 ... in each workflow
+	emitted_at timestamptz NOT NULL,
+	topic text COLLATE "C" NOT NULL,
+	payload jsonb,
+	CONSTRAINT event_pkey PRIMARY KEY (workflow_id, n)
+);
+-- events: those of one topic
+CREATE INDEX event_topic ON durable.event (workflow_id, topic, n);
+COMMENT ON TABLE durable.event IS 'One row for each event that a workflow has emitted';
+
 CREATE TABLE durable.queue
 (
 	name text COLLATE "C" NOT NULL,
@@ -310,12 +324,14 @@ DO $$
 BEGIN
 	ALTER TABLE durable.workflow ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
 	ALTER TABLE durable.step ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
+	ALTER TABLE durable.event ALTER payload SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
 	NULL;
 END $$;
 
 SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.event', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
@@ -413,7 +429,7 @@ CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text) IS
-	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 22023, 22004';
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -489,7 +505,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_start_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text) IS
-	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 22023, 22004';
+	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
 	attempts int[] = NULL,
@@ -510,6 +526,20 @@ AS 'MODULE_PATHNAME', 'durable_claim_steps'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_steps(uuid, int, text[], jsonb[], durable.task_kind, int, text, int, interval, float8, interval, interval) IS
 	'claim_step of up to 1000 positions at once, from first_sequence on; what claim_step would raise for one step is its action STOP with the error (SQLSTATE: message). Errors: WF001, WF002, WF004 to WF006, WF008, 22023, 22004';
+
+CREATE FUNCTION durable.emit(workflow_id uuid, topic text, payload jsonb = NULL, lease int = NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_emit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.emit(uuid, text, jsonb, int) IS
+	'Appends an event of that topic (1 to 1024 bytes) to a RUNNING workflow and returns its number: 1, 2 ... in each workflow, without gaps, so it waits for other open transactions that have emitted there. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.events(workflow_id uuid, topic text = NULL, after bigint = 0, max_rows int = 100,
+	OUT n bigint, OUT topic text, OUT payload jsonb, OUT emitted_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_events'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.events(uuid, text, bigint, int) IS
+	'The first max_rows events of a workflow after that number, of one topic or of all, in order. Errors: WF001, 22023, 22004';
 
 CREATE FUNCTION durable.history(workflow_id uuid,
 	OUT sequence int, OUT step_id uuid, OUT name text, OUT kind durable.task_kind, OUT status durable.task_status,
@@ -660,7 +690,7 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 -- and stats are planned by index, whatever statistics say.
 --
 -- list and count are planned for their arguments: what is not asked for folds
--- away, and so do the steps where only workflows are.  Their filters are the same.
+-- away, and so do the steps unless their kind is asked for.  Their filters are the same.
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
@@ -696,7 +726,7 @@ BEGIN
   SELECT t.*
   FROM durable.task t
   WHERE (list.status IS NULL OR t.status = list.status)
-    AND (list.kind IS NULL OR t.kind = list.kind)
+    AND t.kind = coalesce(list.kind, 'WORKFLOW')
     AND (list.parent_id IS NULL OR t.parent_id = list.parent_id)
     AND (NOT list.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
     AND (list.name IS NULL OR t.name = list.name COLLATE "C")
@@ -718,7 +748,7 @@ BEGIN
   LIMIT list.max_rows OFFSET list.skip;
 END $$;
 COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int) IS
-	'Tasks that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
+	'Tasks of a kind (by default workflows) that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
@@ -740,7 +770,7 @@ BEGIN
   SELECT count(*)
   FROM durable.task t
   WHERE (count.status IS NULL OR t.status = count.status)
-    AND (count.kind IS NULL OR t.kind = count.kind)
+    AND t.kind = coalesce(count.kind, 'WORKFLOW')
     AND (count.parent_id IS NULL OR t.parent_id = count.parent_id)
     AND (NOT count.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
     AND (count.name IS NULL OR t.name = count.name COLLATE "C")
@@ -748,7 +778,7 @@ BEGIN
     AND (count.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = count.handler COLLATE "C")));
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
-	'The number of tasks that match all given filters. Errors: 22004';
+	'The number of tasks of a kind (by default workflows) that match all given filters. Errors: 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -970,6 +1000,12 @@ FROM durable.step s WHERE s.status = 'RUNNING' AND (s.started_at IS NULL OR s.at
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
 FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
 WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)
+
+UNION ALL SELECT e.workflow_id, CASE WHEN w.id IS NULL THEN 'has events, but does not exist'
+  ELSE 'its events are not numbered 1, 2 ... without gaps' END
+FROM (SELECT workflow_id, min(n) AS first, max(n) AS last, count(*) AS count FROM durable.event GROUP BY workflow_id) e
+LEFT JOIN durable.workflow w ON w.id = e.workflow_id
+WHERE w.id IS NULL OR e.first <> 1 OR e.last <> e.count
 $$;
 COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';
@@ -1142,7 +1178,7 @@ CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
-	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409) or of a workflow''s children (17411). Errors: 22004';
+	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409), of a workflow''s children (17411) or of its events (17415). Errors: 22004';
 
 CREATE FUNCTION durable.statements(OUT statement text, OUT sql text, OUT has_fast_path boolean, OUT calls bigint,
 	OUT fast_calls bigint, OUT functions oid[])
@@ -1154,24 +1190,24 @@ COMMENT ON FUNCTION durable.statements() IS
 
 -- Who waits for one of our locks (durable.h).  A lock is known by a hash only:
 -- queues are all asked for theirs, and of workflows those that are driven.
-CREATE VIEW durable.waits AS
+CREATE VIEW durable.lock_waits AS
 	WITH waiting AS MATERIALIZED (
 		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
 		FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17414
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17415
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence'])[w.objsubid - 17408] AS waits_for,
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events'])[w.objsubid - 17408] AS waits_for,
 		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
-		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411]) THEN
+		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415]) THEN
 			(SELECT o.id FROM durable.workflow o
 				WHERE o.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
 					AND (o.parent_id IS NULL OR o.queue_name IS NOT NULL)
 					AND durable.lock_key(o.id) = w.lock_key LIMIT 1) END AS workflow_id,
 		w.mode, pg_blocking_pids(w.pid) AS blocked_by, w.waitstart AS since
 	FROM waiting w;
-COMMENT ON VIEW durable.waits IS
+COMMENT ON VIEW durable.lock_waits IS
 	'The backends that wait for a lock of the extension, for whom, and which queue or workflow (if RUNNING or PAUSED; a tree by its root) is meant';
 
 ---------------------------------------------------------------------------
@@ -1184,7 +1220,7 @@ CREATE FUNCTION durable.grant_to(role regrole, level text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_grant_to'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.grant_to(regrole, text) IS
-	'Grants a role the level reader (looks), worker (and runs workflows) or operator (and controls trees and queues), and takes nothing away. Errors: 42704 (no such role), 42501, 22023, 22004';
+	'Grants a role the level reader (looks), client (and starts what others run), worker (and runs workflows) or operator (and controls trees and queues), and takes nothing away. Errors: 42704 (no such role), 42501, 22023, 22004';
 
 CREATE FUNCTION durable.revoke_from(role regrole, level text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_revoke_from'

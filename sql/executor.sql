@@ -2,7 +2,7 @@
 -- is moved, so that nobody waits; the timeout of executors is 180 s.
 \pset null -
 \set VERBOSITY sqlstate
-TRUNCATE durable.workflow, durable.step, durable.queue, durable.executor;
+TRUNCATE durable.workflow, durable.step, durable.event, durable.queue, durable.executor;
 SELECT durable.create_queue('executor-q'), durable.create_queue('executor-q2');
 -- What recover answers, in the order of creation, but for the input; all that is seen of a workflow; an executor's last_seen.
 CREATE FUNCTION pg_temp.recover(executor text, most int = 100, stale_after interval = NULL, queue text = NULL, handlers text[] = NULL)

@@ -6,7 +6,7 @@
 CREATE EXTENSION durable;
 SELECT extversion, extrelocatable, extnamespace::regnamespace FROM pg_extension WHERE extname = 'durable';
 
--- pg_dump keeps every row: all four tables are marked for it.
+-- pg_dump keeps every row: all tables are marked for it.
 SELECT ARRAY(SELECT c::regclass::text FROM unnest(extconfig) c ORDER BY 1) FROM pg_extension WHERE extname = 'durable';
 
 -- Types.
@@ -21,6 +21,7 @@ SELECT t.relname, c.column_name AS missing
     ('step', 'workflow_id sequence name kind status lease attempt executor_id input output error max_retries retry_count backoff backoff_multiplier max_backoff run_at timeout deadline child_id started_at completed_at'),
     ('queue', 'name max_concurrency rate_limit rate_limit_window paused created_at'),
     ('executor', 'executor_id last_seen'),
+    ('event', 'workflow_id n topic payload emitted_at'),
     ('task', 'id parent_id sequence name handler status kind input output error queue_name executor_id retry_count max_retries recovery_count created_at started_at completed_at deadline lease attempt')
   ) t(relname, columns), regexp_split_to_table(t.columns, ' ') c(column_name)
  WHERE NOT EXISTS (SELECT FROM pg_attribute a
@@ -33,7 +34,7 @@ CREATE TEMP VIEW mine AS
    WHERE p.pronamespace = 'durable'::regnamespace
      AND p.proname IN ('start', 'attach', 'claim_step', 'complete', 'fail', 'complete_and_claim', 'start_child', 'history',
                        'status', 'input', 'output', 'error', 'is_completed', 'set_timeout', 'step_id', 'bucket', 'heartbeat',
-                       'start_many', 'complete_many', 'claim_steps');
+                       'start_many', 'complete_many', 'claim_steps', 'emit', 'events');
 \pset tuples_only on
 \pset format unaligned
 SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_function_result(oid) FROM mine ORDER BY 1;

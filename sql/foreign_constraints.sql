@@ -45,6 +45,7 @@ SELECT status FROM durable.start('fc-limited', queue => 'fc-rate');
 SET durable.clock_offset = -864000;
 SELECT workflow_id AS old FROM durable.start('fc-old') \gset
 SELECT action FROM durable.claim_step(:'old', 0, 's');
+SELECT durable.emit(:'old', 't');
 SELECT durable.complete(durable.step_id(:'old', 0)), durable.complete(:'old');
 RESET durable.clock_offset;
 
@@ -70,6 +71,9 @@ SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 'running', executo
 SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 'running', 9)$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.claim_steps(%L, 9, ARRAY['other', 'running'])$$, :'run'));
 SELECT test.refused(format($$SELECT durable.start_child(%L, 9, 'running')$$, :'run'));
+DROP INDEX durable.fc;
+CREATE UNIQUE INDEX fc ON durable.event (topic) WHERE topic = 't';
+SELECT test.refused(format($$SELECT durable.emit(%L, 't')$$, :'run'));
 DROP INDEX durable.fc;
 CREATE UNIQUE INDEX fc ON durable.queue (max_concurrency) WHERE max_concurrency = 77;
 SELECT durable.create_queue('fc-77', max_concurrency => 77);
@@ -129,6 +133,10 @@ SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 's', 9)$
 SELECT test.refused(format($$SELECT durable.claim_steps(%L, 9, ARRAY['s', 't'])$$, :'run'));
 SELECT test.refused(format($$SELECT durable.start_child(%L, 9, 'fc-two')$$, :'run'));
 DROP TRIGGER fc ON durable.step;
+CREATE TRIGGER fc BEFORE INSERT ON durable.event FOR EACH ROW EXECUTE FUNCTION test.no_row();
+SELECT test.refused(format($$SELECT durable.emit(%L, 't')$$, :'run'));
+SELECT test.refused(format($$SELECT durable.emit(%L, 't', lease => 1)$$, :'child'));
+DROP TRIGGER fc ON durable.event;
 CREATE TRIGGER fc BEFORE INSERT ON durable.queue FOR EACH ROW EXECUTE FUNCTION test.no_row();
 SELECT test.refused($$SELECT durable.create_queue('fc-new')$$);
 DROP TRIGGER fc ON durable.queue;
@@ -201,6 +209,9 @@ DROP TRIGGER fc ON durable.workflow;
 CREATE TRIGGER fc BEFORE DELETE ON durable.step FOR EACH ROW EXECUTE FUNCTION test.no_row();
 SELECT test.refused($$SELECT durable.purge('9 days')$$);
 DROP TRIGGER fc ON durable.step;
+CREATE TRIGGER fc BEFORE DELETE ON durable.event FOR EACH ROW EXECUTE FUNCTION test.no_row();
+SELECT test.refused($$SELECT durable.purge('9 days')$$);
+DROP TRIGGER fc ON durable.event;
 
 -- Nothing of all that has happened, and without it all calls do what they should.
 SELECT name, status, lease FROM durable.workflow WHERE name LIKE 'fc-%' ORDER BY name;
@@ -211,6 +222,7 @@ SELECT action FROM durable.claim_step(:'run', 9, 'running');
 WITH root AS (SELECT id FROM durable.workflow WHERE name LIKE 'fc-%' AND parent_id IS NULL),
   gone AS (DELETE FROM durable.workflow WHERE root_id IN (TABLE root) RETURNING id),
   steps AS (DELETE FROM durable.step WHERE workflow_id IN (TABLE gone)),
+  events AS (DELETE FROM durable.event WHERE workflow_id IN (TABLE gone)),
   executors AS (DELETE FROM durable.executor WHERE executor_id LIKE 'fc-%')
   SELECT count(*) FROM gone;
 SELECT count(durable.drop_queue(name)) FROM durable.queue WHERE name LIKE 'fc-%';

@@ -117,7 +117,7 @@ SELECT count(*) FROM durable.list(name => 'hostile-3', kind => 'WORKFLOW');
 SELECT count(*) FROM durable.list(parent_id => test.id('hostile-3'), sort => 'name');
 SELECT durable.count(name => 'hostile-3-child', root_only => false);
 SELECT count(*) > 0 AS stats FROM durable.stats;
-SELECT count(*) AS waits FROM durable.waits;
+SELECT count(*) AS lock_waits FROM durable.lock_waits;
 SELECT length(durable.metrics()) > 0 AS metrics;
 SELECT * FROM durable.purge('100 years');
 SELECT regexp_replace(t, ' [0-9.]+ m?s$', '') AS tree FROM durable.tree(test.id('hostile-3')) t;

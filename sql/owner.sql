@@ -46,7 +46,7 @@ SELECT * FROM durable.check();
 SELECT workflows >= 0 AS purged FROM durable.purge('0 s', 2);
 SET ROLE regress_durable_reader;
 SELECT count(*) FROM durable.list(name => 'owner-4');
-SELECT durable.count(name => 'owner-4'), length(durable.metrics()) > 0 AS metrics, (SELECT count(*) > 0 FROM durable.stats) AS stats, (SELECT count(*) FROM durable.waits) AS waits;
+SELECT durable.count(name => 'owner-4'), length(durable.metrics()) > 0 AS metrics, (SELECT count(*) > 0 FROM durable.stats) AS stats, (SELECT count(*) FROM durable.lock_waits) AS lock_waits;
 SAVEPOINT s;
 SELECT count(*) FROM durable.workflow;
 ROLLBACK TO s;

@@ -5,10 +5,12 @@
 CREATE ROLE regress_durable_none;
 CREATE ROLE regress_durable_guest;
 CREATE ROLE regress_durable_reader;
+CREATE ROLE regress_durable_client;
 CREATE ROLE regress_durable_worker;
 CREATE ROLE regress_durable_operator;
 GRANT USAGE ON SCHEMA durable TO regress_durable_guest;
 SELECT durable.grant_to('regress_durable_reader', 'reader'),
+       durable.grant_to('regress_durable_client', 'client'),
        durable.grant_to('regress_durable_worker', 'worker'),
        durable.grant_to('regress_durable_operator', 'operator');
 GRANT USAGE ON SCHEMA test TO PUBLIC;
@@ -63,17 +65,18 @@ CREATE VIEW test.attempts AS
 CREATE VIEW test.matrix AS
   SELECT what, name, attempt,
          test.attempt('regress_durable_none', statement) AS none, test.attempt('regress_durable_guest', statement) AS guest,
-         test.attempt('regress_durable_reader', statement) AS reader, test.attempt('regress_durable_worker', statement) AS worker,
+         test.attempt('regress_durable_reader', statement) AS reader,
+         test.attempt('regress_durable_client', statement) AS client, test.attempt('regress_durable_worker', statement) AS worker,
          test.attempt('regress_durable_operator', statement) AS operator, test.attempt(current_user, statement) AS owner
     FROM test.attempts;
 -- Each function by its lowest level. (grant_to and revoke_from belong to none.)
-SELECT name, none, guest, reader, worker, operator, owner FROM test.matrix WHERE what = 'function'
- GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY reader DESC, worker DESC, operator DESC, name;
+SELECT name, none, guest, reader, client, worker, operator, owner FROM test.matrix WHERE what = 'function'
+ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY reader DESC, client DESC, worker DESC, operator DESC, name;
 -- Tables and views: each attempt that anybody but the owner may make, or that the owner may not; none is missing.
-SELECT name, string_agg(attempt, ', ' ORDER BY attempt) AS attempts, none, guest, reader, worker, operator, owner FROM test.matrix WHERE what = 'relation'
- GROUP BY name, none, guest, reader, worker, operator, owner ORDER BY name;
-SELECT name, none, guest, reader, worker, operator, owner FROM test.matrix WHERE what = 'type' ORDER BY name;
-SELECT attempt, none, guest, reader, worker, operator, owner FROM test.matrix WHERE what = 'schema' ORDER BY attempt;
+SELECT name, string_agg(attempt, ', ' ORDER BY attempt) AS attempts, none, guest, reader, client, worker, operator, owner FROM test.matrix WHERE what = 'relation'
+ GROUP BY name, none, guest, reader, client, worker, operator, owner ORDER BY name;
+SELECT name, none, guest, reader, client, worker, operator, owner FROM test.matrix WHERE what = 'type' ORDER BY name;
+SELECT attempt, none, guest, reader, client, worker, operator, owner FROM test.matrix WHERE what = 'schema' ORDER BY attempt;
 -- Nothing is PUBLIC's: no row. (A type of arrays has the privileges of its elements'.)
 SELECT o.name, a.privilege_type
   FROM (SELECT proname, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc WHERE pronamespace = 'durable'::regnamespace
@@ -104,6 +107,60 @@ SELECT status, lease FROM durable.resume_failed(:'w');
 SELECT durable.pause_tree(:'w'), durable.resume_tree(:'w'), durable.cancel_tree(:'w');
 SELECT durable.pause_queue('privileges-q'), durable.resume_queue('privileges-q'), durable.drop_queue('privileges-q');
 SELECT * FROM durable.check();
+-- A client begins what others run, and looks what has become of it. It does not drive: where it would, by an executor_id, it is refused,
+-- whatever is there, and nobody is registered.
+SET ROLE regress_durable_operator;
+SELECT durable.create_queue('privileges-c');
+SET ROLE regress_durable_client;
+SELECT created, status, lease, owner FROM durable.start('privileges-client', '{"a": 1}', 'h', queue => 'privileges-c', priority => 3, timeout => '1 hour');
+SELECT created, status, lease, owner FROM durable.start('privileges-client');
+SELECT "position", created, status, lease, owner FROM durable.start_many('{privileges-client,privileges-client-2,privileges-client}', queue => 'privileges-c');
+SELECT test.error('SELECT durable.start(''privileges-client-3'', executor_id => ''privileges-c1'')');
+SELECT durable.start('privileges-client', executor_id => 'privileges-c1');
+SELECT durable.start('privileges-2', executor_id => 'privileges-w1');
+SELECT durable.start_many('{privileges-client-3}', executor_id => 'privileges-c1');
+SELECT durable.start_many('{}', executor_id => 'privileges-c1');
+SELECT durable.start(NULL, executor_id => 'privileges-c1');
+SELECT durable.start('privileges-client-3', executor_id => '');
+SELECT count(*), durable.count(name => 'privileges-client-3') FROM durable.list(name => 'privileges-client');
+SELECT durable.attach(:'w');
+SELECT durable.emit(:'w', 'progress');
+SELECT count(*) FROM durable.events(:'w');
+SELECT durable.claim('privileges-c', 'privileges-c1');
+RESET ROLE;
+SELECT count(*) FROM durable.executor WHERE executor_id = 'privileges-c1';
+-- By EXECUTE on attach, however it has got that: in a group, by hand, from PUBLIC; of another schema's function it does not help.
+CREATE FUNCTION privileges_own.attach() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE ROLE regress_durable_group ROLE regress_durable_client;
+SET ROLE regress_durable_client;
+SELECT privileges_own.attach(), test.try('SELECT created FROM durable.start(''privileges-client-4'', executor_id => ''privileges-c1'')');
+RESET ROLE;
+BEGIN;
+SELECT durable.grant_to('regress_durable_group', 'worker');
+SET LOCAL ROLE regress_durable_client;
+SELECT created, owner FROM durable.start('privileges-client-4', executor_id => 'privileges-c1');
+ROLLBACK;
+BEGIN;
+GRANT EXECUTE ON FUNCTION durable.attach TO PUBLIC;
+SET LOCAL ROLE regress_durable_client;
+SELECT created, owner FROM durable.start('privileges-client-4', executor_id => 'privileges-c1');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION durable.attach FROM PUBLIC;
+SET LOCAL ROLE regress_durable_client;
+SELECT created, owner FROM durable.start('privileges-client-5', executor_id => 'privileges-c1');
+ROLLBACK;
+DROP ROLE regress_durable_group;
+DROP FUNCTION privileges_own.attach();
+-- What it has begun is driven by a worker.
+SET ROLE regress_durable_worker;
+SELECT workflow_id AS c, name, handler, input FROM durable.claim('privileges-c', 'privileges-w1') \gset
+\echo :name :handler :input
+SELECT durable.emit(:'c', 'progress', '50', lease => 1), durable.complete(:'c', '"done"', lease => 1);
+SELECT durable.complete(workflow_id) FROM durable.claim('privileges-c', 'privileges-w1');
+SET ROLE regress_durable_client;
+SELECT n, topic, payload, durable.output(:'c') FROM durable.events(:'c');
+SET ROLE regress_durable_operator;
+SELECT durable.drop_queue('privileges-c');
 -- A reader looks at all that is there, whoever made it.
 SET ROLE regress_durable_reader;
 SELECT name, status FROM durable.list(name => 'privileges-1');
@@ -190,14 +247,16 @@ RESET ROLE;
 -- grant_to and revoke_from. -----------------------------------------------------------------------------
 -- What a role may call: how many functions of each level, and has it the schema and the types?
 CREATE FUNCTION test.rights(r text) RETURNS text LANGUAGE sql AS $$
-  SELECT format('reader %s/%s worker %s/%s operator %s/%s owner %s, schema %s, types %s',
+  SELECT format('reader %s/%s client %s/%s worker %s/%s operator %s/%s owner %s, schema %s, types %s',
            count(*) FILTER (WHERE may AND l = 1), count(*) FILTER (WHERE l = 1), count(*) FILTER (WHERE may AND l = 2), count(*) FILTER (WHERE l = 2),
-           count(*) FILTER (WHERE may AND l = 3), count(*) FILTER (WHERE l = 3), count(*) FILTER (WHERE may AND l = 4),
+           count(*) FILTER (WHERE may AND l = 3), count(*) FILTER (WHERE l = 3), count(*) FILTER (WHERE may AND l = 4), count(*) FILTER (WHERE l = 4),
+           count(*) FILTER (WHERE may AND l = 5),
            has_schema_privilege(r, 'durable', 'USAGE'),
            has_type_privilege(r, 'durable.task_status', 'USAGE') AND has_type_privilege(r, 'durable.task_kind', 'USAGE') AND has_type_privilege(r, 'durable.claim_action', 'USAGE'))
     FROM (SELECT has_function_privilege(r, oid, 'EXECUTE') AS may,
-                 CASE WHEN has_function_privilege('regress_durable_reader', oid, 'EXECUTE') THEN 1 WHEN has_function_privilege('regress_durable_worker', oid, 'EXECUTE') THEN 2
-                      WHEN has_function_privilege('regress_durable_operator', oid, 'EXECUTE') THEN 3 ELSE 4 END AS l
+                 CASE WHEN has_function_privilege('regress_durable_reader', oid, 'EXECUTE') THEN 1 WHEN has_function_privilege('regress_durable_client', oid, 'EXECUTE') THEN 2
+                      WHEN has_function_privilege('regress_durable_worker', oid, 'EXECUTE') THEN 3 WHEN has_function_privilege('regress_durable_operator', oid, 'EXECUTE') THEN 4
+                      ELSE 5 END AS l
             FROM pg_proc WHERE pronamespace = 'durable'::regnamespace) f
 $$;
 -- The numbers change with each function that is added: only what is not 0 or all is told.
@@ -216,6 +275,8 @@ SELECT test.level('regress_durable_x');
 SELECT durable.revoke_from('regress_durable_x', 'operator');
 SELECT test.level('regress_durable_x');
 SELECT durable.revoke_from('regress_durable_x', 'operator'), durable.revoke_from('regress_durable_x', 'worker');
+SELECT test.level('regress_durable_x');
+SELECT durable.revoke_from('regress_durable_x', 'client');
 SELECT test.level('regress_durable_x');
 SELECT durable.revoke_from(role => 'regress_durable_x', level => 'reader');
 SELECT test.level('regress_durable_x');
@@ -283,7 +344,7 @@ CREATE ROLE regress_durable_granter;
 GRANT USAGE ON SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
 GRANT USAGE ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step TO regress_durable_granter WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
-GRANT SELECT ON durable.stats, durable.waits TO regress_durable_granter WITH GRANT OPTION;
+GRANT SELECT ON durable.stats, durable.lock_waits TO regress_durable_granter WITH GRANT OPTION;
 SET ROLE regress_durable_granter;
 SELECT durable.grant_to('regress_durable_none', 'operator');
 SELECT test.level('regress_durable_none');
@@ -326,6 +387,6 @@ DROP SCHEMA privileges_own CASCADE;
 DROP VIEW test.matrix, test.attempts;
 DROP FUNCTION test.attempt, test.level, test.rights;
 REVOKE USAGE ON SCHEMA test FROM PUBLIC;
-DROP OWNED BY regress_durable_none, regress_durable_guest, regress_durable_reader, regress_durable_worker, regress_durable_operator;
-DROP ROLE regress_durable_none, regress_durable_guest, regress_durable_reader, regress_durable_worker, regress_durable_operator, regress_durable_granter;
+DROP OWNED BY regress_durable_none, regress_durable_guest, regress_durable_reader, regress_durable_client, regress_durable_worker, regress_durable_operator;
+DROP ROLE regress_durable_none, regress_durable_guest, regress_durable_reader, regress_durable_client, regress_durable_worker, regress_durable_operator, regress_durable_granter;
 SELECT * FROM durable.check();

@@ -17,6 +17,7 @@ CREATE FUNCTION done(n text, steps int = 1) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM durable.start(n);
   PERFORM durable.claim_step(id(n), s, 'step'), durable.complete(durable.step_id(id(n), s), '1') FROM generate_series(0, steps - 1) s;
+  PERFORM durable.emit(id(n), 'done');
   PERFORM durable.complete(id(n));
 END $$;
 CREATE FUNCTION names() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(name, ', ' ORDER BY name) FROM durable.workflow $$;
@@ -46,11 +47,12 @@ SELECT durable.start('b failed') IS NULL;
 SELECT durable.claim_step(id('b failed'), s, 'step', max_retries => s) IS NULL FROM generate_series(0, 2) s;
 SELECT durable.fail(durable.step_id(id('b failed'), s), 'bad') IS NULL FROM generate_series(0, 1) s;
 SELECT durable.fail(id('b failed'), 'bad') IS NULL;
-SELECT durable.start('c cancelled') IS NULL, durable.cancel_tree(id('c cancelled'));
+SELECT durable.start('c cancelled') IS NULL, durable.emit(id('c cancelled'), 'last words'), durable.cancel_tree(id('c cancelled'));
 -- A tree of all kinds, all of it finished; below, some that were there only because of it.
 SELECT durable.start('d tree') IS NULL;
 SELECT durable.start_child(id('d tree'), 0, 'd inline') IS NULL, durable.start_child(id('d tree'), 1, 'd queued', queue => 'q') IS NULL;
 SELECT durable.start_child(id('d inline'), 0, 'd deep', queue => 'q') IS NULL, durable.start_child(id('d inline'), 1, 'd abandoned') IS NULL;
+SELECT durable.emit(id('d inline'), 'inline') FROM generate_series(1, 3);
 SELECT durable.complete(id('d inline'));
 SELECT durable.complete(workflow_id) FROM durable.claim('q', 'e', 9);
 SELECT durable.complete(id('d tree'));
@@ -84,6 +86,7 @@ SELECT * FROM durable.purge('8 days', status => '{FAILED}');
 SELECT * FROM durable.purge('8 days');
 SELECT * FROM durable.purge('8 days');
 SELECT names();
+SELECT (SELECT name FROM durable.workflow WHERE id = workflow_id), n, topic FROM durable.event ORDER BY 1, 2;
 SELECT * FROM durable.check();
 -- The roots of trees that had to stay are marked with what is known: not before the last that ended, or now.
 SELECT name, round(extract(epoch FROM tree_end - completed_at) / 86400) AS days FROM durable.workflow WHERE tree_end IS NOT NULL ORDER BY name;
@@ -100,6 +103,8 @@ SELECT durable.start_child(:'w', 1, 'child');
 SELECT durable.complete(:'w');
 SELECT durable.fail(:'w', 'bad');
 SELECT durable.history(:'w');
+SELECT durable.emit(:'w', 'late');
+SELECT durable.events(:'w');
 SELECT durable.attach(:'w');
 SELECT durable.output(:'s');
 SELECT durable.cancel_tree(:'w');

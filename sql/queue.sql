@@ -2,7 +2,7 @@
 -- there is nothing to claim.
 \pset null -
 \set VERBOSITY sqlstate
-TRUNCATE durable.workflow, durable.step, durable.queue, durable.executor;
+TRUNCATE durable.workflow, durable.step, durable.event, durable.queue, durable.executor;
 CREATE FUNCTION pg_temp.queues() RETURNS TABLE (name text, max_concurrency int, rate_limit int, rate_limit_window interval, paused boolean) LANGUAGE sql AS $$
   SELECT name, max_concurrency, rate_limit, rate_limit_window, paused FROM durable.queue ORDER BY name
 $$;

@@ -75,6 +75,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.start_many(''{g1,g2,g3}'', queue => ''gone'')'),
   ('SELECT durable.claim(''gone'', ''e'')'),
   ('SELECT durable.claim(''gone'', ''e'')'),
+  ('SELECT durable.emit(trial.id(''a''), ''t'')'),
+  ('SELECT durable.events(trial.id(''a'')), durable.events(trial.id(''a''), ''t'')'),
   ('SELECT durable.history(trial.id(''a''))'),
   ('SELECT durable.tree(trial.id(''a''))'),
   ('SELECT durable.status(trial.id(''a'')), durable.input(trial.id(''a'')), durable.output(trial.id(''a'')), durable.error(trial.id(''a''))'),
@@ -101,7 +103,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.check()'),
   ('SELECT durable.stats()'),
   ('SELECT durable.metrics()'),
-  ('SELECT FROM durable.waits'),
+  ('SELECT FROM durable.lock_waits'),
   ('SELECT durable.grant_to(''pg_monitor'', ''worker'')'),
   ('SELECT durable.revoke_from(''pg_monitor'', ''worker'')'),
   ('INSERT INTO durable.queue_late VALUES (''00000000-0000-7000-8000-000000000000'', ''2000-01-01'', ''00000000-0000-7000-8000-000000000000'', ''00000000-0000-7000-8000-000000000000'')'),
@@ -217,6 +219,7 @@ SELECT * FROM trial.strangers('hostile');
 -- Planned anew, since the tables have changed.
 ALTER TABLE durable.workflow SET (fillfactor = 70);
 ALTER TABLE durable.step SET (fillfactor = 70);
+ALTER TABLE durable.event SET (fillfactor = 70);
 ALTER TABLE durable.queue SET (fillfactor = 70);
 ALTER TABLE durable.executor SET (fillfactor = 70);
 ALTER TABLE durable.driven SET (fillfactor = 70);

@@ -84,11 +84,11 @@ SELECT durable.drop_queue('year');
 -- Who may read the view reaches the tables by it.
 CREATE ROLE regress_durable_monitor;
 GRANT USAGE ON SCHEMA durable TO regress_durable_monitor;
-GRANT SELECT ON durable.stats, durable.waits TO regress_durable_monitor;
+GRANT SELECT ON durable.stats, durable.lock_waits TO regress_durable_monitor;
 GRANT EXECUTE ON FUNCTION durable.stats(), durable.lock_key(text), durable.lock_key(uuid), durable.metrics() TO regress_durable_monitor;
 SET ROLE regress_durable_monitor;
 SELECT count(*) FROM durable.stats;
-SELECT count(*) FROM durable.waits;
+SELECT count(*) FROM durable.lock_waits;
 SELECT length(durable.metrics()) > 1000;
 SELECT count(*) FROM durable.workflow;
 RESET ROLE;

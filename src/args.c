@@ -41,7 +41,7 @@ require(NullableDatum arg, const char *name)
 				 errhint("Pass a value.")));
 }
 
-/* Names, handlers, queue names and executor ids are 1 to 1024 bytes. */
+/* Names, handlers, queue names, executor ids and topics are 1 to 1024 bytes. */
 void
 check_name(NullableDatum arg, const char *name)
 {
@@ -64,20 +64,22 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* Raises an error unless an int is in that range; both ends are allowed. */
+/* Raises an error unless a number is in that range; both ends are allowed. */
+static void
+check_range(int64 value, const char *name, int32 least, int64 most)
+{
+	if (value < least || value > most)
+		bad_argument(name,
+					 most >= PG_INT32_MAX ? psprintf("must be at least %d", least) :
+					 psprintf("must be %d to %d", least, (int) most),
+					 psprintf("It is %lld.", (long long) value), "Pass a number in that range.");
+}
+
 static void
 check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
-	int32		value;
-
-	if (arg.isnull)
-		return;
-	value = DatumGetInt32(arg.value);
-	if (value < least || value > most)
-		bad_argument(name,
-					 most == PG_INT32_MAX ? psprintf("must be at least %d", least) :
-					 psprintf("must be %d to %d", least, most),
-					 psprintf("It is %d.", value), "Pass a number in that range.");
+	if (!arg.isnull)
+		check_range(DatumGetInt32(arg.value), name, least, most);
 }
 
 void
@@ -85,6 +87,13 @@ require_not_negative(NullableDatum arg, const char *name)
 {
 	require(arg, name);
 	check_int(arg, name, 0, PG_INT32_MAX);
+}
+
+void
+require_not_negative_bigint(NullableDatum arg, const char *name)
+{
+	require(arg, name);
+	check_range(DatumGetInt64(arg.value), name, 0, PG_INT64_MAX);
 }
 
 /* A limit: at least 1, or NULL for none. */

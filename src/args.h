@@ -18,6 +18,7 @@ extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
 extern void require_sequence(NullableDatum sequence);
 extern void require_not_negative(NullableDatum arg, const char *name);
+extern void require_not_negative_bigint(NullableDatum arg, const char *name);
 extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);

@@ -149,6 +149,14 @@ typedef Oid RelFileNumber;
 #define lock_is_held(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* privileges.c; 16 has one function for all kinds of objects */
+#if PG_VERSION_NUM >= 160000
+#define may_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define may_execute(function, role) (pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 /* 18 asks whether a deferrable primary key counts */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)

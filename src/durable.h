@@ -28,7 +28,8 @@
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children, in the order of ids
  *	6. step rows			after the workflow rows, stand-ins last
- *	7. fences				heavyweight, at the commit only (fence.c)
+ *	7. a workflow's events	heavyweight; who emits one (event.c)
+ *	8. fences				heavyweight, at the commit only (fence.c)
  *
  * The heads of queues are kept true without any lock (head.c).
  *

@@ -73,15 +73,19 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 /* claim and recover take the lock of all sooner: many may run at once, each for many workflows */
 #define CLAIM_LOCKS		100
 
+/* emit locks the events of so many workflows, and of no more: there is no lock of all */
+#define EVENT_LOCKS		100
+
 typedef enum Family
 {
 	TREES,
-	CHILDREN
+	CHILDREN,
+	EVENTS
 } Family;
 
-#define FAMILIES (CHILDREN + 1)
+#define FAMILIES (EVENTS + 1)
 
-static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN};
+static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN, LOCK_CLASS_EVENTS};
 static const LockClass class_all[] = {LOCK_CLASS_ALL_TREES, LOCK_CLASS_ALL_CHILDREN};
 
 /* How many of each the transaction holds. */
@@ -284,7 +288,7 @@ try_lock_whole_tree(const pg_uuid_t *root_id)
 	return true;
 }
 
-/* ---- a workflow's children, and queues ------------------------------------------ */
+/* ---- a workflow's children, its events, and queues ------------------------------ */
 
 void
 lock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
@@ -296,6 +300,14 @@ void
 unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode)
 {
 	unlock_in_family(CHILDREN, parent_id, mode);
+}
+
+/* To emit one.  Beyond some workflows, emitters meet at the primary key only (event.c). */
+void
+lock_events(const pg_uuid_t *workflow_id)
+{
+	if (held[EVENTS] < EVENT_LOCKS)
+		(void) take(EVENTS, workflow_id, ExclusiveLock, false);
 }
 
 void
@@ -321,7 +333,7 @@ try_lock_queue(Datum name, LOCKMODE mode)
 
 /* ---- what pg_locks shows ---------------------------------------------------------- */
 
-/* A tag as one number; for the view durable.waits. */
+/* A tag as one number; for the view durable.lock_waits. */
 static Datum
 lock_key(LOCKTAG tag)
 {

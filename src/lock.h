@@ -24,7 +24,8 @@ typedef enum LockClass
 	LOCK_CLASS_CHILDREN,
 	LOCK_CLASS_ALL_TREES,
 	LOCK_CLASS_ALL_CHILDREN,
-	LOCK_CLASS_FENCE
+	LOCK_CLASS_FENCE,
+	LOCK_CLASS_EVENTS
 } LockClass;
 
 /* the tree's lock, and that of a workflow's children */
@@ -54,6 +55,7 @@ extern bool can_lock_trees_of_claim(void);
 extern bool try_lock_whole_tree(const pg_uuid_t *root_id);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
+extern void lock_events(const pg_uuid_t *workflow_id);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
 extern bool try_lock_queue(Datum name, LOCKMODE mode);

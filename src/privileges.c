@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * privileges.c
- *	  Who may do what: the level of each function, grant_to and revoke_from.
+ *	  Who may do what: the level of each function, grant_to and revoke_from, and
+ *	  what a client may not ask of start.
  *
  * The levels are the rows of one table, each holds what the levels before it
  * hold.  Nothing is PUBLIC's (the end of the install script), and the tables
@@ -20,6 +21,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "privileges.h"
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
@@ -35,7 +37,9 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(durable_grant_to);
 PG_FUNCTION_INFO_V1(durable_revoke_from);
@@ -43,12 +47,13 @@ PG_FUNCTION_INFO_V1(durable_revoke_from);
 typedef enum Level
 {
 	READER,						/* looks */
+	CLIENT,						/* begins work that others run */
 	WORKER,						/* runs workflows, and takes over what others have left */
 	OPERATOR,					/* controls trees and queues, checks, cleans up */
 	OWNER						/* of no level that could be granted */
 } Level;
 
-static const char *const level_names[] = {"reader", "worker", "operator"};
+static const char *const level_names[] = {"reader", "client", "worker", "operator"};
 
 /*
  * The level of each function, table and view of the extension, by its name.  While
@@ -65,18 +70,22 @@ static const struct
 	{"clock", READER},
 	{"count", READER},
 	{"error", READER},
+	{"events", READER},
 	{"history", READER},
 	{"input", READER},
 	{"is_completed", READER},
 	{"list", READER},
 	{"lock_key", READER},
+	{"lock_waits", READER},
 	{"metrics", READER},
 	{"output", READER},
 	{"stats", READER},
 	{"status", READER},
 	{"step_id", READER},
 	{"tree", READER},
-	{"waits", READER},
+
+	{"start", CLIENT},
+	{"start_many", CLIENT},
 
 	{"attach", WORKER},
 	{"claim", WORKER},
@@ -85,14 +94,13 @@ static const struct
 	{"complete", WORKER},
 	{"complete_and_claim", WORKER},
 	{"complete_many", WORKER},
+	{"emit", WORKER},
 	{"fail", WORKER},
 	{"heartbeat", WORKER},
 	{"recover", WORKER},
 	{"release", WORKER},
 	{"set_timeout", WORKER},
-	{"start", WORKER},
 	{"start_child", WORKER},
-	{"start_many", WORKER},
 
 	{"alter_queue", OPERATOR},
 	{"cancel_tree", OPERATOR},
@@ -110,6 +118,7 @@ static const struct
 	{"deadline", OWNER},
 	{"driven", OWNER},
 	{"ended", OWNER},
+	{"event", OWNER},
 	{"executor", OWNER},
 	{"grant_to", OWNER},
 	{"is_dead", OWNER},
@@ -153,7 +162,7 @@ require_level(NullableDatum arg)
 		if (strcmp(name, level_names[i]) == 0)
 			return (Level) i;
 	bad_argument("level", "must be the name of a level", psprintf("It is \"%s\".", name),
-				 "Pass reader, worker or operator.");
+				 "Pass reader, client, worker or operator.");
 }
 
 #define LIST_MEMBERS(P) \
@@ -337,6 +346,45 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 	for (int i = 0; i < lengthof(targets); i++)
 		execute(grant, &targets[i], role);
 }
+
+/* ---- who drives ------------------------------------------------------------------ */
+
+/* Whether a role may call one of the functions of that name in the schema. */
+static bool
+may_call_in(Oid schema, const char *name, Oid role)
+{
+	CatCList   *functions = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	bool		may = false;
+
+	for (int i = 0; i < functions->n_members && !may; i++)
+	{
+		Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&functions->members[i]->tuple);
+
+		may = function->pronamespace == schema && may_execute(function->oid, role);
+	}
+	ReleaseSysCacheList(functions);
+	return may;
+}
+
+/*
+ * Called by start and start_many with the rights of their caller, before
+ * begin_call.  An executor_id makes the caller the one that drives, as attach
+ * does.  So it takes EXECUTE on attach, which a worker has and a client has not.
+ */
+void
+require_driver(FunctionCallInfo fcinfo, NullableDatum executor_id)
+{
+	if (executor_id.isnull ||
+		may_call_in(get_func_namespace(fcinfo->flinfo->fn_oid), "attach", GetUserId()))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to pass argument \"executor_id\""),
+			 errdetail("Role \"%s\" may start workflows, but not drive them.", GetUserNameFromId(GetUserId(), false)),
+			 errhint("Leave it out, and let an executor take the workflow, or grant the role the level worker.")));
+}
+
+/* ---- SQL functions --------------------------------------------------------------- */
 
 /* grant_to(role, level) */
 Datum

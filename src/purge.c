@@ -69,6 +69,12 @@ static Statement delete_steps = STATEMENT(OverIds,
 static Statement look_steps_left = STATEMENT(OverIds,
 	"SELECT 1 FROM durable.step s WHERE s.workflow_id = ANY (:ids) LIMIT 1");
 
+static Statement delete_events = STATEMENT(OverIds,
+	"DELETE FROM durable.event e WHERE e.workflow_id = ANY (:ids)");
+
+static Statement look_events_left = STATEMENT(OverIds,
+	"SELECT 1 FROM durable.event e WHERE e.workflow_id = ANY (:ids) LIMIT 1");
+
 static Statement delete_workflows = STATEMENT(OverIds,
 	"DELETE FROM durable.workflow w WHERE w.id = ANY (:ids)");
 
@@ -226,6 +232,9 @@ purge_page(Purge *purge, Datum statuses)
 	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
 	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");
+	run_over_ids(&delete_events, &gone, NULL, NULL);
+	if (run_over_ids(&look_events_left, &gone, NULL, NULL) > 0)
+		raise_kept_away("durable.event");
 	if (run_over_ids(&delete_workflows, &gone, NULL, NULL) < gone.count)
 		raise_kept_away("durable.workflow");
 	return true;

@@ -22,6 +22,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "privileges.h"
 #include "sql.h"
 #include "table.h"
 
@@ -563,6 +564,7 @@ start_args(FunctionCallInfo fcinfo)
 
 	check_name(args.handler, "handler");
 	check_name(args.executor_id, "executor_id");
+	require_driver(fcinfo, args.executor_id);
 	check_name(args.queue, "queue");
 	require(args.priority, "priority");
 	check_interval(args.timeout, "timeout");

@@ -16,9 +16,9 @@ from model import ACTIVE
 UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1, "resume_failed": 5, "create_queue": 2,
+    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 1, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
-    "release": 3, "history": 1, "look": 1, "clock": 5}
+    "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -29,7 +29,8 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
     ("max_recovery_attempts", -1), ("max_concurrency", -1), ("rate_limit_window", None), ("error", None), ("retryable", None),
-    ("takeover", None), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
+    ("takeover", None), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("after", None), ("after", -1), ("max_rows", None),
+    ("max_rows", -1), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
 SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
@@ -274,6 +275,19 @@ class Generator:
 
     def history(self):
         return {"workflow_id": self.ref(self.pick())}
+
+    def speaker(self, *liked):
+        """Rather a workflow that has said something."""
+        spoken = [w for w in self.model.workflows.values() if w.events]
+        return self.rng.choice(spoken) if spoken and self.rng.random() < 0.6 else self.pick(*liked)
+
+    def emit(self):
+        w = self.speaker("RUNNING")
+        return {"workflow_id": self.ref(w), "topic": self.rng.choice("st"), "payload": self.rng.choice(VALUES), "lease": self.lease(w)}
+
+    def events(self):
+        return {"workflow_id": self.ref(self.speaker()), "topic": self.maybe(0.5, "s", "t"), "after": self.rng.choice((0, 0, 0, 1, 2)),
+                "max_rows": self.rng.choice((100, 100, 1, 2, 0))}
 
     def look(self):
         return {"task_id": self.task("COMPLETED", "FAILED")["task_id"]}

@@ -90,6 +90,7 @@ class Workflow:
     paused_from: str = None
     pause: object = None
     steps: dict = field(default_factory=dict)
+    events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
 
     @property
     def inline(self):
@@ -354,6 +355,25 @@ class Model:
         policy = (max_retries, backoff, backoff_multiplier, max_backoff, timeout)
         self.check_claim(sequence, name, kind, executor_id, *policy)
         return self.claim_in(self.workflow(workflow_id), sequence, name, input, kind, lease, executor_id, *policy)
+
+    def emit(self, workflow_id, topic, payload=None, lease=None):
+        needed(workflow_id, topic)
+        words(topic)
+        w = self.workflow(workflow_id)
+        if self.open_for_claims(w, lease):
+            raise Refused("WF011")
+        w.events.append((topic, payload))
+        self.note = "first" if len(w.events) == 1 else "next"
+        return [dict(emit=len(w.events))]
+
+    def events(self, workflow_id, topic=None, after=0, max_rows=100):
+        needed(workflow_id, after, max_rows)
+        words(topic)
+        not_negative(after, max_rows)
+        w = self.workflow(workflow_id)
+        found = [dict(n=n, topic=t, payload=p) for n, (t, p) in enumerate(w.events, 1) if n > after and topic in (None, t)]
+        self.note = "some" if found[:max_rows] else "none"
+        return found[:max_rows]
 
     def complete(self, task_id, output=None, lease=None, attempt=None):
         needed(task_id)

@@ -56,6 +56,9 @@ my $work = q{
 	SELECT durable.complete(durable.step_id(wf('run'), 6));
 	SELECT durable.claim_step(wf('run'), 8, 'json null', kind => 'TRANSACTION');
 	SELECT durable.complete(durable.step_id(wf('run'), 8), 'null');
+	SELECT durable.emit(wf('run'), 'progress', '{"e": [null, "ä"]}', 1);
+	SELECT durable.emit(wf('run'), E'a topic\t''ä"');
+	SELECT durable.emit(wf('child'), 'progress', 'null');
 
 	-- paused, with a child that was paused before by itself
 	SELECT durable.start('paused', executor_id => 'worker');
@@ -68,7 +71,7 @@ my $work = q{
 	SELECT durable.pause_tree(wf('paused'));
 
 	-- ended: completed; cancelled and failed trees
-	SELECT durable.start('completed'); SELECT durable.complete(wf('completed'), '1');
+	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
 	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
 	SELECT durable.start_child(wf('cancelled'), 1, 'cancelled child');
 	SELECT durable.cancel_tree(wf('cancelled'));
@@ -129,6 +132,10 @@ my @replays = (
 	q{SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}')} => 'f',
 	q{SELECT refused($$SELECT durable.complete(durable.step_id(wf('run'), 0), '1')$$)} => 'WF002',
 	q{SELECT count(*), count(DISTINCT step_id) FROM durable.history(wf('run'))} => '8|8',
+	q{SELECT n, topic, payload FROM durable.events(wf('run'))} => qq(1|progress|{"e": [null, "ä"]}\n2|a topic\t'ä"|),
+	q{SELECT n, payload FROM durable.events(wf('child'), 'progress')} => '1|null',
+	q{SELECT refused($$SELECT durable.emit(wf('run'), 'progress', lease => 2)$$)} => 'WF008',
+	q{SELECT refused($$SELECT durable.emit(wf('completed'), 'progress')$$)} => 'WF011',
 
 	q{SELECT action FROM durable.claim_step(wf('run'), 3, 'flight')} => 'LOCKED',
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 3, 'flight', lease => 2)$$)} => 'WF008',
@@ -147,10 +154,12 @@ my @go_on = (
 	# what was in flight, under its lease
 	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker')} => 'EXECUTE|1',
 	q{SELECT durable.complete(durable.step_id(wf('run'), 3), '3', lease => 1, attempt => 1)} => 't',
+	q{SELECT durable.emit(wf('run'), 'progress', '3', lease => 1)} => '3',
 	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'worker')} => 'f|RUNNING|2|worker',
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 7, 'next', lease => 1)$$)} => 'WF008',
 	q{SELECT created, status, lease FROM durable.start_child(wf('run'), 4, 'child', lease => 2)} => 'f|RUNNING|2',
 	q{SELECT action, attempt FROM durable.claim_step(wf('child'), 0, 'inner', lease => 2)} => 'EXECUTE|2',
+	q{SELECT durable.emit(wf('child'), 'progress', lease => 2)} => '2',
 	q{SELECT durable.complete(wf('child'), '4')} => 't',
 	q{SELECT action, attempt FROM durable.claim_step(wf('run'), 7, 'next', lease => 2)} => 'EXECUTE|1',
 	q{SELECT action, attempt FROM durable.complete_and_claim(durable.step_id(wf('run'), 7), '7', 'last', 9)} => 'EXECUTE|1',
@@ -212,6 +221,7 @@ our %calls = (
 	fail => q{durable.fail(durable.step_id(wf('run'), 3), 'boom')},
 	complete_and_claim => q{durable.complete_and_claim(durable.step_id(wf('run'), 3), NULL, 'next', 7)},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
+	emit => q{durable.emit(wf('run'), 'progress')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},
 	resume_tree => q{durable.resume_tree(wf('paused'))},
@@ -233,6 +243,7 @@ our %calls = (
 	grant_to => q{durable.grant_to('pg_monitor', 'reader')},
 	revoke_from => q{durable.revoke_from('pg_monitor', 'reader')},
 
+	events => q{durable.events(wf('run'))},
 	history => q{durable.history(wf('run'))},
 	status => q{durable.status(wf('run'))},
 	input => q{durable.input(wf('run'))},

@@ -33,6 +33,7 @@ $from->safe_psql('postgres', q{
 	SELECT durable.start('tree', executor_id => 'worker');
 	SELECT durable.claim_step(wf('tree'), i, 'step') FROM generate_series(0, 20) i;
 	SELECT durable.complete(durable.step_id(wf('tree'), i), to_jsonb(repeat('x', 10000))) FROM generate_series(0, 10) i;
+	SELECT durable.emit(wf('tree'), 'progress', to_jsonb(i)) FROM generate_series(0, 20) i;
 	SELECT durable.start_child(wf('tree'), 100, 'leaf');
 	SELECT durable.cancel_tree(wf('tree'));
 	SELECT durable.start('tree', executor_id => 'worker');
