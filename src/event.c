@@ -29,6 +29,8 @@
 #include "plan.h"
 #include "sql.h"
 
+#include "access/xact.h"
+
 PG_FUNCTION_INFO_V1(durable_emit);
 PG_FUNCTION_INFO_V1(durable_events);
 
@@ -97,7 +99,8 @@ static int64
 emit(const pg_uuid_t *id, const InsertEvent *event)
 {
 	pg_uuid_t	root_id;
-	bool		locked = try_lock_known_tree(id, &root_id);
+	/* in a read-only transaction the look still tells what forbids it */
+	bool		locked = !XactReadOnly && try_lock_known_tree(id, &root_id);
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
