@@ -127,9 +127,12 @@ SELECT status, lease FROM durable.resume_failed(:'failed');
 SELECT durable.emit(:'failed', 'again', lease => 2);
 SELECT durable.set_timeout(:'late', NULL);
 SELECT durable.emit(:'late', 'in time');
--- Not in a read-only transaction.
+-- Not in a read-only transaction, which is still told what else forbids it.
 BEGIN READ ONLY;
 SELECT durable.emit(:'late', 'no');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT durable.emit(:'late', 'no', lease => 9);
 ROLLBACK;
 -- Above READ COMMITTED; what is seen goes by the query's snapshot.
 BEGIN ISOLATION LEVEL SERIALIZABLE;

@@ -10,13 +10,12 @@
  * That takes one emitter at a time: only when the one before has committed, or
  * has been rolled back, is it known which number is next.  emit locks the tree
  * (shared), so that no cascade overlaps it, then the workflow's events
- * (exclusively, to the end of the transaction).  Nothing comes after that but the
- * new row, so within a call nobody who has the lock waits for anybody.  Other
- * events, and all other calls, do not wait for it.
+ * (exclusively, to the end of the transaction), and takes nothing more.  Those who
+ * emit in other workflows, and all other calls, do not wait for that.
  *
  * The lock makes a line of those who wait.  It is the primary key that lets no
  * two have one number: beyond some workflows a transaction takes no more such
- * locks (lock.c), and emitters meet at the key.  The last number is read from
+ * locks (lock.c), and then emitters meet at the key.  The last number is read from
  * there, too, so the cost does not grow with the number of events.
  *
  * No interleaving breaks this: the statement asks itself for all that makes the
@@ -28,6 +27,8 @@
  */
 #include "plan.h"
 #include "sql.h"
+
+#include "access/xact.h"
 
 PG_FUNCTION_INFO_V1(durable_emit);
 PG_FUNCTION_INFO_V1(durable_events);
@@ -97,7 +98,8 @@ static int64
 emit(const pg_uuid_t *id, const InsertEvent *event)
 {
 	pg_uuid_t	root_id;
-	bool		locked = try_lock_known_tree(id, &root_id);
+	/* in a read-only transaction the look still tells what forbids it */
+	bool		locked = !XactReadOnly && try_lock_known_tree(id, &root_id);
 	Workflow	workflow;
 	Rounds		rounds = {0};
 

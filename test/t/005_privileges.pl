@@ -14,6 +14,7 @@ $node->init;
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE ROLE reader LOGIN;
+	CREATE ROLE client LOGIN;
 	CREATE ROLE worker LOGIN;
 	CREATE ROLE operator LOGIN;
 	CREATE ROLE former LOGIN;
@@ -26,7 +27,7 @@ $node->safe_psql('old', q{
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO PUBLIC;
 	CREATE EXTENSION durable;
-	SELECT durable.grant_to('reader', 'reader'), durable.grant_to('worker', 'worker'), durable.grant_to('operator', 'operator');
+	SELECT durable.grant_to('reader', 'reader'), durable.grant_to('client', 'client'), durable.grant_to('worker', 'worker'), durable.grant_to('operator', 'operator');
 	SELECT durable.grant_to('former', 'operator');
 	SELECT durable.revoke_from('former', 'reader');
 	SELECT durable.start('before');
@@ -75,6 +76,8 @@ sub as
 	return $rc ? "error: $err" : $out;
 }
 is(as('worker', "SELECT created, status FROM durable.start('before')"), 'f|RUNNING', 'a worker works on in the restored database');
+is(as('client', "SELECT created, status FROM durable.start('before')"), 'f|RUNNING', 'a client asks for it there');
+like(as('client', "SELECT durable.start('before', executor_id => 'e')"), qr/permission denied to pass argument "executor_id"/, 'and does not drive it');
 is(as('reader', "SELECT durable.count()"), '1', 'a reader reads in it');
 like(as('reader', "SELECT durable.start('no')"), qr/permission denied for function start/, 'and no more');
 like(as('former', "SELECT durable.count()"), qr/permission denied for schema durable/, 'whom it was taken from has nothing');
