@@ -15,11 +15,10 @@
 
 /* ---- claims (step_claim.c) ------------------------------------------------------ */
 
-/* What a claim asks for, but for the steps' names and inputs. */
+/* What a claim asks for, of all its steps alike. */
 typedef struct ClaimArgs
 {
 	TaskKind	kind;
-	NullableDatum lease;
 	NullableDatum executor_id;
 	NullableDatum max_retries;
 	NullableDatum backoff;
@@ -51,20 +50,36 @@ typedef enum ClaimWay
 /* A step that is to be claimed. */
 typedef struct Claim
 {
+	pg_uuid_t	workflow_id;
 	int32		sequence;
 	NullableDatum name;
 	NullableDatum input;
+	NullableDatum lease;		/* of the caller */
+	NullableDatum under;		/* the lease under which it is claimed */
 	Step		step;			/* as it was looked at */
 	ClaimWay	way;
 	ClaimAnswer answer;
 } Claim;
 
+/* Steps that are claimed at once. */
+typedef struct Claims
+{
+	const ClaimArgs *args;
+	int			count;
+	Claim	   *elements;		/* in the order of workflows and positions */
+	Rounds		rounds;
+} Claims;
+
 /* durable.claimed_step */
 #define CLAIM_COLUMNS 7
 
-extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
+extern ClaimArgs claim_args(NullableDatum kind, const NullableDatum *from_executor_id);
+extern void decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, Claim *claim);
+extern void answer_refusal(ClaimAnswer *answer, Refusal *refusal);
 extern void answer_new_step(ClaimAnswer *answer);
-extern void claim_step(const pg_uuid_t *workflow_id, const ClaimArgs *args, Claim *claim);
+extern int	count_claims(const Claims *claims, ClaimWay way);
+extern bool write_claims(Claims *claims);
+extern void claim_step(const ClaimArgs *args, Claim *claim);
 extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, NullableDatum *columns);
 
 /* The parameters of a step that is created and claimed. */
@@ -87,8 +102,14 @@ extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, Nu
 	POLICY(P)
 PARAMETER_VALUES(InsertStep, INSERT_STEP);
 
-extern InsertStep insert_step_values(const pg_uuid_t *workflow_id, const Claim *claim, NullableDatum lease,
-									 const ClaimArgs *args, TimestampTz now);
+/* The values of POLICY. */
+#define POLICY_VALUES(args, time) \
+	.executor_id = (args)->executor_id, .max_retries = (args)->max_retries, .backoff = (args)->backoff, \
+	.backoff_multiplier = (args)->backoff_multiplier, .max_backoff = (args)->max_backoff, \
+	.timeout = (args)->timeout, .now = a_time(time), .deadline = clock_deadline(time, (args)->timeout)
+
+extern NullableDatum kind_value(TaskKind kind);
+extern InsertStep insert_step_values(const Claim *claim, const ClaimArgs *args, TimestampTz now);
 
 /* p is the prefix of the names of the other parameters */
 #define INSERT_CLAIMED_STEP(workflow_id, sequence, lease, name, input, p) \

@@ -96,12 +96,12 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 	TimestampTz now = clock_now();
 	CompleteAndClaim values = {
 		.completion = record_output_values(completion, now),
-		.claim = insert_step_values(&completion->workflow_id, claim, args->lease, args, now)
+		.claim = insert_step_values(claim, args, now)
 	};
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
-		recorded_under(&completion->workflow_id, args->lease);
+		recorded_under(&completion->workflow_id, completion->lease);
 	return done;
 }
 
@@ -112,13 +112,14 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 static void
 complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Claim *claim)
 {
-	const pg_uuid_t *workflow_id = &completion->workflow_id;
+	const pg_uuid_t *workflow_id = &claim->workflow_id;
 	pg_uuid_t	root_id;
 	Rounds		rounds = {0};
 	uint64		done = 0;
 
 	id_step(workflow_id, claim->sequence, &claim->answer.step_id);
-	if (!args->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
+	claim->under = claim->lease;
+	if (!claim->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))
 	{
 		rounds.since = clock_monotonic();
@@ -137,7 +138,7 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	/* where only the claim is to be made, this is a repeated call */
 	if (done == 0)
 		complete_step(completion, "step_id");
-	claim_step(workflow_id, args, claim);
+	claim_step(args, claim);
 }
 
 /*
@@ -151,7 +152,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	NullableDatum output = fcinfo->args[1];
 	NullableDatum sequence = fcinfo->args[3];
 	NullableDatum attempt = fcinfo->args[13];
-	Claim		claim = {.name = fcinfo->args[2],.input = fcinfo->args[4]};
+	Claim		claim = {.name = fcinfo->args[2],.input = fcinfo->args[4],.lease = fcinfo->args[6]};
 	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	NullableDatum columns[CLAIM_COLUMNS];
 	const pg_uuid_t *id;
@@ -170,8 +171,9 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	require_sequence(sequence);
 	claim.sequence = DatumGetInt32(sequence.value);
 	require_name(claim.name, "name");
-	args = claim_args(fcinfo, 5);
-	completion = step_completion(id, output, args.lease, attempt);
+	args = claim_args(fcinfo->args[5], &fcinfo->args[7]);
+	completion = step_completion(id, output, claim.lease, attempt);
+	claim.workflow_id = completion.workflow_id;
 
 	call = begin_call(fcinfo);
 	complete_then_claim(&completion, &args, &claim);
