@@ -64,20 +64,32 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* Raises an error unless an int is in that range; both ends are allowed. */
+/* NULL if an int is in that range; both ends are allowed. */
+static Refusal *
+refuse_int(int32 value, const char *name, int32 least, int32 most)
+{
+	if (value >= least && value <= most)
+		return NULL;
+	return refuse_argument(name,
+						   most == PG_INT32_MAX ? psprintf("must be at least %d", least) :
+						   psprintf("must be %d to %d", least, most),
+						   psprintf("It is %d.", value), "Pass a number in that range.");
+}
+
 static void
 check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
-	int32		value;
+	Refusal    *refusal = arg.isnull ? NULL : refuse_int(DatumGetInt32(arg.value), name, least, most);
 
-	if (arg.isnull)
-		return;
-	value = DatumGetInt32(arg.value);
-	if (value < least || value > most)
-		bad_argument(name,
-					 most == PG_INT32_MAX ? psprintf("must be at least %d", least) :
-					 psprintf("must be %d to %d", least, most),
-					 psprintf("It is %d.", value), "Pass a number in that range.");
+	if (refusal)
+		raise_refusal(refusal);
+}
+
+/* For batches, which answer it. */
+Refusal *
+refuse_sequence(int32 sequence, const char *name)
+{
+	return refuse_int(sequence, name, 0, MAX_SEQUENCE);
 }
 
 void

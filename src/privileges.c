@@ -84,6 +84,7 @@ static const struct
 	{"claim_steps", WORKER},
 	{"complete", WORKER},
 	{"complete_and_claim", WORKER},
+	{"complete_and_claim_many", WORKER},
 	{"complete_many", WORKER},
 	{"fail", WORKER},
 	{"heartbeat", WORKER},

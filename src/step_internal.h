@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * step_internal.h
- *	  What step_claim.c, step_end.c and step_pair.c share: the parts of which
- *	  complete_and_claim is made.
+ *	  What step_claim.c, step_end.c, step_pair.c and step_pair_many.c share: the
+ *	  parts of which complete_and_claim and its batch are made.
  *
  *-------------------------------------------------------------------------
  */
@@ -163,5 +163,23 @@ extern RecordOutput record_output_values(const StepCompletion *completion, Times
 	SET_OUTPUT(":output") "FROM free f WHERE s.workflow_id = f.workflow_id AND s.sequence = f.sequence"
 
 extern bool complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 lease);
+
+/* ---- both (step_pair.c) -------------------------------------------------------------- */
+
+/* The parameters of both. */
+typedef struct CompleteAndClaim
+{
+	RecordOutput completion;
+	InsertStep	claim;
+} CompleteAndClaim;
+
+/* So many of the two were done. */
+#define COMPLETED_ONLY	1
+#define BOTH			2
+
+extern CompleteAndClaim complete_and_claim_values(const StepCompletion *completion, const Claim *claim,
+												  const ClaimArgs *args, TimestampTz now);
+extern int64 fast_complete_and_claim(const void *params);
+extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
 
 #endif							/* DURABLE_STEP_INTERNAL_H */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * step_pair.c
- *	  complete_and_claim: one step is completed, and the next is claimed.
+ *	  complete_and_claim: one step is completed, and the next is claimed.  Its
+ *	  batch is in step_pair_many.c.
  *
  * Where nothing is in the way, one statement does both.  It is made of the parts of
  * complete_step (step_end.c) and claim_step (step_claim.c).  It asks for all that
@@ -25,13 +26,7 @@
 
 PG_FUNCTION_INFO_V1(durable_complete_and_claim);
 
-/* The parameters of both, those of the claim as next_name, next_input and so on. */
-typedef struct CompleteAndClaim
-{
-	RecordOutput completion;
-	InsertStep	claim;
-} CompleteAndClaim;
-
+/* The parameters of the claim are next_name, next_input and so on. */
 #define NEXT_ENTRY(name, type) {"next_" #name, type},
 
 static const Parameter CompleteAndClaim_parameters[] = {RECORD_OUTPUT(PARAMETER_ENTRY) INSERT_STEP(NEXT_ENTRY)};
@@ -49,12 +44,8 @@ is_free(Look *look, int32 position)
 	return look->row == NULL || int_of_row(look, step_sequence) > position;
 }
 
-/* So many of the two were done. */
-#define COMPLETED_ONLY	1
-#define BOTH			2
-
 /* The scan that finds the one step goes on to the other. */
-static int64
+int64
 fast_complete_and_claim(const void *params)
 {
 	const CompleteAndClaim *p = params;
@@ -89,15 +80,21 @@ static Statement complete_and_claim = STATEMENT(CompleteAndClaim,
 	"SELECT 1 FROM completed UNION ALL SELECT 1 FROM claimed",
 	.fast = fast_complete_and_claim);
 
+CompleteAndClaim
+complete_and_claim_values(const StepCompletion *completion, const Claim *claim, const ClaimArgs *args,
+						  TimestampTz now)
+{
+	return (CompleteAndClaim)
+	{
+		.completion = record_output_values(completion, now),.claim = insert_step_values(claim, args, now)
+	};
+}
+
 /* Does both at once, under the tree's lock; or the completion alone, or nothing, where that cannot be. */
 static uint64
 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim)
 {
-	TimestampTz now = clock_now();
-	CompleteAndClaim values = {
-		.completion = record_output_values(completion, now),
-		.claim = insert_step_values(claim, args, now)
-	};
+	CompleteAndClaim values = complete_and_claim_values(completion, claim, args, clock_now());
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
@@ -141,6 +138,17 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	claim_step(args, claim);
 }
 
+/* A step is to be completed here. */
+Refusal *
+refuse_workflow_id(const pg_uuid_t *id, const char *argument)
+{
+	if (id_sequence(id) >= 0)
+		return NULL;
+	return refuse_argument(argument, "must be the id of a step",
+						   psprintf("%s is the id of a workflow.", uuid_text(id)),
+						   "Use complete to complete a workflow.");
+}
+
 /*
  * complete_and_claim(step_id, output, name, sequence, input, kind, ..., attempt)
  *
@@ -156,16 +164,16 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	NullableDatum columns[CLAIM_COLUMNS];
 	const pg_uuid_t *id;
+	Refusal    *refusal;
 	StepCompletion completion;
 	ClaimArgs	args;
 	Call		call;
 
 	require(fcinfo->args[0], "step_id");
 	id = PG_GETARG_UUID_P(0);
-	if (id_sequence(id) < 0)
-		bad_argument("step_id", "must be the id of a step",
-					 psprintf("%s is the id of a workflow.", uuid_text(id)),
-					 "Use complete to complete a workflow.");
+	refusal = refuse_workflow_id(id, "step_id");
+	if (refusal)
+		raise_refusal(refusal);
 	if (sequence.isnull)
 		sequence = an_int(id_sequence(id) + 1);
 	require_sequence(sequence);
