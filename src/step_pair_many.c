@@ -179,7 +179,11 @@ fast_complete_and_claim_many(const void *params)
 		CompleteAndClaim values = complete_and_claim_values(&pairs->by_claim[i]->completion, claim,
 															pairs->claims.args, expected->now);
 
-		done += Max(fast_complete_and_claim(&values), 0);
+		int64		of_both = fast_complete_and_claim(&values);
+
+		if (of_both == NOT_FAST)
+			break;
+		done += of_both;
 		/* at once, while it is known where the lease was seen */
 		recorded_under(&claim->workflow_id, claim->lease);
 	}
