@@ -50,7 +50,7 @@ $$;
 CREATE TABLE pairs (position int, task text, output jsonb, name text, lease int, attempt int, sequence int, input jsonb, single text, many text);
 CREATE FUNCTION pg_temp.single(e pairs, executor text, timeout interval) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  p text = 'one by one ';
+  p text = 'pairs singly ';
 BEGIN
   RETURN pg_temp.answer(r.step_id, r.action, r.output, r.error, r.attempt, r.run_at, r.detail, p) FROM durable.complete_and_claim(pg_temp.task(p, e.task), e.output, e.name, e.sequence,
     e.input, lease => e.lease, attempt => e.attempt, executor_id => executor, max_retries => 2, backoff => '1 s', timeout => timeout) r;
@@ -64,18 +64,18 @@ BEGIN
   FOR e IN SELECT * FROM pairs ORDER BY position LOOP
     UPDATE pairs SET single = pg_temp.single(e, executor, timeout) WHERE position = e.position;
   END LOOP;
-  UPDATE pairs m SET many = pg_temp.answer(r.step_id, r.action, r.output, r.error, r.attempt, r.run_at, r.detail, 'at once ')
-    FROM (SELECT array_agg(pg_temp.task('at once ', task) ORDER BY position) AS ids, array_agg(output ORDER BY position) AS outputs, array_agg(name ORDER BY position) AS names,
+  UPDATE pairs m SET many = pg_temp.answer(r.step_id, r.action, r.output, r.error, r.attempt, r.run_at, r.detail, 'pairs at once ')
+    FROM (SELECT array_agg(pg_temp.task('pairs at once ', task) ORDER BY position) AS ids, array_agg(output ORDER BY position) AS outputs, array_agg(name ORDER BY position) AS names,
                  array_agg(lease ORDER BY position) AS leases, array_agg(attempt ORDER BY position) AS attempts, array_agg(sequence ORDER BY position) AS sequences, array_agg(input ORDER BY position) AS inputs FROM pairs) a,
          durable.complete_and_claim_many(a.ids, a.outputs, a.names, a.leases, a.attempts, a.sequences, a.inputs, executor_id => executor, max_retries => 2, backoff => '1 s', timeout => timeout) r
    WHERE r.position = m.position AND (r.action IS NULL) = (r.step_id IS NULL) AND (r.action IS NOT NULL OR r.error IS NOT NULL);
 END $$;
 CREATE VIEW pairs_answers AS SELECT position, task, output, name, lease, attempt, sequence, many, CASE WHEN single IS DISTINCT FROM many THEN 'SINGLE: ' || coalesce(single, '-') ELSE '' END AS difference FROM pairs ORDER BY position;
 CREATE FUNCTION pg_temp.differences() RETURNS SETOF jsonb LANGUAGE sql AS $$
-  (SELECT s FROM pg_temp.state('at once ') s EXCEPT ALL SELECT s FROM pg_temp.state('one by one ') s) UNION ALL
-  (SELECT s FROM pg_temp.state('one by one ') s EXCEPT ALL SELECT s FROM pg_temp.state('at once ') s)
+  (SELECT s FROM pg_temp.state('pairs at once ') s EXCEPT ALL SELECT s FROM pg_temp.state('pairs singly ') s) UNION ALL
+  (SELECT s FROM pg_temp.state('pairs singly ') s EXCEPT ALL SELECT s FROM pg_temp.state('pairs at once ') s)
 $$;
-SELECT pg_temp.scene('one by one '), pg_temp.scene('at once ') \gset
+SELECT pg_temp.scene('pairs singly '), pg_temp.scene('pairs at once ') \gset
 
 INSERT INTO pairs SELECT row_number() OVER (), * FROM (VALUES
   -- what forbids the completion is the row's error, and nothing is claimed: unknown, a workflow, fences, status, another output, a position that none can have
@@ -96,7 +96,7 @@ INSERT INTO pairs SELECT row_number() OVER (), * FROM (VALUES
 ) e (task, output, name, lease, attempt, sequence, input);
 SELECT pg_temp.compare() \gset
 SELECT * FROM pairs_answers;
-SELECT count(*) FROM pg_temp.state('at once ');
+SELECT count(*) FROM pg_temp.state('pairs at once ');
 SELECT * FROM pg_temp.differences();
 SELECT * FROM durable.check();
 
