@@ -182,4 +182,7 @@ extern CompleteAndClaim complete_and_claim_values(const StepCompletion *completi
 extern int64 fast_complete_and_claim(const void *params);
 extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
 
+/* step_pair_many.c */
+extern void complete_and_claim_earlier(const StepCompletion *completion, const ClaimArgs *args, Claim *claim);
+
 #endif							/* DURABLE_STEP_INTERNAL_H */

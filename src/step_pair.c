@@ -9,7 +9,8 @@
  * makes both legal, and does not wait for the row of the completed step.  If the
  * next position is taken, it completes the step only, and a claim by itself follows.
  * If it does nothing, the two follow one after the other, as two calls in one
- * transaction would.
+ * transaction would.  An earlier position than that of the completed step is claimed
+ * as in a batch, which locks rows in the order of positions.
  *
  * Locks the tree (shared), the row of the step that is completed, then the
  * position of the one that is claimed, in the primary key, where it may have to
@@ -115,6 +116,11 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	uint64		done = 0;
 
 	id_step(workflow_id, claim->sequence, &claim->answer.step_id);
+	if (claim->sequence < completion->sequence)
+	{
+		complete_and_claim_earlier(completion, args, claim);
+		return;
+	}
 	claim->under = claim->lease;
 	if (!claim->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))

@@ -64,6 +64,7 @@ typedef struct Pairs
 	Claims		claims;			/* in the order of ids */
 	int			step_count;
 	PairStep   *steps;			/* in the order of ids */
+	const char *argument;		/* which has their ids */
 	bool		again;			/* a first attempt was overtaken */
 } Pairs;
 
@@ -106,7 +107,7 @@ find_step(const Pairs *pairs, const pg_uuid_t *id)
 	return bsearch(id, pairs->steps, pairs->step_count, sizeof(PairStep), compare_ids);
 }
 
-/* Finds out which steps there are, and which elements complete and claim them. */
+/* Fills in which steps there are, two for an element at most, and which elements complete and claim them. */
 static void
 group_by_step(Pairs *pairs)
 {
@@ -119,7 +120,6 @@ group_by_step(Pairs *pairs)
 		ids[2 * i + 1] = pairs->by_claim[i]->next_id;
 	}
 	qsort(ids, count, sizeof(pg_uuid_t), compare_ids);
-	pairs->steps = palloc0(Max(count, 1) * sizeof(PairStep));
 	for (int i = 0; i < count; i++)
 		if (i == 0 || !same_id(&ids[i], &ids[i - 1]))
 		{
@@ -346,7 +346,7 @@ claimed_by(PairStep *s, Claim *claim, const ClaimArgs *args)
 
 /* Decides what complete_and_claim would answer, after the elements before this one. */
 static void
-decide_pair(Pair *pair, const ClaimArgs *args, TimestampTz now)
+decide_pair(Pair *pair, const char *argument, const ClaimArgs *args, TimestampTz now)
 {
 	const StepCompletion *completion = &pair->completion;
 	PairStep   *s = pair->completed;
@@ -355,7 +355,7 @@ decide_pair(Pair *pair, const ClaimArgs *args, TimestampTz now)
 	Refusal    *refusal;
 
 	claim->way = CLAIM_NOTHING;
-	pair->refusal = refuse_outcome(&s->workflow, &s->step, "step_ids", completion->lease, completion->attempt);
+	pair->refusal = refuse_outcome(&s->workflow, &s->step, argument, completion->lease, completion->attempt);
 	if (!pair->refusal)
 		pair->refusal = refuse_completion(&s->step, completion->output, &repeated);
 	if (pair->refusal)
@@ -388,7 +388,7 @@ decide_pairs(Pairs *pairs)
 
 	for (int i = 0; i < pairs->count; i++)
 		if (pairs->elements[i].claim)
-			decide_pair(&pairs->elements[i], pairs->claims.args, now);
+			decide_pair(&pairs->elements[i], pairs->argument, pairs->claims.args, now);
 	for (int i = 0; i < pairs->step_count; i++)
 		if (pairs->steps[i].claim || pairs->steps[i].completion)
 			return true;
@@ -486,6 +486,27 @@ complete_and_claim_all(Pairs *pairs)
 	}
 }
 
+/*
+ * complete_and_claim of a step and an earlier one.  As a batch of one it locks the
+ * earlier one first, if both are there.
+ */
+void
+complete_and_claim_earlier(const StepCompletion *completion, const ClaimArgs *args, Claim *claim)
+{
+	Pair		pair = {.completion = *completion,.next_id = claim->answer.step_id,.claim = claim};
+	Pair	   *by_claim = &pair;
+	PairStep	steps[2] = {0};
+	Pairs		pairs = {
+		.count = 1,.elements = &pair,.by_claim = &by_claim,.steps = steps,.argument = "step_id",
+		.claims = {.args = args,.count = 1,.elements = claim}
+	};
+
+	group_by_step(&pairs);
+	complete_and_claim_all(&pairs);
+	if (pair.refusal)
+		raise_refusal(pair.refusal);
+}
+
 /* ---- SQL function --------------------------------------------------------------------------- */
 
 /* What of the arguments of an element complete_and_claim would raise. */
@@ -510,7 +531,7 @@ durable_complete_and_claim_many(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			count = require_batch(arg[0], "step_ids");
 	NullableDatum columns[1 + CLAIM_COLUMNS];
-	Pairs		pairs = {.count = count};
+	Pairs		pairs = {.count = count,.argument = "step_ids"};
 	ClaimArgs	args;
 	Claim	   *claims;
 	Elements	step_ids;
@@ -541,6 +562,7 @@ durable_complete_and_claim_many(PG_FUNCTION_ARGS)
 	claims = palloc0(Max(count, 1) * sizeof(Claim));
 	pairs.elements = palloc0(Max(count, 1) * sizeof(Pair));
 	pairs.by_claim = palloc(Max(count, 1) * sizeof(Pair *));
+	pairs.steps = palloc0(Max(2 * count, 1) * sizeof(PairStep));
 	pairs.claims.args = &args;
 	pairs.claims.elements = palloc0(Max(count, 1) * sizeof(Claim));
 	for (int i = 0; i < count; i++)
