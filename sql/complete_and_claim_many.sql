@@ -168,7 +168,7 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT * FROM pg_temp.round((:'ids'::uuid[])[1:20], 5);
 SELECT count(*) < 1100 AS few_locks FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
 COMMIT;
-SELECT sequence, status, count(*) FROM durable.step WHERE workflow_id = ANY (:'ids') GROUP BY 1, 2 ORDER BY 1;
+SELECT sequence, status, count(*) FROM durable.step WHERE workflow_id = ANY (:'ids') GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM durable.check();
 DROP VIEW pairs_answers;
 DROP FUNCTION pg_temp.single, pg_temp.compare;
