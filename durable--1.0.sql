@@ -527,6 +527,18 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_steps(uuid, int, text[], jsonb[], durable.task_kind, int, text, int, interval, float8, interval, interval) IS
 	'claim_step of up to 1000 positions at once, from first_sequence on; what claim_step would raise for one step is its action STOP with the error (SQLSTATE: message). Errors: WF001, WF002, WF004 to WF006, WF008, 22023, 22004';
 
+CREATE FUNCTION durable.complete_and_claim_many(step_ids uuid[], outputs jsonb[], names text[], leases int[] = NULL,
+	attempts int[] = NULL, sequences int[] = NULL, inputs jsonb[] = NULL, kind durable.task_kind = 'STEP',
+	executor_id text = NULL, max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2,
+	max_backoff interval = NULL, timeout interval = NULL,
+	OUT "position" int, OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text,
+	OUT attempt int, OUT run_at timestamptz, OUT detail jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_complete_and_claim_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.complete_and_claim_many(uuid[], jsonb[], text[], int[], int[], int[], jsonb[], durable.task_kind, text, int, interval, float8, interval, interval) IS
+	'complete_and_claim of up to 1000 steps at once, of any workflows, as if one after the other: a row for each, in order, position from 1; what complete_and_claim would raise for one is its error (SQLSTATE: message), with action NULL, and nothing is done for it. Errors: WF008 (taken over while the call waited), 22023, 22004';
+
 CREATE FUNCTION durable.emit(workflow_id uuid, topic text, payload jsonb = NULL, lease int = NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_emit'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -83,6 +83,14 @@ SELECT pg_temp.bad('claim_steps', '{{workflow_id,"{w}"},{first_sequence,9},{name
   ['names', 'NULL'], ['names', 'ARRAY[''x'', NULL]'], ['names', 'ARRAY['''', ''y'']'], ['names', 'ARRAY[''x'', repeat(''x'', 10485760)]'], ['names', 'ARRAY[[''x''], [''y'']]'], ['names', 'array_fill(''x''::text, ''{1001}'')'],
   ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{{1},{2}}'''], ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['kind', '''WAIT'''], ['executor_id', ''''''],
   ['max_retries', 'NULL'], ['max_retries', '-1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''], ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '''NaN'''], ['max_backoff', '''-1 s'''], ['timeout', '''-1 s''']]);
+SELECT pg_temp.bad('complete_and_claim_many', '{{step_ids,"ARRAY[{s}, {s}]::uuid[]"},{outputs,"NULL"},{names,"ARRAY[''x'', ''y'']"}}', ARRAY[
+  ['step_ids', 'NULL'], ['step_ids', 'ARRAY[{s}, NULL]::uuid[]'], ['step_ids', 'ARRAY[[{s}], [{s}]]::uuid[]'], ['step_ids', 'array_fill({s}::uuid, ''{1001}'')'],
+  ['outputs', '''{}'''], ['outputs', '''{1}'''], ['outputs', '''{1,2,3}'''], ['outputs', '''{{1},{2}}'''],
+  ['names', 'NULL'], ['names', 'ARRAY[''x'', NULL]'], ['names', 'ARRAY['''', ''y'']'], ['names', 'ARRAY[''x'', repeat(''x'', 10485760)]'], ['names', 'ARRAY[[''x''], [''y'']]'], ['names', 'ARRAY[''x'']'],
+  ['leases', '''{}'''], ['leases', '''{1}'''], ['leases', '''{{1},{1}}'''], ['attempts', '''{}'''], ['attempts', '''{1,1,1}'''], ['attempts', '''{{1},{1}}'''],
+  ['sequences', '''{}'''], ['sequences', '''{1}'''], ['sequences', '''{{1},{1}}'''], ['inputs', '''{}'''], ['inputs', '''{1}'''], ['inputs', '''{{1},{2}}'''],
+  ['kind', 'NULL'], ['kind', '''WORKFLOW'''], ['kind', '''WAIT'''], ['executor_id', ''''''],
+  ['max_retries', 'NULL'], ['max_retries', '-1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''], ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '''NaN'''], ['max_backoff', '''-1 s'''], ['timeout', '''-1 s''']]);
 SELECT pg_temp.bad('history', '{{workflow_id,"{w}"}}', ARRAY[['workflow_id', 'NULL'], ['workflow_id', '{s}']]);
 SELECT pg_temp.bad(f, '{{task_id,"{s}"}}', ARRAY[['task_id', 'NULL']]) FROM unnest(ARRAY['status', 'input', 'output', 'error', 'is_completed']) f;
 SELECT pg_temp.bad('set_timeout', '{{task_id,"{s}"},{timeout,"''1 s''"}}', ARRAY[['task_id', 'NULL'], ['timeout', '''-1 s'''], ['timeout', '''178000000 years''']]);

@@ -34,7 +34,7 @@ CREATE TEMP VIEW mine AS
    WHERE p.pronamespace = 'durable'::regnamespace
      AND p.proname IN ('start', 'attach', 'claim_step', 'complete', 'fail', 'complete_and_claim', 'start_child', 'history',
                        'status', 'input', 'output', 'error', 'is_completed', 'set_timeout', 'step_id', 'bucket', 'heartbeat',
-                       'start_many', 'complete_many', 'claim_steps', 'emit', 'events');
+                       'start_many', 'complete_many', 'claim_steps', 'complete_and_claim_many', 'emit', 'events');
 \pset tuples_only on
 \pset format unaligned
 SELECT proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_function_result(oid) FROM mine ORDER BY 1;

@@ -38,6 +38,11 @@ BEGIN
   COMMIT;
   PERFORM durable.complete(s, NULL, 1, 2);
   COMMIT;
+  PERFORM durable.claim_step(w, 8, 'of many', lease => 1);
+  COMMIT;
+  PERFORM * FROM durable.complete_and_claim_many(ARRAY[durable.step_id(w, 8)], ARRAY[NULL::jsonb], '{one more}', '{1}', '{1}', inputs => '{9}', kind => 'TRANSACTION',
+                                                 executor_id => 'e', max_retries => 1, backoff => '2 s', timeout => '3 s');
+  COMMIT;
   PERFORM durable.complete(w, '"done"', 1);
   COMMIT;
   PERFORM durable.start(n || ', queued', queue => 'q', priority => 3, executor_id => 'nobody', timeout => '1 hour');

@@ -69,6 +69,7 @@ CREATE UNIQUE INDEX fc ON durable.step (name) WHERE name = 'running';
 SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 'running')$$, :'run'));
 SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 'running', executor_id => 'fc-e', lease => 1)$$, :'run'));
 SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 'running', 9)$$, durable.step_id(:'run', 0)));
+SELECT test.refused(format($$SELECT durable.complete_and_claim_many(ARRAY[%L]::uuid[], '{1}', '{running}', '{1}', sequences => '{9}')$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.claim_steps(%L, 9, ARRAY['other', 'running'])$$, :'run'));
 SELECT test.refused(format($$SELECT durable.start_child(%L, 9, 'running')$$, :'run'));
 DROP INDEX durable.fc;
@@ -108,6 +109,7 @@ ALTER TABLE durable.workflow DROP CONSTRAINT fc;
 ALTER TABLE durable.step ADD CONSTRAINT fc EXCLUDE USING btree (name WITH =) WHERE (name = 'running');
 SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 'running')$$, :'run'));
 SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 'running', 9)$$, durable.step_id(:'run', 0)));
+SELECT test.refused(format($$SELECT durable.complete_and_claim_many(ARRAY[%L]::uuid[], '{1}', '{running}', '{1}', sequences => '{9}')$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.claim_steps(%L, 9, ARRAY['other', 'running'])$$, :'run'));
 SELECT test.refused(format($$SELECT durable.start_child(%L, 9, 'running')$$, :'run'));
 ALTER TABLE durable.step DROP CONSTRAINT fc;
@@ -130,6 +132,7 @@ CREATE TRIGGER fc BEFORE INSERT ON durable.step FOR EACH ROW EXECUTE FUNCTION te
 SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 's')$$, :'run'));
 SELECT test.refused(format($$SELECT durable.claim_step(%L, 9, 's', executor_id => 'fc-e', lease => 1)$$, :'run'));
 SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 's', 9)$$, durable.step_id(:'run', 0)));
+SELECT test.refused(format($$SELECT durable.complete_and_claim_many(ARRAY[%L]::uuid[], '{1}', '{s}', '{1}', sequences => '{9}')$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.claim_steps(%L, 9, ARRAY['s', 't'])$$, :'run'));
 SELECT test.refused(format($$SELECT durable.start_child(%L, 9, 'fc-two')$$, :'run'));
 DROP TRIGGER fc ON durable.step;
@@ -181,6 +184,7 @@ SELECT test.refused(format($$SELECT durable.complete_many(ARRAY[%L]::uuid[])$$, 
 SELECT test.refused(format($$SELECT durable.fail(%L, 'x', retryable => false)$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.fail(%L, 'x')$$, durable.step_id(:'run', 2)));
 SELECT test.refused(format($$SELECT durable.complete_and_claim(%L, '1', 's', 9)$$, durable.step_id(:'run', 0)));
+SELECT test.refused(format($$SELECT durable.complete_and_claim_many(ARRAY[%L]::uuid[], '{1}', '{s}', '{1}', sequences => '{9}')$$, durable.step_id(:'run', 0)));
 SELECT test.refused(format($$SELECT durable.set_timeout(%L, '1 h')$$, durable.step_id(:'run', 0)));
 -- the row that stands for a child, with its outcome
 SELECT test.refused(format($$SELECT durable.complete(%L)$$, :'child'));

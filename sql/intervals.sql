@@ -24,6 +24,7 @@ INSERT INTO calls VALUES
   ('claim_step backoff', format('SELECT durable.claim_step(%L, 0, ''s'', max_retries => 1, backoff => %%s)', :'w')),
   ('claim_step max_backoff', format('SELECT durable.claim_step(%L, 0, ''s'', max_retries => 1, max_backoff => %%s)', :'w')),
   ('claim_steps', format('SELECT durable.claim_steps(%L, 0, ''{s}'', timeout => %%s)', :'w')),
+  ('complete_and_claim_many', format('SELECT durable.complete_and_claim_many(ARRAY[durable.step_id(%L, 9)], NULL, ''{s}'', timeout => %%s)', :'w')),
   ('set_timeout', format('SELECT durable.set_timeout(%L, %%s)', :'w')),
   ('recover', 'SELECT durable.recover(''intervals-a'', 0, stale_after => %s)'),
   ('purge', 'SELECT durable.purge(%s, 0)');

@@ -55,12 +55,16 @@ CREATE FUNCTION pg_temp.claim_steps(workflow_id uuid, first_sequence int, names 
   max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
   OUT sequence int, OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz)
   RETURNS SETOF record AS '$libdir/durable', 'durable_claim_steps' LANGUAGE C;
+CREATE FUNCTION pg_temp.complete_and_claim_many(step_ids uuid[], outputs jsonb[], names text[], leases int[] = NULL, attempts int[] = NULL, sequences int[] = NULL, inputs jsonb[] = NULL,
+  kind durable.task_kind = 'STEP', executor_id text = NULL, max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
+  OUT "position" int, OUT step_id uuid, OUT action durable.claim_action) RETURNS SETOF record AS '$libdir/durable', 'durable_complete_and_claim_many' LANGUAGE C;
 SELECT t.* FROM unnest(ARRAY[
   format('SELECT * FROM pg_temp.fail(durable.step_id(%L, 1), $c$e$c$)', :'w'),
   format('SELECT pg_temp.fail(durable.step_id(%L, 1), $c$e$c$)', :'w'),
   'SELECT * FROM pg_temp.start($c$row-types-2$c$)',
   'SELECT * FROM pg_temp.start_many($c${row-types-3}$c$)',
   format('SELECT * FROM pg_temp.complete_many(ARRAY[durable.step_id(%L, 1)])', :'w'),
+  format('SELECT * FROM pg_temp.complete_and_claim_many(ARRAY[durable.step_id(%L, 1)], NULL, $c${a}$c$)', :'w'),
   format('SELECT * FROM pg_temp.claim_steps(%L, 2, $c${a,b}$c$)', :'w')]) call, LATERAL pg_temp.try(call) t WHERE t.what <> 'hint';
 SELECT sequence, status FROM durable.history(:'w');
 SELECT count(*) FROM durable.workflow WHERE name LIKE 'row-types-%';

@@ -64,15 +64,25 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* Raises an error unless a number is in that range; both ends are allowed. */
+/* NULL if a number is in that range; both ends are allowed. */
+static Refusal *
+refuse_number(int64 value, const char *name, int32 least, int64 most)
+{
+	if (value >= least && value <= most)
+		return NULL;
+	return refuse_argument(name,
+						   most >= PG_INT32_MAX ? psprintf("must be at least %d", least) :
+						   psprintf("must be %d to %d", least, (int) most),
+						   psprintf("It is %lld.", (long long) value), "Pass a number in that range.");
+}
+
 static void
 check_range(int64 value, const char *name, int32 least, int64 most)
 {
-	if (value < least || value > most)
-		bad_argument(name,
-					 most >= PG_INT32_MAX ? psprintf("must be at least %d", least) :
-					 psprintf("must be %d to %d", least, (int) most),
-					 psprintf("It is %lld.", (long long) value), "Pass a number in that range.");
+	Refusal    *refusal = refuse_number(value, name, least, most);
+
+	if (refusal)
+		raise_refusal(refusal);
 }
 
 static void
@@ -80,6 +90,13 @@ check_int(NullableDatum arg, const char *name, int32 least, int32 most)
 {
 	if (!arg.isnull)
 		check_range(DatumGetInt32(arg.value), name, least, most);
+}
+
+/* For batches, which answer it. */
+Refusal *
+refuse_sequence(int32 sequence, const char *name)
+{
+	return refuse_number(sequence, name, 0, MAX_SEQUENCE);
 }
 
 void

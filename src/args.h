@@ -17,6 +17,7 @@ extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
 extern void require_sequence(NullableDatum sequence);
+extern struct Refusal *refuse_sequence(int32 sequence, const char *name);
 extern void require_not_negative(NullableDatum arg, const char *name);
 extern void require_not_negative_bigint(NullableDatum arg, const char *name);
 extern void check_limit(NullableDatum arg, const char *name);

@@ -2,7 +2,8 @@
  *
  * batch.c
  *	  Many at once: what batches share.  start_many is in workflow_start.c,
- *	  claim_steps in step_claim.c, complete_many in complete.c.
+ *	  claim_steps in step_claim.c, complete_many in complete.c,
+ *	  complete_and_claim_many in step_pair_many.c.
  *
  * Each element is treated by the rules of the single call, which stand in
  * workflow_*.c and step_*.c: one look at all, the decisions in C,

@@ -16,7 +16,9 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 
-#define KNOWN_WORKFLOWS 256
+/* So many sets, by a hash of the id, each of so many: a batch has to know all of its workflows. */
+#define SETS 256
+#define WAYS 4
 
 typedef struct KnownWorkflow
 {
@@ -25,51 +27,64 @@ typedef struct KnownWorkflow
 	int32		next;			/* position that is not yet claimed, or -1 */
 } KnownWorkflow;
 
-static KnownWorkflow known_workflows[KNOWN_WORKFLOWS];
+static KnownWorkflow known_workflows[SETS][WAYS];	/* in each set, the latest first */
 
-/* The slot of a workflow.  Another one may be in it. */
 static KnownWorkflow *
-known_slot(const pg_uuid_t *id)
+set_of(const pg_uuid_t *id)
 {
-	return &known_workflows[hash_bytes(id->data, UUID_LEN) % KNOWN_WORKFLOWS];
+	return known_workflows[hash_bytes(id->data, UUID_LEN) % SETS];
+}
+
+/* NULL if it is not known. */
+static KnownWorkflow *
+find_known(const pg_uuid_t *id)
+{
+	KnownWorkflow *set = set_of(id);
+
+	for (int i = 0; i < WAYS; i++)
+		if (same_id(&set[i].id, id))
+			return &set[i];
+	return NULL;
 }
 
 void
 remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	KnownWorkflow *set = set_of(workflow_id);
 
-	if (same_id(&known->id, workflow_id))
+	if (find_known(workflow_id))
 		return;
-	known->id = *workflow_id;
-	known->root_id = *root_id;
-	known->next = -1;
+	memmove(&set[1], &set[0], (WAYS - 1) * sizeof(KnownWorkflow));
+	set[0] = (KnownWorkflow)
+	{
+		.id = *workflow_id,.root_id = *root_id,.next = -1
+	};
 }
 
 /* Notes the next position that nobody has claimed, if the workflow is known. */
 void
 expect_new_step(const pg_uuid_t *workflow_id, int32 sequence)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	KnownWorkflow *known = find_known(workflow_id);
 
-	if (same_id(&known->id, workflow_id))
+	if (known)
 		known->next = sequence;
 }
 
 bool
 expects_new_step(const pg_uuid_t *workflow_id, int32 sequence)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	const KnownWorkflow *known = find_known(workflow_id);
 
-	return same_id(&known->id, workflow_id) && known->next == sequence;
+	return known && known->next == sequence;
 }
 
 bool
 is_known_root(const pg_uuid_t *workflow_id)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	const KnownWorkflow *known = find_known(workflow_id);
 
-	return same_id(&known->id, workflow_id) && same_id(&known->root_id, workflow_id);
+	return known && same_id(&known->root_id, workflow_id);
 }
 
 /*
@@ -80,9 +95,9 @@ is_known_root(const pg_uuid_t *workflow_id)
 bool
 try_lock_known_tree(const pg_uuid_t *workflow_id, pg_uuid_t *root_id)
 {
-	KnownWorkflow *known = known_slot(workflow_id);
+	const KnownWorkflow *known = find_known(workflow_id);
 
-	if (!same_id(&known->id, workflow_id) || !try_lock_tree(&known->root_id))
+	if (!known || !try_lock_tree(&known->root_id))
 		return false;
 	*root_id = known->root_id;
 	return true;

@@ -93,6 +93,7 @@ static const struct
 	{"claim_steps", WORKER},
 	{"complete", WORKER},
 	{"complete_and_claim", WORKER},
+	{"complete_and_claim_many", WORKER},
 	{"complete_many", WORKER},
 	{"emit", WORKER},
 	{"fail", WORKER},

@@ -5,8 +5,8 @@
  *
  * A call looks at the workflow and its steps, which locks nothing: what is already
  * recorded is answered from there.  To claim, it locks the tree (shared), so that
- * no cascade overlaps it, then the positions that are new, in the primary key,
- * then the rows of the steps that are there, each in order.  So two callers meet at
+ * no cascade overlaps it, then the rows of the steps that are there, then the
+ * positions that are new, in the primary key, each in order.  So two callers meet at
  * one position, or not at all.  The workflow's row is never locked: what is
  * written under its lease commits only if the lease still holds then (fence.c).
  *
@@ -33,17 +33,12 @@
 PG_FUNCTION_INFO_V1(durable_claim_step);
 PG_FUNCTION_INFO_V1(durable_claim_steps);
 
-/* What one call claims: a step, or some that follow one another. */
-typedef struct Claims
+/* What claim_step or claim_steps claims: a step, or some of one workflow that follow one another. */
+typedef struct ClaimsInOne
 {
-	pg_uuid_t	workflow_id;
-	const ClaimArgs *args;
-	int			count;
-	Claim	   *elements;		/* in the order of positions */
+	Claims		claims;
 	Workflow	workflow;		/* as it was looked at */
-	NullableDatum lease;		/* under which they are claimed */
-	Rounds		rounds;
-} Claims;
+} ClaimsInOne;
 
 /* ---- fast paths ------------------------------------------------------------------ */
 
@@ -127,33 +122,41 @@ fast_insert_step(const void *params)
 /* ---- statements --------------------------------------------------------------------- */
 
 /* the workflow, in which a step can be claimed now */
-#define OPEN_WORKFLOW \
-	"w.id = :workflow_id AND w.lease = :lease AND " OPEN_AT(":now")
+#define OPEN_WORKFLOW(workflow_id, lease) \
+	"w.id = " workflow_id " AND w.lease = " lease " AND " OPEN_AT(":now")
 
 PARAMETER_NAMES(InsertStep, INSERT_STEP);
 
 static Statement insert_step = STATEMENT(InsertStep,
 	INSERT_CLAIMED_STEP("w.id", ":sequence", "w.lease", ":name", ":input", ":")
 	"FROM durable.workflow w "
-	"WHERE " OPEN_WORKFLOW UNLESS_THERE,
+	"WHERE " OPEN_WORKFLOW(":workflow_id", ":lease") UNLESS_THERE,
 	.fast = fast_insert_step);
 
 #define INSERT_STEPS(P) \
-	P(workflow_id, UUIDOID) \
-	P(lease, INT4OID) \
-	P(kind, TEXTOID) \
+	P(workflow_ids, UUIDARRAYOID) \
 	P(sequences, INT4ARRAYOID) \
+	P(leases, INT4ARRAYOID) \
+	P(kind, TEXTOID) \
 	P(names, TEXTARRAYOID) \
 	P(inputs, JSONBARRAYOID) \
 	POLICY(P)
 PARAMETERS(InsertSteps, INSERT_STEPS);
 
+#define INSERT_CLAIMED_STEPS(more_arrays, more_columns, workflow_id, lease) \
+	INSERT_CLAIMED_STEP("w.id", "b.sequence", "w.lease", "b.name", "b.input", ":") \
+	"FROM durable.workflow w " \
+	"CROSS JOIN ROWS FROM (" more_arrays "unnest(:sequences), unnest(:names), unnest(:inputs))" \
+	"  WITH ORDINALITY AS b (" more_columns "sequence, name, input, n) " \
+	"WHERE " OPEN_WORKFLOW(workflow_id, lease) UNLESS_THERE
+
 static Statement insert_steps = STATEMENT(InsertSteps,
-	INSERT_CLAIMED_STEP("w.id", "b.sequence", "w.lease", "b.name", "b.input", ":")
-	"FROM durable.workflow w "
-	"CROSS JOIN ROWS FROM (unnest(:sequences), unnest(:names), unnest(:inputs))"
-	"  WITH ORDINALITY AS b (sequence, name, input, n) "
-	"WHERE " OPEN_WORKFLOW UNLESS_THERE);
+	INSERT_CLAIMED_STEPS("unnest(:workflow_ids), unnest(:leases), ", "workflow_id, lease, ", "b.workflow_id", "b.lease"),
+	.planning = BY_PROBES);
+
+/* looks up the workflow once, not for each step: that saves a sixth */
+static Statement insert_steps_of_one = STATEMENT(InsertSteps,
+	INSERT_CLAIMED_STEPS("", "", "(:workflow_ids)[1]", "(:leases)[1]"));
 
 /* a step that is there, as it was looked at */
 #define UPDATE_CLAIMED_STEP(next_attempt) \
@@ -162,8 +165,8 @@ static Statement insert_steps = STATEMENT(InsertSteps,
 	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier," \
 	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL " \
 	"FROM durable.workflow w "
-#define STEP_TO_CLAIM_AGAIN(workflow_id, sequence, pending, lease, attempt) \
-	OPEN_WORKFLOW " AND s.workflow_id = " workflow_id " AND s.sequence = " sequence \
+#define STEP_TO_CLAIM_AGAIN(workflow_id, workflow_lease, sequence, pending, lease, attempt) \
+	OPEN_WORKFLOW(workflow_id, workflow_lease) " AND s.workflow_id = " workflow_id " AND s.sequence = " sequence \
 	" AND s.status = ANY {step from CLAIM} AND (s.status = 'PENDING') = " pending \
 	" AND s.lease = " lease " AND s.attempt = " attempt
 
@@ -180,15 +183,14 @@ PARAMETERS(UpdateStep, UPDATE_STEP);
 
 static Statement update_step = STATEMENT(UpdateStep,
 	UPDATE_CLAIMED_STEP(":next_attempt")
-	"WHERE " STEP_TO_CLAIM_AGAIN(":workflow_id", ":sequence", ":pending", ":step_lease", ":attempt"));
+	"WHERE " STEP_TO_CLAIM_AGAIN(":workflow_id", ":lease", ":sequence", ":pending", ":step_lease", ":attempt"));
 
 #define UPDATE_STEPS(P) \
-	P(workflow_id, UUIDOID) \
-	P(lease, INT4OID) \
 	P(workflow_ids, UUIDARRAYOID) \
 	P(sequences, INT4ARRAYOID) \
-	P(pending, BOOLARRAYOID) \
 	P(leases, INT4ARRAYOID) \
+	P(pending, BOOLARRAYOID) \
+	P(step_leases, INT4ARRAYOID) \
 	P(attempts, INT4ARRAYOID) \
 	P(next_attempts, INT4ARRAYOID) \
 	POLICY(P)
@@ -196,10 +198,10 @@ PARAMETERS(UpdateSteps, UPDATE_STEPS);
 
 static Statement update_steps = STATEMENT(UpdateSteps,
 	UPDATE_CLAIMED_STEP("b.next_attempt")
-	"CROSS JOIN ROWS FROM (unnest(:workflow_ids), unnest(:sequences), unnest(:pending), unnest(:leases),"
-	"    unnest(:attempts), unnest(:next_attempts))"
-	"  WITH ORDINALITY AS b (workflow_id, sequence, pending, lease, attempt, next_attempt, n) "
-	"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.sequence", "b.pending", "b.lease", "b.attempt"),
+	"CROSS JOIN ROWS FROM (unnest(:workflow_ids), unnest(:sequences), unnest(:leases), unnest(:pending),"
+	"    unnest(:step_leases), unnest(:attempts), unnest(:next_attempts))"
+	"  WITH ORDINALITY AS b (workflow_id, sequence, lease, pending, step_lease, attempt, next_attempt, n) "
+	"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.lease", "b.sequence", "b.pending", "b.step_lease", "b.attempt"),
 	.planning = BY_PROBES);
 
 #define DELETE_STEP(P) \
@@ -222,26 +224,19 @@ static Statement lock_rows = STATEMENT(LockSteps,
 	"JOIN durable.step s ON s.workflow_id = b.workflow_id AND s.sequence = b.sequence "
 	"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s");
 
-/* The values of POLICY. */
-#define POLICY_VALUES(args, time) \
-	.executor_id = (args)->executor_id, .max_retries = (args)->max_retries, .backoff = (args)->backoff, \
-	.backoff_multiplier = (args)->backoff_multiplier, .max_backoff = (args)->max_backoff, \
-	.timeout = (args)->timeout, .now = a_time(time), .deadline = clock_deadline(time, (args)->timeout)
-
 /* The label: a parameter has a built-in type. */
-static NullableDatum
+NullableDatum
 kind_value(TaskKind kind)
 {
 	return a_value(CStringGetTextDatum(kind_label(kind)));
 }
 
 InsertStep
-insert_step_values(const pg_uuid_t *workflow_id, const Claim *claim, NullableDatum lease, const ClaimArgs *args,
-				   TimestampTz now)
+insert_step_values(const Claim *claim, const ClaimArgs *args, TimestampTz now)
 {
 	return (InsertStep)
 	{
-		.workflow_id = an_id(workflow_id),.sequence = an_int(claim->sequence),.lease = lease,
+		.workflow_id = an_id(&claim->workflow_id),.sequence = an_int(claim->sequence),.lease = claim->under,
 		.kind = kind_value(args->kind),.name = claim->name,.input = claim->input,
 		POLICY_VALUES(args, now)
 	};
@@ -284,16 +279,18 @@ is_late(const Step *step, TimestampTz now)
 
 /* Whether the caller is the one that holds the step, and asks again. */
 static bool
-is_holder(const Step *step, const ClaimArgs *args)
+is_holder(const Claim *claim, const ClaimArgs *args)
 {
-	return !args->lease.isnull && DatumGetInt32(args->lease.value) == step->lease &&
+	const Step *step = &claim->step;
+
+	return !claim->lease.isnull && DatumGetInt32(claim->lease.value) == step->lease &&
 		!args->executor_id.isnull && same_text(args->executor_id, step->executor_id);
 }
 
 static void
-clear_answer(ClaimAnswer *answer, const char *action)
+clear_answer(ClaimAnswer *answer, Refusal *refusal, const char *action)
 {
-	answer->refusal = NULL;
+	answer->refusal = refusal;
 	answer->action = action;
 	answer->output = answer->error = answer->attempt = answer->run_at = answer->detail = a_null();
 }
@@ -320,11 +317,18 @@ refuse_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args
 	return NULL;
 }
 
+/* The answer of a claim that is forbidden by its workflow. */
+void
+answer_refusal(ClaimAnswer *answer, Refusal *refusal)
+{
+	clear_answer(answer, refusal, NULL);
+}
+
 /*
  * Decides a claim by what was looked at: fills in the answer, and in which way the
  * step is to be claimed.
  */
-static void
+void
 decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, Claim *claim)
 {
 	const Step *step = &claim->step;
@@ -332,8 +336,8 @@ decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, C
 	bool		is_held = step->status == RUNNING && step->lease == workflow->lease && !is_late(step, now);
 
 	claim->way = CLAIM_NOTHING;
-	clear_answer(answer, NULL);
-	answer->refusal = refuse_claim(workflow, claim, args);
+	claim->under = an_int(workflow->lease);
+	clear_answer(answer, refuse_claim(workflow, claim, args), NULL);
 	if (answer->refusal)
 		return;
 
@@ -354,7 +358,7 @@ decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, C
 		answer->action = "WAIT";
 		answer->run_at = step->run_at;
 	}
-	else if (is_held && !is_holder(step, args))
+	else if (is_held && !is_holder(claim, args))
 		answer->action = "LOCKED";
 	else
 	{
@@ -370,42 +374,14 @@ decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, C
 void
 answer_new_step(ClaimAnswer *answer)
 {
-	clear_answer(answer, "EXECUTE");
+	clear_answer(answer, NULL, "EXECUTE");
 	answer->attempt = an_int(1);
 }
 
-/* ---- claims ---------------------------------------------------------------------------- */
-
-/* Looks at the workflow and its steps; returns a hash of what it has seen. */
-static uint64
-look_at_claims(Claims *claims)
-{
-	bool		found = true;
-	uint64		seen = 0;
-
-	if (claims->count == 1)
-		found = look_step(&claims->workflow_id, claims->elements->sequence, NEWEST,
-						  &claims->workflow, &claims->elements->step);
-	else
-	{
-		Positions	positions = new_positions(claims->count);
-
-		for (int i = 0; i < claims->count; i++)
-			append_position(&positions, &claims->workflow_id, claims->elements[i].sequence);
-		look_steps(array_of(&positions.workflow_ids), array_of(&positions.sequences));
-		for (int i = 0; i < claims->count; i++)
-			found &= read_look_at_step(i, &claims->workflow_id, claims->elements[i].sequence,
-									   &claims->workflow, &claims->elements[i].step);
-	}
-	if (!found)
-		look_workflow_or_raise(&claims->workflow_id, "workflow_id", NEWEST, &claims->workflow);
-	for (int i = 0; i < claims->count; i++)
-		seen = seen * 31 + seen_of(&claims->workflow, &claims->elements[i].step);
-	return seen;
-}
+/* ---- writing --------------------------------------------------------------------------- */
 
 /* How many are to be claimed in that way. */
-static int
+int
 count_claims(const Claims *claims, ClaimWay way)
 {
 	int			count = 0;
@@ -415,23 +391,32 @@ count_claims(const Claims *claims, ClaimWay way)
 	return count;
 }
 
+/* Whether all are steps of one workflow. */
+static bool
+are_in_one(const Claims *claims)
+{
+	return same_id(&claims->elements[0].workflow_id, &claims->elements[claims->count - 1].workflow_id);
+}
+
 /* Creates the steps that are not there, and claims them; returns how many could be. */
 static uint64
 create_steps(const Claims *claims, int count)
 {
 	TimestampTz now = clock_now();
-	Elements	sequences;
+	Positions	positions;
+	Elements	leases;
 	Elements	names;
 	Elements	inputs;
 
 	if (claims->count == 1)
 	{
-		InsertStep	values = insert_step_values(&claims->workflow_id, claims->elements, claims->lease, claims->args, now);
+		InsertStep	values = insert_step_values(claims->elements, claims->args, now);
 
 		return run(&insert_step, &values, NEWEST);
 	}
 
-	sequences = new_elements(INT4OID, count);
+	positions = new_positions(count);
+	leases = new_elements(INT4OID, count);
 	names = new_elements(TEXTOID, count);
 	inputs = new_elements(JSONBOID, count);
 	for (int i = 0; i < claims->count; i++)
@@ -440,15 +425,16 @@ create_steps(const Claims *claims, int count)
 
 		if (claim->way != CLAIM_NEW)
 			continue;
-		append_element(&sequences, an_int(claim->sequence));
+		append_position(&positions, &claim->workflow_id, claim->sequence);
+		append_element(&leases, claim->under);
 		append_element(&names, claim->name);
 		append_element(&inputs, claim->input);
 	}
-	return run(&insert_steps, &(InsertSteps)
+	return run(are_in_one(claims) ? &insert_steps_of_one : &insert_steps, &(InsertSteps)
 			   {
-				   .workflow_id = an_id(&claims->workflow_id),.lease = claims->lease,
-				   .kind = kind_value(claims->args->kind),
-				   .sequences = array_of(&sequences),.names = array_of(&names),.inputs = array_of(&inputs),
+				   .workflow_ids = array_of(&positions.workflow_ids),.sequences = array_of(&positions.sequences),
+				   .leases = array_of(&leases),.kind = kind_value(claims->args->kind),
+				   .names = array_of(&names),.inputs = array_of(&inputs),
 				   POLICY_VALUES(claims->args, now)
 			   }, NEWEST);
 }
@@ -458,8 +444,9 @@ static uint64
 claim_steps_again(const Claims *claims, int count)
 {
 	Positions	positions;
-	Elements	pending;
 	Elements	leases;
+	Elements	pending;
+	Elements	step_leases;
 	Elements	attempts;
 	Elements	next_attempts;
 	TimestampTz now;
@@ -468,11 +455,11 @@ claim_steps_again(const Claims *claims, int count)
 	{
 		const Claim *claim = claims->elements;
 
-		lock_step(&claims->workflow_id, claim->sequence);
+		lock_step(&claim->workflow_id, claim->sequence);
 		now = clock_now();
 		return run(&update_step, &(UpdateStep)
 				   {
-					   .workflow_id = an_id(&claims->workflow_id),.lease = claims->lease,
+					   .workflow_id = an_id(&claim->workflow_id),.lease = claim->under,
 					   .sequence = an_int(claim->sequence),.pending = a_bool(claim->step.status == PENDING),
 					   .step_lease = an_int(claim->step.lease),.attempt = an_int(claim->step.attempt),
 					   .next_attempt = claim->answer.attempt,
@@ -481,8 +468,9 @@ claim_steps_again(const Claims *claims, int count)
 	}
 
 	positions = new_positions(count);
-	pending = new_elements(BOOLOID, count);
 	leases = new_elements(INT4OID, count);
+	pending = new_elements(BOOLOID, count);
+	step_leases = new_elements(INT4OID, count);
 	attempts = new_elements(INT4OID, count);
 	next_attempts = new_elements(INT4OID, count);
 	for (int i = 0; i < claims->count; i++)
@@ -491,9 +479,10 @@ claim_steps_again(const Claims *claims, int count)
 
 		if (claim->way != CLAIM_AGAIN)
 			continue;
-		append_position(&positions, &claims->workflow_id, claim->sequence);
+		append_position(&positions, &claim->workflow_id, claim->sequence);
+		append_element(&leases, claim->under);
 		append_element(&pending, a_bool(claim->step.status == PENDING));
-		append_element(&leases, an_int(claim->step.lease));
+		append_element(&step_leases, an_int(claim->step.lease));
 		append_element(&attempts, an_int(claim->step.attempt));
 		append_element(&next_attempts, claim->answer.attempt);
 	}
@@ -501,23 +490,22 @@ claim_steps_again(const Claims *claims, int count)
 	now = clock_now();
 	return run(&update_steps, &(UpdateSteps)
 			   {
-				   .workflow_id = an_id(&claims->workflow_id),.lease = claims->lease,
 				   .workflow_ids = array_of(&positions.workflow_ids),.sequences = array_of(&positions.sequences),
-				   .pending = array_of(&pending),.leases = array_of(&leases),.attempts = array_of(&attempts),
+				   .leases = array_of(&leases),.pending = array_of(&pending),
+				   .step_leases = array_of(&step_leases),.attempts = array_of(&attempts),
 				   .next_attempts = array_of(&next_attempts),
 				   POLICY_VALUES(claims->args, now)
 			   }, NEWEST);
 }
 
 /*
- * Claims what is to be claimed, under the tree's lock.  False if something overtook
+ * Claims what is to be claimed, under the trees' locks.  False if something overtook
  * us, or if we had to wait for another claim that was then rolled back: what was
  * checked and written is then out of date.
  */
-static bool
+bool
 write_claims(Claims *claims)
 {
-	const Claim *last = &claims->elements[claims->count - 1];
 	int			new = count_claims(claims, CLAIM_NEW);
 	int			again = count_claims(claims, CLAIM_AGAIN);
 
@@ -531,25 +519,62 @@ write_claims(Claims *claims)
 		if (has_waited(&claims->rounds, claims->count))
 		{
 			if (claims->count == 1)
-				take_back_step(&claims->workflow_id, last->sequence);
+				take_back_step(&claims->elements->workflow_id, claims->elements->sequence);
 			return false;
 		}
 	}
-	recorded_under(&claims->workflow_id, claims->args->lease);
-	if (last->way == CLAIM_NEW)
-		expect_new_step(&claims->workflow_id, last->sequence + 1);
+	for (int i = 0; i < claims->count; i++)
+	{
+		const Claim *claim = &claims->elements[i];
+
+		if (claim->way == CLAIM_NOTHING)
+			continue;
+		recorded_under(&claim->workflow_id, claim->lease);
+		if (claim->way == CLAIM_NEW)
+			expect_new_step(&claim->workflow_id, claim->sequence + 1);
+	}
 	return true;
+}
+
+/* ---- claims in one workflow -------------------------------------------------------------- */
+
+/* Looks at the workflow and its steps; returns a hash of what it has seen. */
+static uint64
+look_at_claims(ClaimsInOne *one)
+{
+	const Claims *claims = &one->claims;
+	const pg_uuid_t *workflow_id = &claims->elements->workflow_id;
+	bool		found = true;
+	uint64		seen = 0;
+
+	if (claims->count == 1)
+		found = look_step(workflow_id, claims->elements->sequence, NEWEST, &one->workflow, &claims->elements->step);
+	else
+	{
+		Positions	positions = new_positions(claims->count);
+
+		for (int i = 0; i < claims->count; i++)
+			append_position(&positions, workflow_id, claims->elements[i].sequence);
+		look_steps(array_of(&positions.workflow_ids), array_of(&positions.sequences));
+		for (int i = 0; i < claims->count; i++)
+			found &= read_look_at_step(i, workflow_id, claims->elements[i].sequence,
+									   &one->workflow, &claims->elements[i].step);
+	}
+	if (!found)
+		look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &one->workflow);
+	for (int i = 0; i < claims->count; i++)
+		seen = seen * 31 + seen_of(&one->workflow, &claims->elements[i].step);
+	return seen;
 }
 
 /* Claims the steps as decide_claim has decided. */
 static bool
 claim_as_decided(void *arg)
 {
-	Claims	   *claims = arg;
+	ClaimsInOne *one = arg;
 
-	lock_tree(&claims->workflow.root_id, TREE_SHARED);
-	claims->lease = an_int(claims->workflow.lease);
-	return write_claims(claims);
+	lock_tree(&one->workflow.root_id, TREE_SHARED);
+	return write_claims(&one->claims);
 }
 
 /*
@@ -560,15 +585,15 @@ claim_as_decided(void *arg)
 static bool
 claim_as_expected(void *arg)
 {
-	Claims	   *claims = arg;
+	Claims	   *claims = &((ClaimsInOne *) arg)->claims;
 	pg_uuid_t	root_id;
 
-	if (!try_lock_known_tree(&claims->workflow_id, &root_id))
+	if (!try_lock_known_tree(&claims->elements->workflow_id, &root_id))
 		return false;
-	claims->lease = claims->args->lease;
 	for (int i = 0; i < claims->count; i++)
 	{
 		claims->elements[i].way = CLAIM_NEW;
+		claims->elements[i].under = claims->elements[i].lease;
 		answer_new_step(&claims->elements[i].answer);
 	}
 	if (write_claims(claims))
@@ -580,9 +605,9 @@ claim_as_expected(void *arg)
 }
 
 static bool
-write_one_or_batch(bool (*write) (void *claims), Claims *claims)
+write_one_or_batch(bool (*write) (void *claims), ClaimsInOne *one)
 {
-	return claims->count == 1 ? write(claims) : write_batch(write, claims);
+	return one->claims.count == 1 ? write(one) : write_batch(write, one);
 }
 
 /*
@@ -591,24 +616,26 @@ write_one_or_batch(bool (*write) (void *claims), Claims *claims)
  * nothing is locked or written.
  */
 static Refusal *
-claim_all(Claims *claims)
+claim_all(ClaimsInOne *one)
 {
-	if (!claims->args->lease.isnull && !XactReadOnly &&
-		expects_new_step(&claims->workflow_id, claims->elements->sequence) &&
-		write_one_or_batch(claim_as_expected, claims))
+	Claims	   *claims = &one->claims;
+	const Claim *first = claims->elements;
+
+	if (!first->lease.isnull && !XactReadOnly && expects_new_step(&first->workflow_id, first->sequence) &&
+		write_one_or_batch(claim_as_expected, one))
 		return NULL;
 	for (;;)
 	{
 		TimestampTz now = clock_now();
-		uint64		seen = look_at_claims(claims);
-		Refusal    *refusal = refuse_claim_in(&claims->workflow, claims->args->lease, now);
+		uint64		seen = look_at_claims(one);
+		Refusal    *refusal = refuse_claim_in(&one->workflow, first->lease, now);
 
 		if (refusal)
 			return refusal;
 		for (int i = 0; i < claims->count; i++)
-			decide_claim(&claims->workflow, claims->args, now, &claims->elements[i]);
+			decide_claim(&one->workflow, claims->args, now, &claims->elements[i]);
 		if (count_claims(claims, CLAIM_NOTHING) == claims->count ||
-			write_one_or_batch(claim_as_decided, claims))
+			write_one_or_batch(claim_as_decided, one))
 			return NULL;
 		next_round(&claims->rounds, "durable.step", seen);
 	}
@@ -616,39 +643,30 @@ claim_all(Claims *claims)
 
 /* claim_step; what forbids it stands in the answer. */
 void
-claim_step(const pg_uuid_t *workflow_id, const ClaimArgs *args, Claim *element)
+claim_step(const ClaimArgs *args, Claim *element)
 {
-	Claims		claims = {.workflow_id = *workflow_id,.args = args,.count = 1,.elements = element};
+	ClaimsInOne one = {.claims = {.args = args,.count = 1,.elements = element}};
 	Refusal    *refusal;
 
-	id_step(workflow_id, element->sequence, &element->answer.step_id);
-	refusal = claim_all(&claims);
+	id_step(&element->workflow_id, element->sequence, &element->answer.step_id);
+	refusal = claim_all(&one);
 	if (refusal)
-	{
-		clear_answer(&element->answer, NULL);
-		element->answer.refusal = refusal;
-	}
+		answer_refusal(&element->answer, refusal);
 }
 
 /* ---- SQL functions -------------------------------------------------------------------- */
 
-/* Reads and checks the arguments of a claim from kind on, which stands at first. */
+/* Checks the arguments of a claim: the kind, and those from executor_id on, as they follow one another. */
 ClaimArgs
-claim_args(FunctionCallInfo fcinfo, int first)
+claim_args(NullableDatum kind, const NullableDatum *from_executor_id)
 {
-	NullableDatum *arg = &fcinfo->args[first];
-	ClaimArgs	args;
+	ClaimArgs	args = {
+		.executor_id = from_executor_id[0],.max_retries = from_executor_id[1],.backoff = from_executor_id[2],
+		.backoff_multiplier = from_executor_id[3],.max_backoff = from_executor_id[4],.timeout = from_executor_id[5]
+	};
 
-	args.lease = arg[1];
-	args.executor_id = arg[2];
-	args.max_retries = arg[3];
-	args.backoff = arg[4];
-	args.backoff_multiplier = arg[5];
-	args.max_backoff = arg[6];
-	args.timeout = arg[7];
-
-	require(arg[0], "kind");
-	args.kind = kind_from_datum(arg[0].value);
+	require(kind, "kind");
+	args.kind = kind_from_datum(kind.value);
 	if (args.kind != STEP && args.kind != TRANSACTION)
 		bad_argument("kind", "must be STEP or TRANSACTION", psprintf("It is %s.", kind_label(args.kind)),
 					 args.kind == WORKFLOW ? "Use start_child for a child workflow." :
@@ -692,7 +710,7 @@ Datum
 durable_claim_step(PG_FUNCTION_ARGS)
 {
 	NullableDatum sequence = fcinfo->args[1];
-	Claim		element = {.name = fcinfo->args[2],.input = fcinfo->args[3]};
+	Claim		element = {.name = fcinfo->args[2],.input = fcinfo->args[3],.lease = fcinfo->args[5]};
 	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	NullableDatum columns[CLAIM_COLUMNS];
 	ClaimArgs	args;
@@ -700,12 +718,13 @@ durable_claim_step(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "workflow_id");
 	require_sequence(sequence);
+	element.workflow_id = *PG_GETARG_UUID_P(0);
 	element.sequence = DatumGetInt32(sequence.value);
 	require_name(element.name, "name");
-	args = claim_args(fcinfo, 4);
+	args = claim_args(fcinfo->args[4], &fcinfo->args[6]);
 
 	call = begin_call(fcinfo);
-	claim_step(PG_GETARG_UUID_P(0), &args, &element);
+	claim_step(&args, &element);
 	if (element.answer.refusal)
 		raise_refusal(element.answer.refusal);
 	fill_answer(desc, 0, &element.answer, columns);
@@ -724,8 +743,8 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	NullableDatum inputs = fcinfo->args[3];
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	NullableDatum columns[1 + CLAIM_COLUMNS];
-	Claims		claims = {.args = NULL};
 	ClaimArgs	args;
+	ClaimsInOne one = {.claims = {.args = &args}};
 	Elements	each_name;
 	Elements	each_input;
 	Refusal    *refusal;
@@ -739,32 +758,32 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	each_name = elements_of(names, TEXTOID, count);
 	for (int i = 0; i < count; i++)
 		check_name(element_of(&each_name, i), "names");
-	args = claim_args(fcinfo, 4);
+	args = claim_args(fcinfo->args[4], &fcinfo->args[6]);
 
 	begin_rows_of(fcinfo, lengthof(columns));
 	each_input = elements_of(inputs, JSONBOID, count);
-	claims.workflow_id = *PG_GETARG_UUID_P(0);
-	claims.args = &args;
-	claims.count = count;
-	claims.elements = palloc0(Max(count, 1) * sizeof(Claim));
+	one.claims.count = count;
+	one.claims.elements = palloc0(Max(count, 1) * sizeof(Claim));
 	for (int i = 0; i < count; i++)
 	{
-		Claim	   *element = &claims.elements[i];
+		Claim	   *element = &one.claims.elements[i];
 
+		element->workflow_id = *PG_GETARG_UUID_P(0);
+		element->lease = fcinfo->args[5];
 		element->sequence = PG_GETARG_INT32(1) + i;
 		element->name = element_of(&each_name, i);
 		element->input = element_of(&each_input, i);
-		id_step(&claims.workflow_id, element->sequence, &element->answer.step_id);
+		id_step(&element->workflow_id, element->sequence, &element->answer.step_id);
 	}
 
 	call = begin_call(fcinfo);
-	refusal = count > 0 ? claim_all(&claims) : NULL;
+	refusal = count > 0 ? claim_all(&one) : NULL;
 	if (refusal)
 		raise_refusal(refusal);
 	for (int i = 0; i < count; i++)
 	{
-		columns[0] = an_int(claims.elements[i].sequence);
-		fill_answer(rsinfo->setDesc, 1, &claims.elements[i].answer, columns + 1);
+		columns[0] = an_int(one.claims.elements[i].sequence);
+		fill_answer(rsinfo->setDesc, 1, &one.claims.elements[i].answer, columns + 1);
 		return_row(fcinfo, columns);
 	}
 	end_call(&call);

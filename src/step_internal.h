@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * step_internal.h
- *	  What step_claim.c, step_end.c and step_pair.c share: the parts of which
- *	  complete_and_claim is made.
+ *	  What step_claim.c, step_end.c, step_pair.c and step_pair_many.c share: the
+ *	  parts of which complete_and_claim and its batch are made.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,11 +15,10 @@
 
 /* ---- claims (step_claim.c) ------------------------------------------------------ */
 
-/* What a claim asks for, but for the steps' names and inputs. */
+/* What a claim asks for, of all its steps alike. */
 typedef struct ClaimArgs
 {
 	TaskKind	kind;
-	NullableDatum lease;
 	NullableDatum executor_id;
 	NullableDatum max_retries;
 	NullableDatum backoff;
@@ -51,20 +50,36 @@ typedef enum ClaimWay
 /* A step that is to be claimed. */
 typedef struct Claim
 {
+	pg_uuid_t	workflow_id;
 	int32		sequence;
 	NullableDatum name;
 	NullableDatum input;
+	NullableDatum lease;		/* of the caller */
+	NullableDatum under;		/* the lease under which it is claimed */
 	Step		step;			/* as it was looked at */
 	ClaimWay	way;
 	ClaimAnswer answer;
 } Claim;
 
+/* Steps that are claimed at once. */
+typedef struct Claims
+{
+	const ClaimArgs *args;
+	int			count;
+	Claim	   *elements;		/* in the order of workflows and positions */
+	Rounds		rounds;
+} Claims;
+
 /* durable.claimed_step */
 #define CLAIM_COLUMNS 7
 
-extern ClaimArgs claim_args(FunctionCallInfo fcinfo, int first);
+extern ClaimArgs claim_args(NullableDatum kind, const NullableDatum *from_executor_id);
+extern void decide_claim(const Workflow *workflow, const ClaimArgs *args, TimestampTz now, Claim *claim);
+extern void answer_refusal(ClaimAnswer *answer, Refusal *refusal);
 extern void answer_new_step(ClaimAnswer *answer);
-extern void claim_step(const pg_uuid_t *workflow_id, const ClaimArgs *args, Claim *claim);
+extern int	count_claims(const Claims *claims, ClaimWay way);
+extern bool write_claims(Claims *claims);
+extern void claim_step(const ClaimArgs *args, Claim *claim);
 extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, NullableDatum *columns);
 
 /* The parameters of a step that is created and claimed. */
@@ -87,8 +102,14 @@ extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, Nu
 	POLICY(P)
 PARAMETER_VALUES(InsertStep, INSERT_STEP);
 
-extern InsertStep insert_step_values(const pg_uuid_t *workflow_id, const Claim *claim, NullableDatum lease,
-									 const ClaimArgs *args, TimestampTz now);
+/* The values of POLICY. */
+#define POLICY_VALUES(args, time) \
+	.executor_id = (args)->executor_id, .max_retries = (args)->max_retries, .backoff = (args)->backoff, \
+	.backoff_multiplier = (args)->backoff_multiplier, .max_backoff = (args)->max_backoff, \
+	.timeout = (args)->timeout, .now = a_time(time), .deadline = clock_deadline(time, (args)->timeout)
+
+extern NullableDatum kind_value(TaskKind kind);
+extern InsertStep insert_step_values(const Claim *claim, const ClaimArgs *args, TimestampTz now);
 
 /* p is the prefix of the names of the other parameters */
 #define INSERT_CLAIMED_STEP(workflow_id, sequence, lease, name, input, p) \
@@ -142,5 +163,26 @@ extern RecordOutput record_output_values(const StepCompletion *completion, Times
 	SET_OUTPUT(":output") "FROM free f WHERE s.workflow_id = f.workflow_id AND s.sequence = f.sequence"
 
 extern bool complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 lease);
+
+/* ---- both (step_pair.c) -------------------------------------------------------------- */
+
+/* The parameters of both. */
+typedef struct CompleteAndClaim
+{
+	RecordOutput completion;
+	InsertStep	claim;
+} CompleteAndClaim;
+
+/* So many of the two were done. */
+#define COMPLETED_ONLY	1
+#define BOTH			2
+
+extern CompleteAndClaim complete_and_claim_values(const StepCompletion *completion, const Claim *claim,
+												  const ClaimArgs *args, TimestampTz now);
+extern int64 fast_complete_and_claim(const void *params);
+extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
+
+/* step_pair_many.c */
+extern void complete_and_claim_earlier(const StepCompletion *completion, const ClaimArgs *args, Claim *claim);
 
 #endif							/* DURABLE_STEP_INTERNAL_H */

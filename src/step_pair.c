@@ -1,14 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * step_pair.c
- *	  complete_and_claim: one step is completed, and the next is claimed.
+ *	  complete_and_claim: one step is completed, and the next is claimed.  Its
+ *	  batch is in step_pair_many.c.
  *
  * Where nothing is in the way, one statement does both.  It is made of the parts of
  * complete_step (step_end.c) and claim_step (step_claim.c).  It asks for all that
  * makes both legal, and does not wait for the row of the completed step.  If the
  * next position is taken, it completes the step only, and a claim by itself follows.
  * If it does nothing, the two follow one after the other, as two calls in one
- * transaction would.
+ * transaction would.  An earlier position than that of the completed step is claimed
+ * as in a batch, which locks rows in the order of positions.
  *
  * Locks the tree (shared), the row of the step that is completed, then the
  * position of the one that is claimed, in the primary key, where it may have to
@@ -25,13 +27,7 @@
 
 PG_FUNCTION_INFO_V1(durable_complete_and_claim);
 
-/* The parameters of both, those of the claim as next_name, next_input and so on. */
-typedef struct CompleteAndClaim
-{
-	RecordOutput completion;
-	InsertStep	claim;
-} CompleteAndClaim;
-
+/* The parameters of the claim are next_name, next_input and so on. */
 #define NEXT_ENTRY(name, type) {"next_" #name, type},
 
 static const Parameter CompleteAndClaim_parameters[] = {RECORD_OUTPUT(PARAMETER_ENTRY) INSERT_STEP(NEXT_ENTRY)};
@@ -49,12 +45,8 @@ is_free(Look *look, int32 position)
 	return look->row == NULL || int_of_row(look, step_sequence) > position;
 }
 
-/* So many of the two were done. */
-#define COMPLETED_ONLY	1
-#define BOTH			2
-
 /* The scan that finds the one step goes on to the other. */
-static int64
+int64
 fast_complete_and_claim(const void *params)
 {
 	const CompleteAndClaim *p = params;
@@ -89,19 +81,25 @@ static Statement complete_and_claim = STATEMENT(CompleteAndClaim,
 	"SELECT 1 FROM completed UNION ALL SELECT 1 FROM claimed",
 	.fast = fast_complete_and_claim);
 
+CompleteAndClaim
+complete_and_claim_values(const StepCompletion *completion, const Claim *claim, const ClaimArgs *args,
+						  TimestampTz now)
+{
+	return (CompleteAndClaim)
+	{
+		.completion = record_output_values(completion, now),.claim = insert_step_values(claim, args, now)
+	};
+}
+
 /* Does both at once, under the tree's lock; or the completion alone, or nothing, where that cannot be. */
 static uint64
 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim)
 {
-	TimestampTz now = clock_now();
-	CompleteAndClaim values = {
-		.completion = record_output_values(completion, now),
-		.claim = insert_step_values(&completion->workflow_id, claim, args->lease, args, now)
-	};
+	CompleteAndClaim values = complete_and_claim_values(completion, claim, args, clock_now());
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
-		recorded_under(&completion->workflow_id, args->lease);
+		recorded_under(&completion->workflow_id, completion->lease);
 	return done;
 }
 
@@ -112,13 +110,19 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 static void
 complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Claim *claim)
 {
-	const pg_uuid_t *workflow_id = &completion->workflow_id;
+	const pg_uuid_t *workflow_id = &claim->workflow_id;
 	pg_uuid_t	root_id;
 	Rounds		rounds = {0};
 	uint64		done = 0;
 
 	id_step(workflow_id, claim->sequence, &claim->answer.step_id);
-	if (!args->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
+	if (claim->sequence < completion->sequence)
+	{
+		complete_and_claim_earlier(completion, args, claim);
+		return;
+	}
+	claim->under = claim->lease;
+	if (!claim->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))
 	{
 		rounds.since = clock_monotonic();
@@ -137,7 +141,18 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	/* where only the claim is to be made, this is a repeated call */
 	if (done == 0)
 		complete_step(completion, "step_id");
-	claim_step(workflow_id, args, claim);
+	claim_step(args, claim);
+}
+
+/* A step is to be completed here. */
+Refusal *
+refuse_workflow_id(const pg_uuid_t *id, const char *argument)
+{
+	if (id_sequence(id) >= 0)
+		return NULL;
+	return refuse_argument(argument, "must be the id of a step",
+						   psprintf("%s is the id of a workflow.", uuid_text(id)),
+						   "Use complete to complete a workflow.");
 }
 
 /*
@@ -151,27 +166,28 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	NullableDatum output = fcinfo->args[1];
 	NullableDatum sequence = fcinfo->args[3];
 	NullableDatum attempt = fcinfo->args[13];
-	Claim		claim = {.name = fcinfo->args[2],.input = fcinfo->args[4]};
+	Claim		claim = {.name = fcinfo->args[2],.input = fcinfo->args[4],.lease = fcinfo->args[6]};
 	TupleDesc	desc = result_desc(fcinfo, CLAIM_COLUMNS);
 	NullableDatum columns[CLAIM_COLUMNS];
 	const pg_uuid_t *id;
+	Refusal    *refusal;
 	StepCompletion completion;
 	ClaimArgs	args;
 	Call		call;
 
 	require(fcinfo->args[0], "step_id");
 	id = PG_GETARG_UUID_P(0);
-	if (id_sequence(id) < 0)
-		bad_argument("step_id", "must be the id of a step",
-					 psprintf("%s is the id of a workflow.", uuid_text(id)),
-					 "Use complete to complete a workflow.");
+	refusal = refuse_workflow_id(id, "step_id");
+	if (refusal)
+		raise_refusal(refusal);
 	if (sequence.isnull)
 		sequence = an_int(id_sequence(id) + 1);
 	require_sequence(sequence);
 	claim.sequence = DatumGetInt32(sequence.value);
 	require_name(claim.name, "name");
-	args = claim_args(fcinfo, 5);
-	completion = step_completion(id, output, args.lease, attempt);
+	args = claim_args(fcinfo->args[5], &fcinfo->args[7]);
+	completion = step_completion(id, output, claim.lease, attempt);
+	claim.workflow_id = completion.workflow_id;
 
 	call = begin_call(fcinfo);
 	complete_then_claim(&completion, &args, &claim);

@@ -182,9 +182,32 @@ FAN_OUT_MANY = Variant("claim_steps and complete_many of 100", [
 CLAIM_SINGLE = Variant("claim_step 100 times", [NEW_NAME, START, *(claim_step(i) for i in range(MANY))], steps=MANY)
 CLAIM_MANY = Variant("claim_steps of 100", [NEW_NAME, START, FAN_OUT_MANY.lines[2]], steps=MANY)
 
-BATCHES = [("start_many of 100 : start", START_MANY, START_SINGLE),
-           ("claim_steps of 100 : claim_step", CLAIM_MANY, CLAIM_SINGLE),
-           ("claim_steps and complete_many of 100 : claim_step and complete", FAN_OUT_MANY, FAN_OUT_SINGLE)]
+# A process that drives 32 workflows of 20 steps: one after the other in each round of steps, or all at once.
+DRIVEN, ROUNDS = 32, 20
+DRIVE = [
+    NEW_NAME,
+    f"SELECT array_agg(workflow_id) AS ws, {', '.join(f'(array_agg(workflow_id))[{i}] AS w{i}' for i in range(1, DRIVEN + 1))} "
+    f"FROM durable.start_many(ARRAY(SELECT :n || ' ' || i FROM generate_series(1, {DRIVEN}) i), executor_id => :client_id) \\gset",
+    "SELECT count(action) FROM unnest(:ws::uuid[]) w, durable.claim_step(w, 0, 'step', lease => 1, executor_id => :client_id)"]
+
+
+def driven(value: str) -> str:
+    return f"array_fill({value}, '{{{DRIVEN}}}')"
+
+
+PAIR_SINGLE = Variant("complete_and_claim, 32 times", [*DRIVE, *(
+    f"SELECT step_id, action, output, attempt FROM durable.complete_and_claim(durable.step_id(:w{i}, {n}), :out, 'step', "
+    "lease => 1, executor_id => :client_id, attempt => 1)" for n in range(ROUNDS) for i in range(1, DRIVEN + 1))], steps=DRIVEN * ROUNDS)
+PAIR_MANY = Variant("complete_and_claim_many of 32", [*DRIVE, *(
+    "SELECT step_id, action, output, attempt FROM durable.complete_and_claim_many("
+    f"ARRAY(SELECT durable.step_id(w, {n}) FROM unnest(:ws::uuid[]) w), {driven(':out::jsonb')}, {driven(chr(39) + 'step' + chr(39) + '::text')}, "
+    f"{driven('1')}, {driven('1')}, executor_id => :client_id)" for n in range(ROUNDS))], steps=DRIVEN * ROUNDS)
+
+# at least so many times the rate of single calls
+BATCHES = [("start_many of 100 : start", START_MANY, START_SINGLE, 5),
+           ("claim_steps of 100 : claim_step", CLAIM_MANY, CLAIM_SINGLE, 5),
+           ("claim_steps and complete_many of 100 : claim_step and complete", FAN_OUT_MANY, FAN_OUT_SINGLE, 5)]
+PAIRS = ("complete_and_claim_many of 32 : complete_and_claim", PAIR_MANY, PAIR_SINGLE, 3)
 
 MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
 COMPARED = [[RAW_FUSED, COMPLETE_AND_CLAIM, SEED], [RAW_TWO, CLAIM_COMPLETE], [SEED_REPLAY, HISTORY, REPLAY], [QUEUE]]

@@ -15,14 +15,16 @@ from model import ACTIVE
 
 UNKNOWN = -1
 FUNCTIONS = {  # how often each
-    "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10, "start_child": 14,
+    "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10,
+    "complete_and_claim_many": 7, "start_child": 14,
     "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 1, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
-    ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
+    ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("step_ids", None), ("step_ids", []),
+    ("names", None), ("sequences", None), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
     ("executor_id", None), ("executor_id", ""), ("queue", ""), ("queue", "unknown"), ("handler", ""), ("sequence", None),
     ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
     ("kind", "TRANSACTION"), ("retry_after", ("span", -1)),
@@ -61,7 +63,8 @@ class Generator:
                 workflows = self.model.workflows.values()
                 if not workflows and function != "create_queue":
                     function = "start"
-                elif function in ("complete", "fail", "complete_and_claim") and not any(w.steps for w in workflows):
+                elif (function in ("complete", "fail", "complete_and_claim", "complete_and_claim_many")
+                      and not any(w.steps for w in workflows)):
                     function = "claim_step"
                 elif function == "resume_failed" and not any(w.status == "FAILED" and not w.inline for w in workflows):
                     function = "fail"
@@ -256,6 +259,22 @@ class Generator:
         args = {"step_id": ref, "output": self.rng.choice(VALUES), **position, "lease": self.lease(w), "attempt": attempt,
                 **self.policy()}
         return self.kind_of(args, w, ref[2] + 1 if position["sequence"] is None else position["sequence"])
+
+    def complete_and_claim_many(self):
+        all = [self.complete_and_claim() for _ in range(self.rng.choice((1, 2, 2, 3, 4)))]
+        for one, next in zip(all, all[1:]):
+            if self.rng.random() < 0.4:  # completes what the one before claims
+                _, w, sequence = one["step_id"]
+                claimed = sequence + 1 if one["sequence"] is None else one["sequence"]
+                next.update(step_id=("s", w, claimed), lease=one["lease"], attempt=self.maybe(0.8, 1))
+            elif self.rng.random() < 0.2:  # a repeated call
+                next.update({n: one[n] for n in ("step_id", "output", "sequence", "name", "lease", "attempt")})
+        args = {n + "s": [one[n] for one in all] for n in ("step_id", "output", "name", "sequence", "lease", "attempt")}
+        args.update({n: v for n, v in all[0].items() if n + "s" not in args})
+        # with none at all, a step is late as soon as it is claimed; a batch has one time
+        if args["timeout"] == ("span", 0):
+            args["timeout"] = None
+        return args
 
     def start_child(self):
         w = self.pick("RUNNING")

@@ -436,6 +436,29 @@ class Model:
             return [dict(step_id=(step_id[0], next), action="STOP", output=None, error=Text(r.sqlstates[0] + ": "),
                          attempt=None, run_at=None, detail=None)]
 
+    def complete_and_claim_many(self, step_ids, outputs, names, leases=None, attempts=None, sequences=None, inputs=None,
+                                **policy):
+        needed(step_ids, names, *(step_ids or []), *(names or []))
+        arrays = [array if array is not None else [None] * len(step_ids)
+                  for array in (outputs, names, sequences, inputs, leases, attempts)]
+        if any(len(array) != len(step_ids) for array in arrays):
+            raise Refused("22023")
+        kinds = {"max_retries": 0, "backoff": 0, "backoff_multiplier": 2, "max_backoff": None, "timeout": None, **policy}
+        for name in names:
+            self.check_claim(0, name, **kinds)
+        rows = []
+        for step_id, output, name, sequence, input, lease, attempt in zip(step_ids, *arrays):
+            try:
+                row = self.complete_and_claim(step_id, output, name, sequence, input, lease=lease, attempt=attempt, **policy)[0]
+            except Refused as r:
+                self.note = r.sqlstates[0]
+                row = dict(step_id=None, action=None, output=None, error=Text(r.sqlstates[0] + ": "), attempt=None, run_at=None,
+                           detail=None)
+            self.also.add(self.note)
+            rows.append(dict(position=len(rows) + 1, **row))
+        self.note = "ok"
+        return rows
+
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None):
         needed(parent_id, sequence, name, priority)
         words(name, handler, queue)

@@ -220,6 +220,7 @@ our %calls = (
 	complete => q{durable.complete(durable.step_id(wf('run'), 3))},
 	fail => q{durable.fail(durable.step_id(wf('run'), 3), 'boom')},
 	complete_and_claim => q{durable.complete_and_claim(durable.step_id(wf('run'), 3), NULL, 'next', 7)},
+	complete_and_claim_many => q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 3)], NULL, '{next}', sequences => '{7}')},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
 	emit => q{durable.emit(wf('run'), 'progress')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},

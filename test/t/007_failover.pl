@@ -74,9 +74,11 @@ my %calls_there = (
 		q{durable.claim_step(wf('run'), 3, 'flight', lease => 1, executor_id => 'worker')},
 		q{durable.complete(wf('claimed'), lease => 1)}, q{durable.fail(wf('claimed'), 'boom')},
 		q{durable.complete_and_claim(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}', 'next', 7)},
+		q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 0)], ARRAY['{"a": [1, null, "x"]}'::jsonb], '{next}', sequences => '{7}')},
 		q{durable.release('nobody')}, q{durable.alter_queue('line', 3)} ],
 	done => [
 		q{durable.complete_and_claim(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}', 'failed')},
+		q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 0)], ARRAY['{"a": [1, null, "x"]}'::jsonb], '{failed}')},
 		q{durable.create_queue('line', 3)}, q{durable.claim('closed', 'other')}, q{durable.claim('empty', 'other')} ]);
 for my $state (sort keys %calls_there)
 {
