@@ -17,7 +17,9 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "outcome.h"
 #include "step_internal.h"
+#include "wait.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -101,8 +103,25 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
+	{
+		have_ended(&completion->id, 1);
 		recorded_under(&completion->workflow_id, args->lease);
+	}
 	return done;
+}
+
+/* A wait is not completed by who goes on after it. */
+static void
+raise_if_wait(const StepCompletion *completion)
+{
+	Workflow	workflow;
+	Step		step;
+	Refusal    *refusal = NULL;
+
+	if (look_step(&completion->workflow_id, completion->sequence, NEWEST, &workflow, &step) && step.status != NO_TASK)
+		refusal = refuse_wait(&step, "step_id", "Answer it, or ask for it again, and claim the next step by itself.");
+	if (refusal)
+		raise_refusal(refusal);
 }
 
 /*
@@ -136,7 +155,10 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	}
 	/* where only the claim is to be made, this is a repeated call */
 	if (done == 0)
+	{
+		raise_if_wait(completion);
 		complete_step(completion, "step_id");
+	}
 	claim_step(workflow_id, args, claim);
 }
 

@@ -55,9 +55,10 @@ typedef struct ColumnUsed
 static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
 
-#define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
-StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+#define MOST_COLUMNS	STEP_COLUMN_COUNT
+StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
 				 "each column has a number");
 
 struct Table
@@ -92,6 +93,7 @@ struct TableIndex
 static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT};
 static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
+static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -100,6 +102,7 @@ TableIndex		workflow_by_parent = {
 TableIndex		active_root_by_name = {&workflow, "workflow_active_root", 1, {workflow_name},.is_partial = true};
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
+TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
 
 /* The number that the server knows a column by. */
 static AttrNumber
