@@ -103,12 +103,12 @@ check_awaited(const Workflow *workflow, const pg_uuid_t *awaited)
 	require_other(!is_inline_below, awaited, "an inline child of the workflow, or below one");
 }
 
-#define COUNT_POSITIONS(P) \
+#define LOOK_UNKNOWN(P) \
 	P(workflow_id, UUIDOID) \
 	P(sequences, INT4ARRAYOID)
-PARAMETERS(CountPositions, COUNT_POSITIONS);
+PARAMETERS(LookUnknown, LOOK_UNKNOWN);
 
-static Statement look_unknown = STATEMENT(CountPositions,
+static Statement look_unknown = STATEMENT(LookUnknown,
 	"SELECT b.sequence FROM unnest(:sequences) WITH ORDINALITY AS b (sequence, n) "
 	"LEFT JOIN durable.step s ON s.workflow_id = :workflow_id AND s.sequence = b.sequence "
 	"WHERE s.workflow_id IS NULL ORDER BY b.n LIMIT 1");
@@ -117,7 +117,7 @@ static Statement look_unknown = STATEMENT(CountPositions,
 static void
 check_sequences(const Workflow *workflow, NullableDatum sequences)
 {
-	if (run(&look_unknown, &(CountPositions)
+	if (run(&look_unknown, &(LookUnknown)
 			{
 				.workflow_id = an_id(&workflow->id),.sequences = sequences
 			}, NEWEST) > 0)
