@@ -97,7 +97,8 @@ static Statement insert_signal = STATEMENT(InsertSignal,
 	"FROM durable.workflow w "
 	"WHERE w.id = :workflow_id AND " CHECKED("w.status = ANY {workflow from SIGNAL}")
 	"  AND (:most IS NULL OR coalesce((SELECT g.counted " COUNTED "ORDER BY g.id DESC LIMIT 1), 0) < :most) "
-	"ON CONFLICT DO NOTHING");
+	"ON CONFLICT DO NOTHING",
+	.planning = IN_ORDER);
 
 /* Writes the row, under the tree's lock; false if that is not legal, or may not be. */
 static bool
@@ -105,6 +106,9 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted)
 {
 	pg_uuid_t	id;
 
+	/* before the id is made (signal_settled.c) */
+	if (!XactReadOnly)
+		(void) GetCurrentTransactionId();
 	new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
 	return run(&insert_signal, &(InsertSignal)
 			   {

@@ -2,7 +2,7 @@
  *
  * signal.h
  *	  Signals: how they are sent (signal.c), and which one a wait takes
- *	  (signal_take.c).
+ *	  (signal_take.c, signal_settled.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +21,13 @@ typedef struct Signal
 	TimestampTz sent_at;
 } Signal;
 
+/* signal_take.c */
 extern bool next_signal(const Step *wait, const IdList *busy, Signal *signal);
+
+/* signal_settled.c */
+extern pg_uuid_t settled_before(const pg_uuid_t *workflow_id, Datum name, bool *can_settle);
+extern void saw_first(const pg_uuid_t *workflow_id, Datum name, const pg_uuid_t *first, bool can_settle);
+extern void forget_settled(void);
 
 /*
  * For a statement that takes the signal :signal_id, if not NULL, with the position
@@ -31,7 +37,7 @@ extern bool next_signal(const Step *wait, const IdList *busy, Signal *signal);
 #define FREE_SIGNAL \
 	"free AS MATERIALIZED (" \
 	"  SELECT g.id FROM durable.signal g " \
-	"  WHERE g.workflow_id = :workflow_id AND g.id = :signal_id AND g.sequence IS NULL " \
+	"  WHERE g.workflow_id = :workflow_id AND g.id = :signal_id AND " CHECKED("g.sequence IS NULL") " " \
 	"  FOR NO KEY UPDATE SKIP LOCKED)"
 #define SIGNAL_IS_FREE "(:signal_id IS NULL OR EXISTS (SELECT 1 FROM free))"
 #define TAKE_FREE_SIGNAL(taker) \
