@@ -12,7 +12,9 @@
 #include "ids.h"
 #include "task.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 static Refusal *
@@ -291,13 +293,17 @@ refuse_other_wait(const Step *step, const char *name, const char *sort)
 	return r;
 }
 
-/* The outcome of a wait whose time has passed. */
+/* The outcome of a wait whose time has passed: in one style, whatever that of the session is. */
 Refusal *
 refuse_timed_out(const Step *wait)
 {
+	char		span[MAXDATELEN + 1];
+	struct pg_itm itm;
+
+	interval2itm(*DatumGetIntervalP(wait->timeout.value), &itm);
+	EncodeInterval(&itm, INTSTYLE_POSTGRES, span);
 	return refusal(ERRCODE_WAIT_TIMED_OUT,
-				   psprintf("wait \"%s\" (%s) has timed out after %s", wait->name, wait->wait,
-							DatumGetCString(DirectFunctionCall1(interval_out, wait->timeout.value))),
+				   psprintf("wait \"%s\" (%s) has timed out after %s", wait->name, wait->wait, span),
 				   NULL, NULL);
 }
 

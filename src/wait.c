@@ -22,6 +22,7 @@
 #include "step_internal.h"
 #include "wait.h"
 
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -214,20 +215,24 @@ write_end(Asking *a, const Step *wait, const WaitEnd *end, const WaitFence *fenc
 	return result;
 }
 
-/* Records the outcome of the open wait that has ended a wait for any. */
+/* Records the outcome of the open wait that has ended a wait for any; which may be one for any itself. */
 static Written
-write_first(Asking *a, const WaitFence *fence)
+write_first(Asking *a, int32 sequence, const WaitFence *fence)
 {
 	TimestampTz now = DatumGetTimestampTz(fence->open_at.value);
 	Workflow	workflow;
 	Step		first;
 	WaitEnd		end;
+	Written		result;
 
-	if (!look_step(&a->wait.workflow_id, a->end.first, NEWEST, &workflow, &first))
+	check_stack_depth();
+	if (!look_step(&a->wait.workflow_id, sequence, NEWEST, &workflow, &first))
 		return OVERTAKEN;
 	if (first.started_at.isnull)
 		begin_times(&first, now);
 	end = find_end(&first, now, &a->busy);
+	if (end.first_is_open && (result = write_first(a, end.first, fence)) != WRITTEN)
+		return result;
 	return end.status == NO_TASK ? OVERTAKEN : write_end(a, &first, &end, fence);
 }
 
@@ -238,7 +243,7 @@ write_wait(Asking *a)
 	WaitFence	fence = {.lease = an_int(a->workflow.lease),.open_at = a_time(clock_now())};
 	Written		result;
 
-	if (a->end.first_is_open && (result = write_first(a, &fence)) != WRITTEN)
+	if (a->end.first_is_open && (result = write_first(a, a->end.first, &fence)) != WRITTEN)
 		return result;
 	if (a->is_new && !a->wait.awaited.isnull && a->end.status == NO_TASK)
 		hold_awaited(DatumGetUUIDP(a->wait.awaited.value));
