@@ -308,6 +308,9 @@ ask(Asking *a, ClaimAnswer *answer)
 				recorded_under(&a->wait.workflow_id, a->lease);
 				if (a->is_new)
 					expect_new_step(&a->wait.workflow_id, a->wait.sequence + 1);
+				/* who had a signal may have given it back while we waited for the position */
+				if (a->busy.count > 0 && a->end.status == NO_TASK)
+					result = OVERTAKEN;
 			}
 		}
 		if (!is_to_write || result == WRITTEN)

@@ -9,8 +9,9 @@
  * changes the step, in the same statement, or who ends its workflow.
  *
  * Whoever begins a wait holds the tree (shared), then takes the position in the
- * primary key of step.  A workflow that ends at the same time may leave a row
- * behind: nobody counts that, since its workflow is finished, and purge deletes it.
+ * primary key of step.  A workflow that ends at the same time as one of its waits begins,
+ * or ends, may leave a row behind: nobody counts that, since its workflow is finished, and
+ * purge deletes it.
  *
  * An awaited workflow may be purged before its outcome is asked for.  Then purge
  * keeps the outcome, for whom durable.open_wait says that somebody waits for it.
@@ -167,10 +168,15 @@ fast_close_waits(const void *params)
 }
 
 static Statement close_waits = STATEMENT(OfIds,
-	"DELETE FROM durable.open_wait o WHERE o.workflow_id = ANY (:ids)",
+	"WITH free AS MATERIALIZED ("
+	"  SELECT o.workflow_id, o.sequence FROM durable.open_wait o WHERE o.workflow_id = ANY (:ids) FOR UPDATE SKIP LOCKED) "
+	"DELETE FROM durable.open_wait o USING free f WHERE o.workflow_id = f.workflow_id AND o.sequence = f.sequence",
 	.fast = fast_close_waits);
 
-/* The workflows have ended: their waits are not open any more, whatever their steps say. */
+/*
+ * The workflows have ended: their waits are not open any more, whatever their steps
+ * say.  Waits for nobody: whose row is locked is about to end.
+ */
 void
 close_waits_of(const pg_uuid_t *workflow_ids, uint64 count)
 {
