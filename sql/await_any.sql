@@ -1,6 +1,13 @@
--- await_any: a select.
+-- await_any: a select. In a database of its own, which is dropped at the end.
 \pset null -
 \set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_await_any;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_await_any;
+\c regress_durable_await_any
+CREATE EXTENSION durable;
 SET durable.clock_offset = 0;
 CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
   $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
@@ -94,3 +101,5 @@ SELECT pg_temp.ask(24, '{18,NULL}');
 SELECT pg_temp.ask(24, '{-1}');
 SELECT pg_temp.ask(24, '{{18},{23}}');
 SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_await_any;

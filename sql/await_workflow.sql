@@ -1,6 +1,13 @@
--- await_workflow.
+-- await_workflow. In a database of its own, which is dropped at the end.
 \pset null -
 \set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_await_workflow;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_await_workflow;
+\c regress_durable_await_workflow
+CREATE EXTENSION durable;
 SET durable.clock_offset = 0;
 CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
   $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
@@ -88,3 +95,5 @@ DELETE FROM durable.workflow WHERE id = :'b_id';
 SELECT lease FROM durable.resume_failed(pg_temp.wf('aw-a'));
 SELECT action, replace(error, :'b_id', 'b') AS error FROM durable.await_workflow(pg_temp.wf('aw-a'), 0, 'b', :'b_id', '1 minute');
 SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_await_workflow;

@@ -1,6 +1,13 @@
--- signal, signal_root and await_signal.
+-- signal, signal_root and await_signal. In a database of its own, which is dropped at the end.
 \pset null -
 \set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_signal;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_signal;
+\c regress_durable_signal
+CREATE EXTENSION durable;
 SET durable.clock_offset = 0;
 CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
   $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
@@ -174,3 +181,5 @@ SELECT * FROM durable.check();
 SELECT durable.cancel_tree(pg_temp.wf(n)) > 0 FROM unnest('{full,empty}'::text[]) n;
 SELECT count(*) > 0 AS purged FROM durable.purge('0 s', 10000);
 SELECT count(*) FROM durable.signal WHERE name IN ('go', 'back') AND workflow_id NOT IN (SELECT id FROM durable.workflow);
+\c :home
+DROP DATABASE regress_durable_signal;

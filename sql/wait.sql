@@ -1,6 +1,13 @@
--- sleep, await_callback and answer; what holds for every wait.
+-- sleep, await_callback and answer; what holds for every wait. In a database of its own, which is dropped at the end.
 \pset null -
 \set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_wait;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_wait;
+\c regress_durable_wait
+CREATE EXTENSION durable;
 SET TIME ZONE 'UTC';
 SET datestyle = ISO;
 SET durable.clock_offset = 0;
@@ -210,3 +217,5 @@ SELECT name, kind, status, wait, run_at IS NOT NULL AS ends, attempt FROM durabl
 SELECT regexp_replace(t, ' [\d.]+ (ms|min)', '') FROM durable.tree(pg_temp.wf('order')) t;
 SELECT regexp_replace(regexp_replace(t, ' [\d.]+ \w+$', ''), 'until [-0-9]+ [0-9:.]+', 'until then') FROM durable.tree(pg_temp.wf('sleeper')) t;
 SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_wait;

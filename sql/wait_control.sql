@@ -1,6 +1,13 @@
--- What happens to waits when their workflow is paused, cancelled, ended, run again, or purged.
+-- What happens to waits when their workflow is paused, cancelled, ended, run again, or purged. In a database of its own, which is dropped at the end.
 \pset null -
 \set VERBOSITY sqlstate
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_wait_control;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_wait_control;
+\c regress_durable_wait_control
+CREATE EXTENSION durable;
 SET durable.clock_offset = 0;
 CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
   $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
@@ -127,3 +134,5 @@ SELECT workflows >= 24 AS purged FROM durable.purge('0 s');
 SELECT count(*) FROM durable.workflow WHERE name LIKE 'wc-%';
 SELECT count(*) FROM durable.open_wait o WHERE NOT EXISTS (SELECT FROM durable.workflow w WHERE w.id = o.workflow_id);
 SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_wait_control;
