@@ -130,7 +130,7 @@ SELECT * FROM durable.check();
 -- Purged with their tree.
 SELECT durable.cancel_tree(id) > 0 AS cancelled FROM durable.workflow WHERE name SIMILAR TO 'wc-_' AND completed_at IS NULL ORDER BY id;
 SELECT durable.cancel_tree(id) > 0 AS cancelled FROM durable.workflow WHERE name LIKE 'wc-%-queued' AND completed_at IS NULL ORDER BY id;
-SELECT workflows >= 24 AS purged FROM durable.purge('0 s');
+SELECT workflows FROM durable.purge('0 s');
 SELECT count(*) FROM durable.workflow WHERE name LIKE 'wc-%';
 SELECT count(*) FROM durable.open_wait o WHERE NOT EXISTS (SELECT FROM durable.workflow w WHERE w.id = o.workflow_id);
 SELECT * FROM durable.check();
