@@ -435,7 +435,7 @@ RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_complete'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.complete(uuid, jsonb, int, int) IS
-	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. That of a wait is an answer. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
 
 CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true,
 	detail jsonb = NULL, retry_after interval = NULL,
@@ -443,7 +443,7 @@ CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt
 AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
-	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
 
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,

@@ -283,7 +283,11 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	if (rule->change_steps)
 		tasks = run_over_ids(rule->change_steps, rule->steps_of_all ? &all : &changed, change, NULL);
 	if (rule->ends)
-		have_ended(changed.ids, changed.count);
+	{
+		const IdList *ended = rule->steps_of_all ? &all : &changed;
+
+		have_ended(ended->ids, ended->count);
+	}
 	if (rule->reopens)
 		reopen_waits_of(&changed);
 	/* all are children, but for the first, which may be a root */

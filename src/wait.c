@@ -22,6 +22,7 @@
 #include "step_internal.h"
 #include "wait.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -290,10 +291,19 @@ answer_end(const Asking *a, ClaimAnswer *answer)
 	}
 }
 
-/* Finds or creates the wait, and records its outcome if there is one. */
+/*
+ * Finds or creates the wait, and records its outcome if there is one.  Where a new
+ * step is expected, the tree is locked before the first look, which then suffices.
+ */
 static void
 ask(Asking *a, ClaimAnswer *answer)
 {
+	pg_uuid_t	root_id;
+	bool		was_expected = !a->lease.isnull && !XactReadOnly &&
+		expects_new_step(&a->wanted.workflow_id, a->wanted.sequence) &&
+		try_lock_known_tree(&a->wanted.workflow_id, &root_id);
+
+	a->tree_is_locked = was_expected;
 	for (;;)
 	{
 		uint64		seen = look_at_wait(a);
@@ -315,6 +325,8 @@ ask(Asking *a, ClaimAnswer *answer)
 		}
 		if (!is_to_write || result == WRITTEN)
 		{
+			if (!is_to_write && was_expected)
+				unlock_known_tree(&root_id);
 			answer_end(a, answer);
 			return;
 		}

@@ -252,6 +252,7 @@ static Statement record_end = STATEMENT(EndWait,
 	"  FROM durable.workflow w "
 	"  WHERE w.id = :workflow_id AND (:lease IS NULL OR w.lease = :lease) AND " CHECKED(UNFINISHED("w"))
 	"    AND (:open_at IS NULL OR " OPEN_AT(":open_at") ") AND " SIGNAL_IS_FREE
+	"    AND (:open_at IS NOT NULL OR s.run_at IS NULL OR s.run_at > :at)"
 	"    AND s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.kind = 'WAIT'"
 	"    AND s.status = ANY {step from END_WAIT} RETURNING 1), "
 	"unlisted AS ("
@@ -269,7 +270,11 @@ written(NullableDatum signal_id)
 	return signal_id.isnull || DatumGetInt64(result_value(0, 1)) > 0 ? OVERTAKEN : SIGNAL_IS_BUSY;
 }
 
-/* Records the outcome of an open wait, under the locks of the tree and of its row. */
+/*
+ * Records the outcome of an open wait, under the locks of the tree and of its row.  An
+ * answer from outside counts until the wait's time; what a call has found has been
+ * compared with that.
+ */
 Written
 end_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
 {
