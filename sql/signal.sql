@@ -154,6 +154,11 @@ SELECT max(r) <= min(r) + 30 AS flat, count(*)
   FROM (SELECT i, pg_temp.reads(format('SELECT durable.await_signal(%L, %s, %L, lease => 1)', pg_temp.wf('full'), i, 'go')) AS r FROM generate_series(3000, 4000) i) t
  WHERE i > 3001 AND i % 100 = 50;
 SELECT pg_temp.fill(2000);
+-- An open wait asked again reads what a replay reads, and looks once for a signal.
+SELECT action FROM durable.await_signal(pg_temp.wf('full'), 9999, 'none');
+SELECT min(o.r) <= min(p.r) + 4 AS as_a_replay FROM generate_series(1, 5),
+  LATERAL (SELECT pg_temp.reads($$SELECT durable.await_signal(pg_temp.wf('full'), 9999, 'none')$$) AS r OFFSET 0) o,
+  LATERAL (SELECT pg_temp.reads($$SELECT durable.await_signal(pg_temp.wf('full'), 0, 'go')$$) AS r OFFSET 0) p;
 -- What a rollback gives back is taken again.
 BEGIN;
 SELECT output FROM durable.await_signal(pg_temp.wf('full'), 4001, 'go', lease => 1);
