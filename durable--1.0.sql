@@ -245,10 +245,15 @@ CREATE TABLE durable.step
 	error text,
 	-- what the program keeps about the error beside its text
 	detail jsonb,
+	-- of a WAIT: its sort, and what it waits for; run_at is when it ends by itself
+	wait text COLLATE "C",
+	signals text[] COLLATE "C",
+	awaited uuid,
+	sequences int[],
 	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
 ) WITH (fillfactor = 50);
 -- stats: steps that wait for a retry, the only ones that have an entry there
-CREATE INDEX step_retry ON durable.step (run_at) WHERE run_at IS NOT NULL;
+CREATE INDEX step_retry ON durable.step (run_at) WHERE run_at IS NOT NULL AND wait IS NULL;
 COMMENT ON TABLE durable.step IS
 	'One row for each position of a workflow, with its recorded outcome; a child workflow has one at its parent''s position';
 
@@ -265,6 +270,53 @@ CREATE TABLE durable.event
 -- events: those of one topic
 CREATE INDEX event_topic ON durable.event (workflow_id, topic, n);
 COMMENT ON TABLE durable.event IS 'One row for each event that a workflow has emitted';
+
+-- Rows are inserted and deleted only.  durable.step has no index by which its open
+-- waits could be found: the outcome of any step would have to change that.
+CREATE TABLE durable.open_wait
+(
+	workflow_id uuid NOT NULL,
+	sequence int NOT NULL,
+	awaited uuid,
+	CONSTRAINT open_wait_pkey PRIMARY KEY (workflow_id, sequence)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+-- purge: what somebody waits for
+CREATE INDEX open_wait_awaited ON durable.open_wait (awaited) WHERE awaited IS NOT NULL;
+COMMENT ON TABLE durable.open_wait IS 'One row for each open wait of an unfinished workflow';
+
+CREATE TABLE durable.awaited_outcome
+(
+	workflow_id uuid NOT NULL,
+	status durable.task_status NOT NULL,
+	completed_at timestamptz NOT NULL,
+	output jsonb,
+	error text,
+	detail jsonb,
+	CONSTRAINT awaited_outcome_pkey PRIMARY KEY (workflow_id)
+);
+COMMENT ON TABLE durable.awaited_outcome IS 'Outcomes of workflows that were purged while others wait for them';
+
+CREATE TABLE durable.signal
+(
+	id uuid NOT NULL,
+	workflow_id uuid NOT NULL,
+	name text COLLATE "C" NOT NULL,
+	key text COLLATE "C",
+	payload jsonb,
+	sent_at timestamptz NOT NULL,
+	sequence int,					-- of the wait that took it
+	-- of one in a hundred: how many such ones there were, itself included, that nobody had taken
+	counted int,
+	CONSTRAINT signal_pkey PRIMARY KEY (workflow_id, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+-- await_signal: the next of a name
+CREATE INDEX signal_untaken ON durable.signal (workflow_id, name, id) WHERE sequence IS NULL;
+-- signal: how many are there
+CREATE INDEX signal_counted ON durable.signal (workflow_id, id) WHERE sequence IS NULL AND counted IS NOT NULL;
+-- signal: it was sent before
+CREATE UNIQUE INDEX signal_key ON durable.signal (workflow_id, name, key) WHERE key IS NOT NULL;
+COMMENT ON TABLE durable.signal IS
+	'One row for each signal that was sent to a workflow, with the position of the wait that took it';
 
 CREATE TABLE durable.queue
 (
@@ -325,6 +377,8 @@ BEGIN
 	ALTER TABLE durable.workflow ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
 	ALTER TABLE durable.step ALTER input SET COMPRESSION lz4, ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
 	ALTER TABLE durable.event ALTER payload SET COMPRESSION lz4;
+	ALTER TABLE durable.signal ALTER payload SET COMPRESSION lz4;
+	ALTER TABLE durable.awaited_outcome ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
 	NULL;
 END $$;
@@ -332,6 +386,9 @@ END $$;
 SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.event', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.open_wait', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
@@ -364,17 +421,18 @@ CREATE VIEW durable.task AS
 	SELECT w.id, w.parent_id, w.parent_sequence AS sequence, w.name, w.handler, w.status,
 		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
 		0 AS retry_count, 0 AS max_retries, w.recovery_count,
-		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt
+		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
+		NULL::text COLLATE "C" AS wait, w.run_at
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 COMMENT ON VIEW durable.task IS
-	'Workflows and steps in one shape; a step''s parent is its workflow, its created_at the start of its latest attempt';
+	'Workflows and steps in one shape; a step''s parent is its workflow, its created_at the start of its latest attempt; wait is the sort of a WAIT, run_at when it ends by itself';
 
 ---------------------------------------------------------------------------
 -- Time, and what several functions ask for
@@ -467,7 +525,7 @@ RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_complete'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.complete(uuid, jsonb, int, int) IS
-	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+	'Records the output of a step or workflow: true if this call did, false if it was done with an equal output. That of a wait is an answer. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
 
 CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true,
 	detail jsonb = NULL, retry_after interval = NULL,
@@ -475,7 +533,7 @@ CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt
 AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
-	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. Errors: WF001, WF002, WF004, WF005, WF008, 22023, 22004';
+	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
 
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
@@ -553,10 +611,85 @@ LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.events(uuid, text, bigint, int) IS
 	'The first max_rows events of a workflow after that number, of one topic or of all, in order. Errors: WF001, 22023, 22004';
 
+---------------------------------------------------------------------------
+-- Waiting
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.sleep(workflow_id uuid, sequence int, name text, duration interval = NULL,
+	until timestamptz = NULL, lease int = NULL)
+RETURNS durable.claimed_step
+AS 'MODULE_PATHNAME', 'durable_sleep'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.sleep(uuid, int, text, interval, timestamptz, int) IS
+	'A wait that ends after duration, counted from its first call, or at until: action WAIT with run_at until then, afterwards REPLAY. An open wait asked again writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.await_signal(workflow_id uuid, sequence int, name text, timeout interval = NULL,
+	lease int = NULL, signals text[] = NULL)
+RETURNS durable.claimed_step
+AS 'MODULE_PATHNAME', 'durable_await_signal'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.await_signal(uuid, int, text, interval, int, text[]) IS
+	'A wait that ends with the first signal of that name, its output the payload; with signals, of any of these names, its output {"signal": name, "payload": payload}. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.await_workflow(workflow_id uuid, sequence int, name text, awaited uuid,
+	timeout interval = NULL, lease int = NULL)
+RETURNS durable.claimed_step
+AS 'MODULE_PATHNAME', 'durable_await_workflow'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.await_workflow(uuid, int, text, uuid, interval, int) IS
+	'A wait that ends when another workflow is finished, with its output or error; not for itself, an ancestor or an inline descendant. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.await_callback(workflow_id uuid, sequence int, name text, timeout interval = NULL,
+	lease int = NULL)
+RETURNS durable.claimed_step
+AS 'MODULE_PATHNAME', 'durable_await_callback'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.await_callback(uuid, int, text, interval, int) IS
+	'A wait that ends when somebody calls answer with step_id. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.await_any(workflow_id uuid, sequence int, name text, sequences int[],
+	timeout interval = NULL, lease int = NULL)
+RETURNS durable.claimed_step
+AS 'MODULE_PATHNAME', 'durable_await_any'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.await_any(uuid, int, text, int[], interval, int) IS
+	'A wait that ends when one of those positions has ended in whatever way: its output is {"sequence": n} of the first. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.answer(step_id uuid, output jsonb = NULL, error text = NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_answer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.answer(uuid, jsonb, text) IS
+	'Ends an open wait of any sort with an output, or with an error: true if this call did, false if it had ended so before. Errors: WF001, WF002, WF005, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.signal(workflow_id uuid, name text, payload jsonb = NULL, key text = NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_signal'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.signal(uuid, text, jsonb, text) IS
+	'Sends a signal to an unfinished workflow, where it is kept until a wait takes it; false if one of that name and key was sent to it before. Errors: WF001, WF005, WF010, WF011, 22023, 22004';
+
+CREATE FUNCTION durable.signal_root(name text, signal text, payload jsonb = NULL, key text = NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_signal_root'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.signal_root(text, text, jsonb, text) IS
+	'signal to the active root workflow of that name. Errors: WF001, WF010, 22023, 22004';
+
+CREATE VIEW durable.waiting AS
+	SELECT o.workflow_id, o.sequence, durable.step_id(o.workflow_id, o.sequence) AS step_id, s.name, s.wait,
+		s.signals, s.awaited, s.sequences, s.started_at AS since, s.run_at, r.name AS root_name, w.queue_name
+	FROM durable.open_wait o
+		JOIN durable.step s ON s.workflow_id = o.workflow_id AND s.sequence = o.sequence
+		JOIN durable.workflow w ON w.id = o.workflow_id
+		LEFT JOIN durable.workflow r ON r.id = w.root_id
+	-- (CASE hides the statuses from the choice of indexes)
+	WHERE CASE WHEN s.status IN ('PENDING', 'PAUSED') AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+		THEN true ELSE false END;
+COMMENT ON VIEW durable.waiting IS
+	'All open waits: what each waits for, since when, and the time at which it ends by itself';
+
 CREATE FUNCTION durable.history(workflow_id uuid,
 	OUT sequence int, OUT step_id uuid, OUT name text, OUT kind durable.task_kind, OUT status durable.task_status,
 	OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz, OUT child_id uuid,
-	OUT detail jsonb)
+	OUT detail jsonb, OUT wait text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_history'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
@@ -810,11 +943,12 @@ BEGIN
       (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c),
   task AS (
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
-      w.executor_id, w.started_at, w.completed_at, w.error
+      w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait, NULL::timestamptz AS until
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
-    SELECT b.path || s.sequence, s.status, s.kind, s.name, s.attempt, NULL,
-      NULL, s.started_at, s.completed_at, s.error
+    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind <> 'WAIT' THEN s.attempt END, NULL,
+      NULL, s.started_at, s.completed_at, s.error, s.wait,
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END
     FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
   line AS (
     SELECT t.*, extract(epoch FROM
@@ -827,7 +961,8 @@ BEGIN
       rpad(l.status::text, 9),
       ' ' || l.path[cardinality(l.path)] || '.',
       ' ' || l.name,
-      CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || ')' END,
+      CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || coalesce(': ' || l.wait, '') || ')' END,
+      ' until ' || l.until,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,
       ' attempt ' || l.attempt,
@@ -1009,6 +1144,26 @@ UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'has a detail witho
 FROM durable.step s WHERE s.detail IS NOT NULL AND s.error IS NULL
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'running without started_at or an attempt'
 FROM durable.step s WHERE s.status = 'RUNNING' AND (s.started_at IS NULL OR s.attempt < 1)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'a wait without its sort, or a sort without being a wait'
+FROM durable.step s WHERE (s.kind = 'WAIT') <> (s.wait IS NOT NULL)
+  OR (s.wait = 'workflow') <> (s.awaited IS NOT NULL) OR (s.wait = 'any') <> (s.sequences IS NOT NULL)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'a wait that runs'
+FROM durable.step s WHERE s.kind = 'WAIT' AND s.status = 'RUNNING'
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'an open wait that is not listed as such'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+  LEFT JOIN durable.open_wait o ON o.workflow_id = s.workflow_id AND o.sequence = s.sequence
+WHERE s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+  AND (o.workflow_id IS NULL OR o.awaited IS DISTINCT FROM s.awaited)
+UNION ALL SELECT durable.step_id(o.workflow_id, o.sequence), 'listed as an open wait without being one'
+FROM durable.open_wait o LEFT JOIN durable.step s ON s.workflow_id = o.workflow_id AND s.sequence = o.sequence
+WHERE s.kind IS DISTINCT FROM 'WAIT' OR s.status NOT IN ('PENDING', 'PAUSED')
+UNION ALL SELECT g.id, 'a signal whose workflow does not exist'
+FROM durable.signal g LEFT JOIN durable.workflow w ON w.id = g.workflow_id WHERE w.id IS NULL
+UNION ALL SELECT g.id, 'a signal taken by what is not a completed wait'
+FROM durable.signal g LEFT JOIN durable.step s ON s.workflow_id = g.workflow_id AND s.sequence = g.sequence
+WHERE g.sequence IS NOT NULL AND (s.wait IS DISTINCT FROM 'signal' OR s.status <> 'COMPLETED')
+UNION ALL SELECT min(g.workflow_id::text)::uuid, 'a wait that has taken more than one signal'
+FROM durable.signal g WHERE g.sequence IS NOT NULL GROUP BY g.workflow_id, g.sequence HAVING count(*) > 1
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
 FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
 WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)
@@ -1087,7 +1242,7 @@ BEGIN
     -- (CASE hides the status from the choice of indexes: the workflow is found by its id)
     SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL
     FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
-    WHERE s.run_at IS NOT NULL AND s.status = 'PENDING'
+    WHERE s.run_at IS NOT NULL AND s.wait IS NULL AND s.status = 'PENDING'
       AND CASE WHEN w.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN true ELSE false END
     GROUP BY w.queue_name
     UNION ALL

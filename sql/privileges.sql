@@ -344,7 +344,7 @@ CREATE ROLE regress_durable_granter;
 GRANT USAGE ON SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
 GRANT USAGE ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step TO regress_durable_granter WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
-GRANT SELECT ON durable.stats, durable.lock_waits TO regress_durable_granter WITH GRANT OPTION;
+GRANT SELECT ON durable.stats, durable.waiting, durable.lock_waits TO regress_durable_granter WITH GRANT OPTION;
 SET ROLE regress_durable_granter;
 SELECT durable.grant_to('regress_durable_none', 'operator');
 SELECT test.level('regress_durable_none');

@@ -97,6 +97,23 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.start_child(trial.id(''a''), 2, ''a-inline'')'),
   ('SELECT durable.cancel_tree(trial.id(''a-queued''))'),
   ('SELECT durable.complete(trial.id(''a''))'),
+  ('SELECT durable.start(''waiting'')'),
+  ('SELECT durable.start(''awaited'')'),
+  ('INSERT INTO durable.signal (id, workflow_id, name, sent_at, counted) SELECT id, id, ''go'', ''2000-01-01'', 100 FROM trial.id(''h3'') id'),
+  ('SELECT durable.signal(trial.id(''h3''), ''go'')'),
+  ('SELECT durable.await_signal(trial.id(''waiting''), 0, ''go'')'),
+  ('SELECT durable.signal_root(''waiting'', ''go'', key => ''k'')'),
+  ('SELECT durable.signal(trial.id(''waiting''), ''go'', key => ''k'')'),
+  ('SELECT durable.await_signal(trial.id(''waiting''), 0, ''go'')'),
+  ('SELECT durable.await_workflow(trial.id(''waiting''), 1, ''awaited'', trial.id(''awaited''))'),
+  ('SELECT durable.await_any(trial.id(''waiting''), 2, ''any'', ''{1}'')'),
+  ('SELECT durable.sleep(trial.id(''waiting''), 3, ''slow'', ''1 day'')'),
+  ('SELECT durable.await_callback(trial.id(''waiting''), 4, ''call'')'),
+  ('SELECT durable.answer(trial.step(''waiting'', 4), error => ''bad'')'),
+  ('SELECT durable.fail(trial.id(''waiting''), ''bad'')'),
+  ('SELECT durable.resume_failed(trial.id(''waiting''))'),
+  ('SELECT durable.await_callback(trial.id(''waiting''), 4, ''call'')'),
+  ('SELECT FROM durable.waiting'),
   ('SELECT durable.start(''left'')'),
   ('SELECT durable.start_child(trial.id(''left''), 0, ''left-queued'', queue => ''q'')'),
   ('SELECT durable.complete(trial.id(''left''))'),
@@ -225,11 +242,12 @@ ALTER TABLE durable.step SET (fillfactor = 70);
 ALTER TABLE durable.event SET (fillfactor = 70);
 ALTER TABLE durable.queue SET (fillfactor = 70);
 ALTER TABLE durable.executor SET (fillfactor = 70);
+ALTER TABLE durable.signal SET (fillfactor = 70);
 ALTER TABLE durable.driven SET (fillfactor = 70);
 ALTER TABLE durable.pending SET (fillfactor = 70);
 ALTER TABLE durable.paused SET (fillfactor = 70);
 ALTER TABLE durable.ended SET (fillfactor = 70);
-ANALYZE durable.queue_head, durable.queue_late;
+ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome;
 -- (but that of grant_to, which uses none of them)
 SELECT trial.valid() <= 1 AS invalid;
 \set ECHO errors

@@ -20,9 +20,6 @@
 
 #define MAX_NAME_BYTES	1024
 
-/* A deadline must fit into a timestamp that every client can read. */
-#define MAX_SPAN_YEARS	1000
-
 /* Raises 22023, "argument %s %s"; detail says what the value is, hint what to pass. */
 void
 bad_argument(const char *name, const char *what, const char *detail, const char *hint)

@@ -15,8 +15,10 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "outcome.h"
 #include "plan.h"
 #include "sql.h"
+#include "wait.h"
 
 #define OF_IDS(P) \
 	P(ids, UUIDARRAYOID)
@@ -86,13 +88,21 @@ static Statement cancel_steps = STATEMENT(Change,
 	"UPDATE durable.step s SET status = {step to CANCEL}, completed_at = :now "
 	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' AND s.status = ANY {step from CANCEL}");
 
-/* Steps that have failed at that position or later, and steps that were left running. */
+/*
+ * Steps that have failed at that position or later, and steps that were left running;
+ * of waits only one after which nothing is recorded: the program has gone past others.
+ * Its time counts from when it is asked for again, unless it was given as such.
+ */
 static Statement rerun_steps = STATEMENT(Change,
 	"UPDATE durable.step s "
-	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, run_at = NULL, "
+	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, "
+	"  run_at = CASE WHEN s.kind = 'WAIT' AND s.timeout IS NULL THEN s.run_at END, "
+	"  started_at = CASE WHEN s.kind <> 'WAIT' THEN s.started_at END, "
 	"  completed_at = NULL, deadline = NULL "
 	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' "
-	"  AND s.status = ANY {step from RESUME_FAILED} AND (s.status <> 'FAILED' OR s.sequence >= :from_sequence)");
+	"  AND s.status = ANY {step from RESUME_FAILED} AND (s.status <> 'FAILED' OR s.sequence >= :from_sequence)"
+	"  AND (s.kind <> 'WAIT' OR NOT EXISTS ("
+	"    SELECT 1 FROM durable.step l WHERE l.workflow_id = s.workflow_id AND l.sequence > s.sequence))");
 
 static Statement record = STATEMENT(OfIds,
 	"UPDATE durable.step s "
@@ -137,6 +147,8 @@ typedef struct CascadeRule
 	bool		requeues;		/* what changed may wait in a queue again */
 	bool		locks_first;	/* others may be in the tree: rows are locked in the order of ids */
 	bool		raises;			/* the leases of what changed */
+	bool		ends;			/* what changed */
+	bool		reopens;		/* the waits of what changed */
 } CascadeRule;
 
 /* A cascade that cancels leaves no step unfinished anywhere. */
@@ -148,16 +160,17 @@ static const CascadeRule rules[] = {
 		&resume_workflows, &resume_steps, ALL_CHILDREN,.through_unchanged = true,.requeues = true
 	},
 	[CASCADE_CANCEL] = {
-		&cancel_workflows, &cancel_steps, ALL_CHILDREN,.through_unchanged = true,.steps_of_all = true,.records = true
+		&cancel_workflows, &cancel_steps, ALL_CHILDREN,.through_unchanged = true,.steps_of_all = true,.records = true,
+		.ends = true
 	},
 	[CASCADE_RERUN] = {
-		&rerun_workflows, &rerun_steps, FAILED_ONLY,.records = true,.requeues = true,.raises = true
+		&rerun_workflows, &rerun_steps, FAILED_ONLY,.records = true,.requeues = true,.raises = true,.reopens = true
 	},
 	[CASCADE_ABANDON] = {
-		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true
+		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true,.ends = true
 	},
 	[CASCADE_FAIL] = {
-		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true
+		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true,.ends = true
 	},
 	[CASCADE_FENCE] = {
 		&fence_workflows, NULL, INLINE_UNFINISHED,.locks_first = true,.raises = true
@@ -226,9 +239,12 @@ void
 rerun_steps_of(Datum workflow_ids, int32 from_sequence)
 {
 	Change		change = change_at(NULL, 0, from_sequence);
+	IdList		workflows = {0};
 
 	change.ids = a_value(workflow_ids);
 	run(&rerun_steps, &change, NEWEST);
+	append_array(&workflows, workflow_ids);
+	reopen_waits_of(&workflows);
 }
 
 /* ---- the cascade --------------------------------------------------------------- */
@@ -266,6 +282,14 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 
 	if (rule->change_steps)
 		tasks = run_over_ids(rule->change_steps, rule->steps_of_all ? &all : &changed, change, NULL);
+	if (rule->ends)
+	{
+		const IdList *ended = rule->steps_of_all ? &all : &changed;
+
+		have_ended(ended->ids, ended->count);
+	}
+	if (rule->reopens)
+		reopen_waits_of(&changed);
 	/* all are children, but for the first, which may be a root */
 	if (rule->records && run_over_ids(&record, &changed, NULL, NULL) + 1 < changed.count)
 		raise_kept_away("durable.step");

@@ -104,6 +104,31 @@ interval_least_seconds(const Interval *interval)
 		(double) interval->time / USECS_PER_SEC;
 }
 
+/*
+ * start + interval by the server's calendar; never fails.  So far away that the
+ * calendar does not matter, it is counted in seconds.
+ */
+TimestampTz
+clock_until(TimestampTz start, const Interval *interval)
+{
+	const double far = (double) MAX_SPAN_YEARS * 366 * SECS_PER_DAY;
+	TimestampTz end;
+
+	if (interval_seconds(interval) > far || abs(interval->month) > MAX_SPAN_YEARS * MONTHS_PER_YEAR ||
+		fabs((double) interval->day * SECS_PER_DAY) > far || fabs((double) interval->time / USECS_PER_SEC) > far)
+		return clock_add(start, interval_seconds(interval));
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(start),
+												  IntervalPGetDatum(interval)));
+	return clock_latest(end);
+}
+
+/* The time, or the last instant if that is earlier. */
+TimestampTz
+clock_latest(TimestampTz t)
+{
+	return Min(t, LAST_INSTANT);
+}
+
 /* start + timeout by the server's calendar; NULL where there is no timeout. */
 NullableDatum
 clock_deadline(TimestampTz start, NullableDatum timeout)

@@ -13,6 +13,9 @@
 extern double durable_clock_offset;
 extern double durable_executor_timeout;
 
+/* A length of time that is added to a timestamp is not longer: it must fit into one that every client can read. */
+#define MAX_SPAN_YEARS	1000
+
 extern int64 clock_ns(void);
 extern TimestampTz clock_timestamp_of(int64 ns);
 extern TimestampTz clock_now(void);
@@ -23,6 +26,8 @@ extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
 extern double interval_least_seconds(const Interval *interval);
+extern TimestampTz clock_latest(TimestampTz t);
+extern TimestampTz clock_until(TimestampTz start, const Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 

@@ -20,7 +20,9 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "outcome.h"
 #include "sql.h"
+#include "wait.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -157,6 +159,16 @@ depth_of(const CompletedTask *task)
 
 /* ---- decisions ------------------------------------------------------------------- */
 
+/* What an element gives to a wait. */
+static Answer
+answer_of(const Completion *e)
+{
+	return (Answer)
+	{
+		.output = e->output,.error = a_null(),.detail = a_null(),.lease = e->lease,.attempt = e->attempt
+	};
+}
+
 static Refusal *
 refuse_element(const CompletedTask *task, const Completion *e, bool *repeated)
 {
@@ -172,6 +184,12 @@ refuse_element(const CompletedTask *task, const Completion *e, bool *repeated)
 	}
 	if ((refusal = refuse_outcome(&task->workflow, &task->step, "task_ids", e->lease, e->attempt)) != NULL)
 		return refusal;
+	if (task->step.kind == WAIT)
+	{
+		Answer		answer = answer_of(e);
+
+		return refuse_answer(&task->workflow, &task->step, &answer, clock_now(), repeated);
+	}
 	return refuse_completion(&task->step, e->output, repeated);
 }
 
@@ -378,16 +396,34 @@ complete_workflows(CompletedTask **tasks, int count, TimestampTz now)
 			   }, NEWEST) == count;
 }
 
-/* Completes the steps of tasks; returns whether all could be. */
+/* Completes the steps of tasks, and answers waits; returns whether all could be. */
 static bool
 complete_steps_of(CompletedTask **tasks, int count, TimestampTz now)
 {
 	StepCompletion *completions = palloc(count * sizeof(StepCompletion));
+	int			steps = 0;
 
 	for (int i = 0; i < count; i++)
-		completions[i] = step_completion(&tasks[i]->id, tasks[i]->act->output, tasks[i]->act->lease,
-										 tasks[i]->act->attempt);
-	return complete_steps(completions, count, now);
+	{
+		const Completion *e = tasks[i]->act;
+		Answer		answer = answer_of(e);
+
+		if (tasks[i]->step.kind != WAIT)
+			completions[steps++] = step_completion(&tasks[i]->id, e->output, e->lease, e->attempt);
+		else if (!answer_locked_wait(&tasks[i]->workflow, &tasks[i]->step, &answer, now))
+			return false;
+	}
+	return steps == 0 || complete_steps(completions, steps, now);
+}
+
+/* Whether there is a wait among them. */
+static bool
+has_wait(CompletedTask **tasks, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (tasks[i]->step.kind == WAIT)
+			return true;
+	return false;
 }
 
 /* After workflows were completed: cancels their inline children, and records the outcome at their parents. */
@@ -397,12 +433,11 @@ follow_workflows(CompletedTask **tasks, int count, bool abandons, TimestampTz no
 	pg_uuid_t  *ended = palloc(count * sizeof(pg_uuid_t));
 	int			children = 0;
 
+	for (int i = 0; i < count; i++)
+		ended[i] = tasks[i]->id;
+	have_ended(ended, count);
 	if (abandons)
-	{
-		for (int i = 0; i < count; i++)
-			ended[i] = tasks[i]->id;
 		cascade_below(CASCADE_ABANDON, id_array(ended, count), 0, now);
-	}
 	for (int i = 0; i < count; i++)
 	{
 		/* from now on the changed row keeps start_child away */
@@ -440,10 +475,10 @@ complete_tasks(void *arg)
 	step_count = c->act_count - workflow_count;
 
 	if (c->again)
-	{
 		lock_rows_of_workflows(c->acts, workflow_count);
+	/* waits are answered one by one */
+	if (c->again || has_wait(steps, step_count))
 		lock_rows_of_steps(steps, step_count);
-	}
 	now = clock_now();
 	c->rounds.since = clock_monotonic();
 	c->table = "durable.workflow";

@@ -11,6 +11,8 @@
  *				at that position (kind WORKFLOW) is called its stand-in
  *	inline		a child without a queue: whoever drives the parent drives it
  *	task		a workflow or a step
+ *	wait		a step that nobody runs: it ends by what happens
+ *	signal		what anybody sends to a workflow, for a wait to take
  *	executor	a process that drives workflows and sends heartbeats
  *	lease		a number per workflow, plus one each time it changes hands
  *	claim		to become the one that runs a step, or drives a workflow
@@ -27,7 +29,9 @@
  *	4. a workflow's children	heavyweight; shared by those who start one,
  *							exclusive for who completes the workflow
  *	5. workflow rows		parents before their children, in the order of ids
- *	6. step rows			after the workflow rows, stand-ins last
+ *	6. step rows			after the workflow rows, stand-ins last; with that of a
+ *							wait its row in open_wait, and that of the signal it
+ *							takes, which nobody waits for
  *	7. a workflow's events	heavyweight; who emits one (event.c)
  *	8. fences				heavyweight, at the commit only (fence.c)
  *

@@ -33,6 +33,7 @@
 #include "fence.h"
 #include "ids.h"
 #include "lock.h"
+#include "signal.h"
 #include "task.h"
 
 #include "access/genam.h"
@@ -338,9 +339,11 @@ at_transaction_event(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			before_commit();
 			break;
-		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
+			forget_settled();
+			/* FALLTHROUGH */
+		case XACT_EVENT_COMMIT:
 			forget_records();
 			forget_locks();
 			break;
@@ -365,6 +368,7 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 		while (record_count > 0 && records[record_count - 1].level >= level)
 			record_count--;
 		forget_lease_seen();
+		forget_settled();
 	}
 	forget_locks_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB);
 }

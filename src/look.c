@@ -12,6 +12,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "wait.h"
 
 PG_FUNCTION_INFO_V1(durable_history);
 PG_FUNCTION_INFO_V1(durable_status);
@@ -27,7 +28,7 @@ PARAMETERS(History, HISTORY);
 
 static Statement history = STATEMENT(History,
 	"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
-	"  CASE WHEN s.status = 'COMPLETED' THEN s.output END, s.error, s.attempt, s.run_at, s.child_id, s.detail "
+	"  CASE WHEN s.status = 'COMPLETED' THEN s.output END, s.error, s.attempt, s.run_at, s.child_id, s.detail, s.wait "
 	"FROM durable.step s WHERE s.workflow_id = :workflow_id ORDER BY s.sequence");
 
 /* history(workflow_id) */
@@ -185,6 +186,7 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 	const pg_uuid_t *id;
 	bool		is_workflow;
 	bool		done = false;
+	Refusal    *refusal;
 	Workflow	workflow;
 	Step		step = {0};
 	Rounds		rounds = {0};
@@ -209,6 +211,8 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 		else
 		{
 			look_step_to_end(id, "task_id", a_null(), a_null(), &workflow, &step);
+			if ((refusal = refuse_wait(&step, "task_id", "Its time counts from its first call, and stays.")) != NULL)
+				raise_refusal(refusal);
 			if (!step_transition(EVENT_SET_TIMEOUT, step.status, NULL))
 				raise_refusal(refuse_step_status(&step, EVENT_SET_TIMEOUT));
 			lock_tree(&workflow.root_id, TREE_SHARED);

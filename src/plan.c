@@ -93,7 +93,7 @@ expand(const Statement *statement)
 static bool
 is_generic(const Statement *statement)
 {
-	return statement->planning == BY_INDEX || statement->planning == BY_PROBES;
+	return statement->planning != FOR_PARAMS;
 }
 
 static void
@@ -155,6 +155,11 @@ plan_by_index(Statement *statement)
 	{
 		set("enable_indexscan", "off");
 		set("enable_indexonlyscan", "off");
+	}
+	if (statement->planning == IN_ORDER)
+	{
+		set("enable_sort", "off");
+		set("enable_bitmapscan", "off");
 	}
 	plan = SPI_plan_get_cached_plan(statement->plan);
 	if (plan)

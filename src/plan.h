@@ -50,6 +50,7 @@ typedef enum Planning
 {
 	BY_INDEX,					/* once, for any parameters, never reading a whole table */
 	BY_PROBES,					/* the same, for each element of the arrays in their order */
+	IN_ORDER,					/* by index, never sorting: the first row by ORDER BY is the first that an index has */
 	FOR_PARAMS					/* at each call, for its parameters */
 } Planning;
 

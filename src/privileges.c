@@ -57,7 +57,8 @@ static const char *const level_names[] = {"reader", "client", "worker", "operato
 
 /*
  * The level of each function, table and view of the extension, by its name.  While
- * one is missing here, every grant_to and revoke_from raises an error.
+ * one is missing here, every grant_to and revoke_from raises an error.  A table that
+ * has a function's name, and another level, is told apart.
  */
 static const struct
 {
@@ -83,11 +84,19 @@ static const struct
 	{"status", READER},
 	{"step_id", READER},
 	{"tree", READER},
+	{"waiting", READER},
 
+	{"answer", CLIENT},
+	{"signal", CLIENT},
+	{"signal_root", CLIENT},
 	{"start", CLIENT},
 	{"start_many", CLIENT},
 
 	{"attach", WORKER},
+	{"await_any", WORKER},
+	{"await_callback", WORKER},
+	{"await_signal", WORKER},
+	{"await_workflow", WORKER},
 	{"claim", WORKER},
 	{"claim_step", WORKER},
 	{"claim_steps", WORKER},
@@ -101,6 +110,7 @@ static const struct
 	{"recover", WORKER},
 	{"release", WORKER},
 	{"set_timeout", WORKER},
+	{"sleep", WORKER},
 	{"start_child", WORKER},
 
 	{"alter_queue", OPERATOR},
@@ -116,6 +126,7 @@ static const struct
 	{"resume_tree", OPERATOR},
 
 	{"active_root", OWNER},
+	{"awaited_outcome", OWNER},
 	{"deadline", OWNER},
 	{"driven", OWNER},
 	{"ended", OWNER},
@@ -124,12 +135,14 @@ static const struct
 	{"grant_to", OWNER},
 	{"is_dead", OWNER},
 	{"keep_registers", OWNER},
+	{"open_wait", OWNER},
 	{"paused", OWNER},
 	{"pending", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"queue_late", OWNER},
 	{"revoke_from", OWNER},
+	{"signal (table)", OWNER},
 	{"signs_of_life", OWNER},
 	{"stale_before", OWNER},
 	{"statements", OWNER},
@@ -139,12 +152,26 @@ static const struct
 	{"workflow", OWNER},
 };
 
-static Level
-level_of(const char *name)
+/* Whether there is a level by that name. */
+static bool
+has_level(const char *name, Level *level)
 {
 	for (int i = 0; i < lengthof(levels); i++)
 		if (strcmp(levels[i].name, name) == 0)
-			return levels[i].level;
+		{
+			*level = levels[i].level;
+			return true;
+		}
+	return false;
+}
+
+static Level
+level_of(ObjectType type, const char *name)
+{
+	Level		level;
+
+	if ((type == OBJECT_TABLE && has_level(psprintf("%s (table)", name), &level)) || has_level(name, &level))
+		return level;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("\"%s\" of extension durable has no level of privileges", name),
@@ -325,7 +352,7 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 		while (target->catalog != DatumGetObjectId(member.catalog.value))
 			target++;
 		if (target->type == OBJECT_FUNCTION || target->type == OBJECT_TABLE)
-			needed = level_of(name);
+			needed = level_of(target->type, name);
 		if (grant ? needed > level : needed < level)
 			continue;
 		if (!DatumGetBool(member.may_be_granted.value))

@@ -17,6 +17,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "wait.h"
 
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -65,6 +66,9 @@ static Statement lock_to_delete = STATEMENT(OverIds,
 
 static Statement delete_steps = STATEMENT(OverIds,
 	"DELETE FROM durable.step s WHERE s.workflow_id = ANY (:ids)");
+
+static Statement delete_signals = STATEMENT(OverIds,
+	"DELETE FROM durable.signal g WHERE g.workflow_id = ANY (:ids)");
 
 static Statement look_steps_left = STATEMENT(OverIds,
 	"SELECT 1 FROM durable.step s WHERE s.workflow_id = ANY (:ids) LIMIT 1");
@@ -229,6 +233,9 @@ purge_page(Purge *purge, Datum statuses)
 		else
 			leave_busy(purge, &roots.ids[i]);
 	}
+	keep_awaited_outcomes(&gone);
+	close_waits_of(gone.ids, gone.count);
+	run_over_ids(&delete_signals, &gone, NULL, NULL);
 	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
 	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");
@@ -332,6 +339,7 @@ durable_purge(PG_FUNCTION_ARGS)
 	while (!purge.full && purge_page(&purge, statuses))
 		;
 	forget_executors(&purge);
+	forget_awaited_outcomes(purge.most);
 	sweep_heads();
 
 	columns[0] = a_value(Int64GetDatum(purge.workflows));

@@ -18,6 +18,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "outcome.h"
 #include "plan.h"
 #include "sql.h"
 
@@ -151,12 +152,15 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 									  .reason = a_value(CStringGetTextDatum(reason))
 								  }, NEWEST);
 	int			children = 0;
+	IdList		ended = {0};
 
 	if (count == 0)
 		return 0;
 	ids = result_ids(0);
 	for (int row = 0; row < count; row++)
 		children += result_column(row, 1).isnull ? 0 : 1;
+	append_array(&ended, ids);
+	have_ended(ended.ids, ended.count);
 	cascade_below(CASCADE_FAIL, ids, 0, now);
 	record_on_stand_ins(ids, children);
 	return count;

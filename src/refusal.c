@@ -12,7 +12,9 @@
 #include "ids.h"
 #include "task.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 static Refusal *
@@ -136,7 +138,8 @@ refuse_step_status(const Step *step, Event event)
 	switch (step->status)
 	{
 		case PENDING:
-			hint = "Claim it first with claim_step.";
+			hint = step->kind == WAIT ? "Answer it, or ask for it with the function that began it." :
+				"Claim it first with claim_step.";
 			break;
 		case PAUSED:
 			hint = "Call resume_tree of its workflow, then claim it again.";
@@ -275,6 +278,63 @@ refuse_other_step(const Step *step, const char *name, TaskKind kind)
 				   psprintf("Recorded at position %d of workflow %s is %s \"%s\".", step->sequence,
 							uuid_text(&step->workflow_id), kind_label(step->kind), step->name),
 				   "The program has changed since this workflow started: run it with the program that recorded its steps.");
+}
+
+/* Recorded is no wait of that name and sort. */
+Refusal *
+refuse_other_wait(const Step *step, const char *name, const char *sort)
+{
+	Refusal    *r = refuse_other_step(step, name, WAIT);
+
+	r->message = psprintf("step %s is not WAIT \"%s\" of sort %s", uuid_text(&step->id), name, sort);
+	if (step->kind == WAIT)
+		r->detail = psprintf("Recorded at position %d of workflow %s is WAIT \"%s\" of sort %s.", step->sequence,
+							 uuid_text(&step->workflow_id), step->name, step->wait);
+	return r;
+}
+
+/* The outcome of a wait whose time has passed: in one style, whatever that of the session is. */
+Refusal *
+refuse_timed_out(const Step *wait)
+{
+	char		span[MAXDATELEN + 1];
+	struct pg_itm itm;
+
+	interval2itm(*DatumGetIntervalP(wait->timeout.value), &itm);
+	EncodeInterval(&itm, INTSTYLE_POSTGRES, span);
+	return refusal(ERRCODE_WAIT_TIMED_OUT,
+				   psprintf("wait \"%s\" (%s) has timed out after %s", wait->name, wait->wait, span),
+				   NULL, NULL);
+}
+
+/* The time of a wait has passed, whether somebody has asked for it or not. */
+Refusal *
+refuse_late_answer(const Step *wait)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot answer wait %s \"%s\" any more", uuid_text(&wait->id), wait->name),
+				   psprintf("It has ended by itself at %s.",
+							timestamptz_to_str(DatumGetTimestampTz(wait->run_at.value))),
+				   "What counts is when the answer is given: it was too late.");
+}
+
+Refusal *
+refuse_too_many_signals(const Workflow *workflow)
+{
+	return refusal(ERRCODE_TOO_MANY_SIGNALS,
+				   psprintf("workflow %s \"%s\" has too many signals that it has not taken",
+							uuid_text(&workflow->id), workflow->name),
+				   "They are about 10,000, the most that are kept.",
+				   "Find out why it takes none, or send fewer.");
+}
+
+Refusal *
+refuse_no_active_root(const char *name)
+{
+	return refusal(ERRCODE_NO_SUCH_TASK,
+				   psprintf("no root workflow \"%s\" is active", name),
+				   "There is none of that name, or it is finished.",
+				   "Start it first, or send to the id of a workflow.");
 }
 
 Refusal *

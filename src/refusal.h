@@ -18,8 +18,10 @@
 #define ERRCODE_OTHER_STEP			MAKE_SQLSTATE('W', 'F', '0', '0', '7')
 #define ERRCODE_LEASE_LOST			MAKE_SQLSTATE('W', 'F', '0', '0', '8')
 #define ERRCODE_RECOVERY_LIMIT		MAKE_SQLSTATE('W', 'F', '0', '0', '9')
+#define ERRCODE_TOO_MANY_SIGNALS	MAKE_SQLSTATE('W', 'F', '0', '1', '0')
 #define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
 #define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')
+#define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
 
 /*
  * Why a call is refused.  It is built first and raised later (raise_refusal),
@@ -51,6 +53,11 @@ extern Refusal *refuse_deadline(const struct Workflow *workflow);
 extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
 extern Refusal *refuse_attempt(const struct Step *step, int32 given);
 extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
+extern Refusal *refuse_other_wait(const struct Step *step, const char *name, const char *sort);
+extern Refusal *refuse_timed_out(const struct Step *wait);
+extern Refusal *refuse_late_answer(const struct Step *wait);
+extern Refusal *refuse_too_many_signals(const struct Workflow *workflow);
+extern Refusal *refuse_no_active_root(const char *name);
 extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
 extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, const pg_uuid_t *driven);
 extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,

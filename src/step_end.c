@@ -20,7 +20,9 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "outcome.h"
 #include "step_internal.h"
+#include "wait.h"
 
 #include <math.h>
 
@@ -198,6 +200,7 @@ complete_if_free(const StepCompletion *completion)
 
 	if (run(&record_output, &values, NEWEST) == 0)
 		return false;
+	have_ended(&completion->id, 1);
 	recorded_under(&completion->workflow_id, completion->lease);
 	return true;
 }
@@ -208,11 +211,16 @@ complete_if_free(const StepCompletion *completion)
  *
  * Where the tree is known the statement goes first, and the look only tells why
  * it did nothing.  It does not wait for the step's row; if that is locked, the
- * call looks, waits for the row, and only then takes the time.
+ * call looks, waits for the row, and only then takes the time.  That of a wait is an
+ * answer.
  */
 bool
 complete_step(const StepCompletion *completion, const char *argument)
 {
+	Answer		answer = {
+		.output = completion->output,.error = a_null(),.detail = a_null(),.lease = completion->lease,
+		.attempt = completion->attempt
+	};
 	pg_uuid_t	root_id;
 	Workflow	workflow;
 	Step		step;
@@ -232,6 +240,8 @@ complete_step(const StepCompletion *completion, const char *argument)
 		bool		repeated;
 
 		look_step_to_end(&completion->id, argument, completion->lease, completion->attempt, &workflow, &step);
+		if (step.kind == WAIT)
+			return answer_wait(&completion->id, &answer, argument);
 		if ((refusal = refuse_completion(&step, completion->output, &repeated)) != NULL)
 			raise_refusal(refusal);
 		if (repeated)
@@ -272,7 +282,10 @@ complete_steps(const StepCompletion *completions, int count, TimestampTz now)
 			}, NEWEST) < count)
 		return false;
 	for (int i = 0; i < count; i++)
+	{
+		have_ended(&completions[i].id, 1);
 		recorded_under(&completions[i].workflow_id, completions[i].lease);
+	}
 	return true;
 }
 
@@ -347,6 +360,10 @@ retry_at(const Step *step, NullableDatum retry_after, TimestampTz now)
 static FailAnswer
 fail_step(const pg_uuid_t *id, const Failure *failure)
 {
+	Answer		wait_fails = {
+		.output = a_null(),.error = failure->error,.detail = failure->detail,.lease = failure->lease,
+		.attempt = failure->attempt
+	};
 	Workflow	workflow;
 	Step		step;
 	Rounds		rounds = {0};
@@ -358,6 +375,11 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		TimestampTz now;
 
 		look_step_to_end(id, "task_id", failure->lease, failure->attempt, &workflow, &step);
+		if (step.kind == WAIT)
+		{
+			(void) answer_wait(id, &wait_fails, "task_id");
+			return (FailAnswer) {.status = FAILED,.retry_count = 0,.run_at = a_null()};
+		}
 
 		/* a repeated call: this failure is recorded already */
 		if ((step.status == FAILED || step.status == PENDING) && same_text(failure->error, step.error))
@@ -380,6 +402,8 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 					.retry = a_bool(retry),.run_at = answer.run_at,.now = a_time(now)
 				}, NEWEST) > 0)
 		{
+			if (!retry)
+				have_ended(id, 1);
 			recorded_under(&step.workflow_id, failure->lease);
 			return answer;
 		}

@@ -180,6 +180,7 @@ typedef struct CompleteAndClaim
 extern CompleteAndClaim complete_and_claim_values(const StepCompletion *completion, const Claim *claim,
 												  const ClaimArgs *args, TimestampTz now);
 extern int64 fast_complete_and_claim(const void *params);
+extern Refusal *refuse_to_complete_wait(const Step *step, const char *argument);
 extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
 
 /* step_pair_many.c */

@@ -19,7 +19,9 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "outcome.h"
 #include "step_internal.h"
+#include "wait.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -99,8 +101,33 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
+	{
+		have_ended(&completion->id, 1);
 		recorded_under(&completion->workflow_id, completion->lease);
+	}
 	return done;
+}
+
+/* A wait is not completed by who goes on after it. */
+Refusal *
+refuse_to_complete_wait(const Step *step, const char *argument)
+{
+	if (step->status == NO_TASK)
+		return NULL;
+	return refuse_wait(step, argument, "Answer it, or ask for it again, and claim the next step by itself.");
+}
+
+static void
+raise_if_wait(const StepCompletion *completion)
+{
+	Workflow	workflow;
+	Step		step;
+	Refusal    *refusal = NULL;
+
+	if (look_step(&completion->workflow_id, completion->sequence, NEWEST, &workflow, &step))
+		refusal = refuse_to_complete_wait(&step, "step_id");
+	if (refusal)
+		raise_refusal(refusal);
 }
 
 /*
@@ -140,7 +167,10 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	}
 	/* where only the claim is to be made, this is a repeated call */
 	if (done == 0)
+	{
+		raise_if_wait(completion);
 		complete_step(completion, "step_id");
+	}
 	claim_step(args, claim);
 }
 

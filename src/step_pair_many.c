@@ -22,6 +22,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "outcome.h"
 #include "step_internal.h"
 
 #include "access/xact.h"
@@ -251,6 +252,8 @@ run_expected(Pairs *pairs)
 	};
 	if (run(&complete_and_claim_many, &expected, NEWEST) < BOTH * count)
 		return false;
+	for (int i = 0; i < count; i++)
+		have_ended(&pairs->by_claim[i]->completion.id, 1);
 	for (int i = 0; i < count && !expected.recorded; i++)
 		recorded_under(&pairs->claims.elements[i].workflow_id, pairs->claims.elements[i].lease);
 	return true;
@@ -355,7 +358,9 @@ decide_pair(Pair *pair, const char *argument, const ClaimArgs *args, TimestampTz
 	Refusal    *refusal;
 
 	claim->way = CLAIM_NOTHING;
-	pair->refusal = refuse_outcome(&s->workflow, &s->step, argument, completion->lease, completion->attempt);
+	pair->refusal = refuse_to_complete_wait(&s->step, argument);
+	if (!pair->refusal)
+		pair->refusal = refuse_outcome(&s->workflow, &s->step, argument, completion->lease, completion->attempt);
 	if (!pair->refusal)
 		pair->refusal = refuse_completion(&s->step, completion->output, &repeated);
 	if (pair->refusal)

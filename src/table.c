@@ -59,9 +59,10 @@ static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
 
-#define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
-StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+#define MOST_COLUMNS	STEP_COLUMN_COUNT
+StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
 				 "each column has a number");
 
 struct Table
@@ -99,6 +100,7 @@ static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
 static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLUMN_COUNT};
 static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
+static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -108,6 +110,7 @@ TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
 TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
+TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
 
 /* The number that the server knows a column by. */
 static AttrNumber

@@ -70,7 +70,11 @@
 	C(step, input, JSONBOID) \
 	C(step, output, JSONBOID) \
 	C(step, error, TEXTOID) \
-	C(step, detail, JSONBOID)
+	C(step, detail, JSONBOID) \
+	C(step, wait, TEXTOID) \
+	C(step, signals, TEXTARRAYOID) \
+	C(step, awaited, UUIDOID) \
+	C(step, sequences, INT4ARRAYOID)
 
 #define ACTIVE_ROOT_COLUMNS_USED(C) \
 	C(active_root, name, TEXTOID) \
@@ -86,6 +90,10 @@
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
 	C(executor, last_seen, TIMESTAMPTZOID)
+
+#define OPEN_WAIT_COLUMNS_USED(C) \
+	C(open_wait, workflow_id, UUIDOID) \
+	C(open_wait, sequence, INT4OID)
 
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
@@ -120,6 +128,12 @@ enum
 	EXECUTOR_COLUMN_COUNT
 };
 
+enum
+{
+	OPEN_WAIT_COLUMNS_USED(COLUMN_NUMBER)
+	OPEN_WAIT_COLUMN_COUNT
+};
+
 /* A table, and an index by which its rows are found (table.c has them). */
 typedef struct Table Table;
 typedef struct TableIndex TableIndex;
@@ -130,6 +144,7 @@ extern TableIndex active_root_by_name;
 extern TableIndex step_by_position;
 extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
+extern TableIndex open_wait_by_position;
 
 /* A condition on a column of an index: its key, in the index's order. */
 typedef struct Key

@@ -20,7 +20,8 @@ ROW(WorkflowRow, WORKFLOW_LIST);
 #define STEP_LIST(F, C, t) \
 	F(t, status) C(t, kind) C(t, lease) C(t, attempt) C(t, max_retries) C(t, retry_count) C(t, name) \
 	C(t, executor_id) C(t, backoff) C(t, backoff_multiplier) C(t, max_backoff) C(t, input) \
-	C(t, output) C(t, error) C(t, detail) C(t, run_at) C(t, deadline) C(t, child_id)
+	C(t, output) C(t, error) C(t, detail) C(t, run_at) C(t, started_at) C(t, completed_at) C(t, timeout) \
+	C(t, deadline) C(t, child_id) C(t, wait) C(t, signals) C(t, awaited) C(t, sequences)
 ROW(StepRow, STEP_LIST);
 
 #define WIDTH(Row) (sizeof(Row) / sizeof(NullableDatum))
@@ -77,8 +78,15 @@ read_step(const StepRow *row, const pg_uuid_t *workflow_id, int32 sequence, Step
 	step->error = row->error;
 	step->detail = row->detail;
 	step->run_at = row->run_at;
+	step->started_at = row->started_at;
+	step->completed_at = row->completed_at;
+	step->timeout = row->timeout;
 	step->deadline = row->deadline;
 	step->child_id = row->child_id;
+	step->wait = row->wait.isnull ? NULL : TextDatumGetCString(row->wait.value);
+	step->signals = row->signals;
+	step->awaited = row->awaited;
+	step->sequences = row->sequences;
 }
 
 /* ---- workflows -------------------------------------------------------------------- */

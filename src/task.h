@@ -59,8 +59,16 @@ typedef struct Step
 	NullableDatum error;
 	NullableDatum detail;
 	NullableDatum run_at;
+	NullableDatum started_at;
+	NullableDatum completed_at;
+	NullableDatum timeout;
 	NullableDatum deadline;
 	NullableDatum child_id;
+	/* of a WAIT */
+	char	   *wait;			/* its sort */
+	NullableDatum signals;
+	NullableDatum awaited;
+	NullableDatum sequences;
 } Step;
 
 /* An inline child is driven by whoever drives its parent. */

@@ -22,6 +22,10 @@
 	EVENT(FAIL, "fail") \
 	EVENT(FAIL_BELOW, "fail")				/* with its parent, of an inline child */ \
 	EVENT(RETRY, "fail")					/* a failure with retries left */ \
+	EVENT(WAIT, "wait in")					/* a wait begins */ \
+	EVENT(END_WAIT, "answer")				/* what it waited for has come */ \
+	EVENT(FAIL_WAIT, "answer")				/* its time has passed, or an error has come */ \
+	EVENT(SIGNAL, "signal") \
 	EVENT(RELEASE, "release") \
 	EVENT(PAUSE, "pause") \
 	EVENT(RESUME, "resume") \
@@ -44,6 +48,9 @@
 	ROW(FAIL_BELOW, PENDING, FAILED) \
 	ROW(FAIL_BELOW, RUNNING, FAILED) \
 	ROW(FAIL_BELOW, PAUSED, FAILED) \
+	ROW(SIGNAL, PENDING, PENDING) \
+	ROW(SIGNAL, RUNNING, RUNNING) \
+	ROW(SIGNAL, PAUSED, PAUSED) \
 	ROW(RELEASE, RUNNING, PENDING) \
 	ROW(RELEASE, PAUSED, PAUSED) \
 	ROW(PAUSE, PENDING, PAUSED) \
@@ -57,7 +64,7 @@
 	ROW(SET_TIMEOUT, RUNNING, RUNNING) \
 	ROW(SET_TIMEOUT, PAUSED, PAUSED)
 
-/* From NO_TASK: the step is created. */
+/* From NO_TASK: the step is created.  END_WAIT and FAIL_WAIT are of the kind WAIT only, which never runs. */
 #define STEP_TRANSITIONS(ROW) \
 	ROW(CLAIM, NO_TASK, RUNNING) \
 	ROW(CLAIM, PENDING, RUNNING) \
@@ -65,6 +72,11 @@
 	ROW(COMPLETE, RUNNING, COMPLETED) \
 	ROW(FAIL, RUNNING, FAILED) \
 	ROW(RETRY, RUNNING, PENDING) \
+	ROW(WAIT, NO_TASK, PENDING) \
+	ROW(END_WAIT, PENDING, COMPLETED) \
+	ROW(END_WAIT, PAUSED, COMPLETED) \
+	ROW(FAIL_WAIT, PENDING, FAILED) \
+	ROW(FAIL_WAIT, PAUSED, FAILED) \
 	ROW(PAUSE, PENDING, PAUSED) \
 	ROW(RESUME, PAUSED, PENDING) \
 	ROW(CANCEL, PENDING, CANCELLED) \

@@ -13,6 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "outcome.h"
 #include "sql.h"
 #include "table.h"
 
@@ -165,6 +166,7 @@ end_workflow(const Workflow *workflow, bool completes, NullableDatum output, Nul
 	/* from now on the changed row keeps start_child away */
 	if (completes && !abandons)
 		unlock_children(&workflow->id, CHILDREN_END);
+	have_ended(&workflow->id, 1);
 	if (abandons)
 		cascade_below(CASCADE_ABANDON, self, 0, now);
 	else if (!completes)
@@ -215,6 +217,8 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 	done = run(&complete_free_root,
 			   &(CompleteRoot) {.id = an_id(id),.lease = lease,.output = output,.now = a_time(clock_now())},
 			   NEWEST) > 0;
+	if (done)
+		have_ended(id, 1);
 	/* from now on the changed row keeps start_child away, or nothing was done */
 	if (done || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		unlock_children(id, CHILDREN_END);

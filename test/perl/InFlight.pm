@@ -70,6 +70,20 @@ my $work = q{
 	SELECT durable.pause_tree(wf('by itself'));
 	SELECT durable.pause_tree(wf('paused'));
 
+	-- waits that are open: for an answer, for signals, of which one is there and one was taken, for a workflow that is purged
+	-- before anybody asks, for the first of these; one that has timed out
+	SELECT durable.start('awaited'); SELECT durable.start('waiting');
+	SELECT durable.await_callback(wf('waiting'), 0, 'call', '1 day');
+	SELECT durable.signal(wf('waiting'), 'go', '"first"', 'key'); SELECT durable.signal(wf('waiting'), 'go', '"second"');
+	SELECT durable.await_signal(wf('waiting'), 1, 'go');
+	SELECT durable.await_signal(wf('waiting'), 2, 'stop', signals => '{stop,halt}');
+	SELECT durable.await_workflow(wf('waiting'), 3, 'other', wf('awaited'));
+	SELECT durable.await_any(wf('waiting'), 4, 'any', '{0,2,3}');
+	SELECT durable.await_callback(wf('waiting'), 5, 'late', '0 s');
+	SELECT durable.sleep(wf('waiting'), 6, 'nap', '1 day');
+	SELECT durable.complete(wf('awaited'), '"a"');
+	SELECT durable.purge('0 s');
+
 	-- ended: completed; cancelled and failed trees
 	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
 	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
@@ -129,6 +143,13 @@ my @replays = (
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.claim_step(wf('run'), 2, 'later')} => 'WAIT|t',
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
+	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
+	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 1, 'go')} => 'REPLAY|"first"',
+	q{SELECT action, run_at IS NULL FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'WAIT|t',
+	q{SELECT action, left(error, 5) FROM durable.await_callback(wf('waiting'), 5, 'late')} => 'FAILED|WF013',
+	q{SELECT durable.signal(wf('waiting'), 'go', '"again"', 'key')} => 'f',
+	q{SELECT string_agg(sequence || ' ' || wait, ', ' ORDER BY sequence) FROM durable.waiting} =>
+	  '0 callback, 2 signal, 3 workflow, 4 any, 6 sleep',
 	q{SELECT durable.complete(durable.step_id(wf('run'), 0), '{"a": [1, null, "x"]}')} => 'f',
 	q{SELECT refused($$SELECT durable.complete(durable.step_id(wf('run'), 0), '1')$$)} => 'WF002',
 	q{SELECT count(*), count(DISTINCT step_id) FROM durable.history(wf('run'))} => '8|8',
@@ -183,6 +204,17 @@ my @go_on = (
 	q{SELECT action, attempt FROM durable.claim_step(wf('failed'), 1, 't')} => 'EXECUTE|2',
 	q{SELECT created, status, lease FROM durable.start_child(wf('failed'), 2, 'failed child')} => 'f|RUNNING|3',
 	q{SELECT created, lease FROM durable.start('completed')} => 't|1',
+
+	# waits
+	q{SELECT action, output FROM durable.await_any(wf('waiting'), 4, 'any', '{0,2,3}')} => 'REPLAY|{"sequence": 3}',
+	q{SELECT action, output FROM durable.await_workflow(wf('waiting'), 3, 'other', wf('waiting'))} => 'REPLAY|"a"',
+	q{SELECT durable.signal(wf('waiting'), 'halt', '1', 'key')} => 't',
+	q{SELECT durable.signal(wf('waiting'), 'halt', '2', 'key')} => 'f',
+	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'REPLAY|{"signal": "halt", "payload": 1}',
+	q{SELECT durable.answer(durable.step_id(wf('waiting'), 0), '1')} => 't',
+	q{SELECT durable.answer(durable.step_id(wf('waiting'), 0), '1')} => 'f',
+	q{SELECT action, output FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'REPLAY|1',
+	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 7, 'go')} => 'REPLAY|"second"',
 
 	# queues
 	q{SELECT name, lease FROM durable.claim('line', 'other', 10)} => 'queued|1',
@@ -241,6 +273,14 @@ our %calls = (
 	complete_many => q{durable.complete_many(ARRAY[durable.step_id(wf('run'), 3)])},
 	claim_steps => q{durable.claim_steps(wf('run'), 7, '{next}')},
 	purge => q{durable.purge('0 s')},
+	sleep => q{durable.sleep(wf('run'), 7, 'nap', '1 hour')},
+	await_signal => q{durable.await_signal(wf('run'), 7, 'go')},
+	await_workflow => q{durable.await_workflow(wf('run'), 7, 'other', wf('left'))},
+	await_callback => q{durable.await_callback(wf('run'), 7, 'call')},
+	await_any => q{durable.await_any(wf('run'), 7, 'any', '{2}')},
+	answer => q{durable.answer(durable.step_id(wf('waiting'), 0), '1')},
+	signal => q{durable.signal(wf('run'), 'go')},
+	signal_root => q{durable.signal_root('run', 'go')},
 	grant_to => q{durable.grant_to('pg_monitor', 'reader')},
 	revoke_from => q{durable.revoke_from('pg_monitor', 'reader')},
 

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * outcome.c
+ *	  What follows from an outcome, for those who wait.
+ *
+ * Whoever records the outcome of a workflow or step, by whatever call or cascade,
+ * says so here, in the same transaction and under the same locks.  A stand-in is not
+ * named: it ends with its child.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "ids.h"
+#include "outcome.h"
+#include "wait.h"
+
+/*
+ * These tasks have ended, all workflows or all steps.
+ *
+ * A workflow takes its open waits with it.  Who waits for it, or for a step, finds
+ * the outcome when it asks.
+ */
+void
+have_ended(const pg_uuid_t *task_ids, uint64 count)
+{
+	if (count > 0 && id_sequence(task_ids) < 0)
+		close_waits_of(task_ids, count);
+}

@@ -1,0 +1,407 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait_end.c
+ *	  How a wait ends: by what has happened, as the call finds that asks, or by an
+ *	  answer from outside.
+ *
+ * What counts is when something happened, not when the call asks: what came before
+ * the time of the wait is its outcome, and nothing that came later.  So a wait whose
+ * time has passed cannot be answered any more, though nobody has asked yet, and an
+ * outcome that is recorded late carries the time at which it happened.
+ *
+ * Looking for an end locks nothing.  Whoever records one holds the tree (shared) and
+ * the row of the wait, as for the outcome of any step, and asks again under these
+ * locks.  A signal is taken in the same statement, unless another wait is about to
+ * take it: then the next one is looked for.  Nobody waits for a signal's row.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "batch.h"
+#include "outcome.h"
+#include "signal.h"
+#include "sql.h"
+#include "table.h"
+#include "wait.h"
+
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(durable_answer);
+
+/* ---- what has ended it ---------------------------------------------------------- */
+
+static bool
+is_open(TaskStatus status)
+{
+	return step_transition(EVENT_END_WAIT, status, NULL);
+}
+
+/* Whether the wait's own time has come. */
+static bool
+is_over(const Step *wait, TimestampTz now)
+{
+	return !wait->run_at.isnull && DatumGetTimestampTz(wait->run_at.value) <= now;
+}
+
+/* {"signal": name, "payload": payload} */
+static NullableDatum
+named_payload(NullableDatum name, NullableDatum payload)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"signal\": ");
+	escape_json(&json, TextDatumGetCString(name.value));
+	appendStringInfo(&json, ", \"payload\": %s}",
+					 payload.isnull ? "null" : DatumGetCString(DirectFunctionCall1(jsonb_out, payload.value)));
+	return a_value(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}
+
+static WaitEnd
+end_by_signal(const Step *wait, const IdList *busy)
+{
+	WaitEnd		end = STILL_OPEN;
+	Signal		signal;
+
+	if (!next_signal(wait, busy, &signal))
+		return end;
+	end.status = COMPLETED;
+	end.at = signal.sent_at;
+	end.signal_id = signal.id;
+	end.output = wait->signals.isnull ? signal.payload : named_payload(signal.name, signal.payload);
+	return end;
+}
+
+#define LOOK_AWAITED(P) \
+	P(awaited, UUIDOID)
+PARAMETERS(LookAwaited, LOOK_AWAITED);
+
+#define OUTCOME(F, C, t) F(t, status) C(t, completed_at) C(t, output) C(t, error) C(t, detail)
+ROW(Outcome, OUTCOME);
+
+static Statement look_awaited = STATEMENT(LookAwaited,
+	"SELECT " COLUMNS(OUTCOME, "w.") " FROM durable.workflow w WHERE w.id = :awaited "
+	"UNION ALL SELECT " COLUMNS(OUTCOME, "a.") " FROM durable.awaited_outcome a WHERE a.workflow_id = :awaited "
+	"LIMIT 1");
+
+static WaitEnd
+end_by_workflow(const Step *wait)
+{
+	WaitEnd		end = STILL_OPEN;
+	Outcome		outcome;
+
+	if (run(&look_awaited, &(LookAwaited) {.awaited = wait->awaited}, NEWEST) == 0)
+	{
+		/* purged while this wait was not open: resume_failed has opened it again */
+		end.status = FAILED;
+		end.at = DT_NOBEGIN;
+		end.error = a_value(CStringGetTextDatum(refusal_text(refuse_unknown_task(DatumGetUUIDP(wait->awaited.value)))));
+		return end;
+	}
+	fetch(0, 0, &outcome);
+	if (!is_finished(status_from_datum(outcome.status.value)))
+		return end;
+	end.status = status_from_datum(outcome.status.value);
+	end.at = DatumGetTimestampTz(outcome.completed_at.value);
+	end.output = outcome.output;
+	end.error = outcome.error;
+	end.detail = outcome.detail;
+	if (end.status == CANCELLED)
+	{
+		end.status = FAILED;
+		end.error = a_value(CStringGetTextDatum("workflow cancelled"));
+		end.detail = a_null();
+	}
+	return end;
+}
+
+#define LOOK_POSITIONS(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequences, INT4ARRAYOID)
+PARAMETERS(LookPositions, LOOK_POSITIONS);
+
+#define SELECTED(F, C, t) F(t, sequence) C(t, completed_at) C(t, is_wait)
+ROW(Selected, SELECTED);
+
+/* In the order of the array. */
+static Statement look_positions = STATEMENT(LookPositions,
+	"SELECT s.sequence, s.completed_at, s.kind = 'WAIT' "
+	"FROM unnest(:sequences) WITH ORDINALITY AS b (sequence, n) CROSS JOIN LATERAL ("
+	"  SELECT o.sequence, o.completed_at, o.kind FROM durable.step o "
+	"  WHERE o.workflow_id = :workflow_id AND o.sequence = b.sequence OFFSET 0) s "
+	"ORDER BY b.n");
+
+/* The one of its positions that has ended first, ties in their order. */
+static WaitEnd
+end_by_first(const Step *wait, TimestampTz now, const IdList *busy)
+{
+	WaitEnd		end = STILL_OPEN;
+	uint64		count = run(&look_positions, &(LookPositions)
+							{
+								.workflow_id = an_id(&wait->workflow_id),.sequences = wait->sequences
+							}, NEWEST);
+	Selected   *positions = palloc(Max(count, 1) * sizeof(Selected));
+
+	check_stack_depth();
+	for (uint64 row = 0; row < count; row++)
+		fetch(row, 0, &positions[row]);
+	for (uint64 i = 0; i < count; i++)
+	{
+		int32		sequence = DatumGetInt32(positions[i].sequence.value);
+		bool		open = false;
+		TimestampTz at;
+
+		if (!positions[i].completed_at.isnull)
+			at = DatumGetTimestampTz(positions[i].completed_at.value);
+		else if (DatumGetBool(positions[i].is_wait.value))
+		{
+			Workflow	workflow;
+			Step		other;
+			WaitEnd		other_end;
+
+			if (!look_step(&wait->workflow_id, sequence, NEWEST, &workflow, &other) || !is_open(other.status))
+				continue;
+			if (other.started_at.isnull)
+				begin_times(&other, now);
+			other_end = find_end(&other, now, busy);
+			if (other_end.status == NO_TASK)
+				continue;
+			at = other_end.at;
+			open = true;
+		}
+		else
+			continue;
+		if (end.status == NO_TASK || at < end.at)
+		{
+			end.status = COMPLETED;
+			end.at = at;
+			end.first = sequence;
+			end.first_is_open = open;
+		}
+	}
+	if (end.status != NO_TASK)
+		end.output = a_value(DirectFunctionCall1(jsonb_in,
+												 CStringGetDatum(psprintf("{\"sequence\": %d}", end.first))));
+	return end;
+}
+
+/* Its time has passed: that ends a sleep well, and any other wait not. */
+static WaitEnd
+end_by_time(const Step *wait)
+{
+	WaitEnd		end = STILL_OPEN;
+
+	end.at = DatumGetTimestampTz(wait->run_at.value);
+	end.status = is_sort(wait, SLEEP) ? COMPLETED : FAILED;
+	if (end.status == FAILED)
+		end.error = a_value(CStringGetTextDatum(refusal_text(refuse_timed_out(wait))));
+	return end;
+}
+
+/*
+ * What has ended an open wait, as far as is committed and our own; signals in busy
+ * do not count.
+ */
+WaitEnd
+find_end(const Step *wait, TimestampTz now, const IdList *busy)
+{
+	WaitEnd		end = STILL_OPEN;
+
+	if (is_sort(wait, FOR_SIGNAL))
+		end = end_by_signal(wait, busy);
+	else if (is_sort(wait, FOR_WORKFLOW))
+		end = end_by_workflow(wait);
+	else if (is_sort(wait, FOR_ANY))
+		end = end_by_first(wait, now, busy);
+
+	if (end.status == NO_TASK || (!wait->run_at.isnull && end.at >= DatumGetTimestampTz(wait->run_at.value)))
+		end = is_over(wait, now) ? end_by_time(wait) : STILL_OPEN;
+	/* it may have happened before anybody waited for it */
+	end.at = Max(end.at, DatumGetTimestampTz(wait->started_at.value));
+	return end;
+}
+
+/* ---- recording it ------------------------------------------------------------------ */
+
+#define END_WAIT(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID) \
+	P(lease, INT4OID) \
+	P(open_at, TIMESTAMPTZOID) \
+	P(started_at, TIMESTAMPTZOID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(completes, BOOLOID) \
+	P(output, JSONBOID) \
+	P(error, TEXTOID) \
+	P(detail, JSONBOID) \
+	P(at, TIMESTAMPTZOID) \
+	P(signal_id, UUIDOID)
+PARAMETERS(EndWait, END_WAIT);
+
+static Statement record_end = STATEMENT(EndWait,
+	"WITH " FREE_SIGNAL ", "
+	"ended AS ("
+	"  UPDATE durable.step s SET"
+	"    status = CASE WHEN :completes THEN {step to END_WAIT} ELSE {step to FAIL_WAIT} END,"
+	"    started_at = :started_at, run_at = :run_at, output = :output, error = :error, detail = :detail,"
+	"    completed_at = :at "
+	"  FROM durable.workflow w "
+	"  WHERE w.id = :workflow_id AND (:lease IS NULL OR w.lease = :lease) AND " CHECKED(UNFINISHED("w"))
+	"    AND (:open_at IS NULL OR " OPEN_AT(":open_at") ") AND " SIGNAL_IS_FREE
+	"    AND (:open_at IS NOT NULL OR s.run_at IS NULL OR s.run_at > :at)"
+	"    AND s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.kind = 'WAIT'"
+	"    AND s.status = ANY {step from END_WAIT} RETURNING 1), "
+	"unlisted AS ("
+	"  DELETE FROM durable.open_wait o WHERE o.workflow_id = :workflow_id AND o.sequence = :sequence"
+	"    AND EXISTS (SELECT 1 FROM ended) RETURNING 1), "
+	TAKE_FREE_SIGNAL("ended")
+	"SELECT (SELECT count(*) FROM ended), (SELECT count(*) FROM free)");
+
+/* What a statement has done that writes a wait, and takes this signal: its result says how many of each. */
+Written
+written(NullableDatum signal_id)
+{
+	if (DatumGetInt64(result_value(0, 0)) > 0)
+		return WRITTEN;
+	return signal_id.isnull || DatumGetInt64(result_value(0, 1)) > 0 ? OVERTAKEN : SIGNAL_IS_BUSY;
+}
+
+/*
+ * Records the outcome of an open wait, under the locks of the tree and of its row.  An
+ * answer from outside counts until the wait's time; what a call has found has been
+ * compared with that.
+ */
+Written
+end_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
+{
+	Written		result;
+
+	run(&record_end, &(EndWait)
+		{
+			.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence),
+			.lease = fence->lease,.open_at = fence->open_at,
+			.started_at = wait->started_at,.run_at = wait->run_at,
+			.completes = a_bool(end->status == COMPLETED),.output = end->output,.error = end->error,
+			.detail = end->detail,.at = a_time(end->at),.signal_id = end->signal_id
+		}, NEWEST);
+	result = written(end->signal_id);
+	if (result == WRITTEN)
+		have_ended(&wait->id, 1);
+	return result;
+}
+
+/* ---- answers from outside -------------------------------------------------------------- */
+
+/* What a wait is refused for, because the call is not for waits. */
+Refusal *
+refuse_wait(const Step *step, const char *argument, const char *hint)
+{
+	if (step->kind != WAIT)
+		return NULL;
+	return refuse_argument(argument, "must not be a wait",
+						   psprintf("%s is the wait \"%s\" (%s), which nobody runs.", uuid_text(&step->id), step->name,
+									step->wait), hint);
+}
+
+/* What forbids to answer a wait, after what refuse_outcome asks for; *repeated if it has that outcome already. */
+Refusal *
+refuse_answer(const Workflow *workflow, const Step *wait, const Answer *answer, TimestampTz now, bool *repeated)
+{
+	bool		fails = !answer->error.isnull;
+
+	*repeated = fails ? wait->status == FAILED && same_text(answer->error, wait->error) :
+		wait->status == COMPLETED && same_json(answer->output, wait->output);
+	if (*repeated)
+		return NULL;
+	if (wait->status == COMPLETED && !fails)
+		return refuse_other_output("wait", &wait->id, wait->name);
+	if (!is_open(wait->status))
+		return refuse_step_status(wait, EVENT_END_WAIT);
+	if (workflow->status == COMPLETED || workflow->status == FAILED)
+		return refuse_finished(workflow);
+	if (is_over(wait, now))
+		return refuse_late_answer(wait);
+	return NULL;
+}
+
+/* Records an answer, under the locks of the tree and of the row; false if something overtook us. */
+bool
+answer_locked_wait(const Workflow *workflow, const Step *wait, const Answer *answer, TimestampTz now)
+{
+	WaitEnd		end = {
+		.status = answer->error.isnull ? COMPLETED : FAILED,.at = now,.output = answer->output,
+		.error = answer->error,.detail = answer->detail,.signal_id = a_null()
+	};
+
+	if (end_wait(wait, &end, &(WaitFence) {.lease = answer->lease,.open_at = a_null()}) != WRITTEN)
+		return false;
+	recorded_under(&wait->workflow_id, answer->lease);
+	return true;
+}
+
+/*
+ * Ends an open wait with an answer: true if this call did it, false if it has that
+ * outcome already.  Locks the tree (shared), then the wait's row; then it looks again,
+ * and takes the time.
+ */
+bool
+answer_wait(const pg_uuid_t *id, const Answer *answer, const char *argument)
+{
+	Workflow	workflow;
+	Step		wait;
+	Rounds		rounds = {0};
+	bool		locked = false;
+
+	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &wait)))
+	{
+		TimestampTz now = clock_now();
+		Refusal    *refusal;
+		bool		repeated;
+
+		look_step_to_end(id, argument, answer->lease, answer->attempt, &workflow, &wait);
+		if (wait.kind != WAIT)
+			raise_refusal(refuse_argument(argument, "must be the id of a wait",
+										  psprintf("%s is step %d \"%s\", which somebody runs.", uuid_text(id),
+												   wait.sequence, wait.name),
+										  "Whoever runs a step ends it with complete or fail."));
+		if ((refusal = refuse_answer(&workflow, &wait, answer, now, &repeated)) != NULL)
+			raise_refusal(refusal);
+		if (repeated)
+			return false;
+		if (locked && answer_locked_wait(&workflow, &wait, answer, now))
+			return true;
+		lock_tree(&workflow.root_id, TREE_SHARED);
+		lock_step(&wait.workflow_id, wait.sequence);
+		locked = true;
+	}
+}
+
+/* answer(step_id, output, error) */
+Datum
+durable_answer(PG_FUNCTION_ARGS)
+{
+	Answer		answer = {
+		.output = fcinfo->args[1],.error = fcinfo->args[2],.detail = a_null(),.lease = a_null(),.attempt = a_null()
+	};
+	const pg_uuid_t *id;
+	bool		done;
+	Call		call;
+
+	require(fcinfo->args[0], "step_id");
+	id = PG_GETARG_UUID_P(0);
+	if (id_sequence(id) < 0)
+		bad_argument("step_id", "must be the id of a wait", psprintf("%s is the id of a workflow.", uuid_text(id)),
+					 "Use complete or fail to end a workflow.");
+	if (!answer.output.isnull && !answer.error.isnull)
+		bad_argument("error", "must be NULL where there is an output", "Both were given.",
+					 "Pass the one or the other: a wait ends well, or it fails.");
+
+	call = begin_call(fcinfo);
+	done = answer_wait(id, &answer, "step_id");
+	end_call(&call);
+	PG_RETURN_BOOL(done);
+}

@@ -1,0 +1,248 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait_open.c
+ *	  The rows of open waits: they begin, begin again, and are closed.
+ *
+ * While a wait is open it has a row in durable.open_wait, beside its step.  So the
+ * view durable.waiting reads what is open, not what has been, and the outcome of
+ * a step needs no index to change.  The row is written and deleted by whoever
+ * changes the step, in the same statement, or who ends its workflow.
+ *
+ * Whoever begins a wait holds the tree (shared), then takes the position in the
+ * primary key of step.  A workflow that ends at the same time as one of its waits begins,
+ * or ends, may leave a row behind: nobody counts that, since its workflow is finished, and
+ * purge deletes it.
+ *
+ * An awaited workflow may be purged before its outcome is asked for.  Then purge
+ * keeps the outcome, for whom durable.open_wait says that somebody waits for it.
+ * Who begins to wait locks its row (KEY SHARE), for which purge does not wait: so
+ * either purge sees that wait, or that wait sees that the workflow is gone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "batch.h"
+#include "signal.h"
+#include "sql.h"
+#include "table.h"
+#include "wait.h"
+
+#include "utils/builtins.h"
+
+/* ---- times ---------------------------------------------------------------------- */
+
+/* Lets a wait that is new, or open again, count its time from now on. */
+void
+begin_times(Step *wait, TimestampTz now)
+{
+	wait->started_at = a_time(now);
+	if (!wait->timeout.isnull)
+		wait->run_at = a_time(clock_until(now, DatumGetIntervalP(wait->timeout.value)));
+}
+
+/* ---- beginning ------------------------------------------------------------------- */
+
+#define BEGIN_WAIT(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID) \
+	P(lease, INT4OID) \
+	P(name, TEXTOID) \
+	P(wait, TEXTOID) \
+	P(signals, TEXTARRAYOID) \
+	P(awaited, UUIDOID) \
+	P(sequences, INT4ARRAYOID) \
+	P(timeout, INTERVALOID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(ends, BOOLOID) \
+	P(completes, BOOLOID) \
+	P(output, JSONBOID) \
+	P(error, TEXTOID) \
+	P(detail, JSONBOID) \
+	P(at, TIMESTAMPTZOID) \
+	P(signal_id, UUIDOID)
+PARAMETERS(BeginWait, BEGIN_WAIT);
+
+/* Open, or at once with its outcome and the signal that it takes. */
+static Statement insert_wait = STATEMENT(BeginWait,
+	"WITH " FREE_SIGNAL ", "
+	"begun AS ("
+	"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, wait, signals, awaited,"
+	"    sequences, timeout, run_at, started_at, output, error, detail, completed_at) "
+	"  SELECT w.id, :sequence, w.lease, 1, CASE WHEN NOT :ends THEN 'PENDING'"
+	"      WHEN :completes THEN {step to END_WAIT} ELSE {step to FAIL_WAIT} END,"
+	"    'WAIT', :name, :wait, :signals, :awaited, :sequences, :timeout, :run_at, :now, :output, :error, :detail,"
+	"    CASE WHEN :ends THEN :at END "
+	"  FROM durable.workflow w "
+	"  WHERE w.id = :workflow_id AND w.lease = :lease AND " OPEN_AT(":now") " AND " SIGNAL_IS_FREE
+	"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
+	"listed AS ("
+	"  INSERT INTO durable.open_wait (workflow_id, sequence, awaited) "
+	"  SELECT :workflow_id, :sequence, :awaited FROM begun WHERE NOT :ends "
+	"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
+	TAKE_FREE_SIGNAL("begun")
+	"SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM free)");
+
+/* Creates a wait: open, or with its outcome. */
+Written
+begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
+{
+	run(&insert_wait, &(BeginWait)
+		{
+			.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence),.lease = fence->lease,
+			.name = a_value(CStringGetTextDatum(wait->name)),.wait = a_value(CStringGetTextDatum(wait->wait)),
+			.signals = wait->signals,.awaited = wait->awaited,.sequences = wait->sequences,.timeout = wait->timeout,
+			.run_at = wait->run_at,.now = wait->started_at,
+			.ends = a_bool(end->status != NO_TASK),.completes = a_bool(end->status == COMPLETED),
+			.output = end->output,.error = end->error,.detail = end->detail,.at = a_time(end->at),
+			.signal_id = end->signal_id
+		}, NEWEST);
+	return written(end->signal_id);
+}
+
+#define BEGIN_AGAIN(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID) \
+	P(lease, INT4OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(now, TIMESTAMPTZOID)
+PARAMETERS(BeginAgain, BEGIN_AGAIN);
+
+static Statement update_wait = STATEMENT(BeginAgain,
+	"UPDATE durable.step s SET started_at = :now, run_at = :run_at, lease = w.lease FROM durable.workflow w "
+	"WHERE w.id = :workflow_id AND w.lease = :lease AND " OPEN_AT(":now")
+	"  AND s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.started_at IS NULL"
+	"  AND s.status = ANY {step from END_WAIT}");
+
+/* Lets a wait that resume_failed has opened count its time; false if something overtook us. */
+bool
+begin_wait_again(const Step *wait, const WaitFence *fence)
+{
+	return run(&update_wait, &(BeginAgain)
+			   {
+				   .workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence),.lease = fence->lease,
+				   .run_at = wait->run_at,.now = wait->started_at
+			   }, NEWEST) > 0;
+}
+
+#define UNLIST(P) \
+	P(workflow_id, UUIDOID) \
+	P(sequence, INT4OID)
+PARAMETERS(Unlist, UNLIST);
+
+static Statement unlist = STATEMENT(Unlist,
+	"DELETE FROM durable.open_wait o WHERE o.workflow_id = :workflow_id AND o.sequence = :sequence");
+
+/* Takes back an open wait that this call has created, before anybody could see it. */
+void
+take_back_wait(const Step *wait)
+{
+	run(&unlist, &(Unlist) {.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence)}, NEWEST);
+	take_back_step(&wait->workflow_id, wait->sequence);
+}
+
+/* ---- closing and opening with the workflow ----------------------------------------- */
+
+#define OF_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OfIds, OF_IDS);
+
+/* Most workflows have no open wait when they end. */
+static int64
+fast_close_waits(const void *params)
+{
+	const OfIds *p = params;
+	Elements	ids = elements_of(p->ids, UUIDOID, 0);
+	bool		found = false;
+
+	for (int i = 0; i < ids.count && !found; i++)
+	{
+		Look		look;
+
+		if (!begin_look(&look, &open_wait_by_position, AccessShareLock,
+						(Key[]) {IS_ID(open_wait_workflow_id, element_of(&ids, i))}, 1))
+			return NOT_FAST;
+		found = look.row != NULL;
+		end_look(&look);
+	}
+	return found ? NOT_FAST : 0;
+}
+
+static Statement close_waits = STATEMENT(OfIds,
+	"WITH free AS MATERIALIZED ("
+	"  SELECT o.workflow_id, o.sequence FROM durable.open_wait o WHERE o.workflow_id = ANY (:ids) FOR UPDATE SKIP LOCKED) "
+	"DELETE FROM durable.open_wait o USING free f WHERE o.workflow_id = f.workflow_id AND o.sequence = f.sequence",
+	.fast = fast_close_waits);
+
+/*
+ * The workflows have ended: their waits are not open any more, whatever their steps
+ * say.  Waits for nobody: whose row is locked is about to end.
+ */
+void
+close_waits_of(const pg_uuid_t *workflow_ids, uint64 count)
+{
+	IdList		list = {.ids = unconstify(pg_uuid_t *, workflow_ids),.count = count};
+
+	run_over_ids(&close_waits, &list, NULL, NULL);
+}
+
+/* Those that have failed are PENDING again by now; others have been all the time. */
+static Statement reopen_waits = STATEMENT(OfIds,
+	"INSERT INTO durable.open_wait (workflow_id, sequence, awaited) "
+	"SELECT s.workflow_id, s.sequence, s.awaited FROM durable.step s "
+	"WHERE s.workflow_id = ANY (:ids) AND s.kind = 'WAIT' AND s.status = ANY {step from END_WAIT} "
+	"ON CONFLICT (workflow_id, sequence) DO NOTHING");
+
+/* The workflows run again: so their waits are open again that have no outcome. */
+void
+reopen_waits_of(const IdList *workflows)
+{
+	run_over_ids(&reopen_waits, workflows, NULL, NULL);
+}
+
+/* ---- awaited workflows ---------------------------------------------------------------- */
+
+#define HOLD(P) \
+	P(id, UUIDOID)
+PARAMETERS(Hold, HOLD);
+
+static Statement hold = STATEMENT(Hold,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = :id FOR KEY SHARE");
+
+/* Keeps purge from a workflow that is about to be awaited; raises an error if it is gone. */
+void
+hold_awaited(const pg_uuid_t *awaited)
+{
+	if (run(&hold, &(Hold) {.id = an_id(awaited)}, NEWEST) == 0)
+		raise_refusal(refuse_unknown_task(awaited));
+}
+
+static Statement keep_outcomes = STATEMENT(OfIds,
+	"INSERT INTO durable.awaited_outcome (workflow_id, status, completed_at, output, error, detail) "
+	"SELECT w.id, w.status, w.completed_at, w.output, w.error, w.detail FROM durable.workflow w "
+	"WHERE w.id = ANY (:ids) AND EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = w.id) "
+	"ON CONFLICT (workflow_id) DO NOTHING");
+
+/* Keeps the outcomes, for those who wait for them, of workflows that are about to be deleted. */
+void
+keep_awaited_outcomes(const IdList *workflows)
+{
+	run_over_ids(&keep_outcomes, workflows, NULL, NULL);
+}
+
+#define FORGET_OUTCOMES(P) \
+	P(most, INT8OID)
+PARAMETERS(ForgetOutcomes, FORGET_OUTCOMES);
+
+static Statement forget_outcomes = STATEMENT(ForgetOutcomes,
+	"WITH unneeded AS MATERIALIZED ("
+	"  SELECT a.workflow_id FROM durable.awaited_outcome a "
+	"  WHERE NOT EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = a.workflow_id) "
+	"  LIMIT :most FOR UPDATE OF a SKIP LOCKED) "
+	"DELETE FROM durable.awaited_outcome a WHERE a.workflow_id = ANY (ARRAY(SELECT u.workflow_id FROM unneeded u))");
+
+/* Forgets so many outcomes that were kept for waits which are not open any more. */
+void
+forget_awaited_outcomes(int64 most)
+{
+	run(&forget_outcomes, &(ForgetOutcomes) {.most = a_bigint(most)}, NEWEST);
+}
