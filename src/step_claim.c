@@ -143,20 +143,21 @@ static Statement insert_step = STATEMENT(InsertStep,
 	POLICY(P)
 PARAMETERS(InsertSteps, INSERT_STEPS);
 
-#define INSERT_CLAIMED_STEPS(more_arrays, more_columns, workflow_id, lease) \
+#define INSERT_CLAIMED_STEPS(more_arrays, more_columns, workflow_id, lease, more) \
 	INSERT_CLAIMED_STEP("w.id", "b.sequence", "w.lease", "b.name", "b.input", ":") \
 	"FROM durable.workflow w " \
 	"CROSS JOIN ROWS FROM (" more_arrays "unnest(:sequences), unnest(:names), unnest(:inputs))" \
 	"  WITH ORDINALITY AS b (" more_columns "sequence, name, input, n) " \
-	"WHERE " OPEN_WORKFLOW(workflow_id, lease) UNLESS_THERE
+	"WHERE " OPEN_WORKFLOW(workflow_id, lease) more UNLESS_THERE
 
 static Statement insert_steps = STATEMENT(InsertSteps,
-	INSERT_CLAIMED_STEPS("unnest(:workflow_ids), unnest(:leases), ", "workflow_id, lease, ", "b.workflow_id", "b.lease"),
+	INSERT_CLAIMED_STEPS("unnest(:workflow_ids), unnest(:leases), ", "workflow_id, lease, ", "b.workflow_id", "b.lease",
+						 " AND " NO_STEP_AT("b.workflow_id", "b.sequence")),
 	.planning = BY_PROBES);
 
 /* looks up the workflow once, not for each step: that saves a sixth */
 static Statement insert_steps_of_one = STATEMENT(InsertSteps,
-	INSERT_CLAIMED_STEPS("", "", "(:workflow_ids)[1]", "(:leases)[1]"));
+	INSERT_CLAIMED_STEPS("", "", "(:workflow_ids)[1]", "(:leases)[1]", ""));
 
 /* a step that is there, as it was looked at */
 #define UPDATE_CLAIMED_STEP(next_attempt) \

@@ -121,6 +121,15 @@ extern InsertStep insert_step_values(const Claim *claim, const ClaimArgs *args, 
 #define UNLESS_THERE \
 	" ON CONFLICT (workflow_id, sequence) DO NOTHING"
 
+/*
+ * For a statement that may hold rows of several workflows: at a position where a row
+ * is being updated ON CONFLICT waits for that, which would be out of order.  (Not
+ * seen is a row that comes, and is updated, while the statement waits for an earlier
+ * position.)
+ */
+#define NO_STEP_AT(workflow_id, sequence) \
+	"NOT EXISTS (SELECT 1 FROM durable.step o WHERE o.workflow_id = " workflow_id " AND o.sequence = " sequence ")"
+
 extern bool look_at_lease(NullableDatum workflow_id, NullableDatum lease, NullableDatum open_at, int32 *its_lease);
 extern bool insert_claimed_row(Writing *writing, const InsertStep *p, int32 lease);
 

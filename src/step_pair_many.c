@@ -210,7 +210,7 @@ static Statement complete_and_claim_many = STATEMENT(CompleteAndClaimMany,
 	"  RETURNING f.workflow_id, f.lease, f.next_sequence, f.next_name, f.next_input, f.n), "
 	"claimed AS ("
 	INSERT_CLAIMED_STEP("c.workflow_id", "c.next_sequence", "c.lease", "c.next_name", "c.next_input", ":")
-	"  FROM completed c ORDER BY c.n" UNLESS_THERE " RETURNING 1) "
+	"  FROM completed c WHERE " NO_STEP_AT("c.workflow_id", "c.next_sequence") " ORDER BY c.n" UNLESS_THERE " RETURNING 1) "
 	"SELECT 1 FROM completed UNION ALL SELECT 1 FROM claimed",
 	.planning = BY_PROBES,.fast = fast_complete_and_claim_many);
 
