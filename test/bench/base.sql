@@ -82,6 +82,22 @@ CREATE PROCEDURE bench.fill_pending(range int, workflows int) LANGUAGE sql AS $$
 	FROM generate_series(1, workflows) n;
 $$;
 
+-- Running ones in a queue, each owned by one of some executors (or by that one).
+CREATE PROCEDURE bench.fill_running(range int, workflows int, queue text, executor text, executors int = 100) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, started_at, name, queue_name, executor_id)
+	SELECT bench.id(range, n), bench.id(range, n), 'RUNNING', 1, now(), now(), now(), 'running ' || range || ' ' || n, queue,
+		executor || CASE WHEN executors > 1 THEN (n % executors)::text ELSE '' END
+	FROM generate_series(1, workflows) n;
+$$;
+
+-- Ones in a queue whose time has not come, of some priorities, all above 0.
+CREATE PROCEDURE bench.fill_later(range int, workflows int, priorities int, queue text) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, name, queue_name, priority)
+	SELECT bench.id(range, n), bench.id(range, n), 'PENDING', 0, now(), now() + interval '1 day', 'later ' || range || ' ' || n,
+		queue, 1 + n % priorities
+	FROM generate_series(1, workflows) n;
+$$;
+
 -- A tree of inline workflows, ten children each, in which nothing has finished; its root is bench.id(9, 0).
 CREATE PROCEDURE bench.fill_tree(workflows int, steps int) LANGUAGE sql AS $$
 	INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, name)

@@ -1,0 +1,1 @@
+def lists(postmaster, rng): pass
