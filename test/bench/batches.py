@@ -11,6 +11,7 @@ LIMIT = 5
 
 
 def batches(postmaster: int, rng: random.Random) -> Found:
+    """Batches of 100 against as many single calls, one client, with fsync and without."""
     create("batches", empty())
     checkpoint()
     found = Found()

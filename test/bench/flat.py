@@ -121,27 +121,27 @@ class Kind:
     """What there is a million of, beside a thousand pending and some running ones."""
 
     text: str
-    fill: str  # of {number} rows, in range 2
+    fill: str  # of that number of rows, in range 2
     calls: list[Call]
     exists: str = "SELECT true"
 
 
 KINDS = [
-    Kind("pending", "CALL bench.fill_pending(2, {number})", CALLS),
-    Kind("running", "CALL bench.fill_running(2, {number}, 'q', 'e')", CALLS),
+    Kind("pending", "CALL bench.fill_pending(2, number)", CALLS),
+    Kind("running", "CALL bench.fill_running(2, number, 'q', 'e')", CALLS),
     # PENDING, but nobody can claim them
-    Kind("suspended", "CALL bench.fill_suspended(2, {number}, 'q')", CALLS,
+    Kind("suspended", "CALL bench.fill_suspended(2, number, 'q')", CALLS,
          "SELECT to_regproc('durable.suspend') IS NOT NULL AND to_regproc('bench.fill_suspended') IS NOT NULL"),
-    Kind("finished", "CALL bench.fill_finished({number}, '" + v.OUTPUT + "')", CALLS),
+    Kind("finished", "CALL bench.fill_finished(number, '" + v.OUTPUT + "')", CALLS),
     Kind("not due, of 10 : of 10,000 priorities",
-         "CALL bench.fill_later(2, {number}, {number} / 100, 'q'); CALL bench.fill_later(3, {number}, {number} / 100, 'later')", CLAIMS),
+         "CALL bench.fill_later(2, number, number / 100, 'q'); CALL bench.fill_later(3, number, number / 100, 'later')", CLAIMS),
 ]
 
 
 def filled(database: str, kind: Kind, number: int) -> None:
     """All executors that own something live: nothing is stale."""
-    create(database, "flat", f"ALTER DATABASE {database} SET durable.executor_timeout = '1 day'",
-           *kind.fill.format(number=number).split("; "),
+    create(database, "flat", f"ALTER DATABASE {database} SET durable.executor_timeout = '1d'",
+           *kind.fill.replace("number", str(number)).split("; "),
            f"SELECT durable.heartbeat(executor_id) FROM (SELECT DISTINCT executor_id FROM durable.workflow "
            "WHERE executor_id IS NOT NULL) x")
 
@@ -166,7 +166,7 @@ def flat(postmaster: int, rng: random.Random) -> Found:
     rows, found = [], Found()
     create("flat", empty(), "SELECT durable.create_queue('idle'), durable.create_queue('later')",
            f"CALL bench.fill_pending(1, {FEW})", "CALL bench.fill_running(5, 100, 'q', 'hundred', 1)",
-           f"CALL bench.fill_running(6, {OWNED}, 'q', 'twenty thousand', 1)")
+           f"CALL bench.fill_running(4, {FEW}, 'q', 'some')")
     for kind in KINDS:
         with connect("flat") as conn:
             if not conn.execute(kind.exists).fetchone()[0]:
@@ -188,11 +188,12 @@ def flat(postmaster: int, rng: random.Random) -> Found:
                              f"{buffers['many']:.0f}", "yes" if met else "NO"])
                 say(" | ".join(rows[-1]))
     drop("few", "many")
-    with connect("flat") as conn:
+    create("owned", "flat", f"CALL bench.fill_running(6, {OWNED}, 'q', 'twenty thousand', 1)")
+    with connect("owned") as conn:
         heartbeat_of_many(conn)
         found.figures.append(Figure(f"heartbeat of {TOLD:,} by an executor that owns {OWNED:,}, ms",
                                     [heartbeat_of_many(conn)[0] for _ in range(3)], 50, False))
-    drop("flat")
+    drop("owned", "flat")
     found.notes.insert(0, table(["a million", "call", "target", "ms, few", "ms, many", "many : few", "buffers, few", "buffers, many",
                                  "met"], rows))
     return found

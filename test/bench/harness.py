@@ -167,17 +167,28 @@ def backend_cpu(postmaster: int) -> Iterator[list[float]]:
         total[0] = sum(times.values())
 
 
-def pgbench(variant: Variant, clients: int, database: str, *length: str, seed: int = SEED) -> str:
+def run_pgbench(variant: Variant, clients: int, database: str, *options: str, seed: int) -> subprocess.CompletedProcess[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(variant.script)
         script.flush()
         done = subprocess.run(
-            ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)), *length,
+            ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, 2)), *options,
              f"--random-seed={seed}", "-D", f"out={v.OUTPUT}", "-D", f"pool={POOL}", "-f", script.name, database],
             capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{variant.text}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return done
+
+
+def pgbench(variant: Variant, clients: int, database: str, *length: str, seed: int = SEED) -> str:
+    """What it prints at its end."""
+    return run_pgbench(variant, clients, database, *length, seed=seed).stdout
+
+
+def pgbench_progress(variant: Variant, clients: int, database: str, seconds: int, seed: int) -> list[float]:
+    """Transactions of each second."""
+    done = run_pgbench(variant, clients, database, "-T", str(seconds), "-P", "1", seed=seed)
+    return [float(rate) for rate in re.findall(r"^progress: .* ([\d.]+) tps", done.stderr, re.M)]
 
 
 def transactions_a_second(output: str) -> float:

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import variants as v
-from harness import FEW, SEED, Figure, Found, checkpoint, connect, create, drop, empty, pgbench, say, shuffled, transactions_a_second
+from harness import (FEW, SEED, Figure, Found, backend_cpu, checkpoint, connect, create, drop, empty, pgbench, say, shuffled,
+                     transactions_a_second)
 from variants import Variant
 
 JOBS = int(os.environ.get("BENCH_JOBS", 12_000))  # in each of the two databases
@@ -35,10 +36,10 @@ CONDITIONS = [
 ]
 
 
-def beside(condition: Condition, rng: random.Random) -> tuple[list[Figure], list[str]]:
+def beside(postmaster: int, condition: Condition, rng: random.Random) -> tuple[list[Figure], list[str]]:
     """In two databases by turns, slice by slice: a snapshot keeps vacuum away from its own database only."""
     say(f"beside an old snapshot: {condition.text}")
-    rates = {"free": [], "held": []}
+    rates, cpu = {"free": [], "held": []}, {"free": [], "held": []}
     for database in rates:
         create(database, empty(), *condition.fill)
         pgbench(condition.variant, CLIENTS, database, "-t", "5")
@@ -50,11 +51,15 @@ def beside(condition: Condition, rng: random.Random) -> tuple[list[Figure], list
         session.execute(condition.held)
         for n in range(SLICES):
             for database in shuffled(rng, ["free", "held"]):
-                output = pgbench(condition.variant, CLIENTS, database, "-t", str(JOBS // SLICES // CLIENTS), seed=SEED + n)
+                with backend_cpu(postmaster) as used:
+                    output = pgbench(condition.variant, CLIENTS, database, "-t", str(JOBS // SLICES // CLIENTS), seed=SEED + n)
                 rates[database].append(transactions_a_second(output))
+                cpu[database].append(used[0])
     drop("free", "held")
     ratios = [a / b for a, b in zip(rates["held"], rates["free"])]
-    return ([Figure(condition.text, ratios, LIMIT), Figure(f"{condition.text}, the last quarter", ratios[-SLICES // 4:], LIMIT)],
+    return ([Figure(condition.text, ratios, LIMIT), Figure(f"{condition.text}, the last quarter", ratios[-SLICES // 4:], LIMIT),
+             Figure(f"{condition.text}, the last quarter, CPU (without : beside)",
+                    [a / b for a, b in zip(cpu["free"], cpu["held"])][-SLICES // 4:])],
             [f"{condition.text}: jobs a second, slice by slice, without {', '.join(f'{r:,.0f}' for r in rates['free'])}; "
              f"beside one {', '.join(f'{r:,.0f}' for r in rates['held'])}."])
 
@@ -63,7 +68,7 @@ def snapshots(postmaster: int, rng: random.Random) -> Found:
     """Jobs (start into a queue, claim, complete) by 8 clients, beside a session that keeps a snapshot from before the first : without."""
     found = Found()
     for condition in CONDITIONS:
-        figures, notes = beside(condition, rng)
+        figures, notes = beside(postmaster, condition, rng)
         found.figures += figures
         found.notes += notes
     return found
