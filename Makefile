@@ -72,7 +72,7 @@ demo:
 
 bench:
 	@scripts/install-packages
-	@scripts/with-cluster test/bench/bench
+	@scripts/with-cluster test/bench/bench $(BENCH)
 
 model:
 	@scripts/install-packages

@@ -14,6 +14,8 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -129,6 +131,36 @@ set(const char *setting, const char *value)
 	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+/* Notes which tables a plan locks, each once in each mode, in its order. */
+static void
+note_tables(Statement *statement, const CachedPlan *plan)
+{
+	ListCell   *s;
+	ListCell   *t;
+
+	statement->ntables = 0;
+	foreach(s, plan->stmt_list)
+	{
+		foreach(t, lfirst_node(PlannedStmt, s)->rtable)
+		{
+			RangeTblEntry *entry = lfirst_node(RangeTblEntry, t);
+			TableLock	lock = {.id = entry->relid,.mode = entry->rellockmode};
+			int			i = 0;
+
+			if (!OidIsValid(lock.id))
+				continue;
+			while (i < statement->ntables &&
+				   (statement->tables[i].id != lock.id || statement->tables[i].mode != lock.mode))
+				i++;
+			if (i < statement->ntables)
+				continue;
+			if (i == MAX_TABLES)
+				elog(ERROR, "statement %s has more than %d tables", statement->name, MAX_TABLES);
+			statement->tables[statement->ntables++] = lock;
+		}
+	}
+}
+
 /*
  * Makes a generic plan of index scans and nested loops.  Others read whole
  * tables: that seems cheapest while these are small, and would stay in the
@@ -165,6 +197,8 @@ plan_by_index(Statement *statement)
 	if (plan)
 	{
 		statement->generation = plan->generation;
+		if (statement->fast)
+			note_tables(statement, plan);
 		ReleaseCachedPlan(plan, CurrentResourceOwner);
 	}
 	AtEOXact_GUC(true, level);
@@ -199,25 +233,29 @@ make_ready(Statement *statement, bool was_ready)
 /*
  * Takes the fast path of a statement that has one, if it may be taken here.
  *
- * Asking for the plan locks the tables, as the statement would, and in its order.
- * If a table changed before we had its lock, the server has planned anew.  We drop
- * that plan, since it was made by the session's settings.
+ * It locks the tables that the plan would, in its order, and then asks whether
+ * the plan still holds: it does not if a table changed before we had its lock.
+ * The server, when asked for the plan, does the same, but reads the whole statement
+ * for it each time.
+ *
+ * A plan that the server has made instead of ours, by the session's settings, is
+ * dropped, and so is one that it would make anew.
  */
 static int64
 try_fast_path(Statement *statement, const void *params, View view)
 {
 	int64		rows;
-	CachedPlan *plan;
-	bool		is_ours;
+	const CachedPlan *plan;
 
 	if (view != NEWEST || !durable_fast_paths || IsolationUsesXactSnapshot() || IgnoreSystemIndexes)
 		return NOT_FAST;
-	plan = SPI_plan_get_cached_plan(statement->plan);
-	if (plan == NULL)
+	Assert(statement->ntables > 0);
+	for (int i = 0; i < statement->ntables; i++)
+		LockRelationOid(statement->tables[i].id, statement->tables[i].mode);
+	if (!is_ready(statement))
 		return NOT_FAST;
-	is_ours = plan->generation == statement->generation;
-	ReleaseCachedPlan(plan, CurrentResourceOwner);
-	if (!is_ours)
+	plan = ((CachedPlanSource *) linitial(SPI_plan_get_plan_sources(statement->plan)))->gplan;
+	if (plan == NULL || !plan->is_valid || plan->generation != statement->generation)
 	{
 		SPI_freeplan(statement->plan);
 		statement->plan = NULL;

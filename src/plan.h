@@ -55,12 +55,19 @@ typedef enum Planning
 } Planning;
 
 #define MAX_PARAMETERS 24
+#define MAX_TABLES 8
 
 typedef struct Parameter
 {
 	const char *name;
 	Oid			type;
 } Parameter;
+
+typedef struct TableLock
+{
+	Oid			id;
+	int			mode;
+} TableLock;
 
 typedef struct Statement
 {
@@ -75,6 +82,8 @@ typedef struct Statement
 	SPIPlanPtr	plan;
 	bool		is_planned;		/* by us: an error may have kept us from it */
 	int			generation;		/* of the plan that we made: the server may have made another */
+	TableLock	tables[MAX_TABLES]; /* what that plan locks, in its order; for the fast path */
+	int			ntables;
 	bool		by_reference[MAX_PARAMETERS];
 	uint64		calls;			/* so many times it was run ... */
 	uint64		fast_calls;		/* ... and so many of them its fast path did it */

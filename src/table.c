@@ -471,7 +471,8 @@ open_indexes(Writing *writing)
 	writing->indexes = makeNode(ResultRelInfo);
 	/* without a range table no column counts as updated, which the indexes take as a hint only */
 	InitResultRelInfo(writing->indexes, writing->relation, 0, NULL, 0);
-	ExecOpenIndices(writing->indexes, true);
+	/* a unique index tells of a conflict by itself: what it takes to look for one is not asked for */
+	ExecOpenIndices(writing->indexes, false);
 	old = MemoryContextSwitchTo(writing->estate->es_query_cxt);
 	for (int i = 0; i < writing->indexes->ri_NumIndices; i++)
 		prepare_expressions(writing->indexes->ri_IndexRelationInfo[i]);

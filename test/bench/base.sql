@@ -82,6 +82,50 @@ CREATE PROCEDURE bench.fill_pending(range int, workflows int) LANGUAGE sql AS $$
 	FROM generate_series(1, workflows) n;
 $$;
 
+-- Running ones in a queue, each owned by one of some executors (or by that one).
+CREATE PROCEDURE bench.fill_running(range int, workflows int, queue text, executor text, executors int = 100) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, started_at, name, queue_name, executor_id)
+	SELECT bench.id(range, n), bench.id(range, n), 'RUNNING', 1, now(), now(), now(), 'running ' || range || ' ' || n, queue,
+		executor || CASE WHEN executors > 1 THEN (n % executors)::text ELSE '' END
+	FROM generate_series(1, workflows) n;
+$$;
+
+-- Ones in a queue whose time has not come, of some priorities, all above 0.
+CREATE PROCEDURE bench.fill_later(range int, workflows int, priorities int, queue text) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, name, queue_name, priority)
+	SELECT bench.id(range, n), bench.id(range, n), 'PENDING', 0, now(), now() + interval '1 day', 'later ' || range || ' ' || n,
+		queue, 1 + n % priorities
+	FROM generate_series(1, workflows) n;
+$$;
+
+-- What a dashboard lists: all statuses, most of them of one (COMPLETED, or PENDING in queue q); of the oldest, some have
+-- a queue, a handler and a name of their own, every fourth of the others that are finished is named alike, as are the runs of a schedule.
+CREATE PROCEDURE bench.fill_mixed(workflows int, waiting boolean) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, started_at, completed_at, name,
+		handler, queue_name, executor_id, output, error, paused_from, paused_by, paused_at)
+	SELECT bench.id(0, n), bench.id(0, n), s.status::durable.task_status, CASE WHEN s.status = 'PENDING' THEN 0 ELSE 1 END, t, t,
+		CASE WHEN s.status <> 'PENDING' THEN t END,
+		CASE WHEN s.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN t + interval '1 second' END,
+		CASE WHEN n % 4 = 0 AND s.status IN ('COMPLETED', 'FAILED') THEN 'daily' ELSE 'workflow ' || n END,
+		CASE WHEN n <= 50 THEN 'rare' ELSE 'usual' END, CASE WHEN n <= 50 THEN 'rare' ELSE 'q' END,
+		CASE WHEN s.status IN ('RUNNING', 'PAUSED') THEN 'e' || n % 100 END,
+		CASE WHEN s.status = 'COMPLETED' THEN '{"result": 1}'::jsonb END, CASE WHEN s.status = 'FAILED' THEN 'an error' END,
+		CASE WHEN s.status = 'PAUSED' THEN 'RUNNING'::durable.task_status END,
+		CASE WHEN s.status = 'PAUSED' THEN bench.id(0, n) END, CASE WHEN s.status = 'PAUSED' THEN t END
+	FROM generate_series(1, workflows) n, LATERAL (SELECT now() - interval '1 day' + n * interval '1 ms') AS x (t),
+		LATERAL (SELECT CASE WHEN n <= 50 THEN 'COMPLETED' WHEN n % 100 = 1 THEN 'RUNNING' WHEN n % 1000 = 2 THEN 'PAUSED'
+			WHEN n % 100 = 3 THEN 'FAILED' WHEN n % 200 = 4 THEN 'CANCELLED' WHEN n % 100 = 5 THEN 'PENDING'
+			WHEN waiting THEN 'PENDING' ELSE 'COMPLETED' END) AS s (status);
+$$;
+
+-- Two finished steps of each of the first that are COMPLETED.
+CREATE PROCEDURE bench.fill_steps(steps int) LANGUAGE sql AS $$
+	INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, executor_id, started_at,
+		completed_at, output)
+	SELECT w.id, i, 1, 1, 'COMPLETED', 'STEP', 'step', 'finished', w.started_at, w.completed_at, w.output
+	FROM (SELECT * FROM durable.workflow WHERE status = 'COMPLETED' ORDER BY id LIMIT steps / 2) w, generate_series(0, 1) i;
+$$;
+
 -- A tree of inline workflows, ten children each, in which nothing has finished; its root is bench.id(9, 0).
 CREATE PROCEDURE bench.fill_tree(workflows int, steps int) LANGUAGE sql AS $$
 	INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, name)

@@ -1,39 +1,33 @@
-"""Batches against as many single calls: bench imports this."""
+"""Batches against as many single calls, with fsync and without."""
 
 from __future__ import annotations
 
 import random
-from typing import Any, Callable
 
-import psycopg
-
-from variants import BATCHES, PAIRS, Variant
+import variants as v
+from harness import FEW_ROUNDS, Figure, Found, checkpoint, create, drop, empty, measure, say, set_server, shuffled
 
 PAIRS_CPU = 0.25
 
 
-def batches(measure: Callable[[Variant, int], Any], connect: Callable[[], psycopg.Connection], rounds: int,
-            rng: random.Random) -> list[tuple[str, list[float], float, bool]]:
-    """What is compared, the quotients of each round, the target, and whether to be at least that; with fsync and without.
-
-    measure gives the rate and cpu of a variant with that seed, connect a connection of a superuser.
-    """
-    def fsync(value: str) -> None:
-        with connect() as conn:
-            conn.execute(f"ALTER SYSTEM SET fsync = {value}")
-            conn.execute("SELECT pg_reload_conf()")
-
-    results = []
-    for value in "on", "off":
-        fsync(value)
-        for text, many, single, limit in [*BATCHES, PAIRS] if value == "on" else BATCHES:
+def batches(postmaster: int, rng: random.Random) -> Found:
+    """Batches against as many single calls, one client, with fsync and without."""
+    create("batches", empty())
+    checkpoint()
+    found = Found()
+    for fsync in "on", "off":
+        set_server("fsync", fsync)
+        for text, many, single, limit in [*v.BATCHES, v.PAIRS] if fsync == "on" else v.BATCHES:
+            say(f"{text}, fsync {fsync}")
             rates, cpus = [], []
-            for _ in range(rounds):
-                found = {variant.text: measure(variant, rng.randrange(2**31)) for variant in rng.sample([many, single], 2)}
-                rates.append(found[many.text].rate / found[single.text].rate)
-                cpus.append(found[many.text].cpu / found[single.text].cpu)
-            results.append((f"{text}, fsync {value}", rates, limit, True))
-            if many is PAIRS[1]:
-                results.append(("the same, CPU of the server", cpus, PAIRS_CPU, False))
-    fsync("on")
-    return results
+            for _ in range(FEW_ROUNDS):
+                measured = {variant.text: measure(postmaster, variant, 1, "batches", rng.randrange(2**31))
+                            for variant in shuffled(rng, [many, single])}
+                rates.append(measured[many.text].rate / measured[single.text].rate)
+                cpus.append(measured[many.text].cpu / measured[single.text].cpu)
+            found.figures.append(Figure(f"{text}, fsync {fsync}", rates, limit))
+            if many is v.PAIRS[1]:
+                found.figures.append(Figure("the same, CPU of the server", cpus, PAIRS_CPU, at_least=False))
+    set_server("fsync", None)
+    drop("batches")
+    return found

@@ -21,7 +21,7 @@ class Variant:
 
     @property
     def script(self) -> str:
-        return "\n".join(line if re.search(r"\\(gset|set)\b", line) else line + ";" for line in self.lines) + "\n"
+        return "\n".join(line if re.search(r"\\(gset|set|if|endif)\b", line) else line + ";" for line in self.lines) + "\n"
 
     @property
     def round_trips(self) -> int:
@@ -155,6 +155,22 @@ START_CLAIM = Variant("start into a queue, claim", [
     NEW_NAME, "SELECT workflow_id FROM durable.start(:n, queue => 'q')",
     "SELECT workflow_id, lease FROM durable.claim('q', :client_id)"], steps=1)
 
+# Where nothing else waits, a claim may come too early for what another has just started, and find nothing.
+QUEUE_DRAINED = Variant("start into an empty queue, claim, complete", [
+    *QUEUE.lines[:2],
+    "SELECT coalesce(max(workflow_id::text), '') AS w, coalesce(max(lease), 0) AS lease FROM durable.claim('q', :client_id) \\gset",
+    r"\if :lease > 0", QUEUE.lines[3], r"\endif"], steps=1)
+
+# The same by the least that a queue can be (minimal.sql).
+MINIMAL = Variant("minimal: INSERT, UPDATE of one SKIP LOCKED, UPDATE", [
+    NEW_NAME, "INSERT INTO minimal.job (queue, name) VALUES ('q', :n) RETURNING id",
+    "UPDATE minimal.job SET status = 'RUNNING', lease = lease + 1, executor_id = :client_id, started_at = now() "
+    "WHERE id = (SELECT id FROM minimal.job WHERE queue = 'q' AND status = 'PENDING' AND run_at <= now() "
+    "ORDER BY priority DESC, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
+    r"RETURNING id AS w, name, input, lease, created_at \gset",
+    "UPDATE minimal.job SET status = 'COMPLETED', output = :out, completed_at = now() "
+    "WHERE id = :w AND lease = :lease AND status = 'RUNNING'"], steps=1)
+
 # ---- many at once ---------------------------------------------------------------------------------------
 
 MANY = 100
@@ -208,6 +224,27 @@ BATCHES = [("start_many of 100 : start", START_MANY, START_SINGLE, 5),
            ("claim_steps of 100 : claim_step", CLAIM_MANY, CLAIM_SINGLE, 5),
            ("claim_steps and complete_many of 100 : claim_step and complete", FAN_OUT_MANY, FAN_OUT_SINGLE, 5)]
 PAIRS = ("complete_and_claim_many of 32 : complete_and_claim", PAIR_MANY, PAIR_SINGLE, 3)
+
+# Batches of jobs: ours, and what graphile-worker does (minimal.sql). The unit is the job. What was claimed goes back as arrays.
+QUEUE_MANY = Variant("start_many, claim and complete_many of 100", [
+    NEW_NAME, f"SELECT * FROM durable.start_many({NAMES}, queue => 'q')",
+    "SELECT array_agg(workflow_id) AS w, array_agg(lease) AS leases, count(*) AS claimed "
+    rf"FROM durable.claim('q', :client_id, {MANY}) \gset",
+    "SELECT * FROM durable.complete_many(:w::uuid[], array_fill(:out::jsonb, ARRAY[:claimed::int]), :leases::int[])"], steps=MANY)
+GRAPHILE_MANY = Variant("graphile-worker's add, claim and completion of 100", [
+    f"SELECT * FROM graphile.add(ARRAY(SELECT ROW('task', NULL, NULL, NULL, NULL, NULL, NULL, NULL)::graphile.spec "
+    f"FROM generate_series(1, {MANY})))",
+    "WITH raw AS (SELECT queue_id, priority, run_at, id FROM graphile.job "
+    "WHERE available AND run_at <= now() AND task_id = ANY (ARRAY[1]) AND (queue_id IS NULL OR queue_id IN "
+    "(SELECT id FROM graphile.queue WHERE available FOR UPDATE SKIP LOCKED)) "
+    f"ORDER BY priority, run_at LIMIT {MANY} FOR UPDATE SKIP LOCKED), "
+    "chosen AS (SELECT DISTINCT ON (queue_id, CASE WHEN queue_id IS NULL THEN id END) queue_id, priority, run_at, id FROM raw "
+    "ORDER BY queue_id, CASE WHEN queue_id IS NULL THEN id END, priority, run_at), "
+    "queues AS (UPDATE graphile.queue q SET locked_by = :client_id, locked_at = now() FROM chosen c WHERE q.id = c.queue_id), "
+    "jobs AS (UPDATE graphile.job j SET attempts = j.attempts + 1, locked_by = :client_id, locked_at = now() "
+    "FROM chosen c WHERE j.id = c.id RETURNING j.*) "
+    r"SELECT array_agg(id) AS ids FROM jobs \gset",
+    "DELETE FROM graphile.job USING unnest(:ids::bigint[]) n WHERE id = n"], steps=MANY)
 
 MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
 COMPARED = [[RAW_FUSED, COMPLETE_AND_CLAIM, SEED], [RAW_TWO, CLAIM_COMPLETE], [SEED_REPLAY, HISTORY, REPLAY], [QUEUE]]
