@@ -36,7 +36,7 @@ int			durable_claim_walk = 4;
 #define MOST_WAITING	16
 
 /* In milliseconds: who raises a head drops those that were raised so shortly before, too. */
-#define SHORTLY_BEFORE	100
+#define SHORTLY_BEFORE	300
 
 /* ---- where a head should stand ------------------------------------------------------- */
 
