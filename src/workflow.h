@@ -55,6 +55,7 @@ extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, T
 
 extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
 										   bool *repeated);
+extern bool complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum output, NullableDatum now);
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
 

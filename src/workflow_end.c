@@ -70,31 +70,39 @@ has_no_child_to_cancel(NullableDatum id)
 	return !found;
 }
 
-static int64
-fast_complete_root(const void *params)
+/* For fast paths: completes a workflow's row; false if it is not as it should be, or is locked. */
+bool
+complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum output, NullableDatum now)
 {
-	const CompleteRoot *p = params;
 	Look		look;
 	Writing		writing;
 	TaskStatus	completed;
 	bool		done = false;
 
-	if (XactReadOnly || !has_no_child_to_cancel(p->id) ||
-		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, p->id)}, 1))
-		return NOT_FAST;
-	if (look.row && (p->lease.isnull || int_of_row(&look, workflow_lease) == DatumGetInt32(p->lease.value)) &&
+	if (!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, id)}, 1))
+		return false;
+	if (look.row && (lease.isnull || int_of_row(&look, workflow_lease) == DatumGetInt32(lease.value)) &&
 		workflow_transition(EVENT_COMPLETE, status_of_row(&look, workflow_status), &completed))
 	{
 		begin_writing(&writing, &look);
 		row_as_seen(&writing, &look);
 		set_label(&writing, workflow_status, status_label(completed));
-		set(&writing, workflow_output, p->output);
-		set(&writing, workflow_completed_at, p->now);
+		set(&writing, workflow_output, output);
+		set(&writing, workflow_completed_at, now);
 		done = update_row(&writing, &look);
 		end_writing(&writing);
 	}
 	end_look(&look);
-	return done ? 1 : NOT_FAST;
+	return done;
+}
+
+static int64
+fast_complete_root(const void *params)
+{
+	const CompleteRoot *p = params;
+
+	return !XactReadOnly && has_no_child_to_cancel(p->id) && complete_workflow_row(p->id, p->lease, p->output, p->now) ?
+		1 : NOT_FAST;
 }
 
 /* Completes a root that nobody has locked, without unfinished inline children.  A root has no stand-in. */

@@ -80,6 +80,7 @@ typedef struct Starts
 	Start	   *elements;
 	int			root_count;
 	Root	   *roots;			/* in the order of names */
+	bool		met_another;	/* a statement is to wait for who has taken a name */
 	Rounds		rounds;
 } Starts;
 
@@ -239,12 +240,37 @@ static Statement create_root = STATEMENT(CreateRoot,
 	INSERT_ROOT,
 	.fast = fast_create_root);
 
+/* Parameters of create_roots, and for its fast path the roots of which they are made, NULL if it is not to be tried. */
+typedef struct FastCreateRoots
+{
+	CreateRoots params;
+	const CreateRoot *roots;
+	int			count;
+	bool		met_another;	/* a name is taken, or will be */
+} FastCreateRoots;
+
+/* One after the other.  Where one cannot be done, the rest is left: the caller takes back all. */
+static int64
+fast_create_roots(const void *params)
+{
+	FastCreateRoots *fast = (FastCreateRoots *) params;
+	int			done = 0;
+
+	if (fast->roots == NULL)
+		return NOT_FAST;
+	while (done < fast->count && fast_create_root(&fast->roots[done]) != NOT_FAST)
+		done++;
+	fast->met_another = done > 0 && done < fast->count;
+	return done > 0 ? done : NOT_FAST;
+}
+
 static Statement create_roots = STATEMENT(CreateRoots,
 	"WITH root AS MATERIALIZED ("
 	"  SELECT b.id, b.name, b.input, b.created_at, b.lease"
 	"  FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases)) "
 	"    WITH ORDINALITY AS b (id, name, input, created_at, lease, n) ORDER BY b.n)"
-	INSERT_ROOT);
+	INSERT_ROOT,
+	.fast = fast_create_roots);
 
 #define TAKE_BACK(P) \
 	P(id, UUIDOID)
@@ -402,8 +428,12 @@ one_root(const Root *root, const StartArgs *args)
 
 /* Creates several roots; returns how many. */
 static uint64
-create_many(Root **created, int count, const StartArgs *args)
+create_many(Starts *starts, Root **created, int count)
 {
+	const StartArgs *args = starts->args;
+	CreateRoot *roots = palloc(count * sizeof(CreateRoot));
+	FastCreateRoots fast = {.roots = starts->met_another ? NULL : roots,.count = count};
+	uint64		done;
 	Elements	ids = new_elements(UUIDOID, count);
 	Elements	names = new_elements(TEXTOID, count);
 	Elements	inputs = new_elements(JSONBOID, count);
@@ -412,19 +442,21 @@ create_many(Root **created, int count, const StartArgs *args)
 
 	for (int i = 0; i < count; i++)
 	{
-		CreateRoot	root = one_root(created[i], args);
-
-		append_element(&ids, root.id);
-		append_element(&names, root.name);
-		append_element(&inputs, root.input);
-		append_element(&times, root.created_at);
-		append_element(&leases, root.lease);
+		roots[i] = one_root(created[i], args);
+		append_element(&ids, roots[i].id);
+		append_element(&names, roots[i].name);
+		append_element(&inputs, roots[i].input);
+		append_element(&times, roots[i].created_at);
+		append_element(&leases, roots[i].lease);
 	}
-	return run(&create_roots,
-			   &(CreateRoots) {
-				   .ids = array_of(&ids),.names = array_of(&names),.inputs = array_of(&inputs),
-				   .created_at = array_of(&times),.leases = array_of(&leases),VALUES_OF(args)
-			   }, NEWEST);
+	fast.params = (CreateRoots)
+	{
+		.ids = array_of(&ids),.names = array_of(&names),.inputs = array_of(&inputs),
+		.created_at = array_of(&times),.leases = array_of(&leases),VALUES_OF(args)
+	};
+	done = run(&create_roots, &fast, NEWEST);
+	starts->met_another = starts->met_another || fast.met_another;
+	return done;
 }
 
 /*
@@ -449,7 +481,7 @@ create(Starts *starts, Root **created, int count)
 		if (run(&create_root, &root, NEWEST) == 0)
 			return false;
 	}
-	else if (create_many(created, count, starts->args) < count)
+	else if (create_many(starts, created, count) < count)
 		return false;
 	if (has_waited(&starts->rounds, count))
 	{
