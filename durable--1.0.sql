@@ -98,6 +98,10 @@ CREATE TABLE durable.workflow
 	paused_from durable.task_status,
 	paused_by uuid,
 	paused_at timestamptz,
+	-- of the workflows of a queue with one key, only so many run at once
+	concurrency_key text COLLATE "C",
+	-- claimed within limits: takes a slot of its queue while it is driven
+	slot boolean,
 	input jsonb,
 	output jsonb,
 	error text,
@@ -122,21 +126,23 @@ CREATE INDEX workflow_handler ON durable.workflow (handler, id) WHERE handler IS
 -- are vacuumed often, and their indexes always: until then the entries of what was
 -- claimed stay where a claim begins to look.
 
--- claim: what waits in a queue ('' is none, for roots that were released), in the order in
--- which it is claimed; turn is lower for a higher priority
+-- claim: what waits in a queue ('' is none, for roots that were released), in lanes, one for
+-- each concurrency_key ('' is none) and turn, in each in the order in which it is claimed;
+-- turn is lower for a higher priority
 CREATE TABLE durable.pending
 (
 	queue_name text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
 	turn bigint NOT NULL,
 	run_at timestamptz NOT NULL,
 	id uuid NOT NULL,
-	CONSTRAINT pending_pkey PRIMARY KEY (queue_name, turn, run_at, id)
+	CONSTRAINT pending_pkey PRIMARY KEY (queue_name, key, turn, run_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.pending IS
 	'Register of the workflows that wait for an executor; a trigger keeps it';
 
 -- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
--- paused (an inline child has none); claim: the slots of a queue ('' is none) that are taken
+-- paused (an inline child has none)
 CREATE TABLE durable.driven
 (
 	executor_id text COLLATE "C" NOT NULL,
@@ -145,9 +151,19 @@ CREATE TABLE durable.driven
 	queue_name text COLLATE "C" NOT NULL,
 	CONSTRAINT driven_pkey PRIMARY KEY (executor_id, started_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
-CREATE INDEX driven_slot ON durable.driven (queue_name);
 COMMENT ON TABLE durable.driven IS
 	'Register of the workflows that are driven by an executor; a trigger keeps it';
+
+-- claim: the slots that are taken in queues with limits, by concurrency_key ('' is none)
+CREATE TABLE durable.slot
+(
+	queue_name text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT slot_pkey PRIMARY KEY (queue_name, key, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.slot IS
+	'Register of the workflows that take a slot of their queue; a trigger keeps it';
 
 -- list, drop_queue: what is PAUSED
 CREATE TABLE durable.paused
@@ -262,6 +278,8 @@ CREATE TABLE durable.queue
 	-- the current window of the rate limit, and the claims in it
 	window_start timestamptz,
 	window_count int NOT NULL DEFAULT 0,
+	key_concurrency int,
+	fair boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
@@ -295,6 +313,23 @@ CREATE TABLE durable.queue_late
 	CONSTRAINT queue_late_pkey PRIMARY KEY (head_id, run_at, workflow_id, id)
 );
 COMMENT ON TABLE durable.queue_late IS 'Workflows that wait before a head of their queue, or did';
+
+-- Where claims meet the lanes of keys (lane.c).  Rows are inserted and deleted only, but by
+-- alter_queue; the trigger of the registers inserts them, so a dump leaves them out.
+CREATE TABLE durable.queue_lane
+(
+	queue_name text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,	-- '' tells only when the lane without a key was served
+	turn bigint NOT NULL,
+	run_at timestamptz NOT NULL,
+	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
+	id uuid NOT NULL,
+	serve_at timestamptz NOT NULL,	-- run_at, or later if the queue is fair and the lane was served
+	CONSTRAINT queue_lane_pkey PRIMARY KEY (queue_name, key, turn, run_at, workflow_id, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX queue_lane_order ON durable.queue_lane (queue_name, turn, serve_at, workflow_id);
+COMMENT ON TABLE durable.queue_lane IS
+	'Where claims begin to look in the lane of a key: whatever waits there waits at or behind one of its rows';
 
 CREATE TABLE durable.executor
 (
@@ -347,13 +382,15 @@ CREATE VIEW durable.task AS
 	SELECT w.id, w.parent_id, w.parent_sequence AS sequence, w.name, w.handler, w.status,
 		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
 		0 AS retry_count, 0 AS max_retries, w.recovery_count,
-		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt
+		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
+		w.run_at, w.concurrency_key
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt,
+		s.run_at, NULL::text COLLATE "C"
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 COMMENT ON VIEW durable.task IS
@@ -407,12 +444,12 @@ COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
 
 CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
 	queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
-	max_recovery_attempts int = 100, app_version text = NULL,
+	max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL,
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text)
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text) IS
-	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text) IS
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at and concurrency_key (1 to 1024 bytes) need a queue; owner tells whether the caller drives it. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -471,23 +508,24 @@ COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, du
 	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
 
 CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, input jsonb = NULL, handler text = NULL,
-	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL,
+	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL, concurrency_key text = NULL,
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT output jsonb, OUT error text,
 	OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_start_child'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
-	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
+COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text) IS
+	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes) needs a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
 	timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL,
+	concurrency_keys text[] = NULL,
 	OUT "position" int, OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int,
 	OUT owner text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_start_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text) IS
+COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text, text[]) IS
 	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
@@ -586,18 +624,18 @@ COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
-	rate_limit_window interval = '1 second') RETURNS void
+	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_create_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.create_queue(text, int, int, interval) IS
-	'Creates a queue from which at most max_concurrency workflows run at once and at most rate_limit start in each rate_limit_window; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
+COMMENT ON FUNCTION durable.create_queue(text, int, int, interval, int, boolean) IS
+	'Creates a queue from which at most max_concurrency workflows run at once, at most key_concurrency of one concurrency_key, and at most rate_limit start in each rate_limit_window (one window after the other: up to twice as many in a time that lies across two); NULL is no limit. fair: among equal priorities, the key that has the fewest running goes first, then the one that was served longest ago. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
 
 CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
-	rate_limit_window interval = '1 second') RETURNS void
+	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_alter_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval) IS
-	'Sets all limits of a queue; NULL is no limit. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval, int, boolean) IS
+	'Sets all limits of a queue, and whether it is fair; NULL is no limit. Waits for who has a running workflow of the queue locked, if slots are to be counted from now on. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.drop_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_drop_queue'
@@ -855,10 +893,10 @@ SELECT r.id, r.problem FROM (
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
   FROM durable.pending r FULL JOIN (SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
-      CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
+      coalesce(w.concurrency_key, '') AS key, CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
     FROM durable.workflow w
     WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
-    ON w.queue_name = r.queue_name AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+    ON w.queue_name = r.queue_name AND w.key = r.key AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
@@ -867,6 +905,12 @@ SELECT r.id, r.problem FROM (
     FROM durable.workflow w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.started_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of slots as it belongs'
+  FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, coalesce(w.concurrency_key, '') AS key FROM durable.workflow w
+    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot AND w.queue_name IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.key = r.key AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
@@ -919,9 +963,21 @@ FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND 2 * w.priority::bigint = h.rank
-WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+WHERE w.status = 'PENDING' AND w.concurrency_key IS NULL AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
     WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
+UNION ALL SELECT p.id, 'waits in the lane of a key, where no claim looks'
+FROM durable.pending p LEFT JOIN (
+    SELECT DISTINCT ON (l.queue_name, l.key, l.turn) l.queue_name, l.key, l.turn, l.run_at, l.workflow_id
+    FROM durable.queue_lane l ORDER BY l.queue_name, l.key, l.turn, l.run_at, l.workflow_id) l
+  ON l.queue_name = p.queue_name AND l.key = p.key AND l.turn = p.turn
+WHERE p.key <> '' AND ((p.run_at, p.id) < (l.run_at, l.workflow_id) OR l.key IS NULL)
+UNION ALL SELECT w.id, 'has a concurrency_key without a queue'
+FROM durable.workflow w WHERE w.concurrency_key IS NOT NULL AND w.queue_name IS NULL
+UNION ALL SELECT w.id, 'runs in a queue with limits without a slot'
+FROM durable.workflow w JOIN durable.queue q ON q.name = w.queue_name
+WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT TRUE
+  AND (q.max_concurrency IS NOT NULL OR q.key_concurrency IS NOT NULL OR q.fair)
 UNION ALL SELECT w.id, 'a root whose root_id is not its own'
 FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id <> w.id
 UNION ALL SELECT h.id, 'not paused below a workflow that is paused'

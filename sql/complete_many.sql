@@ -45,7 +45,7 @@ CREATE FUNCTION pg_temp.answer(answer text, p text) RETURNS text LANGUAGE sql AS
 $$;
 -- All that is told of the tasks of a scene, but for times and the grandchild.
 CREATE FUNCTION pg_temp.state(p text) RETURNS SETOF jsonb LANGUAGE sql AS $$
-  SELECT jsonb_set(to_jsonb(t), '{name}', to_jsonb(pg_temp.answer(t.name, p))) - ARRAY['id', 'parent_id', 'created_at', 'started_at', 'completed_at']
+  SELECT jsonb_set(to_jsonb(t), '{name}', to_jsonb(pg_temp.answer(t.name, p))) - ARRAY['id', 'parent_id', 'created_at', 'started_at', 'completed_at', 'run_at']
          || jsonb_build_object('of', (SELECT pg_temp.answer(w.name, p) FROM durable.workflow w WHERE w.id = t.parent_id), 'ended', t.completed_at IS NOT NULL)
     FROM durable.task t
    WHERE (starts_with(t.name, p) OR starts_with((SELECT w.name FROM durable.workflow w WHERE w.id = t.parent_id), p))

@@ -64,6 +64,16 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
+/* A concurrency key has the length of a name, and means something in a queue only. */
+void
+check_key(NullableDatum key, const char *name, NullableDatum queue)
+{
+	check_name(key, name);
+	if (!key.isnull && queue.isnull)
+		bad_argument(name, "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, which limits how many workflows of a key run at once.");
+}
+
 /* Raises an error unless an int is in that range; both ends are allowed. */
 static void
 check_int(NullableDatum arg, const char *name, int32 least, int32 most)

@@ -10,8 +10,8 @@
  * it had to walk far: head_raise.c).  Otherwise it locks, in this order:
  *
  *	1. its executor's row, as in any call that registers one
- *	2. the queue (lock.h): shared with other claimers; in a queue with limits, one
- *	   claimer at a time, so that what it counts is exact
+ *	2. the queue (lock.h): shared with other claimers; in a queue with limits, or with
+ *	   lanes of keys, one claimer at a time, so that what it counts is exact
  *	3. the workflows' rows, and then the locks of their trees (shared) and the rows
  *	   of their unfinished inline descendants, all without waiting: what somebody
  *	   else has locked is passed over (takeable)
@@ -27,23 +27,16 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "head_internal.h"
+#include "claim_internal.h"
+#include "places.h"
 #include "sql.h"
 #include "table.h"
 
 #include "access/xact.h"
+#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(durable_claim);
-
-typedef struct QueueClaim
-{
-	FunctionCallInfo fcinfo;	/* returns what is claimed */
-	NullableDatum executor_id;
-	Queue		queue;			/* as it was seen last */
-	Search		search;			/* through its lanes, at the time of the claim */
-	Due			due;			/* the lane where the search is */
-} QueueClaim;
 
 /* ---- limits -------------------------------------------------------------------------- */
 
@@ -56,7 +49,7 @@ PARAMETERS(CountSlots, COUNT_SLOTS);
 ROW(SlotsRow, SLOTS_LIST);
 
 static Statement look_slots = STATEMENT(CountSlots,
-	"SELECT count(*) AS slots FROM durable.driven d WHERE d.queue_name = :queue");
+	"SELECT count(*) AS slots FROM durable.slot s WHERE s.queue_name = :queue");
 
 /* How many workflows of a queue hold a slot: those that run, and those that were paused while they ran. */
 static int64
@@ -69,10 +62,11 @@ count_slots(Datum queue)
 	return DatumGetInt64(row.slots.value);
 }
 
+/* Whether claimers come one after the other: where they count, and where they choose among lanes. */
 static bool
-is_limited(const Queue *queue)
+claims_alone(Datum name, const Queue *queue)
 {
-	return !queue->max_concurrency.isnull || !queue->rate_limit.isnull;
+	return has_slots(queue) || !queue->rate_limit.isnull || has_tickets(name);
 }
 
 /* How many the limits allow now.  Exact only while no other claimer is in the queue. */
@@ -88,10 +82,16 @@ allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
 	return Max(wanted, 0);
 }
 
+/* Whether a workflow that is claimed takes a slot; else NULL, which costs its row nothing. */
+static NullableDatum
+slot_of(const Queue *queue)
+{
+	return has_slots(queue) ? a_bool(true) : a_null();
+}
+
 /*
- * Locks the queue for a claim, in the mode that its limits ask for, and looks at
- * it as it is then.  Returns whether what was seen before the lock may be out of
- * date: if we have waited, or within limits.
+ * Locks the queue for a claim, shared or alone, and looks at it as it is then.  Returns whether what was seen before the lock may be out of
+ * date: if we have waited, or claim alone.
  */
 static bool
 lock_queue_to_claim(Datum name, Queue *queue)
@@ -100,8 +100,8 @@ lock_queue_to_claim(Datum name, Queue *queue)
 
 	for (;;)
 	{
-		bool		limited = is_limited(queue);
-		LOCKMODE	mode = limited ? QUEUE_CLAIM_LIMITED : QUEUE_CLAIM;
+		bool		alone = claims_alone(name, queue);
+		LOCKMODE	mode = alone ? QUEUE_CLAIM_ALONE : QUEUE_CLAIM;
 
 		if (!try_lock_queue(name, mode))
 		{
@@ -110,9 +110,9 @@ lock_queue_to_claim(Datum name, Queue *queue)
 		}
 		/* read by the present time, since the window of the rate limit may have ended */
 		look_queue_or_raise(name, clock_now(), queue);
-		if (is_limited(queue) == limited)
-			return waited || limited;
-		/* altered before we had the lock */
+		if (claims_alone(name, queue) == alone)
+			return waited || alone;
+		/* altered before we had the lock, or the first came to wait under a key */
 		unlock_queue(name, mode);
 		waited = true;
 	}
@@ -131,7 +131,8 @@ ROW(ClaimedRow, CLAIMED_LIST);
 	P(priority, INT4OID) \
 	P(run_at, TIMESTAMPTZOID) \
 	P(executor_id, TEXTOID) \
-	P(now, TIMESTAMPTZOID)
+	P(now, TIMESTAMPTZOID) \
+	P(slot, BOOLOID)
 PARAMETERS(ClaimNew, CLAIM_NEW);
 
 /* Parameters of claim_new, and the row that its fast path has claimed; the statement leaves the rest alone. */
@@ -171,6 +172,7 @@ claim_row(Look *look, FastClaim *claim)
 	set_int(&writing, workflow_lease, 1);
 	set(&writing, workflow_executor_id, p->executor_id);
 	set(&writing, workflow_started_at, p->now);
+	set(&writing, workflow_slot, p->slot);
 	set(&writing, workflow_deadline,
 		clock_deadline(DatumGetTimestampTz(p->now.value), column_of_row(look, workflow_timeout)));
 	done = update_row(&writing, look);
@@ -213,7 +215,7 @@ static Statement claim_new = STATEMENT(ClaimNew,
 	"    AND w.parent_id IS NULL AND w.lease = 0 AND " CHECKED("w.status = ANY {workflow from CLAIM}")
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
 	"UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = 1, executor_id = :executor_id,"
-	"  started_at = :now, deadline = :now + w.timeout "
+	"  started_at = :now, deadline = :now + w.timeout, slot = :slot "
 	"FROM free f WHERE w.id = f.id "
 	"RETURNING " COLUMNS(CLAIMED_LIST, "w."),
 	.fast = fast_claim_new);
@@ -228,7 +230,8 @@ claim_at(const QueueClaim *claim, const Position *at, bool *has_changed)
 	FastClaim	params = {
 		.params = {
 			.id = an_id(&at->id),.queue = a_value(claim->search.queue),.priority = an_int(priority_of_rank(at->rank)),
-			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
+			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
+			.slot = slot_of(&claim->queue)
 		}
 	};
 
@@ -290,6 +293,7 @@ claim_new_ones(const QueueClaim *claim, Position *from, int64 wanted, bool *is_d
 
 #define FIND_DUE(P) \
 	P(queue, TEXTOID) \
+	P(key, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(turn, INT8OID) \
 	P(run_at, TIMESTAMPTZOID) \
@@ -305,7 +309,7 @@ ROW(FoundRow, FOUND_LIST);
 /* In a lane, from a position on, in the order of the register. */
 static Statement find_in_lane = STATEMENT(FindDue,
 	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
-	"WHERE p.queue_name = :queue AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
+	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
 	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at") " "
 	"ORDER BY p.run_at, p.id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
@@ -334,21 +338,21 @@ static Statement find_on_list = STATEMENT(FindDueLate,
  * statement's result.
  */
 static uint64
-find_due(const QueueClaim *claim, bool late, const Position *from, int64 most, Datum seen)
+find_due(const QueueClaim *claim, const Due *due, bool late, const Position *from, int64 most, Datum seen)
 {
 	const Search *search = &claim->search;
 
 	if (late)
 		return run(&find_on_list, &(FindDueLate)
 				   {
-					   .head_id = an_id(&claim->due.head_id),.now = a_time(search->now),
+					   .head_id = an_id(&due->head_id),.now = a_time(search->now),
 					   .most = a_bigint(most),.seen = a_value(seen)
 				   }, NEWEST);
 	return run(&find_in_lane, &(FindDue)
 			   {
-				   .queue = a_value(search->queue),.now = a_time(search->now),
-				   .turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),.id = an_id(&from->id),
-				   .most = a_bigint(most),.seen = a_value(seen)
+				   .queue = a_value(search->queue),.key = a_value(from->key ? from->key : CStringGetTextDatum("")),
+				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),
+				   .id = an_id(&from->id),.most = a_bigint(most),.seen = a_value(seen)
 			   }, NEWEST);
 }
 
@@ -357,13 +361,14 @@ find_due(const QueueClaim *claim, bool late, const Position *from, int64 most, D
 #define CLAIM_WORKFLOWS(P) \
 	P(ids, UUIDARRAYOID) \
 	P(executor_id, TEXTOID) \
-	P(now, TIMESTAMPTZOID)
+	P(now, TIMESTAMPTZOID) \
+	P(slot, BOOLOID)
 PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
 
 static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"WITH claimed AS ("
 	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
-	"    started_at = :now, deadline = :now + w.timeout"
+	"    started_at = :now, deadline = :now + w.timeout, slot = :slot"
 	"  WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CLAIM}")
 	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
 	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
@@ -391,7 +396,8 @@ static void
 claim_found(const QueueClaim *claim, Datum ids, int count)
 {
 	ClaimWorkflows params = {
-		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now)
+		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
+		.slot = slot_of(&claim->queue)
 	};
 
 	/* their rows are locked as they are to be changed */
@@ -404,15 +410,13 @@ claim_found(const QueueClaim *claim, Datum ids, int count)
 }
 
 /*
- * Claims up to so many that are due in a lane: late ones, or those from the head
- * on.  Returns their number.  A workflow that cannot be taken now is passed over,
- * so it does not hold up those behind it.
+ * Claims up to so many that are due in a lane: late ones, or those from a position
+ * on.  Returns their number, and in *from how far it has come.  A workflow that
+ * cannot be taken now is passed over, so it does not hold up those behind it.
  */
-static int64
-claim_due(const QueueClaim *claim, bool late, int64 wanted)
+int64
+claim_in_lane(const QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
 {
-	/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
-	Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
 	Datum		seen;
 	int64		claimed = 0;
 	int64		page;
@@ -420,14 +424,14 @@ claim_due(const QueueClaim *claim, bool late, int64 wanted)
 	bool		is_done = false;
 
 	if (!late)
-		claimed = claim_new_ones(claim, &from, wanted, &is_done);
+		claimed = claim_new_ones(claim, from, wanted, &is_done);
 	if (is_done)
 		return claimed;
 	seen = id_array(NULL, 0);
 	page = wanted - claimed;
 
 	while (claimed < wanted && can_lock_trees_of_claim() &&
-		   (found = find_due(claim, late, &from, page, seen)) > 0)
+		   (found = find_due(claim, due, late, from, page, seen)) > 0)
 	{
 		int			count;
 		Datum		ids;
@@ -438,8 +442,8 @@ claim_due(const QueueClaim *claim, bool late, int64 wanted)
 			FoundRow	last;
 
 			fetch(found - 1, 0, &last);
-			from.run_at = DatumGetTimestampTz(last.run_at.value);
-			from.id = *DatumGetUUIDP(last.id.value);
+			from->run_at = DatumGetTimestampTz(last.run_at.value);
+			from->id = *DatumGetUUIDP(last.id.value);
 			seen = id_array(NULL, 0);
 		}
 		ids = takeable(&seen, wanted - claimed, &count);
@@ -454,17 +458,20 @@ claim_due(const QueueClaim *claim, bool late, int64 wanted)
 	return claimed;
 }
 
-/* Claims up to so many, in the lane where the search is and those below.  Returns their number. */
+/* Claims up to so many, in the lane where the search is and those of the ranks below.  Returns their number. */
 static int64
-claim_lanes(QueueClaim *claim, int64 wanted)
+claim_by_rank(QueueClaim *claim, int64 wanted)
 {
 	int64		claimed = 0;
 
 	do
 	{
+		/* Nothing waits before the first that is due.  If that is a late one, it tells nothing about the lane. */
+		Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
+
 		if (claim->due.is_late)
-			claimed += claim_due(claim, true, wanted - claimed);
-		claimed += claim_due(claim, false, wanted - claimed);
+			claimed += claim_in_lane(claim, &claim->due, true, &from, wanted - claimed);
+		claimed += claim_in_lane(claim, &claim->due, false, &from, wanted - claimed);
 	} while (claimed < wanted && next_due(&claim->search, &claim->due));
 	return claimed;
 }
@@ -489,12 +496,13 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	if (wanted == 0)
 		return;
 	if (out_of_date)
-	{
 		claim->search = begin_search(name, now);
-		if (!next_due(&claim->search, &claim->due))
-			return;
-	}
-	claimed = claim_lanes(claim, wanted);
+	if (claim->queue.fair || has_tickets(name))
+		claimed = claim_by_lanes(claim, wanted);
+	else if (out_of_date && !next_due(&claim->search, &claim->due))
+		return;
+	else
+		claimed = claim_by_rank(claim, wanted);
 	if (claimed > 0 && !claim->queue.rate_limit.isnull)
 		count_starts(name, now, claimed);
 }
@@ -507,7 +515,8 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 
 	look_queue_or_raise(name, now, &claim->queue);
 	claim->search = begin_search(name, now);
-	if (next_due(&claim->search, &claim->due) && allowed_by_limits(name, &claim->queue, wanted) > 0)
+	if ((next_due(&claim->search, &claim->due) || may_claim_under_keys(claim)) &&
+		allowed_by_limits(name, &claim->queue, wanted) > 0)
 		claim_locked(claim, wanted);
 	raise_heads(&claim->search);
 }

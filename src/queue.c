@@ -18,6 +18,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "lane.h"
 #include "sql.h"
 #include "table.h"
 
@@ -45,7 +46,7 @@ PG_FUNCTION_INFO_V1(durable_resume_queue);
 PARAMETERS(LookQueue, LOOK_QUEUE);
 
 #define QUEUE_LIST(F, C, t) \
-	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count)
+	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count) C(t, key_concurrency) C(t, fair)
 ROW(QueueRow, QUEUE_LIST);
 
 /* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
@@ -75,7 +76,8 @@ fast_look_queue(const void *params)
 			.max_concurrency = column_of_row(&look, queue_max_concurrency),
 			.rate_limit = column_of_row(&look, queue_rate_limit),
 			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
-			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0))
+			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0)),
+			.key_concurrency = column_of_row(&look, queue_key_concurrency),.fair = column_of_row(&look, queue_fair)
 		};
 		fast->done = fast->row.rate_limit.isnull;
 	}
@@ -86,7 +88,8 @@ fast_look_queue(const void *params)
 static Statement look_at_queue = STATEMENT(LookQueue,
 	"SELECT " COLUMNS(QUEUE_LIST, "l.") " FROM"
 	"  (SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused,"
-	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count"
+	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count,"
+	"     q.key_concurrency, q.fair"
 	"   FROM durable.queue q WHERE q.name = :name) l",
 	.fast = fast_look_queue);
 
@@ -107,7 +110,8 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,
 		.rate_limit_window = row.rate_limit_window,.paused = DatumGetBool(row.paused.value),
-		.window_count = DatumGetInt32(row.window_count.value)
+		.window_count = DatumGetInt32(row.window_count.value),.key_concurrency = row.key_concurrency,
+		.fair = DatumGetBool(row.fair.value)
 	};
 	return true;
 }
@@ -162,7 +166,9 @@ count_starts(Datum name, TimestampTz now, int64 starts)
 	P(name, TEXTOID) \
 	P(max_concurrency, INT4OID) \
 	P(rate_limit, INT4OID) \
-	P(rate_limit_window, INTERVALOID)
+	P(rate_limit_window, INTERVALOID) \
+	P(key_concurrency, INT4OID) \
+	P(fair, BOOLOID)
 #define CREATE_QUEUE(P) \
 	SETTINGS(P) \
 	P(created_at, TIMESTAMPTZOID)
@@ -170,8 +176,8 @@ PARAMETERS(CreateQueue, CREATE_QUEUE);
 PARAMETERS(AlterQueue, SETTINGS);
 
 static Statement insert_queue = STATEMENT(CreateQueue,
-	"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, created_at) "
-	"SELECT :name, :max_concurrency, :rate_limit, :rate_limit_window, :created_at "
+	"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair, created_at) "
+	"SELECT :name, :max_concurrency, :rate_limit, :rate_limit_window, :key_concurrency, :fair, :created_at "
 	"ON CONFLICT (name) DO NOTHING");
 
 /* Checks the arguments of create_queue and alter_queue. */
@@ -180,7 +186,8 @@ settings_of_call(FunctionCallInfo fcinfo)
 {
 	AlterQueue	settings = {
 		.name = fcinfo->args[0],.max_concurrency = fcinfo->args[1],
-		.rate_limit = fcinfo->args[2],.rate_limit_window = fcinfo->args[3]
+		.rate_limit = fcinfo->args[2],.rate_limit_window = fcinfo->args[3],
+		.key_concurrency = fcinfo->args[4],.fair = fcinfo->args[5]
 	};
 
 	require_name(settings.name, "name");
@@ -191,6 +198,8 @@ settings_of_call(FunctionCallInfo fcinfo)
 	if (interval_least_seconds(DatumGetIntervalP(settings.rate_limit_window.value)) <= 0)
 		bad_argument("rate_limit_window", "must be longer than 0", "It is 0, or can be where a month or a day is short.",
 					 "Pass the time in which rate_limit workflows may start.");
+	check_limit(settings.key_concurrency, "key_concurrency");
+	require(settings.fair, "fair");
 	return settings;
 }
 
@@ -212,15 +221,17 @@ raise_if_other_settings(const Queue *queue, const AlterQueue *settings)
 {
 	if (same_int(queue->max_concurrency, settings->max_concurrency) &&
 		same_int(queue->rate_limit, settings->rate_limit) &&
+		same_int(queue->key_concurrency, settings->key_concurrency) && queue->fair == DatumGetBool(settings->fair.value) &&
 		DatumGetBool(DirectFunctionCall2(interval_eq, queue->rate_limit_window.value,
 										 settings->rate_limit_window.value)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DUPLICATE_OBJECT),
 			 errmsg("queue \"%s\" already exists with other settings", TextDatumGetCString(settings->name.value)),
-			 errdetail("It has max_concurrency %s, rate_limit %s, rate_limit_window %s.",
+			 errdetail("It has max_concurrency %s, rate_limit %s, rate_limit_window %s, key_concurrency %s, and is %s.",
 					   limit_text(queue->max_concurrency), limit_text(queue->rate_limit),
-					   DatumGetCString(DirectFunctionCall1(interval_out, queue->rate_limit_window.value))),
+					   DatumGetCString(DirectFunctionCall1(interval_out, queue->rate_limit_window.value)),
+					   limit_text(queue->key_concurrency), queue->fair ? "fair" : "not fair"),
 			 errhint("Use alter_queue to change them.")));
 }
 
@@ -229,7 +240,8 @@ create_queue(const AlterQueue *settings, TimestampTz now)
 {
 	CreateQueue params = {
 		.name = settings->name,.max_concurrency = settings->max_concurrency,.rate_limit = settings->rate_limit,
-		.rate_limit_window = settings->rate_limit_window,.created_at = a_time(now)
+		.rate_limit_window = settings->rate_limit_window,.key_concurrency = settings->key_concurrency,
+		.fair = settings->fair,.created_at = a_time(now)
 	};
 	Queue		queue;
 
@@ -252,14 +264,23 @@ create_queue(const AlterQueue *settings, TimestampTz now)
 
 static Statement alter_row = STATEMENT(AlterQueue,
 	"UPDATE durable.queue q SET"
-	"  max_concurrency = :max_concurrency, rate_limit = :rate_limit, rate_limit_window = :rate_limit_window "
+	"  max_concurrency = :max_concurrency, rate_limit = :rate_limit, rate_limit_window = :rate_limit_window,"
+	"  key_concurrency = :key_concurrency, fair = :fair "
 	"WHERE q.name = :name");
 
-#define DROP_QUEUE(P) \
+#define OF_QUEUE(P) \
 	P(name, TEXTOID)
-PARAMETERS(DropQueue, DROP_QUEUE);
+PARAMETERS(OfQueue, OF_QUEUE);
 
-static Statement delete_row = STATEMENT(DropQueue,
+/* What was claimed without a slot, and still runs, gets one; it waits for those that are about to end. */
+static Statement give_slots = STATEMENT(OfQueue,
+	"WITH driven AS MATERIALIZED ("
+	"  SELECT w.id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id"
+	"  WHERE d.queue_name = :name AND " CHECKED("(w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT TRUE")
+	"  ORDER BY w.id FOR NO KEY UPDATE OF w) "
+	"UPDATE durable.workflow w SET slot = true FROM driven d WHERE w.id = d.id");
+
+static Statement delete_row = STATEMENT(OfQueue,
 	"DELETE FROM durable.queue q WHERE q.name = :name");
 
 #define LOOK_UNFINISHED(P) \
@@ -300,10 +321,23 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	}
 }
 
+/*
+ * Nobody claims meanwhile.  So once the slots are given, each workflow that runs in
+ * the queue has one if its claims are to count them.  Those of a queue that counted
+ * them before are kept until they end, and do no harm.
+ */
 static void
 alter_queue(const AlterQueue *settings)
 {
-	change_row(settings->name.value, QUEUE_CHANGE, &alter_row, settings);
+	Datum		name = settings->name.value;
+	Queue		queue;
+
+	change_row(name, QUEUE_CHANGE, &alter_row, settings);
+	look_queue_or_raise(name, clock_now(), &queue);
+	if (has_slots(&queue))
+		run(&give_slots, &(OfQueue) {.name = a_value(name)}, NEWEST);
+	if (!queue.fair)
+		forget_served(name);
 }
 
 static void
@@ -315,7 +349,7 @@ pause_queue(Datum name, bool paused)
 static void
 drop_queue(Datum name)
 {
-	change_row(name, QUEUE_DROP, &delete_row, &(DropQueue) {.name = a_value(name)});
+	change_row(name, QUEUE_DROP, &delete_row, &(OfQueue) {.name = a_value(name)});
 	if (run(&look_unfinished, &(LookUnfinished) {.queue = a_value(name)}, NEWEST) > 0)
 	{
 		UnfinishedRow row;
@@ -324,11 +358,12 @@ drop_queue(Datum name)
 		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(row.id.value)));
 	}
 	drop_all_heads(name);
+	drop_tickets(name);
 }
 
 /* ---- from SQL ---------------------------------------------------------------------- */
 
-/* create_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+/* create_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair) */
 Datum
 durable_create_queue(PG_FUNCTION_ARGS)
 {
@@ -342,7 +377,7 @@ durable_create_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* alter_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+/* alter_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair) */
 Datum
 durable_alter_queue(PG_FUNCTION_ARGS)
 {

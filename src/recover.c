@@ -88,7 +88,7 @@ static Statement find_late = STATEMENT(Find,
 
 static Statement find_released = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
-	"WHERE p.queue_name = '' AND p.turn = 0 AND p.run_at <= :since"
+	"WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :since"
 	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " WANTED
 	"ORDER BY p.run_at, p.id "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");

@@ -45,7 +45,9 @@
 	C(workflow, output, JSONBOID) \
 	C(workflow, error, TEXTOID) \
 	C(workflow, paused_by, UUIDOID) \
-	C(workflow, paused_at, TIMESTAMPTZOID)
+	C(workflow, paused_at, TIMESTAMPTZOID) \
+	C(workflow, concurrency_key, TEXTOID) \
+	C(workflow, slot, BOOLOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -81,7 +83,9 @@
 	C(queue, max_concurrency, INT4OID) \
 	C(queue, rate_limit, INT4OID) \
 	C(queue, rate_limit_window, INTERVALOID) \
-	C(queue, paused, BOOLOID)
+	C(queue, paused, BOOLOID) \
+	C(queue, key_concurrency, INT4OID) \
+	C(queue, fair, BOOLOID)
 
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
