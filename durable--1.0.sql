@@ -141,6 +141,17 @@ CREATE TABLE durable.pending
 COMMENT ON TABLE durable.pending IS
 	'Register of the workflows that wait for an executor; a trigger keeps it';
 
+-- stats: what waits in queues for a version; nothing else has a row here
+CREATE TABLE durable.pending_version
+(
+	queue_name text COLLATE "C" NOT NULL,
+	app_version text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT pending_version_pkey PRIMARY KEY (queue_name, app_version, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.pending_version IS
+	'Register of the workflows that wait in queues for an executor of a version; a trigger keeps it';
+
 -- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
 -- paused (an inline child has none)
 CREATE TABLE durable.driven
@@ -335,6 +346,7 @@ CREATE TABLE durable.executor
 (
 	executor_id text COLLATE "C" NOT NULL,
 	last_seen timestamptz NOT NULL,
+	app_version text COLLATE "C",	-- that it has claimed with
 	CONSTRAINT executor_pkey PRIMARY KEY (executor_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with its last heartbeat';
@@ -654,14 +666,25 @@ AS 'MODULE_PATHNAME', 'durable_resume_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: WF012, 22023, 22004';
 
-CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1,
+CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1, handlers text[] = NULL,
+	app_version text = NULL,
 	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
 	OUT created_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.claim(text, text, int) IS
-	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), run_at, id. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.claim(text, text, int, text[], text) IS
+	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), then run_at, id, or, if the queue is fair, by turns of keys. handlers: those with one of these handlers only; app_version: those of that version or of none only. The cost is linear in what these pass over: where that is much, use a queue each. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.claim_from(queues text[], executor_id text, max_workflows int = 1, handlers text[] = NULL,
+	app_version text = NULL,
+	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
+	OUT created_at timestamptz, OUT queue text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_claim_from'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.claim_from(text[], text, int, text[], text) IS
+	'claim from up to 1000 queues, in the order of the array, up to max_workflows in all; each row has its queue. It waits for the claims of others in one queue at most, and passes over further ones that are not free at once. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.heartbeat(executor_id text, workflow_ids uuid[] = NULL, leases int[] = NULL,
 	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -672,14 +695,14 @@ COMMENT ON FUNCTION durable.heartbeat(text, uuid[], int[]) IS
 	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, and those that it owns without knowing. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.recover(executor_id text, max_workflows int = 100, stale_after interval = NULL,
-	queue text = NULL, handlers text[] = NULL,
+	queue text = NULL, handlers text[] = NULL, app_version text = NULL,
 	OUT workflow_id uuid, OUT parent_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int,
 	OUT recovery_count int, OUT reason text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_recover'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[]) IS
-	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[], text) IS
+	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease; handlers and app_version as in claim. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.release(executor_id text, workflow_id uuid = NULL, run_at timestamptz = NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_release'
@@ -899,6 +922,12 @@ SELECT r.id, r.problem FROM (
     ON w.queue_name = r.queue_name AND w.key = r.key AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of versions as it belongs'
+  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM durable.workflow w
+    WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL AND w.app_version IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.app_version = r.app_version AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
   FROM durable.driven r FULL JOIN (SELECT w.id, w.started_at, coalesce(w.queue_name, '') AS queue_name,
       coalesce(w.executor_id, '') AS executor_id
@@ -1049,7 +1078,8 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
-	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval)
+	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval,
+	OUT waiting_for_version bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1062,7 +1092,24 @@ DECLARE
   since CONSTANT timestamptz := durable.stale_before(now);
 BEGIN
   RETURN QUERY
-  WITH driven AS MATERIALIZED (
+  WITH RECURSIVE version AS (
+    (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
+    UNION ALL
+    SELECT n.queue_name, n.app_version FROM version o CROSS JOIN LATERAL
+      (SELECT v.queue_name, v.app_version FROM durable.pending_version v
+       WHERE (v.queue_name, v.app_version) > (o.queue_name, o.app_version)
+       ORDER BY v.queue_name, v.app_version LIMIT 1) n),
+  claimed_with AS MATERIALIZED (
+    SELECT DISTINCT e.app_version FROM durable.executor e
+    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)),
+  waiting AS (
+    SELECT v.queue_name, sum(c.waiting)::bigint AS waiting
+    FROM version v CROSS JOIN LATERAL
+      (SELECT count(*) AS waiting FROM durable.pending_version p
+       WHERE p.queue_name = v.queue_name AND p.app_version = v.app_version) c
+    WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
+    GROUP BY v.queue_name),
+  driven AS MATERIALIZED (
     -- also paused ones, which were running
     SELECT nullif(d.queue_name, '') AS queue_name, p.id IS NULL AS is_running, nullif(d.executor_id, '') AS executor_id,
       p.id IS NULL AND CASE
@@ -1116,14 +1163,14 @@ BEGIN
   SELECT l.queue, coalesce(l.pending, 0), coalesce(l.due, 0), now - l.due_since,
     coalesce(l.running, 0), coalesce(l.paused, 0), coalesce(l.stale, 0), coalesce(l.owners, 0),
     coalesce(l.retries, 0), coalesce(l.completed, 0), coalesce(l.failed, 0), coalesce(l.cancelled, 0),
-    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
-  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue
+    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window, coalesce(v.waiting, 0)
+  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue LEFT JOIN waiting v ON v.queue_name = l.queue
   -- what ended in a queue that is gone is not of interest
   WHERE l.queue IS NULL OR q.name IS NOT NULL
   ORDER BY l.queue;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute; waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -1151,8 +1198,9 @@ WITH family (n, name, help) AS (VALUES
   (13, 'durable_queue_max_concurrency', 'How many workflows of the queue may run at once.'),
   (14, 'durable_queue_rate_limit', 'How many workflows of the queue may start in a window.'),
   (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
-  (16, 'durable_executors', 'Registered executors.'),
-  (17, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
+  (17, 'durable_executors', 'Registered executors.'),
+  (18, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -1171,12 +1219,13 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (11, q.cancelled_last_minute::text),
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
-    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text)) v (n, value)
+    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
+    (16, q.waiting_for_version::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 16, NULL, NULL, e.registered::text FROM executor e
+  SELECT 17, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 17, NULL, NULL, e.stale::text FROM executor e)
+  SELECT 18, NULL, NULL, e.stale::text FROM executor e)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,

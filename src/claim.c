@@ -19,7 +19,8 @@
  *
  * Once a call holds a workflow's row, it waits for nothing but the queue's row,
  * and nobody else writes that while it holds the queue's lock.  So it takes part
- * in no deadlock.
+ * in no deadlock.  A claim from several queues waits for the lock of one at most,
+ * the first, and goes on to those that are free.
  *
  * Why no workflow is claimed twice: its row is locked while it is PENDING, and
  * stays locked to the end of the transaction.  Why no limit is exceeded: who
@@ -37,6 +38,7 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(durable_claim);
+PG_FUNCTION_INFO_V1(durable_claim_from);
 
 /* ---- limits -------------------------------------------------------------------------- */
 
@@ -90,28 +92,37 @@ slot_of(const Queue *queue)
 }
 
 /*
- * Locks the queue for a claim, shared or alone, and looks at it as it is then.  Returns whether what was seen before the lock may be out of
- * date: if we have waited, or claim alone.
+ * Locks the queue for a claim, shared or alone, and looks at it as it is then;
+ * false if another queue is locked, and this one is not free.  *out_of_date tells
+ * whether what was seen before the lock may be so: if we have waited, or claim
+ * alone.
  */
 static bool
-lock_queue_to_claim(Datum name, Queue *queue)
+lock_queue_to_claim(QueueClaim *claim, bool *out_of_date)
 {
+	Datum		name = claim->search.queue;
 	bool		waited = false;
 
 	for (;;)
 	{
-		bool		alone = claims_alone(name, queue);
+		bool		alone = claims_alone(name, &claim->queue);
 		LOCKMODE	mode = alone ? QUEUE_CLAIM_ALONE : QUEUE_CLAIM;
 
 		if (!try_lock_queue(name, mode))
 		{
+			if (claim->has_locked)
+				return false;
 			lock_queue(name, mode);
 			waited = true;
 		}
 		/* read by the present time, since the window of the rate limit may have ended */
-		look_queue_or_raise(name, clock_now(), queue);
-		if (claims_alone(name, queue) == alone)
-			return waited || alone;
+		look_queue_or_raise(name, clock_now(), &claim->queue);
+		if (claims_alone(name, &claim->queue) == alone)
+		{
+			claim->has_locked = true;
+			*out_of_date = waited || alone;
+			return true;
+		}
 		/* altered before we had the lock, or the first came to wait under a key */
 		unlock_queue(name, mode);
 		waited = true;
@@ -120,9 +131,10 @@ lock_queue_to_claim(Datum name, Queue *queue)
 
 /* ---- what was never claimed ------------------------------------------------------------- */
 
-/* The columns of claim's result. */
+/* The columns of claim_from's result, and, but for the last, of claim's. */
 #define CLAIMED_LIST(F, C, t) \
-	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at)
+	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at) \
+	C(t, queue_name)
 ROW(ClaimedRow, CLAIMED_LIST);
 
 #define CLAIM_NEW(P) \
@@ -132,15 +144,18 @@ ROW(ClaimedRow, CLAIMED_LIST);
 	P(run_at, TIMESTAMPTZOID) \
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
-	P(slot, BOOLOID)
+	P(slot, BOOLOID) \
+	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID)
 PARAMETERS(ClaimNew, CLAIM_NEW);
 
 /* Parameters of claim_new, and the row that its fast path has claimed; the statement leaves the rest alone. */
 typedef struct FastClaim
 {
 	ClaimNew	params;
+	const QueueClaim *claim;
 	bool		done;
-	bool		has_changed;	/* it does not wait at that place any more, or somebody is changing it */
+	bool		passes_over;	/* it does not wait at that place any more, or is not wanted, or somebody is changing it */
 	ClaimedRow	row;
 } FastClaim;
 
@@ -156,6 +171,21 @@ waits_there(const Look *look, const ClaimNew *p)
 		same_text(column_of_row(look, workflow_queue_name), p->queue) &&
 		int_of_row(look, workflow_priority) == DatumGetInt32(p->priority.value) &&
 		DatumGetTimestampTz(column_of_row(look, workflow_run_at).value) == DatumGetTimestampTz(p->run_at.value);
+}
+
+/* Whether the caller has asked for such workflows. */
+static bool
+is_wanted(const Look *look, const QueueClaim *claim)
+{
+	NullableDatum handler = column_of_row(look, workflow_handler);
+	NullableDatum version = column_of_row(look, workflow_app_version);
+
+	if (!claim->app_version.isnull && !version.isnull && !same_text(version, claim->app_version))
+		return false;
+	for (int i = 0; !claim->handlers.isnull && i < claim->handler_names.count; i++)
+		if (!handler.isnull && !claim->handler_names.nulls[i] && same_text(handler, element_of(&claim->handler_names, i)))
+			return true;
+	return claim->handlers.isnull;
 }
 
 /* Claims the row that was found, if nobody has locked it. */
@@ -194,11 +224,11 @@ fast_claim_new(const void *params)
 
 	if (!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, claim->params.id)}, 1))
 		return NOT_FAST;
-	claim->has_changed = !waits_there(&look, &claim->params);
-	if (!claim->has_changed && column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)
+	claim->passes_over = !waits_there(&look, &claim->params) || !is_wanted(&look, claim->claim);
+	if (!claim->passes_over && column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)
 	{
 		claim->done = claim_row(&look, claim);
-		claim->has_changed = !claim->done;
+		claim->passes_over = !claim->done;
 	}
 	end_look(&look);
 	return claim->done ? 1 : 0;
@@ -212,7 +242,7 @@ static Statement claim_new = STATEMENT(ClaimNew,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
 	"  WHERE w.id = :id AND w.queue_name = :queue AND w.priority = :priority AND w.run_at = :run_at"
-	"    AND w.parent_id IS NULL AND w.lease = 0 AND " CHECKED("w.status = ANY {workflow from CLAIM}")
+	"    AND w.parent_id IS NULL AND w.lease = 0 AND " CHECKED("w.status = ANY {workflow from CLAIM}") " AND " WANTED
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
 	"UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = 1, executor_id = :executor_id,"
 	"  started_at = :now, deadline = :now + w.timeout, slot = :slot "
@@ -220,33 +250,46 @@ static Statement claim_new = STATEMENT(ClaimNew,
 	"RETURNING " COLUMNS(CLAIMED_LIST, "w."),
 	.fast = fast_claim_new);
 
+/* Returns a row, in as many columns as the result has. */
+static void
+return_claimed(FunctionCallInfo fcinfo, const ClaimedRow *row)
+{
+	NullableDatum columns[32];
+
+	for (int i = 0; i < lengthof(columns); i++)
+		columns[i] = a_null();
+	memcpy(columns, row, sizeof(*row));
+	return_row(fcinfo, columns);
+}
+
 /*
  * Claims the workflow at a position, if that is a root that never ran.  If not,
- * *has_changed tells whether it is to be passed over: it is locked, or has gone.
+ * *passes_over tells whether that is one that cannot be had, or is not wanted.
  */
 static bool
-claim_at(const QueueClaim *claim, const Position *at, bool *has_changed)
+claim_at(const QueueClaim *claim, const Position *at, bool *passes_over)
 {
 	FastClaim	params = {
 		.params = {
 			.id = an_id(&at->id),.queue = a_value(claim->search.queue),.priority = an_int(priority_of_rank(at->rank)),
 			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
-			.slot = slot_of(&claim->queue)
-		}
+			.slot = slot_of(&claim->queue),.handlers = claim->handlers,.app_version = claim->app_version
+		},
+		.claim = claim
 	};
 
-	*has_changed = true;
+	*passes_over = true;
 	if (!try_lock_tree_of_claim(&at->id))
 		return false;
 	if (run(&claim_new, &params, NEWEST) == 0)
 	{
 		unlock_tree_of_claim(&at->id);
-		*has_changed = params.has_changed;
+		*passes_over = params.passes_over;
 		return false;
 	}
 	if (!params.done)
 		fetch(0, 0, &params.row);
-	return_row(claim->fcinfo, (NullableDatum *) &params.row);
+	return_claimed(claim->fcinfo, &params.row);
 	if (!params.done)
 		SPI_freetuptable(SPI_tuptable);
 	remember_tree(&at->id, &at->id);
@@ -263,19 +306,19 @@ static int64
 claim_new_ones(const QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
 {
 	int64		claimed = 0;
-	bool		has_changed = true;
+	bool		passes_over = true;
 	bool		found = true;
 	Position	at;
 	Walk		walk;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
-	while (claimed < wanted && has_changed && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
+	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
 		if (compare_positions(&at, from) < 0)
 			continue;
 		*from = at;
-		if (claim_at(claim, &at, &has_changed))
+		if (claim_at(claim, &at, &passes_over))
 			claimed++;
 	}
 	end_walk(&walk);
@@ -299,6 +342,8 @@ claim_new_ones(const QueueClaim *claim, Position *from, int64 wanted, bool *is_d
 	P(run_at, TIMESTAMPTZOID) \
 	P(id, UUIDOID) \
 	P(most, INT8OID) \
+	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID) \
 	P(seen, UUIDARRAYOID)
 PARAMETERS(FindDue, FIND_DUE);
 
@@ -310,7 +355,8 @@ ROW(FoundRow, FOUND_LIST);
 static Statement find_in_lane = STATEMENT(FindDue,
 	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
 	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
-	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at") " "
+	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at")
+	"  AND " WANTED " "
 	"ORDER BY p.run_at, p.id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
@@ -318,6 +364,8 @@ static Statement find_in_lane = STATEMENT(FindDue,
 	P(head_id, UUIDOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(most, INT8OID) \
+	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID) \
 	P(seen, UUIDARRAYOID)
 PARAMETERS(FindDueLate, FIND_DUE_LATE);
 
@@ -328,7 +376,7 @@ static Statement find_on_list = STATEMENT(FindDueLate,
 	"   WHERE q.head_id = :head_id AND q.run_at <= :now) l "
 	"JOIN durable.workflow w ON w.id = l.workflow_id "
 	"WHERE " CHECKED("w.status = 'PENDING' AND w.run_at = l.run_at")
-	"  AND NOT w.id = ANY (:seen) "
+	"  AND NOT w.id = ANY (:seen) AND " WANTED " "
 	"ORDER BY l.run_at, l.workflow_id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
@@ -346,13 +394,15 @@ find_due(const QueueClaim *claim, const Due *due, bool late, const Position *fro
 		return run(&find_on_list, &(FindDueLate)
 				   {
 					   .head_id = an_id(&due->head_id),.now = a_time(search->now),
-					   .most = a_bigint(most),.seen = a_value(seen)
+					   .most = a_bigint(most),
+					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 				   }, NEWEST);
 	return run(&find_in_lane, &(FindDue)
 			   {
 				   .queue = a_value(search->queue),.key = a_value(from->key ? from->key : CStringGetTextDatum("")),
 				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),
-				   .id = an_id(&from->id),.most = a_bigint(most),.seen = a_value(seen)
+				   .id = an_id(&from->id),.most = a_bigint(most),
+					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 			   }, NEWEST);
 }
 
@@ -479,64 +529,115 @@ claim_by_rank(QueueClaim *claim, int64 wanted)
 /*
  * Claims up to so many, when a look without locks has found a lane in which
  * something is due.  The time of all that is done is that at which the queue was
- * locked.
+ * locked.  Returns their number.
  */
-static void
+static int64
 claim_locked(QueueClaim *claim, int64 wanted)
 {
 	Datum		name = claim->search.queue;
-	int64		registered = register_executor(claim->executor_id, a_null());
-	bool		out_of_date = lock_queue_to_claim(name, &claim->queue);	/* what the search has found */
+	bool		out_of_date;	/* what the search has found */
 	TimestampTz now;
+	int64		registered = 0;
 	int64		claimed;
 
+	/* once for all queues: its row is locked before anything else */
+	if (!claim->is_registered)
+		registered = register_claimer(claim->executor_id, a_null(), claim->app_version);
+	claim->is_registered = true;
+	if (!lock_queue_to_claim(claim, &out_of_date))
+		return 0;
 	register_again(claim->executor_id, registered);
 	claim->search.now = now = clock_now();
 	wanted = allowed_by_limits(name, &claim->queue, wanted);
 	if (wanted == 0)
-		return;
+		return 0;
 	if (out_of_date)
 		claim->search = begin_search(name, now);
 	if (claim->queue.fair || has_tickets(name))
 		claimed = claim_by_lanes(claim, wanted);
 	else if (out_of_date && !next_due(&claim->search, &claim->due))
-		return;
+		return 0;
 	else
 		claimed = claim_by_rank(claim, wanted);
 	if (claimed > 0 && !claim->queue.rate_limit.isnull)
 		count_starts(name, now, claimed);
+	return claimed;
 }
 
-/* Claims up to so many workflows of a queue. */
-static void
+/* Claims up to so many workflows of a queue.  Returns their number. */
+static int64
 claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 {
 	TimestampTz now = clock_now();
+	int64		claimed = 0;
 
 	look_queue_or_raise(name, now, &claim->queue);
 	claim->search = begin_search(name, now);
 	if ((next_due(&claim->search, &claim->due) || may_claim_under_keys(claim)) &&
 		allowed_by_limits(name, &claim->queue, wanted) > 0)
-		claim_locked(claim, wanted);
+		claimed = claim_locked(claim, wanted);
 	raise_heads(&claim->search);
+	return claimed;
 }
 
 /* ---- from SQL ------------------------------------------------------------------------------ */
 
-/* claim(queue, executor_id, max_workflows) */
+/* Reads and checks the arguments from executor_id on. */
+static QueueClaim
+claim_args(FunctionCallInfo fcinfo)
+{
+	QueueClaim	claim = {
+		.fcinfo = fcinfo,.executor_id = fcinfo->args[1],.handlers = fcinfo->args[3],.app_version = fcinfo->args[4]
+	};
+
+	require_name(claim.executor_id, "executor_id");
+	require_not_negative(fcinfo->args[2], "max_workflows");
+	check_name(claim.app_version, "app_version");
+	claim.handler_names = elements_of(claim.handlers, TEXTOID, 0);
+	return claim;
+}
+
+/* claim(queue, executor_id, max_workflows, handlers, app_version) */
 Datum
 durable_claim(PG_FUNCTION_ARGS)
 {
-	QueueClaim	claim = {.fcinfo = fcinfo,.executor_id = fcinfo->args[1]};
+	QueueClaim	claim;
 	Call		call;
 
 	require_name(fcinfo->args[0], "queue");
-	require_name(claim.executor_id, "executor_id");
-	require_not_negative(fcinfo->args[2], "max_workflows");
+	claim = claim_args(fcinfo);
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	claim_from_queue(&claim, fcinfo->args[0].value, PG_GETARG_INT32(2));
+	(void) claim_from_queue(&claim, fcinfo->args[0].value, PG_GETARG_INT32(2));
+	end_call(&call);
+	return (Datum) 0;
+}
+
+/*
+ * claim_from(queues, executor_id, max_workflows, handlers, app_version)
+ *
+ * Waits for the lock of the first queue only in which something is due: it holds no
+ * other then.  Another queue is passed over if its lock is not free at once.
+ */
+Datum
+durable_claim_from(PG_FUNCTION_ARGS)
+{
+	int			count = require_batch(fcinfo->args[0], "queues");
+	Elements	queues = elements_of(fcinfo->args[0], TEXTOID, count);
+	QueueClaim	claim;
+	int64		wanted;
+	Call		call;
+
+	for (int i = 0; i < count; i++)
+		require_name(element_of(&queues, i), "queues");
+	claim = claim_args(fcinfo);
+	wanted = PG_GETARG_INT32(2);
+
+	begin_rows(fcinfo);
+	call = begin_call(fcinfo);
+	for (int i = 0; i < count && (wanted > 0 || i == 0); i++)
+		wanted -= claim_from_queue(&claim, queues.values[i], wanted);
 	end_call(&call);
 	return (Datum) 0;
 }

@@ -8,13 +8,18 @@
 #ifndef DURABLE_CLAIM_INTERNAL_H
 #define DURABLE_CLAIM_INTERNAL_H
 
-#include "plan.h"
+#include "batch.h"
 #include "lane.h"
 
 typedef struct QueueClaim
 {
 	FunctionCallInfo fcinfo;	/* returns what is claimed */
 	NullableDatum executor_id;
+	NullableDatum handlers;		/* these only, NULL is any */
+	Elements	handler_names;	/* the same */
+	NullableDatum app_version;	/* those of this version or of none only, NULL is any */
+	bool		is_registered;	/* the executor */
+	bool		has_locked;		/* a queue: then no other is waited for */
 	Queue		queue;			/* as it was seen last */
 	Search		search;			/* through its lanes, at the time of the claim */
 	Due			due;			/* the lane where the search is */

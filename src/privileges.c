@@ -80,6 +80,7 @@ static const struct
 
 	{"attach", WORKER},
 	{"claim", WORKER},
+	{"claim_from", WORKER},
 	{"claim_step", WORKER},
 	{"claim_steps", WORKER},
 	{"complete", WORKER},
@@ -116,6 +117,7 @@ static const struct
 	{"keep_registers", OWNER},
 	{"paused", OWNER},
 	{"pending", OWNER},
+	{"pending_version", OWNER},
 	{"queue", OWNER},
 	{"queue_head", OWNER},
 	{"queue_lane", OWNER},

@@ -71,7 +71,7 @@ static const Column workflow_columns[] = {
 	[PARENT_ID] = {"parent_id", UUIDOID},[PRIORITY] = {"priority", INT4OID},[RUN_AT] = {"run_at", TIMESTAMPTZOID},
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
-	[EXECUTOR_ID] = {"executor_id", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
+	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
 	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", BOOLOID}
 };
 
@@ -157,6 +157,17 @@ entry_of_pending(const Standing *w, Datum *entry)
 	entry[2] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
 	entry[3] = w->values[RUN_AT];
 	entry[4] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_pending_version(const Standing *w, Datum *entry)
+{
+	if (w->status != PENDING || !has(w, QUEUE_NAME) || !has(w, APP_VERSION))
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = text_in(w, APP_VERSION);
+	entry[2] = w->values[ID];
 	return true;
 }
 
@@ -248,6 +259,8 @@ static const Register registers[] = {
 	{"pending", "pending_pkey", 5, 5,
 		{{"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}},
 	entry_of_pending},
+	{"pending_version", "pending_version_pkey", 3, 3,
+		{{"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}}, entry_of_pending_version},
 	{"slot", "slot_pkey", 3, 3, {{"queue_name", TEXTOID}, {"key", TEXTOID}, {"id", UUIDOID}}, entry_of_slot},
 	{"driven", "driven_pkey", 3, 4,
 		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
