@@ -222,7 +222,8 @@ fast_claim_new(const void *params)
 	FastClaim  *claim = (FastClaim *) params;
 	Look		look;
 
-	if (!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, claim->params.id)}, 1))
+	if (XactReadOnly ||
+		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, claim->params.id)}, 1))
 		return NOT_FAST;
 	claim->passes_over = !waits_there(&look, &claim->params) || !is_wanted(&look, claim->claim);
 	if (!claim->passes_over && column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)

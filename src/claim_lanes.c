@@ -341,6 +341,8 @@ settle(const Rank *rank)
 	const QueueClaim *claim = rank->claim;
 	bool		fair = claim->queue.fair;
 
+	if (XactReadOnly)
+		return;
 	for (int i = 0; i < rank->count; i++)
 	{
 		const Lane *lane = rank->lanes[i];

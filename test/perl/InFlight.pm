@@ -95,7 +95,7 @@ my $work = q{
 	SELECT durable.claim('rated', 'worker');
 	SELECT durable.create_queue('closed');
 	SELECT durable.pause_queue('closed');
-	SELECT durable.start('held up', queue => 'closed');
+	SELECT durable.start('held up', queue => 'closed', app_version => 'v1');
 	-- in one where it comes before what has been claimed and is done
 	SELECT durable.create_queue('overtaken');
 	SELECT durable.start('was first', queue => 'overtaken');
@@ -299,6 +299,8 @@ sub columns
 		SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		WHERE c.relnamespace = 'durable'::regnamespace AND c.relkind IN ('r', 'p', 'S')
+			-- (these are made anew by whoever restores the workflows, and check() knows what they must be)
+			AND c.relname <> 'queue_lane'
 		GROUP BY 1 ORDER BY 1});
 	return map { [ split /\|/ ] } split /\n/, $rows;
 }
