@@ -100,8 +100,8 @@ CREATE TABLE durable.workflow
 	paused_at timestamptz,
 	-- of the workflows of a queue with one key, only so many run at once
 	concurrency_key text COLLATE "C",
-	-- claimed within limits: takes a slot of its queue while it is driven
-	slot boolean,
+	-- claimed in a queue that counts: the number of its slot, which it has while it is driven
+	slot bigint,
 	input jsonb,
 	output jsonb,
 	error text,
@@ -165,14 +165,16 @@ CREATE TABLE durable.driven
 COMMENT ON TABLE durable.driven IS
 	'Register of the workflows that are driven by an executor; a trigger keeps it';
 
--- claim: the slots that are taken in queues with limits, by concurrency_key ('' is none)
+-- claim: the slots that are taken in queues that count, each with the concurrency_key ('' is none)
 CREATE TABLE durable.slot
 (
 	queue_name text COLLATE "C" NOT NULL,
+	slot bigint NOT NULL,			-- a number, greater than those of all slots that were taken before
 	key text COLLATE "C" NOT NULL,
 	id uuid NOT NULL,
-	CONSTRAINT slot_pkey PRIMARY KEY (queue_name, key, id)
+	CONSTRAINT slot_pkey PRIMARY KEY (queue_name, slot)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX slot_key ON durable.slot (queue_name, key, slot);
 COMMENT ON TABLE durable.slot IS
 	'Register of the workflows that take a slot of their queue; a trigger keeps it';
 
@@ -286,14 +288,30 @@ CREATE TABLE durable.queue
 	rate_limit_window interval NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL,
-	-- the current window of the rate limit, and the claims in it
-	window_start timestamptz,
-	window_count int NOT NULL DEFAULT 0,
 	key_concurrency int,
 	fair boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
+
+-- Each claim in a queue with limits writes a new row in place of the last: the newest
+-- is read backwards, whatever dead ones there are.
+CREATE TABLE durable.queue_count
+(
+	queue_name text COLLATE "C" NOT NULL,
+	n bigint NOT NULL,
+	-- the current window of the rate limit, and the claims in it
+	window_start timestamptz,
+	window_count int NOT NULL,
+	-- so many slots at least are free; the number of the next
+	free int NOT NULL,
+	next_slot bigint NOT NULL,
+	-- slots that are taken have numbers from there on, or are among the early ones
+	slots_from bigint NOT NULL,
+	early bigint[],
+	CONSTRAINT queue_count_pkey PRIMARY KEY (queue_name, n)
+);
+COMMENT ON TABLE durable.queue_count IS 'What claims in a queue with limits have counted';
 
 -- Rows are inserted and deleted only; each has an id of its own, so that nobody
 -- waits for another who inserts the same.
@@ -363,6 +381,7 @@ END $$;
 SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.queue_count', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
@@ -937,9 +956,10 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of slots as it belongs'
-  FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, coalesce(w.concurrency_key, '') AS key FROM durable.workflow w
-    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot AND w.queue_name IS NOT NULL) w
-    ON w.queue_name = r.queue_name AND w.key = r.key AND w.id = r.id
+  FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, w.slot, coalesce(w.concurrency_key, '') AS key
+    FROM durable.workflow w
+    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT NULL AND w.queue_name IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.slot = r.slot AND w.key = r.key AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
@@ -1005,8 +1025,14 @@ UNION ALL SELECT w.id, 'has a concurrency_key without a queue'
 FROM durable.workflow w WHERE w.concurrency_key IS NOT NULL AND w.queue_name IS NULL
 UNION ALL SELECT w.id, 'runs in a queue with limits without a slot'
 FROM durable.workflow w JOIN durable.queue q ON q.name = w.queue_name
-WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT TRUE
+WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NULL
   AND (q.max_concurrency IS NOT NULL OR q.key_concurrency IS NOT NULL OR q.fair)
+UNION ALL SELECT s.id, 'has a slot that claims do not count'
+FROM durable.slot s JOIN durable.queue_count c ON c.queue_name = s.queue_name
+WHERE s.slot >= c.next_slot OR (s.slot < c.slots_from AND NOT s.slot = ANY (coalesce(c.early, '{}')))
+UNION ALL SELECT max(s.id::text)::uuid, 'runs in a queue in which too many slots are taken to be free'
+FROM durable.slot s JOIN durable.queue_count c ON c.queue_name = s.queue_name JOIN durable.queue q ON q.name = s.queue_name
+GROUP BY s.queue_name, q.max_concurrency, c.free HAVING count(*) + c.free > q.max_concurrency AND c.free > 0
 UNION ALL SELECT w.id, 'a root whose root_id is not its own'
 FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id <> w.id
 UNION ALL SELECT h.id, 'not paused below a workflow that is paused'

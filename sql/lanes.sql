@@ -64,7 +64,7 @@ SELECT pg_temp.take('lanes', 3);
 SELECT * FROM pg_temp.lanes('lanes');
 SELECT pg_temp.take('lanes', 20);
 SELECT pg_temp.take('lanes', 20);
-SELECT s.key, w.name FROM durable.slot s JOIN durable.workflow w USING (id) ORDER BY w.id;
+SELECT s.slot, s.key, w.name FROM durable.slot s JOIN durable.workflow w USING (id) WHERE s.queue_name = 'lanes' ORDER BY s.slot;
 -- What ends, in any way, makes room for the next of its key ...
 SELECT pg_temp.finish('lanes', 'a2');
 SELECT pg_temp.take('lanes', 20);
@@ -178,18 +178,18 @@ SELECT * FROM durable.check();
 -- drop_queue leaves nothing.
 SELECT count(durable.cancel_tree(id)) > 0 FROM durable.workflow WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes') AND status IN ('PENDING', 'RUNNING', 'PAUSED') AND parent_id IS NULL;
 SELECT durable.drop_queue(q) FROM unnest(ARRAY['one', 'fair', 'turn', 'plain']) q;
-SELECT queue_name, count(*) FROM durable.queue_lane GROUP BY 1;
-SELECT * FROM durable.slot;
+SELECT queue_name, count(*) FROM durable.queue_lane WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes') GROUP BY 1;
+SELECT * FROM durable.slot WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes');
 
 -- Many keys, and many of one: all are found, once.
 SELECT count(created) FROM durable.start_many(ARRAY(SELECT 'many ' || i FROM generate_series(1, 900) i), queue => 'lanes',
   concurrency_keys => ARRAY(SELECT nullif('k' || i % 300, 'k7') FROM generate_series(1, 900) i));
 SELECT durable.alter_queue('lanes', key_concurrency => 2);
 SELECT count(*), count(DISTINCT workflow_id) FROM durable.claim('lanes', 'lanes', 1000);
-SELECT count(*), max(n) FROM (SELECT count(*) AS n FROM durable.slot WHERE key <> '' GROUP BY key) s;
+SELECT count(*), max(n) FROM (SELECT count(*) AS n FROM durable.slot WHERE queue_name = 'lanes' AND key <> '' GROUP BY key) s;
 SELECT count(*) FROM durable.claim('lanes', 'lanes', 1000);
 SELECT count(durable.complete(id)) FROM durable.workflow WHERE queue_name = 'lanes' AND status = 'RUNNING';
 SELECT count(*) FROM durable.claim('lanes', 'lanes', 1000);
-SELECT count(*) FROM durable.queue_lane;
+SELECT count(*) FROM durable.queue_lane WHERE queue_name = 'lanes';
 SELECT count(durable.complete(id)) FROM durable.workflow WHERE queue_name = 'lanes' AND status = 'RUNNING';
 SELECT * FROM durable.check();

@@ -78,6 +78,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.alter_queue(''gone'', fair => true)'),
   ('SELECT durable.start(''keyed'', queue => ''gone'', concurrency_key => ''k'')'),
   ('SELECT durable.claim(''gone'', ''e'', 9)'),
+  ('SELECT durable.claim_from(''{gone}'', ''e'', 9)'),
   ('SELECT durable.history(trial.id(''a''))'),
   ('SELECT durable.tree(trial.id(''a''))'),
   ('SELECT durable.status(trial.id(''a'')), durable.input(trial.id(''a'')), durable.output(trial.id(''a'')), durable.error(trial.id(''a''))'),

@@ -15,11 +15,11 @@
  *	3. the workflows' rows, and then the locks of their trees (shared) and the rows
  *	   of their unfinished inline descendants, all without waiting: what somebody
  *	   else has locked is passed over (takeable)
- *	4. the queue's row, if it has a rate limit
+ *	4. what is kept of a queue with limits (limit.c)
  *
- * Once a call holds a workflow's row, it waits for nothing but the queue's row,
- * and nobody else writes that while it holds the queue's lock.  So it takes part
- * in no deadlock.  A claim from several queues waits for the lock of one at most,
+ * Once a call holds a workflow's row, it waits for nothing: what is kept of the
+ * queue nobody else writes while it holds the queue's lock.  So it takes part in no
+ * deadlock.  A claim from several queues waits for the lock of one at most,
  * the first, and goes on to those that are free.
  *
  * Why no workflow is claimed twice: its row is locked while it is PENDING, and
@@ -40,55 +40,20 @@
 PG_FUNCTION_INFO_V1(durable_claim);
 PG_FUNCTION_INFO_V1(durable_claim_from);
 
-/* ---- limits -------------------------------------------------------------------------- */
-
-#define COUNT_SLOTS(P) \
-	P(queue, TEXTOID)
-PARAMETERS(CountSlots, COUNT_SLOTS);
-
-#define SLOTS_LIST(F, C, t) \
-	F(t, slots)
-ROW(SlotsRow, SLOTS_LIST);
-
-static Statement look_slots = STATEMENT(CountSlots,
-	"SELECT count(*) AS slots FROM durable.slot s WHERE s.queue_name = :queue");
-
-/* How many workflows of a queue hold a slot: those that run, and those that were paused while they ran. */
-static int64
-count_slots(Datum queue)
-{
-	SlotsRow	row;
-
-	run(&look_slots, &(CountSlots) {.queue = a_value(queue)}, NEWEST);
-	fetch(0, 0, &row);
-	return DatumGetInt64(row.slots.value);
-}
+/* ---- the queue's lock ------------------------------------------------------------------- */
 
 /* Whether claimers come one after the other: where they count, and where they choose among lanes. */
 static bool
 claims_alone(Datum name, const Queue *queue)
 {
-	return has_slots(queue) || !queue->rate_limit.isnull || has_tickets(name);
+	return has_limits(queue) || has_tickets(name);
 }
 
-/* How many the limits allow now.  Exact only while no other claimer is in the queue. */
-static int64
-allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
-{
-	if (queue->paused)
-		return 0;
-	if (!queue->rate_limit.isnull)
-		wanted = Min(wanted, (int64) DatumGetInt32(queue->rate_limit.value) - queue->window_count);
-	if (wanted > 0 && !queue->max_concurrency.isnull)
-		wanted = Min(wanted, DatumGetInt32(queue->max_concurrency.value) - count_slots(name));
-	return Max(wanted, 0);
-}
-
-/* Whether a workflow that is claimed takes a slot; else NULL, which costs its row nothing. */
+/* The number of the slot that the next workflow takes; NULL, which costs its row nothing, where none are counted. */
 static NullableDatum
-slot_of(const Queue *queue)
+next_slot(const QueueClaim *claim)
 {
-	return has_slots(queue) ? a_bool(true) : a_null();
+	return has_slots(&claim->queue) ? a_bigint(claim->counts.next_slot) : a_null();
 }
 
 /*
@@ -144,7 +109,7 @@ ROW(ClaimedRow, CLAIMED_LIST);
 	P(run_at, TIMESTAMPTZOID) \
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
-	P(slot, BOOLOID) \
+	P(slot, INT8OID) \
 	P(handlers, TEXTARRAYOID) \
 	P(app_version, TEXTOID)
 PARAMETERS(ClaimNew, CLAIM_NEW);
@@ -268,13 +233,13 @@ return_claimed(FunctionCallInfo fcinfo, const ClaimedRow *row)
  * *passes_over tells whether that is one that cannot be had, or is not wanted.
  */
 static bool
-claim_at(const QueueClaim *claim, const Position *at, bool *passes_over)
+claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 {
 	FastClaim	params = {
 		.params = {
 			.id = an_id(&at->id),.queue = a_value(claim->search.queue),.priority = an_int(priority_of_rank(at->rank)),
 			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
-			.slot = slot_of(&claim->queue),.handlers = claim->handlers,.app_version = claim->app_version
+			.slot = next_slot(claim),.handlers = claim->handlers,.app_version = claim->app_version
 		},
 		.claim = claim
 	};
@@ -290,6 +255,7 @@ claim_at(const QueueClaim *claim, const Position *at, bool *passes_over)
 	}
 	if (!params.done)
 		fetch(0, 0, &params.row);
+	claim->counts.next_slot++;
 	return_claimed(claim->fcinfo, &params.row);
 	if (!params.done)
 		SPI_freetuptable(SPI_tuptable);
@@ -304,7 +270,7 @@ claim_at(const QueueClaim *claim, const Position *at, bool *passes_over)
  * where to go on, *is_done whether there is nothing more to claim.
  */
 static int64
-claim_new_ones(const QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
+claim_new_ones(QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
 {
 	int64		claimed = 0;
 	bool		passes_over = true;
@@ -413,14 +379,15 @@ find_due(const QueueClaim *claim, const Due *due, bool late, const Position *fro
 	P(ids, UUIDARRAYOID) \
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
-	P(slot, BOOLOID)
+	P(slot, INT8OID)
 PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
 
 static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"WITH claimed AS ("
 	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
-	"    started_at = :now, deadline = :now + w.timeout, slot = :slot"
-	"  WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CLAIM}")
+	"    started_at = :now, deadline = :now + w.timeout, slot = :slot + b.n - 1"
+	"  FROM unnest(:ids) WITH ORDINALITY b (id, n)"
+	"  WHERE w.id = b.id AND " CHECKED("w.status = ANY {workflow from CLAIM}")
 	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
 	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
 	"ORDER BY c.priority DESC, c.run_at, c.id");
@@ -444,16 +411,17 @@ raise_fences(void)
 
 /* Claims those that were found and locked, and returns their rows. */
 static void
-claim_found(const QueueClaim *claim, Datum ids, int count)
+claim_found(QueueClaim *claim, Datum ids, int count)
 {
 	ClaimWorkflows params = {
 		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
-		.slot = slot_of(&claim->queue)
+		.slot = next_slot(claim)
 	};
 
 	/* their rows are locked as they are to be changed */
 	if (run(&claim_workflows, &params, NEWEST) < count)
 		raise_kept_away("durable.workflow");
+	claim->counts.next_slot += count;
 	raise_fences();
 	return_rows(claim->fcinfo);
 	SPI_freetuptable(SPI_tuptable);
@@ -466,7 +434,7 @@ claim_found(const QueueClaim *claim, Datum ids, int count)
  * cannot be taken now is passed over, so it does not hold up those behind it.
  */
 int64
-claim_in_lane(const QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
+claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
 {
 	Datum		seen;
 	int64		claimed = 0;
@@ -527,6 +495,23 @@ claim_by_rank(QueueClaim *claim, int64 wanted)
 	return claimed;
 }
 
+/* What is kept of the queue, now that nobody else claims.  If nobody has claimed since, the slots are not counted again. */
+static void
+look_counts_again(QueueClaim *claim)
+{
+	Counts		before = claim->counts;
+
+	if (!has_limits(&claim->queue))
+		return;
+	look_counts(claim->search.queue, &claim->queue, claim->search.now, &claim->counts);
+	if (claim->counts.n == before.n)
+	{
+		claim->counts.free = Max(claim->counts.free, before.free);
+		claim->counts.slots_from = before.slots_from;
+		claim->counts.early = before.early;
+	}
+}
+
 /*
  * Claims up to so many, when a look without locks has found a lane in which
  * something is due.  The time of all that is done is that at which the queue was
@@ -549,7 +534,8 @@ claim_locked(QueueClaim *claim, int64 wanted)
 		return 0;
 	register_again(claim->executor_id, registered);
 	claim->search.now = now = clock_now();
-	wanted = allowed_by_limits(name, &claim->queue, wanted);
+	look_counts_again(claim);
+	wanted = allowed_by_limits(name, &claim->queue, &claim->counts, wanted);
 	if (wanted == 0)
 		return 0;
 	if (out_of_date)
@@ -560,8 +546,8 @@ claim_locked(QueueClaim *claim, int64 wanted)
 		return 0;
 	else
 		claimed = claim_by_rank(claim, wanted);
-	if (claimed > 0 && !claim->queue.rate_limit.isnull)
-		count_starts(name, now, claimed);
+	if (claimed > 0 && has_limits(&claim->queue))
+		write_counts(name, &claim->queue, &claim->counts, now, claimed);
 	return claimed;
 }
 
@@ -573,9 +559,12 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	int64		claimed = 0;
 
 	look_queue_or_raise(name, now, &claim->queue);
+	claim->counts = (Counts) {.window_start = a_null(),.early = a_null()};
+	if (has_limits(&claim->queue))
+		look_counts(name, &claim->queue, now, &claim->counts);
 	claim->search = begin_search(name, now);
 	if ((next_due(&claim->search, &claim->due) || may_claim_under_keys(claim)) &&
-		allowed_by_limits(name, &claim->queue, wanted) > 0)
+		allowed_by_limits(name, &claim->queue, &claim->counts, wanted) > 0)
 		claimed = claim_locked(claim, wanted);
 	raise_heads(&claim->search);
 	return claimed;

@@ -10,6 +10,7 @@
 
 #include "batch.h"
 #include "lane.h"
+#include "limit.h"
 
 typedef struct QueueClaim
 {
@@ -21,12 +22,13 @@ typedef struct QueueClaim
 	bool		is_registered;	/* the executor */
 	bool		has_locked;		/* a queue: then no other is waited for */
 	Queue		queue;			/* as it was seen last */
+	Counts		counts;			/* the same: what its limits allow */
 	Search		search;			/* through its lanes, at the time of the claim */
 	Due			due;			/* the lane where the search is */
 } QueueClaim;
 
 /* claim.c */
-extern int64 claim_in_lane(const QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted);
+extern int64 claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted);
 
 /* claim_lanes.c */
 extern bool may_claim_under_keys(const QueueClaim *claim);

@@ -57,35 +57,6 @@ typedef struct Rank
 
 /* ---- what runs under a key ----------------------------------------------------------- */
 
-#define COUNT_KEY(P) \
-	P(queue, TEXTOID) \
-	P(key, TEXTOID) \
-	P(most, INT8OID)
-PARAMETERS(CountKey, COUNT_KEY);
-
-#define KEY_LIST(F, C, t) \
-	F(t, slots)
-ROW(KeyRow, KEY_LIST);
-
-static Statement look_slots_of_key = STATEMENT(CountKey,
-	"SELECT count(*) AS slots FROM"
-	"  (SELECT 1 FROM durable.slot s WHERE s.queue_name = :queue AND s.key = :key LIMIT :most) l");
-
-/* How many slots of a queue a key has (0: those without one), counted up to so many. */
-static int64
-count_slots_of_key(Datum queue, Datum key, int64 most)
-{
-	CountKey	params = {
-		.queue = a_value(queue),.key = a_value(key ? key : CStringGetTextDatum("")),.most = a_bigint(most)
-	};
-	KeyRow		row;
-
-	run(&look_slots_of_key, &params, NEWEST);
-	fetch(0, 0, &row);
-	SPI_freetuptable(SPI_tuptable);
-	return DatumGetInt64(row.slots.value);
-}
-
 /* How many workflows of a key may run. */
 static int64
 most_of_key(const Queue *queue)
@@ -106,7 +77,7 @@ count_lane(const QueueClaim *claim, Lane *lane, int64 most)
 	if (lane->has_key)
 		most = Min(most, most_of_key(&claim->queue));
 	lane->running = claim->queue.fair || most < PG_INT64_MAX ?
-		count_slots_of_key(claim->search.queue, lane->from.key, most) : 0;
+		count_slots_of_key(claim->search.queue, &claim->counts, lane->from.key, most) : 0;
 	lane->is_counted = lane->running < most || is_full(&claim->queue, lane);
 	lane->is_passed = is_full(&claim->queue, lane);
 }
@@ -417,7 +388,7 @@ may_claim_under_keys(const QueueClaim *claim)
 		TicketWalk *tickets = walk_tickets(queue, ticket.from.rank, ticket.from.rank);
 
 		while (!found && next_ticket(tickets, &ticket) && ticket.serve_at <= claim->search.now)
-			found = most == PG_INT64_MAX || count_slots_of_key(queue, ticket.from.key, most) < most;
+			found = most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most;
 		end_tickets(tickets);
 		highest = ticket.from.rank - 1;
 	}

@@ -119,6 +119,7 @@ static const struct
 	{"pending", OWNER},
 	{"pending_version", OWNER},
 	{"queue", OWNER},
+	{"queue_count", OWNER},
 	{"queue_head", OWNER},
 	{"queue_lane", OWNER},
 	{"queue_late", OWNER},

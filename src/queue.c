@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  The row of a queue: create, alter, drop, pause and resume it, and count
- *	  the starts in the window of its rate limit.
+ *	  The row of a queue: create, alter, drop, pause and resume it.
  *
  * What waits in a queue is not here: claim.c takes it, head.c knows where it
  * begins.
@@ -19,6 +18,7 @@
  *-------------------------------------------------------------------------
  */
 #include "lane.h"
+#include "limit.h"
 #include "sql.h"
 #include "table.h"
 
@@ -33,20 +33,12 @@ PG_FUNCTION_INFO_V1(durable_resume_queue);
 
 /* ---- looking at the row ------------------------------------------------------------ */
 
-/*
- * The window of the rate limit has ended, or none has begun.  A window that
- * begins later than now has ended, too: the clock was set back.
- */
-#define WINDOW_OVER \
-	"(q.window_start IS NULL OR :now >= q.window_start + q.rate_limit_window OR :now < q.window_start)"
-
 #define LOOK_QUEUE(P) \
-	P(name, TEXTOID) \
-	P(now, TIMESTAMPTZOID)
+	P(name, TEXTOID)
 PARAMETERS(LookQueue, LOOK_QUEUE);
 
 #define QUEUE_LIST(F, C, t) \
-	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count) C(t, key_concurrency) C(t, fair)
+	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, key_concurrency) C(t, fair)
 ROW(QueueRow, QUEUE_LIST);
 
 /* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
@@ -57,7 +49,6 @@ typedef struct FastLookQueue
 	QueueRow	row;
 } FastLookQueue;
 
-/* A queue with a rate limit is left to the statement. */
 static int64
 fast_look_queue(const void *params)
 {
@@ -76,28 +67,24 @@ fast_look_queue(const void *params)
 			.max_concurrency = column_of_row(&look, queue_max_concurrency),
 			.rate_limit = column_of_row(&look, queue_rate_limit),
 			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
-			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0)),
+			.paused = column_of_row(&look, queue_paused),
 			.key_concurrency = column_of_row(&look, queue_key_concurrency),.fair = column_of_row(&look, queue_fair)
 		};
-		fast->done = fast->row.rate_limit.isnull;
+		fast->done = true;
 	}
 	end_look(&look);
 	return !found ? 0 : fast->done ? 1 : NOT_FAST;
 }
 
 static Statement look_at_queue = STATEMENT(LookQueue,
-	"SELECT " COLUMNS(QUEUE_LIST, "l.") " FROM"
-	"  (SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused,"
-	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count,"
-	"     q.key_concurrency, q.fair"
-	"   FROM durable.queue q WHERE q.name = :name) l",
+	"SELECT " COLUMNS(QUEUE_LIST, "q.") " FROM durable.queue q WHERE q.name = :name",
 	.fast = fast_look_queue);
 
 /* Reads a queue as it is at that time; false if there is none of that name. */
 static bool
 look_queue(Datum name, TimestampTz now, Queue *queue)
 {
-	FastLookQueue look = {.params = {.name = a_value(name),.now = a_time(now)}};
+	FastLookQueue look = {.params = {.name = a_value(name)}};
 	QueueRow	row;
 
 	if (run(&look_at_queue, &look, NEWEST) == 0)
@@ -110,7 +97,7 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,
 		.rate_limit_window = row.rate_limit_window,.paused = DatumGetBool(row.paused.value),
-		.window_count = DatumGetInt32(row.window_count.value),.key_concurrency = row.key_concurrency,
+		.key_concurrency = row.key_concurrency,
 		.fair = DatumGetBool(row.fair.value)
 	};
 	return true;
@@ -133,30 +120,6 @@ lock_queue_to_start(NullableDatum name, TimestampTz now)
 		return;
 	lock_queue(name.value, QUEUE_START);
 	look_queue_or_raise(name.value, now, &queue);
-}
-
-/* ---- counting starts --------------------------------------------------------------- */
-
-#define COUNT_STARTS(P) \
-	P(name, TEXTOID) \
-	P(now, TIMESTAMPTZOID) \
-	P(starts, INT4OID)
-PARAMETERS(CountStarts, COUNT_STARTS);
-
-static Statement add_starts = STATEMENT(CountStarts,
-	"UPDATE durable.queue q SET"
-	"  window_start = CASE WHEN " WINDOW_OVER " THEN :now ELSE q.window_start END,"
-	"  window_count = CASE WHEN " WINDOW_OVER " THEN :starts ELSE q.window_count + :starts END "
-	"WHERE q.name = :name");
-
-/* Counts workflows that are claimed now in the window of the rate limit. */
-void
-count_starts(Datum name, TimestampTz now, int64 starts)
-{
-	CountStarts params = {.name = a_value(name),.now = a_time(now),.starts = an_int((int32) starts)};
-
-	if (run(&add_starts, &params, NEWEST) == 0)
-		raise_kept_away("durable.queue");
 }
 
 /* ---- create ------------------------------------------------------------------------ */
@@ -272,14 +235,6 @@ static Statement alter_row = STATEMENT(AlterQueue,
 	P(name, TEXTOID)
 PARAMETERS(OfQueue, OF_QUEUE);
 
-/* What was claimed without a slot, and still runs, gets one; it waits for those that are about to end. */
-static Statement give_slots = STATEMENT(OfQueue,
-	"WITH driven AS MATERIALIZED ("
-	"  SELECT w.id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id"
-	"  WHERE d.queue_name = :name AND " CHECKED("(w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT TRUE")
-	"  ORDER BY w.id FOR NO KEY UPDATE OF w) "
-	"UPDATE durable.workflow w SET slot = true FROM driven d WHERE w.id = d.id");
-
 static Statement delete_row = STATEMENT(OfQueue,
 	"DELETE FROM durable.queue q WHERE q.name = :name");
 
@@ -334,8 +289,7 @@ alter_queue(const AlterQueue *settings)
 
 	change_row(name, QUEUE_CHANGE, &alter_row, settings);
 	look_queue_or_raise(name, clock_now(), &queue);
-	if (has_slots(&queue))
-		run(&give_slots, &(OfQueue) {.name = a_value(name)}, NEWEST);
+	change_limits(name, &queue);
 	if (!queue.fair)
 		forget_served(name);
 }
@@ -359,6 +313,7 @@ drop_queue(Datum name)
 	}
 	drop_all_heads(name);
 	drop_tickets(name);
+	drop_counts(name);
 }
 
 /* ---- from SQL ---------------------------------------------------------------------- */

@@ -18,7 +18,6 @@ typedef struct Queue
 	NullableDatum rate_limit_window;
 	bool		fair;
 	bool		paused;
-	int32		window_count;	/* starts in the current window of the rate limit */
 } Queue;
 
 /* Whether what runs in it is counted. */
@@ -28,8 +27,14 @@ has_slots(const Queue *queue)
 	return !queue->max_concurrency.isnull || !queue->key_concurrency.isnull || queue->fair;
 }
 
+/* Whether its claims are limited, or counted. */
+static inline bool
+has_limits(const Queue *queue)
+{
+	return has_slots(queue) || !queue->rate_limit.isnull;
+}
+
 extern void look_queue_or_raise(Datum name, TimestampTz now, Queue *queue);
 extern void lock_queue_to_start(NullableDatum name, TimestampTz now);
-extern void count_starts(Datum name, TimestampTz now, int64 starts);
 
 #endif							/* DURABLE_QUEUE_H */

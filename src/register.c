@@ -72,7 +72,7 @@ static const Column workflow_columns[] = {
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
 	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
-	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", BOOLOID}
+	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -187,12 +187,12 @@ entry_of_driven(const Standing *w, Datum *entry)
 static bool
 entry_of_slot(const Standing *w, Datum *entry)
 {
-	if (!(w->status == RUNNING || w->paused_from == RUNNING) || !has(w, QUEUE_NAME) ||
-		!has(w, SLOT) || !DatumGetBool(w->values[SLOT]))
+	if (!(w->status == RUNNING || w->paused_from == RUNNING) || !has(w, QUEUE_NAME) || !has(w, SLOT))
 		return false;
 	entry[0] = text_in(w, QUEUE_NAME);
-	entry[1] = text_in(w, CONCURRENCY_KEY);
-	entry[2] = w->values[ID];
+	entry[1] = w->values[SLOT];
+	entry[2] = text_in(w, CONCURRENCY_KEY);
+	entry[3] = w->values[ID];
 	return true;
 }
 
@@ -261,7 +261,8 @@ static const Register registers[] = {
 	entry_of_pending},
 	{"pending_version", "pending_version_pkey", 3, 3,
 		{{"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}}, entry_of_pending_version},
-	{"slot", "slot_pkey", 3, 3, {{"queue_name", TEXTOID}, {"key", TEXTOID}, {"id", UUIDOID}}, entry_of_slot},
+	{"slot", "slot_pkey", 2, 4,
+		{{"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}}, entry_of_slot},
 	{"driven", "driven_pkey", 3, 4,
 		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
 	{"paused", "paused_pkey", 2, 2, {{"queue_name", TEXTOID}, {"id", UUIDOID}}, entry_of_paused},
@@ -297,7 +298,8 @@ has_columns(Relation relation, const Column *columns, int count)
 
 		if (columns[i].name &&
 			(strcmp(NameStr(attribute->attname), columns[i].name) != 0 ||
-			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type)))
+			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type &&
+			  getBaseType(attribute->atttypid) != columns[i].type)))
 			return false;
 	}
 	return true;

@@ -47,7 +47,7 @@
 	C(workflow, paused_by, UUIDOID) \
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \
-	C(workflow, slot, BOOLOID)
+	C(workflow, slot, INT8OID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
