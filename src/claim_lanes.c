@@ -373,14 +373,19 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 	return claimed;
 }
 
-/* Whether a ticket is due whose key is not full.  Locks nothing; something need not wait there. */
+/* So many tickets at which nothing waits are worth a claim that removes them. */
+#define MOST_STALE 16
+
+/* Whether anything is due under a key that is not full.  Locks nothing. */
 bool
 may_claim_under_keys(const QueueClaim *claim)
 {
 	Datum		queue = claim->search.queue;
 	int64		most = most_of_key(&claim->queue);
 	int64		highest = HIGHEST_RANK;
+	int			stale = 0;
 	Ticket		ticket;
+	Position	first;
 	bool		found = false;
 
 	while (!found && first_ticket(queue, highest, &ticket))
@@ -388,7 +393,8 @@ may_claim_under_keys(const QueueClaim *claim)
 		TicketWalk *tickets = walk_tickets(queue, ticket.from.rank, ticket.from.rank);
 
 		while (!found && next_ticket(tickets, &ticket) && ticket.serve_at <= claim->search.now)
-			found = most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most;
+			if (most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most)
+				found = first_in_lane(queue, &ticket.from, false, claim->search.now, &first) || ++stale > MOST_STALE;
 		end_tickets(tickets);
 		highest = ticket.from.rank - 1;
 	}

@@ -42,7 +42,8 @@
 
 /*
  * The window of the rate limit has ended, or none has begun.  A window that
- * begins later than now has ended, too: the clock was set back.
+ * begins later than now has ended, too: the clock was set back.  Where there is no
+ * limit (:window is NULL), a window stays as it was.
  */
 #define WINDOW_OVER \
 	"(c.window_start IS NULL OR :now >= c.window_start + :window OR :now < c.window_start)"
@@ -58,7 +59,7 @@ PARAMETERS(LookCounts, LOOK_COUNTS);
 ROW(CountsRow, COUNTS_LIST);
 
 static Statement look_at_counts = STATEMENT(LookCounts,
-	"SELECT c.n, CASE WHEN NOT " WINDOW_OVER " THEN c.window_start END AS window_start,"
+	"SELECT c.n, CASE WHEN " WINDOW_OVER " THEN NULL ELSE c.window_start END AS window_start,"
 	"  CASE WHEN " WINDOW_OVER " THEN 0 ELSE c.window_count END AS window_count,"
 	"  c.free, c.next_slot, c.slots_from, c.early "
 	"FROM durable.queue_count c WHERE c.queue_name = :queue ORDER BY c.n DESC LIMIT 1");
@@ -89,9 +90,10 @@ last_slot(Datum queue)
 void
 look_counts(Datum queue, const Queue *limits, TimestampTz now, Counts *counts)
 {
-	LookCounts	params = {.queue = a_value(queue),.now = a_time(now),.window = limits->rate_limit_window};
+	LookCounts	params = {.queue = a_value(queue),.now = a_time(now)};
 	CountsRow	row;
 
+	params.window = limits->rate_limit.isnull ? a_null() : limits->rate_limit_window;
 	*counts = (Counts) {.window_start = a_null(),.early = a_null()};
 	if (run(&look_at_counts, &params, NEWEST) == 0)
 	{
@@ -306,11 +308,12 @@ static Statement delete_counts = STATEMENT(OfQueue,
 void
 change_limits(Datum queue, const Queue *limits)
 {
+	Queue		unlimited = {.rate_limit = a_null()};	/* so that a window stays as it was */
 	Counts		counts;
 
 	if (has_slots(limits))
 		run(&add_slots, &(OfQueue) {.queue = a_value(queue)}, NEWEST);
-	look_counts(queue, limits, clock_now(), &counts);
+	look_counts(queue, &unlimited, clock_now(), &counts);
 	counts.free = 0;
 	counts.next_slot = Max(counts.next_slot, last_slot(queue) + 1);
 	put_counts(queue, &counts);
