@@ -343,8 +343,8 @@ CREATE TABLE durable.queue_late
 );
 COMMENT ON TABLE durable.queue_late IS 'Workflows that wait before a head of their queue, or did';
 
--- Where claims meet the lanes of keys (lane.c).  Rows are inserted and deleted only, but by
--- alter_queue; the trigger of the registers inserts them, so a dump leaves them out.
+-- Where claims meet the lanes of keys (lane.c).  Rows are inserted and deleted only; the
+-- trigger of the registers inserts them, so a dump leaves them out.
 CREATE TABLE durable.queue_lane
 (
 	queue_name text COLLATE "C" NOT NULL,
@@ -353,10 +353,12 @@ CREATE TABLE durable.queue_lane
 	run_at timestamptz NOT NULL,
 	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
 	id uuid NOT NULL,
-	serve_at timestamptz NOT NULL,	-- run_at, or later if the queue is fair and the lane was served
+	serve_at timestamptz NOT NULL,	-- the lane was served then, or has waited since then
 	CONSTRAINT queue_lane_pkey PRIMARY KEY (queue_name, key, turn, run_at, workflow_id, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
-CREATE INDEX queue_lane_order ON durable.queue_lane (queue_name, turn, serve_at, workflow_id);
+-- claim: those of a rank by position, or as a fair queue serves them
+CREATE INDEX queue_lane_order ON durable.queue_lane (queue_name, turn, run_at, workflow_id);
+CREATE INDEX queue_lane_service ON durable.queue_lane (queue_name, turn, serve_at, workflow_id);
 COMMENT ON TABLE durable.queue_lane IS
 	'Where claims begin to look in the lane of a key: whatever waits there waits at or behind one of its rows';
 

@@ -32,7 +32,7 @@ typedef struct Lane
 	Position	from;			/* nothing that is due waits before it */
 	bool		from_is_done;	/* nor there */
 	bool		is_known;		/* that is where the first waits that is due */
-	TimestampTz serve_at;		/* in a fair queue: it was served then, or has waited since then */
+	TimestampTz serve_at;		/* it was served then, or has waited since then */
 	int64		running;		/* so many of its key run ... */
 	bool		is_counted;		/* ... or at least so many */
 	bool		is_passed;		/* there is nothing more to claim in it */
@@ -113,11 +113,11 @@ lane_of_key(const Rank *rank, Datum key)
 	return NULL;
 }
 
-/* Goes on to the next ticket that is due. */
+/* Goes on to the next ticket that is due.  Behind one that is not yet due there is none that is: serve_at is not before run_at. */
 static void
 look_at_next(Rank *rank)
 {
-	rank->has_next = next_ticket(rank->tickets, &rank->next) && rank->next.serve_at <= rank->claim->search.now;
+	rank->has_next = next_ticket(rank->tickets, &rank->next) && rank->next.from.run_at <= rank->claim->search.now;
 }
 
 /* Opens the lane of the next ticket.  most: more that run under its key do not matter yet. */
@@ -319,7 +319,7 @@ settle(const Rank *rank)
 		const Lane *lane = rank->lanes[i];
 
 		if (lane->has_key && (lane->was_served || lane->is_stale))
-			replace_tickets(claim->search.queue, lane->tickets, lane->ticket_count, fair ? lane->serve_at : DT_NOBEGIN);
+			replace_tickets(claim->search.queue, lane->tickets, lane->ticket_count, lane->serve_at);
 		else if (!lane->has_key && lane->was_served && fair)
 			mark_served(claim->search.queue, rank->rank, lane->tickets, claim->search.now);
 	}
@@ -335,7 +335,7 @@ claim_at_rank(QueueClaim *claim, int64 at, const Due *due, int64 wanted)
 	Lane	   *lane;
 	bool		alone;
 
-	rank.tickets = walk_tickets(claim->search.queue, at, at);
+	rank.tickets = walk_tickets(claim->search.queue, claim->queue.fair, at, at);
 	look_at_next(&rank);
 	if (due)
 		open_without_key(&rank, due);
@@ -390,9 +390,9 @@ may_claim_under_keys(const QueueClaim *claim)
 
 	while (!found && first_ticket(queue, highest, &ticket))
 	{
-		TicketWalk *tickets = walk_tickets(queue, ticket.from.rank, ticket.from.rank);
+		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 
-		while (!found && next_ticket(tickets, &ticket) && ticket.serve_at <= claim->search.now)
+		while (!found && next_ticket(tickets, &ticket) && ticket.from.run_at <= claim->search.now)
 			if (most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most)
 				found = first_in_lane(queue, &ticket.from, false, claim->search.now, &first) || ++stale > MOST_STALE;
 		end_tickets(tickets);

@@ -48,9 +48,10 @@
  *	- The starter inserts a ticket where one would have done: claims replace both.
  *	- A workflow leaves the lane by another way than by a claim.  The ticket stays, and the
  *	  next claim that meets it replaces it.
- *	- alter_queue sets serve_at of tickets.  An update leaves a ticket there at every
- *	  moment, and claimers are kept out.
  *	- A caller is in REPEATABLE READ: walks do not use its snapshot.
+ *
+ * A ticket also tells since when its lane has waited (serve_at): since it was served, or, if
+ * nothing waited in it then, since something does.  A fair queue goes by that.
  *
  * The trigger that keeps the registers is what calls enter_lane.  So the promise holds
  * whoever writes a workflow's row, and a dump that is restored makes the tickets anew.
@@ -123,7 +124,7 @@ enter_lane(Datum queue, const Position *at)
 		found = compare_positions(&place, at) <= 0 && is_settled(&walk);
 	end_walk(&walk);
 	if (!found)
-		insert_ticket(queue, at, at->run_at);
+		insert_ticket(queue, at, Max(at->run_at, clock_now()));
 }
 
 /* ---- what a claim reads -------------------------------------------------------------- */
@@ -136,13 +137,14 @@ struct TicketWalk
 
 /* The tickets of a queue at ranks from the highest down to the lowest, as they are now. */
 TicketWalk *
-walk_tickets(Datum queue, int64 highest, int64 lowest)
+walk_tickets(Datum queue, bool fairly, int64 highest, int64 lowest)
 {
 	TicketWalk *tickets = palloc0(sizeof(TicketWalk));
 
 	tickets->is_empty = highest < lowest || is_untouched(&lanes_in_order);
 	if (!tickets->is_empty)
-		walk_queue(&tickets->walk, &lanes_in_order, RegisterSnapshot(GetLatestSnapshot()), queue, highest, lowest);
+		walk_queue(&tickets->walk, fairly ? &lanes_by_service : &lanes_in_order, RegisterSnapshot(GetLatestSnapshot()),
+				   queue, highest, lowest);
 	return tickets;
 }
 
@@ -182,7 +184,7 @@ end_tickets(TicketWalk *tickets)
 bool
 first_ticket(Datum queue, int64 highest, Ticket *ticket)
 {
-	TicketWalk *tickets = walk_tickets(queue, highest, LOWEST_RANK);
+	TicketWalk *tickets = walk_tickets(queue, false, highest, LOWEST_RANK);
 	bool		found = next_ticket(tickets, ticket);
 
 	end_tickets(tickets);
@@ -276,8 +278,8 @@ waits_at_tickets(Datum queue, const Ticket *tickets, int count)
 
 /*
  * Replaces tickets of one lane, which a claim has met, by one where the first is that is
- * left there, if any is.  served is, in a fair queue, when the lane was served, or since
- * when it has waited; DT_NOBEGIN if the order is that of the positions.  The caller has the queue's lock alone.
+ * left there, if any is.  served is when the lane was served, or since when it has waited.
+ * The caller has the queue's lock alone.
  */
 void
 replace_tickets(Datum queue, const Ticket *tickets, int count, TimestampTz served)
@@ -314,18 +316,8 @@ mark_served(Datum queue, int64 rank, const Ticket *before, TimestampTz served)
 	P(queue, TEXTOID)
 PARAMETERS(OfQueue, OF_QUEUE);
 
-static Statement unserve = STATEMENT(OfQueue,
-	"UPDATE durable.queue_lane l SET serve_at = l.run_at WHERE l.queue_name = :queue AND l.serve_at <> l.run_at");
-
 static Statement delete_tickets = STATEMENT(OfQueue,
 	"DELETE FROM durable.queue_lane l WHERE l.queue_name = :queue");
-
-/* From now on the lanes are served in the order of positions. */
-void
-forget_served(Datum queue)
-{
-	run(&unserve, &(OfQueue) {.queue = a_value(queue)}, NEWEST);
-}
 
 /* Those of a queue that is dropped. */
 void

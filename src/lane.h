@@ -16,16 +16,16 @@
 typedef struct Ticket
 {
 	Position	from;			/* the lane is read from here on */
-	TimestampTz serve_at;
+	TimestampTz serve_at;		/* the lane was served then, or has waited since then */
 	ItemPointerData tid;
 } Ticket;
 
-/* A walk through the tickets of a queue, from the highest rank down, in the order in which they are served. */
+/* A walk through the tickets of a queue, from the highest rank down, in the order in which they are served, fairly or not. */
 typedef struct TicketWalk TicketWalk;
 
 extern void enter_lane(Datum queue, const Position *at);
 extern bool has_tickets(Datum queue);
-extern TicketWalk *walk_tickets(Datum queue, int64 highest, int64 lowest);
+extern TicketWalk *walk_tickets(Datum queue, bool fairly, int64 highest, int64 lowest);
 extern bool next_ticket(TicketWalk *walk, Ticket *ticket);
 extern void end_tickets(TicketWalk *walk);
 extern bool first_ticket(Datum queue, int64 highest, Ticket *ticket);
@@ -34,7 +34,6 @@ extern bool first_in_lane(Datum queue, const Position *from, bool from_is_done, 
 extern bool waits_at_tickets(Datum queue, const Ticket *tickets, int count);
 extern void replace_tickets(Datum queue, const Ticket *tickets, int count, TimestampTz served);
 extern void mark_served(Datum queue, int64 rank, const Ticket *before, TimestampTz served);
-extern void forget_served(Datum queue);
 extern void drop_tickets(Datum queue);
 
 #endif							/* DURABLE_LANE_H */

@@ -82,7 +82,10 @@ const PlaceIndex lane_places = {
 	"queue_lane", "queue_lane_pkey", {QUEUE_NAME, KEY, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
 };
 const PlaceIndex lanes_in_order = {
-	"queue_lane", "queue_lane_order", {QUEUE_NAME, TURN, SERVE_AT, WORKFLOW_ID}, LANE_COLUMNS
+	"queue_lane", "queue_lane_order", {QUEUE_NAME, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
+};
+const PlaceIndex lanes_by_service = {
+	"queue_lane", "queue_lane_service", {QUEUE_NAME, TURN, SERVE_AT, WORKFLOW_ID}, LANE_COLUMNS
 };
 
 #define HEAD_COLUMNS \

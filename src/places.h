@@ -23,7 +23,8 @@ extern const PlaceIndex waiting_places; /* workflows that wait in queues */
 extern const PlaceIndex head_places;
 extern const PlaceIndex late_places;
 extern const PlaceIndex lane_places;	/* of keys, each by position */
-extern const PlaceIndex lanes_in_order;	/* the same, all of a rank in the order in which they are served */
+extern const PlaceIndex lanes_in_order;	/* the same, all of a rank by position */
+extern const PlaceIndex lanes_by_service;	/* the same, in the order in which a fair queue serves them */
 
 typedef struct Walk
 {

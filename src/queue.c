@@ -290,8 +290,6 @@ alter_queue(const AlterQueue *settings)
 	change_row(name, QUEUE_CHANGE, &alter_row, settings);
 	look_queue_or_raise(name, clock_now(), &queue);
 	change_limits(name, &queue);
-	if (!queue.fair)
-		forget_served(name);
 }
 
 static void
