@@ -99,6 +99,10 @@ CREATE TABLE durable.workflow
 	paused_from durable.task_status,
 	paused_by uuid,
 	paused_at timestamptz,
+	-- of the workflows of a queue with one key, only so many run at once
+	concurrency_key text COLLATE "C",
+	-- claimed in a queue that counts: the number of its slot, which it has while it is driven
+	slot bigint,
 	input jsonb,
 	output jsonb,
 	error text,
@@ -123,21 +127,34 @@ CREATE INDEX workflow_handler ON durable.workflow (handler, id) WHERE handler IS
 -- are vacuumed often, and their indexes always: until then the entries of what was
 -- claimed stay where a claim begins to look.
 
--- claim: what waits in a queue ('' is none, for roots that were released), in the order in
--- which it is claimed; turn is lower for a higher priority
+-- claim: what waits in a queue ('' is none, for roots that were released), in lanes, one for
+-- each concurrency_key ('' is none) and turn, in each in the order in which it is claimed;
+-- turn is lower for a higher priority
 CREATE TABLE durable.pending
 (
 	queue_name text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
 	turn bigint NOT NULL,
 	run_at timestamptz NOT NULL,
 	id uuid NOT NULL,
-	CONSTRAINT pending_pkey PRIMARY KEY (queue_name, turn, run_at, id)
+	CONSTRAINT pending_pkey PRIMARY KEY (queue_name, key, turn, run_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.pending IS
 	'Register of the workflows that wait for an executor; a trigger keeps it';
 
+-- stats: what waits in queues for a version; nothing else has a row here
+CREATE TABLE durable.pending_version
+(
+	queue_name text COLLATE "C" NOT NULL,
+	app_version text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT pending_version_pkey PRIMARY KEY (queue_name, app_version, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.pending_version IS
+	'Register of the workflows that wait in queues for an executor of a version; a trigger keeps it';
+
 -- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
--- paused (an inline child has none); claim: the slots of a queue ('' is none) that are taken
+-- paused (an inline child has none)
 CREATE TABLE durable.driven
 (
 	executor_id text COLLATE "C" NOT NULL,
@@ -146,9 +163,21 @@ CREATE TABLE durable.driven
 	queue_name text COLLATE "C" NOT NULL,
 	CONSTRAINT driven_pkey PRIMARY KEY (executor_id, started_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
-CREATE INDEX driven_slot ON durable.driven (queue_name);
 COMMENT ON TABLE durable.driven IS
 	'Register of the workflows that are driven by an executor; a trigger keeps it';
+
+-- claim: the slots that are taken in queues that count, each with the concurrency_key ('' is none)
+CREATE TABLE durable.slot
+(
+	queue_name text COLLATE "C" NOT NULL,
+	slot bigint NOT NULL,			-- a number, greater than those of all slots that were taken before
+	key text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT slot_pkey PRIMARY KEY (queue_name, slot)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX slot_key ON durable.slot (queue_name, key, slot);
+COMMENT ON TABLE durable.slot IS
+	'Register of the workflows that take a slot of their queue; a trigger keeps it';
 
 -- list, drop_queue: what is PAUSED
 CREATE TABLE durable.paused
@@ -326,12 +355,30 @@ CREATE TABLE durable.queue
 	rate_limit_window interval NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL,
-	-- the current window of the rate limit, and the claims in it
-	window_start timestamptz,
-	window_count int NOT NULL DEFAULT 0,
+	key_concurrency int,
+	fair boolean NOT NULL DEFAULT false,
 	CONSTRAINT queue_pkey PRIMARY KEY (name)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
+
+-- Each claim in a queue with limits writes a new row in place of the last: the newest
+-- is read backwards, whatever dead ones there are.
+CREATE TABLE durable.queue_count
+(
+	queue_name text COLLATE "C" NOT NULL,
+	n bigint NOT NULL,
+	-- the current window of the rate limit, and the claims in it
+	window_start timestamptz,
+	window_count int NOT NULL,
+	-- so many slots at least are free; the number of the next
+	free int NOT NULL,
+	next_slot bigint NOT NULL,
+	-- slots that are taken have numbers from there on, or are among the early ones
+	slots_from bigint NOT NULL,
+	early bigint[],
+	CONSTRAINT queue_count_pkey PRIMARY KEY (queue_name, n)
+);
+COMMENT ON TABLE durable.queue_count IS 'What claims in a queue with limits have counted';
 
 -- Rows are inserted and deleted only; each has an id of its own, so that nobody
 -- waits for another who inserts the same.
@@ -363,10 +410,30 @@ CREATE TABLE durable.queue_late
 );
 COMMENT ON TABLE durable.queue_late IS 'Workflows that wait before a head of their queue, or did';
 
+-- Where claims meet the lanes of keys (lane.c).  Rows are inserted and deleted only; the
+-- trigger of the registers inserts them, so a dump leaves them out.
+CREATE TABLE durable.queue_lane
+(
+	queue_name text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,	-- '' tells only when the lane without a key was served
+	turn bigint NOT NULL,
+	run_at timestamptz NOT NULL,
+	workflow_id uuid NOT NULL,		-- the position with run_at; there need not be such a workflow
+	id uuid NOT NULL,
+	serve_at timestamptz NOT NULL,	-- the lane was served then, or has waited since then
+	CONSTRAINT queue_lane_pkey PRIMARY KEY (queue_name, key, turn, run_at, workflow_id, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+-- claim: those of a rank by position, or as a fair queue serves them
+CREATE INDEX queue_lane_order ON durable.queue_lane (queue_name, turn, run_at, workflow_id);
+CREATE INDEX queue_lane_service ON durable.queue_lane (queue_name, turn, serve_at, workflow_id);
+COMMENT ON TABLE durable.queue_lane IS
+	'Where claims begin to look in the lane of a key: whatever waits there waits at or behind one of its rows';
+
 CREATE TABLE durable.executor
 (
 	executor_id text COLLATE "C" NOT NULL,
 	last_seen timestamptz NOT NULL,
+	app_version text COLLATE "C",	-- that it has claimed with
 	CONSTRAINT executor_pkey PRIMARY KEY (executor_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with its last heartbeat';
@@ -390,6 +457,7 @@ SELECT pg_catalog.pg_extension_config_dump('durable.open_wait', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.queue_count', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
@@ -422,13 +490,13 @@ CREATE VIEW durable.task AS
 		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
 		0 AS retry_count, 0 AS max_retries, w.recovery_count,
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
-		NULL::text COLLATE "C" AS wait, w.run_at
+		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C"
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 COMMENT ON VIEW durable.task IS
@@ -482,12 +550,12 @@ COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
 
 CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
 	queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
-	max_recovery_attempts int = 100, app_version text = NULL,
+	max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL,
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text)
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text) IS
-	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at needs a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
+COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text) IS
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at and concurrency_key (1 to 1024 bytes) need a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -546,23 +614,24 @@ COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, du
 	'complete of one step and claim_step of the next (sequence defaults to the next number) in one; what the claim refuses is answered as action STOP, the completion stands. Errors: those of complete';
 
 CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, input jsonb = NULL, handler text = NULL,
-	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL,
+	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL, concurrency_key text = NULL,
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT output jsonb, OUT error text,
 	OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_start_child'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval) IS
-	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own. A finished child comes back as it is. Errors: those of claim_step, WF012';
+COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text) IS
+	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes) needs a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
 	timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL,
+	concurrency_keys text[] = NULL,
 	OUT "position" int, OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int,
 	OUT owner text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_start_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text) IS
+COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text, text[]) IS
 	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
@@ -762,18 +831,18 @@ COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
-	rate_limit_window interval = '1 second') RETURNS void
+	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_create_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.create_queue(text, int, int, interval) IS
-	'Creates a queue from which at most max_concurrency workflows run at once and at most rate_limit start in each rate_limit_window; NULL is no limit. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
+COMMENT ON FUNCTION durable.create_queue(text, int, int, interval, int, boolean) IS
+	'Creates a queue from which at most max_concurrency workflows run at once, at most key_concurrency of one concurrency_key, and at most rate_limit start in each rate_limit_window (one window after the other: up to twice as many in a time that lies across two); NULL is no limit. fair: among equal priorities, the key that has the fewest running goes first, then the one that was served longest ago. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
 
 CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
-	rate_limit_window interval = '1 second') RETURNS void
+	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_alter_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval) IS
-	'Sets all limits of a queue; NULL is no limit. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.alter_queue(text, int, int, interval, int, boolean) IS
+	'Sets all limits of a queue, and whether it is fair; NULL is no limit. Waits for who has a running workflow of the queue locked, if slots are to be counted from now on. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.drop_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_drop_queue'
@@ -792,14 +861,25 @@ AS 'MODULE_PATHNAME', 'durable_resume_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: WF012, 22023, 22004';
 
-CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1,
+CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1, handlers text[] = NULL,
+	app_version text = NULL,
 	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
 	OUT created_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.claim(text, text, int) IS
-	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), run_at, id. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.claim(text, text, int, text[], text) IS
+	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), then run_at, id, or, if the queue is fair, by turns of keys. handlers: those with one of these handlers only; app_version: those of that version or of none only. The cost is linear in what these pass over: where that is much, use a queue each. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.claim_from(queues text[], executor_id text, max_workflows int = 1, handlers text[] = NULL,
+	app_version text = NULL,
+	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
+	OUT created_at timestamptz, OUT queue text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_claim_from'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.claim_from(text[], text, int, text[], text) IS
+	'claim from up to 1000 queues, in the order of the array, up to max_workflows in all; each row has its queue. It waits for the claims of others in one queue at most, and passes over further ones that are not free at once. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.heartbeat(executor_id text, workflow_ids uuid[] = NULL, leases int[] = NULL,
 	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -810,14 +890,14 @@ COMMENT ON FUNCTION durable.heartbeat(text, uuid[], int[]) IS
 	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, and those that it owns without knowing. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.recover(executor_id text, max_workflows int = 100, stale_after interval = NULL,
-	queue text = NULL, handlers text[] = NULL,
+	queue text = NULL, handlers text[] = NULL, app_version text = NULL,
 	OUT workflow_id uuid, OUT parent_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int,
 	OUT recovery_count int, OUT reason text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_recover'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[]) IS
-	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease. Errors: WF012, 22023, 22004';
+COMMENT ON FUNCTION durable.recover(text, int, interval, text, text[], text) IS
+	'Takes over workflows that nobody alive drives (silent for stale_after, by default durable.executor_timeout), that are past their deadline, or that were released, under a new lease; handlers and app_version as in claim. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.release(executor_id text, workflow_id uuid = NULL, run_at timestamptz = NULL) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_release'
@@ -1033,10 +1113,16 @@ SELECT r.id, r.problem FROM (
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
   FROM durable.pending r FULL JOIN (SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
-      CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
+      coalesce(w.concurrency_key, '') AS key, CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
     FROM durable.workflow w
     WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
-    ON w.queue_name = r.queue_name AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+    ON w.queue_name = r.queue_name AND w.key = r.key AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of versions as it belongs'
+  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM durable.workflow w
+    WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL AND w.app_version IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.app_version = r.app_version AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
@@ -1045,6 +1131,13 @@ SELECT r.id, r.problem FROM (
     FROM durable.workflow w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.started_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of slots as it belongs'
+  FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, w.slot, coalesce(w.concurrency_key, '') AS key
+    FROM durable.workflow w
+    WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT NULL AND w.queue_name IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.slot = r.slot AND w.key = r.key AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
@@ -1097,9 +1190,27 @@ FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND 2 * w.priority::bigint = h.rank
-WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+WHERE w.status = 'PENDING' AND w.concurrency_key IS NULL AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
     WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
+UNION ALL SELECT p.id, 'waits in the lane of a key, where no claim looks'
+FROM durable.pending p LEFT JOIN (
+    SELECT DISTINCT ON (l.queue_name, l.key, l.turn) l.queue_name, l.key, l.turn, l.run_at, l.workflow_id
+    FROM durable.queue_lane l ORDER BY l.queue_name, l.key, l.turn, l.run_at, l.workflow_id) l
+  ON l.queue_name = p.queue_name AND l.key = p.key AND l.turn = p.turn
+WHERE p.key <> '' AND ((p.run_at, p.id) < (l.run_at, l.workflow_id) OR l.key IS NULL)
+UNION ALL SELECT w.id, 'has a concurrency_key without a queue'
+FROM durable.workflow w WHERE w.concurrency_key IS NOT NULL AND w.queue_name IS NULL
+UNION ALL SELECT w.id, 'runs in a queue with limits without a slot'
+FROM durable.workflow w JOIN durable.queue q ON q.name = w.queue_name
+WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NULL
+  AND (q.max_concurrency IS NOT NULL OR q.key_concurrency IS NOT NULL OR q.fair)
+UNION ALL SELECT s.id, 'has a slot that claims do not count'
+FROM durable.slot s JOIN durable.queue_count c ON c.queue_name = s.queue_name
+WHERE s.slot >= c.next_slot OR (s.slot < c.slots_from AND NOT s.slot = ANY (coalesce(c.early, '{}')))
+UNION ALL SELECT max(s.id::text)::uuid, 'runs in a queue in which too many slots are taken to be free'
+FROM durable.slot s JOIN durable.queue_count c ON c.queue_name = s.queue_name JOIN durable.queue q ON q.name = s.queue_name
+GROUP BY s.queue_name, q.max_concurrency, c.free HAVING count(*) + c.free > q.max_concurrency AND c.free > 0
 UNION ALL SELECT w.id, 'a root whose root_id is not its own'
 FROM durable.workflow w WHERE w.parent_id IS NULL AND w.root_id <> w.id
 UNION ALL SELECT h.id, 'not paused below a workflow that is paused'
@@ -1197,7 +1308,8 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
-	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval)
+	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval,
+	OUT waiting_for_version bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1210,7 +1322,24 @@ DECLARE
   since CONSTANT timestamptz := durable.stale_before(now);
 BEGIN
   RETURN QUERY
-  WITH driven AS MATERIALIZED (
+  WITH RECURSIVE version AS (
+    (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
+    UNION ALL
+    SELECT n.queue_name, n.app_version FROM version o CROSS JOIN LATERAL
+      (SELECT v.queue_name, v.app_version FROM durable.pending_version v
+       WHERE (v.queue_name, v.app_version) > (o.queue_name, o.app_version)
+       ORDER BY v.queue_name, v.app_version LIMIT 1) n),
+  claimed_with AS MATERIALIZED (
+    SELECT DISTINCT e.app_version FROM durable.executor e
+    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)),
+  waiting AS (
+    SELECT v.queue_name, sum(c.waiting)::bigint AS waiting
+    FROM version v CROSS JOIN LATERAL
+      (SELECT count(*) AS waiting FROM durable.pending_version p
+       WHERE p.queue_name = v.queue_name AND p.app_version = v.app_version) c
+    WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
+    GROUP BY v.queue_name),
+  driven AS MATERIALIZED (
     -- also paused ones, which were running
     SELECT nullif(d.queue_name, '') AS queue_name, p.id IS NULL AS is_running, nullif(d.executor_id, '') AS executor_id,
       p.id IS NULL AND CASE
@@ -1264,14 +1393,14 @@ BEGIN
   SELECT l.queue, coalesce(l.pending, 0), coalesce(l.due, 0), now - l.due_since,
     coalesce(l.running, 0), coalesce(l.paused, 0), coalesce(l.stale, 0), coalesce(l.owners, 0),
     coalesce(l.retries, 0), coalesce(l.completed, 0), coalesce(l.failed, 0), coalesce(l.cancelled, 0),
-    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
-  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue
+    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window, coalesce(v.waiting, 0)
+  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue LEFT JOIN waiting v ON v.queue_name = l.queue
   -- what ended in a queue that is gone is not of interest
   WHERE l.queue IS NULL OR q.name IS NOT NULL
   ORDER BY l.queue;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute; waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -1299,8 +1428,9 @@ WITH family (n, name, help) AS (VALUES
   (13, 'durable_queue_max_concurrency', 'How many workflows of the queue may run at once.'),
   (14, 'durable_queue_rate_limit', 'How many workflows of the queue may start in a window.'),
   (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
-  (16, 'durable_executors', 'Registered executors.'),
-  (17, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
+  (17, 'durable_executors', 'Registered executors.'),
+  (18, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -1319,12 +1449,13 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (11, q.cancelled_last_minute::text),
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
-    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text)) v (n, value)
+    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
+    (16, q.waiting_for_version::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 16, NULL, NULL, e.registered::text FROM executor e
+  SELECT 17, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 17, NULL, NULL, e.stale::text FROM executor e)
+  SELECT 18, NULL, NULL, e.stale::text FROM executor e)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,

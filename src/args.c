@@ -61,6 +61,16 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
+/* A concurrency key has the length of a name, and means something in a queue only. */
+void
+check_key(NullableDatum key, const char *name, NullableDatum queue)
+{
+	check_name(key, name);
+	if (!key.isnull && queue.isnull)
+		bad_argument(name, "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, which limits how many workflows of a key run at once.");
+}
+
 /* NULL if a number is in that range; both ends are allowed. */
 static Refusal *
 refuse_number(int64 value, const char *name, int32 least, int64 most)

@@ -16,6 +16,7 @@
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
+extern void check_key(NullableDatum key, const char *name, NullableDatum queue);
 extern void require_sequence(NullableDatum sequence);
 extern struct Refusal *refuse_sequence(int32 sequence, const char *name);
 extern void require_not_negative(NullableDatum arg, const char *name);

@@ -42,9 +42,11 @@ durable_is_dead(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(is_dead(fcinfo->args[0], PG_GETARG_TIMESTAMPTZ(1)));
 }
 
+/* app_version: that it has claimed with; NULL is any, or none */
 #define LOOK_ALIVE(P) \
 	P(executor_id, TEXTOID) \
-	P(stale_before, TIMESTAMPTZOID)
+	P(stale_before, TIMESTAMPTZOID) \
+	P(app_version, TEXTOID)
 PARAMETERS(LookAlive, LOOK_ALIVE);
 
 static int64
@@ -57,50 +59,64 @@ fast_look_alive(const void *params)
 	if (!begin_look(&look, &executor_by_id, AccessShareLock, (Key[]) {IS_TEXT(executor_executor_id, p->executor_id)}, 1))
 		return NOT_FAST;
 	alive = look.row &&
-		!is_dead(column_of_row(&look, executor_last_seen), DatumGetTimestampTz(p->stale_before.value));
+		!is_dead(column_of_row(&look, executor_last_seen), DatumGetTimestampTz(p->stale_before.value)) &&
+		(p->app_version.isnull || same_text(column_of_row(&look, executor_app_version), p->app_version));
 	end_look(&look);
 	return alive ? 1 : 0;
 }
 
 static Statement look_alive = STATEMENT(LookAlive,
 	"SELECT 1 FROM durable.executor e "
-	"WHERE e.executor_id = :executor_id AND NOT durable.is_dead(e.last_seen, :stale_before)",
+	"WHERE e.executor_id = :executor_id AND NOT durable.is_dead(e.last_seen, :stale_before)"
+	"  AND (:app_version IS NULL OR e.app_version = :app_version)",
 	.fast = fast_look_alive);
+
+/* Whether the executor is registered, as one that claims with that version, and not dead. */
+static bool
+alive_with(Datum executor_id, TimestampTz stale_before, NullableDatum app_version)
+{
+	return run(&look_alive, &(LookAlive)
+			   {
+				   .executor_id = a_value(executor_id),.stale_before = a_time(stale_before),.app_version = app_version
+			   }, NEWEST) > 0;
+}
 
 /* Whether the executor is registered, and not dead. */
 bool
 executor_alive(Datum executor_id, TimestampTz stale_before)
 {
-	return run(&look_alive, &(LookAlive)
-			   {
-				   .executor_id = a_value(executor_id),.stale_before = a_time(stale_before)
-			   }, NEWEST) > 0;
+	return alive_with(executor_id, stale_before, a_null());
 }
 
 /* ---- registering ------------------------------------------------------------ */
 
 #define REFRESH(P) \
 	P(executor_id, TEXTOID) \
-	P(now, TIMESTAMPTZOID)
+	P(now, TIMESTAMPTZOID) \
+	P(app_version, TEXTOID)
 PARAMETERS(Refresh, REFRESH);
 
 static Statement refresh = STATEMENT(Refresh,
-	"INSERT INTO durable.executor AS e (executor_id, last_seen) SELECT :executor_id, :now "
-	"ON CONFLICT (executor_id) DO UPDATE SET last_seen = greatest(e.last_seen, :now)");
+	"INSERT INTO durable.executor AS e (executor_id, last_seen, app_version) SELECT :executor_id, :now, :app_version "
+	"ON CONFLICT (executor_id) DO UPDATE SET last_seen = greatest(e.last_seen, :now),"
+	"  app_version = coalesce(:app_version, e.app_version)");
 
 /*
- * Writes that the executor was seen now.  Locks its row, before any row of a
+ * Writes that the executor was seen now, and the version with which it claims, if
+ * given.  Locks its row, before any row of a
  * workflow.  If it had to wait for the row, it writes the time once more.
  */
 static void
-refresh_executor(Datum executor_id)
+refresh_executor(Datum executor_id, NullableDatum app_version)
 {
+	Refresh		params = {.executor_id = a_value(executor_id),.app_version = app_version};
 	Rounds		rounds = {0};
 
 	do
 	{
 		rounds.since = clock_monotonic();
-		if (run(&refresh, &(Refresh) {.executor_id = a_value(executor_id),.now = a_time(clock_now())}, NEWEST) == 0)
+		params.now = a_time(clock_now());
+		if (run(&refresh, &params, NEWEST) == 0)
 			raise_kept_away("durable.executor");
 	} while (has_waited(&rounds, 1));
 }
@@ -113,9 +129,16 @@ refresh_executor(Datum executor_id)
 int64
 register_executor(NullableDatum executor_id, NullableDatum stale_after)
 {
-	if (executor_id.isnull || executor_alive(executor_id.value, clock_stale_before(clock_now(), stale_after)))
+	return register_claimer(executor_id, stale_after, a_null());
+}
+
+/* The same for one that claims, with a version if given: one that claims with another than before is refreshed, too. */
+int64
+register_claimer(NullableDatum executor_id, NullableDatum stale_after, NullableDatum app_version)
+{
+	if (executor_id.isnull || alive_with(executor_id.value, clock_stale_before(clock_now(), stale_after), app_version))
 		return 0;
-	refresh_executor(executor_id.value);
+	refresh_executor(executor_id.value, app_version);
 	return clock_monotonic();
 }
 
@@ -124,7 +147,7 @@ void
 register_again(NullableDatum executor_id, int64 registered)
 {
 	if (registered != 0 && clock_monotonic() - registered > A_WAIT)
-		refresh_executor(executor_id.value);
+		refresh_executor(executor_id.value, a_null());
 }
 
 /* ---- heartbeat ---------------------------------------------------------------- */
@@ -177,7 +200,7 @@ durable_heartbeat(PG_FUNCTION_ARGS)
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
-	refresh_executor(executor_id.value);
+	refresh_executor(executor_id.value, a_null());
 	if (!workflow_ids.isnull)
 	{
 		run(&compare, &(Compare) {.executor_id = executor_id,.workflow_ids = workflow_ids,.leases = leases}, NEWEST);

@@ -13,6 +13,7 @@
 extern bool is_dead(NullableDatum last_seen, TimestampTz stale_before);
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern int64 register_executor(NullableDatum executor_id, NullableDatum stale_after);
+extern int64 register_claimer(NullableDatum executor_id, NullableDatum stale_after, NullableDatum app_version);
 extern void register_again(NullableDatum executor_id, int64 registered);
 
 #endif							/* DURABLE_EXECUTOR_H */

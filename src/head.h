@@ -10,9 +10,10 @@
 
 #include "durable.h"
 
-/* Where a workflow waits in a queue: in a lane, one for each rank, by run_at and id. */
+/* Where a workflow waits in a queue: in a lane, one for each rank and key, by run_at and id. */
 typedef struct Position
 {
+	Datum		key;			/* a text; 0 is none, as is '' */
 	int64		rank;
 	TimestampTz run_at;
 	pg_uuid_t	id;

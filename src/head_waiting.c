@@ -140,9 +140,12 @@ ROW(PositionRow, POSITION_LIST);
 
 static Statement look_positions = STATEMENT(LookPositions,
 	"SELECT " COLUMNS(POSITION_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL AND " CHECKED("w.status = 'PENDING'"));
+	"WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL AND w.concurrency_key IS NULL AND " CHECKED("w.status = 'PENDING'"));
 
-/* Puts those of the workflows that now wait in queues on the lists of the heads behind them. */
+/*
+ * Puts those of the workflows that now wait in queues on the lists of the heads behind
+ * them.  The lanes of keys have no heads: lane.c.
+ */
 void
 now_waiting(Datum workflow_ids)
 {

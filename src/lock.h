@@ -35,13 +35,13 @@ typedef enum LockClass
 #define CHILDREN_END		ExclusiveLock
 
 /*
- * The queue's lock: who starts, who claims freely, who claims within limits, who
+ * The queue's lock: who starts, who claims freely, who claims alone, who
  * changes it, who drops it.  A change excludes those who claim, not those who
  * start.
  */
 #define QUEUE_START			AccessShareLock
 #define QUEUE_CLAIM			RowExclusiveLock
-#define QUEUE_CLAIM_LIMITED	ExclusiveLock
+#define QUEUE_CLAIM_ALONE	ExclusiveLock
 #define QUEUE_CHANGE		ShareRowExclusiveLock
 #define QUEUE_DROP			AccessExclusiveLock
 

@@ -4,7 +4,7 @@
  *	  Where workflows wait in queues, and where heads stand, as the indexes have
  *	  it: with entries that are dead, and with what is not committed.
  *
- * For the files about heads only: they need to see what others are about to
+ * For the files about heads and lanes only: they need to see what others are about to
  * commit, and no statement shows that.  Nothing is written or locked here, and
  * nobody is waited for.
  *
@@ -32,6 +32,7 @@
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -43,10 +44,10 @@
  */
 typedef enum Meaning
 {
-	NO_COLUMN, QUEUE_NAME, RANK, TURN, RUN_AT, WORKFLOW_ID, HEAD_ID
+	NO_COLUMN, QUEUE_NAME, KEY, RANK, TURN, RUN_AT, WORKFLOW_ID, HEAD_ID, SERVE_AT
 } Meaning;
 
-#define MEANINGS (HEAD_ID + 1)
+#define MEANINGS (SERVE_AT + 1)
 
 typedef struct PlaceColumn
 {
@@ -59,17 +60,32 @@ struct PlaceIndex
 {
 	const char *table;
 	const char *index;
-	Meaning		keys[4];		/* the first columns of the index */
+	Meaning		keys[5];		/* the first columns of the index */
 	PlaceColumn columns[MEANINGS];
 };
 
 static const Oid types[MEANINGS] = {
-	[QUEUE_NAME] = TEXTOID,[RANK] = INT8OID,[TURN] = INT8OID,[RUN_AT] = TIMESTAMPTZOID,[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID
+	[QUEUE_NAME] = TEXTOID,[KEY] = TEXTOID,[RANK] = INT8OID,[TURN] = INT8OID,[RUN_AT] = TIMESTAMPTZOID,
+	[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID,[SERVE_AT] = TIMESTAMPTZOID
 };
 
 const PlaceIndex waiting_places = {
-	"pending", "pending_pkey", {QUEUE_NAME, TURN, RUN_AT, WORKFLOW_ID},
-	{[QUEUE_NAME] = {1, "queue_name"},[TURN] = {2, "turn"},[RUN_AT] = {3, "run_at"},[WORKFLOW_ID] = {4, "id"}}
+	"pending", "pending_pkey", {QUEUE_NAME, KEY, TURN, RUN_AT, WORKFLOW_ID},
+	{[QUEUE_NAME] = {1, "queue_name"},[KEY] = {2, "key"},[TURN] = {3, "turn"},[RUN_AT] = {4, "run_at"},[WORKFLOW_ID] = {5, "id"}}
+};
+
+#define LANE_COLUMNS \
+	{[QUEUE_NAME] = {1, "queue_name"},[KEY] = {2, "key"},[TURN] = {3, "turn"},[RUN_AT] = {4, "run_at"}, \
+	[WORKFLOW_ID] = {5, "workflow_id"},[SERVE_AT] = {7, "serve_at"}}
+
+const PlaceIndex lane_places = {
+	"queue_lane", "queue_lane_pkey", {QUEUE_NAME, KEY, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
+};
+const PlaceIndex lanes_in_order = {
+	"queue_lane", "queue_lane_order", {QUEUE_NAME, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
+};
+const PlaceIndex lanes_by_service = {
+	"queue_lane", "queue_lane_service", {QUEUE_NAME, TURN, SERVE_AT, WORKFLOW_ID}, LANE_COLUMNS
 };
 
 #define HEAD_COLUMNS \
@@ -155,12 +171,24 @@ open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 		raise_not_ours(places);
 	walk->key_count = 0;
 	walk->direction = ForwardScanDirection;
+	walk->key = (Datum) 0;
 }
 
 static void
 add_key(Walk *walk, Meaning column, StrategyNumber strategy, RegProcedure compare, Datum value)
 {
+	Assert(walk->key_count < lengthof(walk->keys));
 	ScanKeyInit(&walk->keys[walk->key_count++], walk->places->columns[column].number, strategy, compare, value);
+}
+
+/* The entries of a queue, with one concurrency key (0 is none) where the index is by those. */
+static void
+add_queue(Walk *walk, Datum queue, Datum key)
+{
+	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	if (walk->places->keys[1] == KEY)
+		add_key(walk, KEY, BTEqualStrategyNumber, F_TEXTEQ, key ? key : CStringGetTextDatum(""));
+	walk->key = key;
 }
 
 /* The entries at ranks from the highest down to the lowest, both included. */
@@ -214,7 +242,7 @@ void
 walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest)
 {
 	open_places(walk, places, snapshot);
-	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_queue(walk, queue, (Datum) 0);
 	add_ranks(walk, highest, lowest);
 	begin(walk);
 }
@@ -224,9 +252,21 @@ void
 walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
 {
 	open_places(walk, places, snapshot);
-	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_queue(walk, queue, from->key);
 	add_ranks(walk, from->rank, from->rank);
 	add_key(walk, RUN_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from->run_at));
+	begin(walk);
+}
+
+/* The entries in the lane of a position, up to its run_at, the last first. */
+void
+walk_lane_back(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
+{
+	open_places(walk, places, snapshot);
+	add_queue(walk, queue, from->key);
+	add_ranks(walk, from->rank, from->rank);
+	add_key(walk, RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(from->run_at));
+	walk->direction = BackwardScanDirection;
 	begin(walk);
 }
 
@@ -235,7 +275,7 @@ void
 walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *position)
 {
 	open_places(walk, places, snapshot);
-	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	add_queue(walk, queue, position->key);
 	add_ranks(walk, position->rank, position->rank);
 	add_key(walk, RUN_AT, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, TimestampTzGetDatum(position->run_at));
 	add_key(walk, WORKFLOW_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&position->id));
@@ -285,6 +325,7 @@ next_place(Walk *walk, Position *position)
 		position->rank = -DatumGetInt64(value(walk, TURN));
 	else
 		position->rank = walk->places->columns[RANK].name ? DatumGetInt64(value(walk, RANK)) : 0;
+	position->key = walk->key;
 	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
 	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));
 	return true;
@@ -295,6 +336,20 @@ Datum
 queue_at(const Walk *walk)
 {
 	return value(walk, QUEUE_NAME);
+}
+
+/* The same for its concurrency key ... */
+Datum
+key_at(const Walk *walk)
+{
+	return value(walk, KEY);
+}
+
+/* ... and when the lane is to be served. */
+TimestampTz
+serve_at(const Walk *walk)
+{
+	return DatumGetTimestampTz(value(walk, SERVE_AT));
 }
 
 /* The head that the entry at which a walk is stands for. */
@@ -312,6 +367,17 @@ is_live(const Walk *walk)
 
 	InitDirtySnapshot(dirty);
 	return table_tuple_satisfies_snapshot(walk->table, walk->scan->slot, &dirty);
+}
+
+/* Whether the row is there for good, as long as nobody deletes it: it is committed or ours, and nobody is deleting it. */
+bool
+is_settled(const Walk *walk)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	return table_tuple_satisfies_snapshot(walk->table, walk->scan->slot, &dirty) &&
+		!TransactionIdIsValid(dirty.xmin) && !TransactionIdIsValid(dirty.xmax);
 }
 
 /* Whether somebody may hold a snapshot that is not older than ours and in which the row is there. */

@@ -22,6 +22,9 @@ typedef struct PlaceIndex PlaceIndex;
 extern const PlaceIndex waiting_places; /* workflows that wait in queues */
 extern const PlaceIndex head_places;
 extern const PlaceIndex late_places;
+extern const PlaceIndex lane_places;	/* of keys, each by position */
+extern const PlaceIndex lanes_in_order;	/* the same, all of a rank by position */
+extern const PlaceIndex lanes_by_service;	/* the same, in the order in which a fair queue serves them */
 
 typedef struct Walk
 {
@@ -29,8 +32,9 @@ typedef struct Walk
 	Snapshot	snapshot;
 	Relation	table;
 	Relation	index;
-	ScanKeyData keys[4];
+	ScanKeyData keys[5];
 	int			key_count;
+	Datum		key;			/* of the workflows, 0 if it is of none */
 	ScanDirection direction;
 	SysScanDesc scan;
 	HeapTuple	row;
@@ -40,13 +44,17 @@ extern bool is_untouched(const PlaceIndex *places);
 extern void walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot);
 extern void walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest);
 extern void walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from);
+extern void walk_lane_back(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from);
 extern void walk_position(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *position);
 extern void walk_heads(Walk *walk, Snapshot snapshot, Datum queue, int64 rank);
 extern void walk_late(Walk *walk, Snapshot snapshot, const pg_uuid_t *head_id);
 extern bool next_place(Walk *walk, Position *position);
 extern Datum queue_at(const Walk *walk);
+extern Datum key_at(const Walk *walk);
+extern TimestampTz serve_at(const Walk *walk);
 extern pg_uuid_t head_at(const Walk *walk);
 extern bool is_live(const Walk *walk);
+extern bool is_settled(const Walk *walk);
 extern bool is_live_for_some(const Walk *walk, Snapshot ours);
 extern bool is_seen_by(const Walk *walk, Snapshot snapshot);
 extern void end_walk(const Walk *walk);

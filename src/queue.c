@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  The row of a queue: create, alter, drop, pause and resume it, and count
- *	  the starts in the window of its rate limit.
+ *	  The row of a queue: create, alter, drop, pause and resume it.
  *
  * What waits in a queue is not here: claim.c takes it, head.c knows where it
  * begins.
@@ -18,6 +17,8 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "lane.h"
+#include "limit.h"
 #include "sql.h"
 #include "table.h"
 
@@ -32,20 +33,12 @@ PG_FUNCTION_INFO_V1(durable_resume_queue);
 
 /* ---- looking at the row ------------------------------------------------------------ */
 
-/*
- * The window of the rate limit has ended, or none has begun.  A window that
- * begins later than now has ended, too: the clock was set back.
- */
-#define WINDOW_OVER \
-	"(q.window_start IS NULL OR :now >= q.window_start + q.rate_limit_window OR :now < q.window_start)"
-
 #define LOOK_QUEUE(P) \
-	P(name, TEXTOID) \
-	P(now, TIMESTAMPTZOID)
+	P(name, TEXTOID)
 PARAMETERS(LookQueue, LOOK_QUEUE);
 
 #define QUEUE_LIST(F, C, t) \
-	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count)
+	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, key_concurrency) C(t, fair)
 ROW(QueueRow, QUEUE_LIST);
 
 /* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
@@ -56,7 +49,6 @@ typedef struct FastLookQueue
 	QueueRow	row;
 } FastLookQueue;
 
-/* A queue with a rate limit is left to the statement. */
 static int64
 fast_look_queue(const void *params)
 {
@@ -75,26 +67,24 @@ fast_look_queue(const void *params)
 			.max_concurrency = column_of_row(&look, queue_max_concurrency),
 			.rate_limit = column_of_row(&look, queue_rate_limit),
 			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
-			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0))
+			.paused = column_of_row(&look, queue_paused),
+			.key_concurrency = column_of_row(&look, queue_key_concurrency),.fair = column_of_row(&look, queue_fair)
 		};
-		fast->done = fast->row.rate_limit.isnull;
+		fast->done = true;
 	}
 	end_look(&look);
 	return !found ? 0 : fast->done ? 1 : NOT_FAST;
 }
 
 static Statement look_at_queue = STATEMENT(LookQueue,
-	"SELECT " COLUMNS(QUEUE_LIST, "l.") " FROM"
-	"  (SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused,"
-	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count"
-	"   FROM durable.queue q WHERE q.name = :name) l",
+	"SELECT " COLUMNS(QUEUE_LIST, "q.") " FROM durable.queue q WHERE q.name = :name",
 	.fast = fast_look_queue);
 
 /* Reads a queue as it is at that time; false if there is none of that name. */
 static bool
 look_queue(Datum name, TimestampTz now, Queue *queue)
 {
-	FastLookQueue look = {.params = {.name = a_value(name),.now = a_time(now)}};
+	FastLookQueue look = {.params = {.name = a_value(name)}};
 	QueueRow	row;
 
 	if (run(&look_at_queue, &look, NEWEST) == 0)
@@ -107,7 +97,8 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,
 		.rate_limit_window = row.rate_limit_window,.paused = DatumGetBool(row.paused.value),
-		.window_count = DatumGetInt32(row.window_count.value)
+		.key_concurrency = row.key_concurrency,
+		.fair = DatumGetBool(row.fair.value)
 	};
 	return true;
 }
@@ -131,30 +122,6 @@ lock_queue_to_start(NullableDatum name, TimestampTz now)
 	look_queue_or_raise(name.value, now, &queue);
 }
 
-/* ---- counting starts --------------------------------------------------------------- */
-
-#define COUNT_STARTS(P) \
-	P(name, TEXTOID) \
-	P(now, TIMESTAMPTZOID) \
-	P(starts, INT4OID)
-PARAMETERS(CountStarts, COUNT_STARTS);
-
-static Statement add_starts = STATEMENT(CountStarts,
-	"UPDATE durable.queue q SET"
-	"  window_start = CASE WHEN " WINDOW_OVER " THEN :now ELSE q.window_start END,"
-	"  window_count = CASE WHEN " WINDOW_OVER " THEN :starts ELSE q.window_count + :starts END "
-	"WHERE q.name = :name");
-
-/* Counts workflows that are claimed now in the window of the rate limit. */
-void
-count_starts(Datum name, TimestampTz now, int64 starts)
-{
-	CountStarts params = {.name = a_value(name),.now = a_time(now),.starts = an_int((int32) starts)};
-
-	if (run(&add_starts, &params, NEWEST) == 0)
-		raise_kept_away("durable.queue");
-}
-
 /* ---- create ------------------------------------------------------------------------ */
 
 /* What create_queue and alter_queue are given. */
@@ -162,7 +129,9 @@ count_starts(Datum name, TimestampTz now, int64 starts)
 	P(name, TEXTOID) \
 	P(max_concurrency, INT4OID) \
 	P(rate_limit, INT4OID) \
-	P(rate_limit_window, INTERVALOID)
+	P(rate_limit_window, INTERVALOID) \
+	P(key_concurrency, INT4OID) \
+	P(fair, BOOLOID)
 #define CREATE_QUEUE(P) \
 	SETTINGS(P) \
 	P(created_at, TIMESTAMPTZOID)
@@ -170,8 +139,8 @@ PARAMETERS(CreateQueue, CREATE_QUEUE);
 PARAMETERS(AlterQueue, SETTINGS);
 
 static Statement insert_queue = STATEMENT(CreateQueue,
-	"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, created_at) "
-	"SELECT :name, :max_concurrency, :rate_limit, :rate_limit_window, :created_at "
+	"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair, created_at) "
+	"SELECT :name, :max_concurrency, :rate_limit, :rate_limit_window, :key_concurrency, :fair, :created_at "
 	"ON CONFLICT (name) DO NOTHING");
 
 /* Checks the arguments of create_queue and alter_queue. */
@@ -180,7 +149,8 @@ settings_of_call(FunctionCallInfo fcinfo)
 {
 	AlterQueue	settings = {
 		.name = fcinfo->args[0],.max_concurrency = fcinfo->args[1],
-		.rate_limit = fcinfo->args[2],.rate_limit_window = fcinfo->args[3]
+		.rate_limit = fcinfo->args[2],.rate_limit_window = fcinfo->args[3],
+		.key_concurrency = fcinfo->args[4],.fair = fcinfo->args[5]
 	};
 
 	require_name(settings.name, "name");
@@ -191,6 +161,8 @@ settings_of_call(FunctionCallInfo fcinfo)
 	if (interval_least_seconds(DatumGetIntervalP(settings.rate_limit_window.value)) <= 0)
 		bad_argument("rate_limit_window", "must be longer than 0", "It is 0, or can be where a month or a day is short.",
 					 "Pass the time in which rate_limit workflows may start.");
+	check_limit(settings.key_concurrency, "key_concurrency");
+	require(settings.fair, "fair");
 	return settings;
 }
 
@@ -212,15 +184,17 @@ raise_if_other_settings(const Queue *queue, const AlterQueue *settings)
 {
 	if (same_int(queue->max_concurrency, settings->max_concurrency) &&
 		same_int(queue->rate_limit, settings->rate_limit) &&
+		same_int(queue->key_concurrency, settings->key_concurrency) && queue->fair == DatumGetBool(settings->fair.value) &&
 		DatumGetBool(DirectFunctionCall2(interval_eq, queue->rate_limit_window.value,
 										 settings->rate_limit_window.value)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DUPLICATE_OBJECT),
 			 errmsg("queue \"%s\" already exists with other settings", TextDatumGetCString(settings->name.value)),
-			 errdetail("It has max_concurrency %s, rate_limit %s, rate_limit_window %s.",
+			 errdetail("It has max_concurrency %s, rate_limit %s, rate_limit_window %s, key_concurrency %s, and is %s.",
 					   limit_text(queue->max_concurrency), limit_text(queue->rate_limit),
-					   DatumGetCString(DirectFunctionCall1(interval_out, queue->rate_limit_window.value))),
+					   DatumGetCString(DirectFunctionCall1(interval_out, queue->rate_limit_window.value)),
+					   limit_text(queue->key_concurrency), queue->fair ? "fair" : "not fair"),
 			 errhint("Use alter_queue to change them.")));
 }
 
@@ -229,7 +203,8 @@ create_queue(const AlterQueue *settings, TimestampTz now)
 {
 	CreateQueue params = {
 		.name = settings->name,.max_concurrency = settings->max_concurrency,.rate_limit = settings->rate_limit,
-		.rate_limit_window = settings->rate_limit_window,.created_at = a_time(now)
+		.rate_limit_window = settings->rate_limit_window,.key_concurrency = settings->key_concurrency,
+		.fair = settings->fair,.created_at = a_time(now)
 	};
 	Queue		queue;
 
@@ -252,14 +227,15 @@ create_queue(const AlterQueue *settings, TimestampTz now)
 
 static Statement alter_row = STATEMENT(AlterQueue,
 	"UPDATE durable.queue q SET"
-	"  max_concurrency = :max_concurrency, rate_limit = :rate_limit, rate_limit_window = :rate_limit_window "
+	"  max_concurrency = :max_concurrency, rate_limit = :rate_limit, rate_limit_window = :rate_limit_window,"
+	"  key_concurrency = :key_concurrency, fair = :fair "
 	"WHERE q.name = :name");
 
-#define DROP_QUEUE(P) \
+#define OF_QUEUE(P) \
 	P(name, TEXTOID)
-PARAMETERS(DropQueue, DROP_QUEUE);
+PARAMETERS(OfQueue, OF_QUEUE);
 
-static Statement delete_row = STATEMENT(DropQueue,
+static Statement delete_row = STATEMENT(OfQueue,
 	"DELETE FROM durable.queue q WHERE q.name = :name");
 
 #define LOOK_UNFINISHED(P) \
@@ -300,10 +276,20 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	}
 }
 
+/*
+ * Nobody claims meanwhile.  So once the slots are given, each workflow that runs in
+ * the queue has one if its claims are to count them.  Those of a queue that counted
+ * them before are kept until they end, and do no harm.
+ */
 static void
 alter_queue(const AlterQueue *settings)
 {
-	change_row(settings->name.value, QUEUE_CHANGE, &alter_row, settings);
+	Datum		name = settings->name.value;
+	Queue		queue;
+
+	change_row(name, QUEUE_CHANGE, &alter_row, settings);
+	look_queue_or_raise(name, clock_now(), &queue);
+	change_limits(name, &queue);
 }
 
 static void
@@ -315,7 +301,7 @@ pause_queue(Datum name, bool paused)
 static void
 drop_queue(Datum name)
 {
-	change_row(name, QUEUE_DROP, &delete_row, &(DropQueue) {.name = a_value(name)});
+	change_row(name, QUEUE_DROP, &delete_row, &(OfQueue) {.name = a_value(name)});
 	if (run(&look_unfinished, &(LookUnfinished) {.queue = a_value(name)}, NEWEST) > 0)
 	{
 		UnfinishedRow row;
@@ -324,11 +310,13 @@ drop_queue(Datum name)
 		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(row.id.value)));
 	}
 	drop_all_heads(name);
+	drop_tickets(name);
+	drop_counts(name);
 }
 
 /* ---- from SQL ---------------------------------------------------------------------- */
 
-/* create_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+/* create_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair) */
 Datum
 durable_create_queue(PG_FUNCTION_ARGS)
 {
@@ -342,7 +330,7 @@ durable_create_queue(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* alter_queue(name, max_concurrency, rate_limit, rate_limit_window) */
+/* alter_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair) */
 Datum
 durable_alter_queue(PG_FUNCTION_ARGS)
 {

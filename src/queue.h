@@ -13,14 +13,28 @@
 typedef struct Queue
 {
 	NullableDatum max_concurrency;
+	NullableDatum key_concurrency;
 	NullableDatum rate_limit;
 	NullableDatum rate_limit_window;
+	bool		fair;
 	bool		paused;
-	int32		window_count;	/* starts in the current window of the rate limit */
 } Queue;
+
+/* Whether what runs in it is counted. */
+static inline bool
+has_slots(const Queue *queue)
+{
+	return !queue->max_concurrency.isnull || !queue->key_concurrency.isnull || queue->fair;
+}
+
+/* Whether its claims are limited, or counted. */
+static inline bool
+has_limits(const Queue *queue)
+{
+	return has_slots(queue) || !queue->rate_limit.isnull;
+}
 
 extern void look_queue_or_raise(Datum name, TimestampTz now, Queue *queue);
 extern void lock_queue_to_start(NullableDatum name, TimestampTz now);
-extern void count_starts(Datum name, TimestampTz now, int64 starts);
 
 #endif							/* DURABLE_QUEUE_H */

@@ -35,13 +35,13 @@ PG_FUNCTION_INFO_V1(durable_recover);
 	P(most, INT4OID) \
 	P(queue, TEXTOID) \
 	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID) \
 	P(seen, UUIDARRAYOID)
 PARAMETERS(Find, FIND);
 
 /* The caller has asked for such workflows, and has not seen this one in the call. */
-#define WANTED \
-	"    (:queue IS NULL OR w.queue_name = :queue) " \
-	"    AND (:handlers IS NULL OR w.handler = ANY (:handlers)) " \
+#define ASKED_FOR \
+	"    (:queue IS NULL OR w.queue_name = :queue) AND " WANTED " " \
 	"    AND NOT w.id = ANY (:seen) "
 
 static Statement find_stale = STATEMENT(Find,
@@ -49,7 +49,7 @@ static Statement find_stale = STATEMENT(Find,
 	"FROM durable.executor e CROSS JOIN LATERAL ("
 	"  SELECT w.id, w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
 	"  WHERE d.executor_id = e.executor_id AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
-	"    AND " WANTED
+	"    AND " ASKED_FOR
 	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
 	"LIMIT :most");
@@ -77,20 +77,20 @@ static Statement find_orphans = STATEMENT(Find,
 	"SELECT w.id, w.root_id "
 	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
 	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
-	"  AND " WANTED
+	"  AND " ASKED_FOR
 	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " WANTED
+	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " ASKED_FOR
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 static Statement find_released = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
-	"WHERE p.queue_name = '' AND p.turn = 0 AND p.run_at <= :since"
-	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " WANTED
+	"WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :since"
+	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " ASKED_FOR
 	"ORDER BY p.run_at, p.id "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
 
@@ -166,7 +166,7 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 	return count;
 }
 
-/* recover(executor_id, max_workflows, stale_after, queue, handlers) */
+/* recover(executor_id, max_workflows, stale_after, queue, handlers, app_version) */
 Datum
 durable_recover(PG_FUNCTION_ARGS)
 {
@@ -174,6 +174,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum stale_after = fcinfo->args[2];
 	NullableDatum queue = fcinfo->args[3];
 	NullableDatum handlers = fcinfo->args[4];
+	NullableDatum app_version = fcinfo->args[5];
 	TimestampTz now;
 	TimestampTz stale_before;
 	int64		registered;
@@ -186,6 +187,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	require_not_negative(fcinfo->args[1], "max_workflows");
 	check_interval(stale_after, "stale_after");
 	check_name(queue, "queue");
+	check_name(app_version, "app_version");
 	left = PG_GETARG_INT32(1);
 
 	begin_rows(fcinfo);
@@ -209,7 +211,8 @@ durable_recover(PG_FUNCTION_ARGS)
 		found = run(reason->find, &(Find)
 					{
 						.executor_id = executor_id,.since = a_time(reason->since_now ? now : stale_before),
-						.most = an_int(page),.queue = queue,.handlers = handlers,.seen = a_value(seen)
+						.most = an_int(page),.queue = queue,.handlers = handlers,
+						.app_version = app_version,.seen = a_value(seen)
 					}, NEWEST);
 		ids = takeable(&seen, left, &takeable_count);
 

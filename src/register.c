@@ -21,6 +21,7 @@
 #include "register.h"
 #include "head.h"
 #include "ids.h"
+#include "lane.h"
 #include "state.h"
 
 #include "access/genam.h"
@@ -54,7 +55,7 @@ typedef enum WorkflowColumn
 {
 	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
 	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
-	PAUSED_FROM
+	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT
 } WorkflowColumn;
 
 typedef struct Column
@@ -69,7 +70,8 @@ static const Column workflow_columns[] = {
 	[PARENT_ID] = {"parent_id", UUIDOID},[PRIORITY] = {"priority", INT4OID},[RUN_AT] = {"run_at", TIMESTAMPTZOID},
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
-	[EXECUTOR_ID] = {"executor_id", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid}
+	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
+	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -108,7 +110,7 @@ text_in(const Standing *w, WorkflowColumn column)
 
 /* ---- the registers -------------------------------------------------------------- */
 
-#define MOST_COLUMNS 4
+#define MOST_COLUMNS 5
 
 /* Equality in an index. */
 static RegProcedure
@@ -150,9 +152,21 @@ entry_of_pending(const Standing *w, Datum *entry)
 	if (w->status != PENDING || !has(w, RUN_AT) || !w->is_unit)
 		return false;
 	entry[0] = text_in(w, QUEUE_NAME);
-	entry[1] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
-	entry[2] = w->values[RUN_AT];
-	entry[3] = w->values[ID];
+	entry[1] = text_in(w, CONCURRENCY_KEY);
+	entry[2] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
+	entry[3] = w->values[RUN_AT];
+	entry[4] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_pending_version(const Standing *w, Datum *entry)
+{
+	if (w->status != PENDING || !has(w, QUEUE_NAME) || !has(w, APP_VERSION))
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = text_in(w, APP_VERSION);
+	entry[2] = w->values[ID];
 	return true;
 }
 
@@ -166,6 +180,18 @@ entry_of_driven(const Standing *w, Datum *entry)
 	entry[1] = w->values[STARTED_AT];
 	entry[2] = w->values[ID];
 	entry[3] = text_in(w, QUEUE_NAME);
+	return true;
+}
+
+static bool
+entry_of_slot(const Standing *w, Datum *entry)
+{
+	if (!(w->status == RUNNING || w->paused_from == RUNNING) || !has(w, QUEUE_NAME) || !has(w, SLOT))
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = w->values[SLOT];
+	entry[2] = text_in(w, CONCURRENCY_KEY);
+	entry[3] = w->values[ID];
 	return true;
 }
 
@@ -229,8 +255,13 @@ entry_of_unsuccessful(const Standing *w, Datum *entry)
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
 	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
-	{"pending", "pending_pkey", 4, 4,
-		{{"queue_name", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_pending},
+	{"pending", "pending_pkey", 5, 5,
+		{{"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}},
+	entry_of_pending},
+	{"pending_version", "pending_version_pkey", 3, 3,
+		{{"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}}, entry_of_pending_version},
+	{"slot", "slot_pkey", 2, 4,
+		{{"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}}, entry_of_slot},
 	{"driven", "driven_pkey", 3, 4,
 		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
 	{"paused", "paused_pkey", 2, 2, {{"queue_name", TEXTOID}, {"id", UUIDOID}}, entry_of_paused},
@@ -266,7 +297,8 @@ has_columns(Relation relation, const Column *columns, int count)
 
 		if (columns[i].name &&
 			(strcmp(NameStr(attribute->attname), columns[i].name) != 0 ||
-			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type)))
+			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type &&
+			  getBaseType(attribute->atttypid) != columns[i].type)))
 			return false;
 	}
 	return true;
@@ -394,8 +426,8 @@ add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
 {
 	Relation	index = index_open(index_id, RowExclusiveLock);
 	IndexInfo  *info = makeNode(IndexInfo);
-	Datum		values[MOST_COLUMNS];
-	bool		nulls[MOST_COLUMNS] = {false};
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS] = {false};
 
 	for (int i = 0; i < index->rd_index->indnatts; i++)
 		values[i] = entry[index->rd_index->indkey.values[i] - 1];
@@ -404,14 +436,37 @@ add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
 	index_close(index, NoLock);
 }
 
+/* Inserts a row of which no column is NULL, without triggers. */
+void
+add_row(Relation table, Datum *values)
+{
+	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
+	HeapTuple	row = heap_form_tuple(RelationGetDescr(table), values, nulls);
+	ListCell   *cell;
+
+	simple_heap_insert(table, row);
+	foreach(cell, RelationGetIndexList(table))
+		add_to_index(lfirst_oid(cell), table, values, &row->t_self);
+}
+
+/* A workflow with a key now waits: claims must meet its lane. */
+static void
+waits_in_lane(const Datum *entry)
+{
+	Position	at = {
+		.key = entry[1],.rank = -DatumGetInt64(entry[2]),.run_at = DatumGetTimestampTz(entry[3]),
+		.id = *DatumGetUUIDP(entry[4])
+	};
+
+	if (VARSIZE_ANY_EXHDR(DatumGetPointer(at.key)) > 0)
+		enter_lane(entry[0], &at);
+}
+
 /* Adds an entry. */
 static void
 join(const Register *r, Datum *entry)
 {
-	bool		nulls[MOST_COLUMNS] = {false};
 	Relation	table = open_register(r);
-	ListCell   *cell;
-	HeapTuple	row;
 
 	/* who starts a root has written its name before, to find out whether it is free */
 	if (r->entry_of == entry_of_active_root && is_in(r, table, entry))
@@ -419,11 +474,10 @@ join(const Register *r, Datum *entry)
 		table_close(table, NoLock);
 		return;
 	}
-	row = heap_form_tuple(RelationGetDescr(table), entry, nulls);
-	simple_heap_insert(table, row);
-	foreach(cell, RelationGetIndexList(table))
-		add_to_index(lfirst_oid(cell), table, entry, &row->t_self);
+	add_row(table, entry);
 	table_close(table, NoLock);
+	if (r->entry_of == entry_of_pending)
+		waits_in_lane(entry);
 }
 
 /* The values of a row of durable.workflow. */

@@ -20,6 +20,7 @@ typedef struct WorkflowValues
 	const bool *nulls;
 } WorkflowValues;
 
+extern void add_row(Relation table, Datum *values);
 extern WorkflowValues values_of_row(Relation workflow, HeapTuple row);
 extern bool is_register_trigger(const Trigger *trigger);
 extern bool has_registered_columns(Relation workflow);

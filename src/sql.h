@@ -25,4 +25,9 @@
 #define OPEN_AT(now) \
 	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")
 
+/* What the caller of claim or recover asks for, of workflows w: a NULL asks for anything. */
+#define WANTED \
+	"(:handlers IS NULL OR w.handler = ANY (:handlers)) " \
+	"AND (:app_version IS NULL OR w.app_version IS NULL OR w.app_version = :app_version)"
+
 #endif							/* DURABLE_SQL_H */

@@ -45,7 +45,9 @@
 	C(workflow, output, JSONBOID) \
 	C(workflow, error, TEXTOID) \
 	C(workflow, paused_by, UUIDOID) \
-	C(workflow, paused_at, TIMESTAMPTZOID)
+	C(workflow, paused_at, TIMESTAMPTZOID) \
+	C(workflow, concurrency_key, TEXTOID) \
+	C(workflow, slot, INT8OID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -85,11 +87,14 @@
 	C(queue, max_concurrency, INT4OID) \
 	C(queue, rate_limit, INT4OID) \
 	C(queue, rate_limit_window, INTERVALOID) \
-	C(queue, paused, BOOLOID)
+	C(queue, paused, BOOLOID) \
+	C(queue, key_concurrency, INT4OID) \
+	C(queue, fair, BOOLOID)
 
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
-	C(executor, last_seen, TIMESTAMPTZOID)
+	C(executor, last_seen, TIMESTAMPTZOID) \
+	C(executor, app_version, TEXTOID)
 
 #define OPEN_WAIT_COLUMNS_USED(C) \
 	C(open_wait, workflow_id, UUIDOID) \

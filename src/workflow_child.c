@@ -27,6 +27,7 @@ typedef struct ChildArgs
 	NullableDatum queue;
 	NullableDatum priority;
 	NullableDatum timeout;
+	NullableDatum concurrency_key;
 } ChildArgs;
 
 /* ---- statements -------------------------------------------------------------- */
@@ -42,6 +43,7 @@ typedef struct ChildArgs
 	P(queue, TEXTOID) \
 	P(priority, INT4OID) \
 	P(timeout, INTERVALOID) \
+	P(concurrency_key, TEXTOID) \
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(StartChild, START_CHILD);
 
@@ -63,14 +65,15 @@ static Statement insert_child = STATEMENT(StartChild,
 	"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
 	"child AS ("
 	"  INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, "
-	"    deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version) "
+	"    deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version,"
+	"    concurrency_key) "
 	"  SELECT :id, p.root_id, p.id, :sequence, "
 	"    CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, "
 	"    CASE WHEN :queue IS NULL THEN 1 ELSE 0 END, :now, "
 	"    CASE WHEN :queue IS NULL THEN :now END, "
 	"    CASE WHEN :queue IS NULL THEN :now + :timeout END, "
 	"    CASE WHEN :queue IS NOT NULL THEN :now END, "
-	"    :name, :input, :handler, :queue, :priority, :timeout, p.max_recovery_attempts, p.app_version "
+	"    :name, :input, :handler, :queue, :priority, :timeout, p.max_recovery_attempts, p.app_version, :concurrency_key "
 	"  FROM parent p CROSS JOIN stand_in RETURNING 1) "
 	"SELECT EXISTS (SELECT 1 FROM child) FROM stand_in");
 
@@ -141,7 +144,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 				.parent_id = an_id(args->parent_id),.sequence = an_int(args->sequence),
 				.parent_lease = an_int(parent->lease),.id = an_id(&id),.name = args->name,.input = args->input,
 				.handler = args->handler,.queue = args->queue,.priority = args->priority,.timeout = args->timeout,
-				.now = a_time(id_created_at(&id))
+				.concurrency_key = args->concurrency_key,.now = a_time(id_created_at(&id))
 			}, NEWEST) == 0)
 		return false;
 	if (!DatumGetBool(result_value(0, 0)))
@@ -227,7 +230,7 @@ start_child(const ChildArgs *args, Workflow *child)
 
 /*
  * start_child(parent_id, sequence, name, input, handler, lease, queue,
- *			   priority, timeout)
+ *			   priority, timeout, concurrency_key)
  */
 Datum
 durable_start_child(PG_FUNCTION_ARGS)
@@ -235,7 +238,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	ChildArgs	args = {
 		.name = fcinfo->args[2],.input = fcinfo->args[3],.handler = fcinfo->args[4],
 		.lease = fcinfo->args[5],.queue = fcinfo->args[6],.priority = fcinfo->args[7],
-		.timeout = fcinfo->args[8]
+		.timeout = fcinfo->args[8],.concurrency_key = fcinfo->args[9]
 	};
 	NullableDatum columns[6];
 	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
@@ -250,6 +253,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	check_name(args.queue, "queue");
 	require(args.priority, "priority");
 	check_interval(args.timeout, "timeout");
+	check_key(args.concurrency_key, "concurrency_key", args.queue);
 	args.parent_id = PG_GETARG_UUID_P(0);
 	args.sequence = PG_GETARG_INT32(1);
 

@@ -51,6 +51,7 @@ typedef struct Start
 	int			position;		/* from 0 */
 	NullableDatum name;
 	NullableDatum input;
+	NullableDatum concurrency_key;
 	struct Root *root;
 	/* the answer */
 	bool		created;
@@ -148,6 +149,7 @@ static Statement look_roots = STATEMENT(ActiveRoots,
 	P(input, JSONBOID) \
 	P(created_at, TIMESTAMPTZOID) \
 	P(lease, INT4OID) \
+	P(concurrency_key, TEXTOID) \
 	START_ARGS(P)
 PARAMETERS(CreateRoot, CREATE_ROOT);
 
@@ -157,6 +159,7 @@ PARAMETERS(CreateRoot, CREATE_ROOT);
 	P(inputs, JSONBARRAYOID) \
 	P(created_at, TIMESTAMPTZARRAYOID) \
 	P(leases, INT4ARRAYOID) \
+	P(concurrency_keys, TEXTARRAYOID) \
 	START_ARGS(P)
 PARAMETERS(CreateRoots, CREATE_ROOTS);
 
@@ -166,14 +169,14 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  INSERT INTO durable.active_root (name, id) SELECT b.name, b.id FROM root b " \
 	"  ON CONFLICT (name) DO NOTHING RETURNING id) " \
 	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
-	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version) " \
+	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version, concurrency_key) " \
 	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
 	"  b.created_at, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at END, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
 	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
 	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
-	"  :max_recovery_attempts, :app_version FROM entered e JOIN root b ON b.id = e.id"
+	"  :max_recovery_attempts, :app_version, b.concurrency_key FROM entered e JOIN root b ON b.id = e.id"
 
 /* Enters a root's name; false if the statement has to find out whether it is free. */
 static bool
@@ -227,6 +230,7 @@ fast_create_root(const void *params)
 	set(&writing, workflow_timeout, p->timeout);
 	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
 	set(&writing, workflow_app_version, p->app_version);
+	set(&writing, workflow_concurrency_key, p->concurrency_key);
 	done = end_row(&writing) && enter_name(p);
 	if (done)
 		insert_row(&writing);
@@ -236,7 +240,8 @@ fast_create_root(const void *params)
 }
 
 static Statement create_root = STATEMENT(CreateRoot,
-	"WITH root AS (SELECT :id AS id, :name AS name, :input AS input, :created_at AS created_at, :lease AS lease)"
+	"WITH root AS (SELECT :id AS id, :name AS name, :input AS input, :created_at AS created_at, :lease AS lease,"
+	"  :concurrency_key AS concurrency_key)"
 	INSERT_ROOT,
 	.fast = fast_create_root);
 
@@ -266,9 +271,10 @@ fast_create_roots(const void *params)
 
 static Statement create_roots = STATEMENT(CreateRoots,
 	"WITH root AS MATERIALIZED ("
-	"  SELECT b.id, b.name, b.input, b.created_at, b.lease"
-	"  FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases)) "
-	"    WITH ORDINALITY AS b (id, name, input, created_at, lease, n) ORDER BY b.n)"
+	"  SELECT b.id, b.name, b.input, b.created_at, b.lease, b.concurrency_key"
+	"  FROM ROWS FROM (unnest(:ids), unnest(:names), unnest(:inputs), unnest(:created_at), unnest(:leases),"
+	"    unnest(:concurrency_keys)) "
+	"    WITH ORDINALITY AS b (id, name, input, created_at, lease, concurrency_key, n) ORDER BY b.n)"
 	INSERT_ROOT,
 	.fast = fast_create_roots);
 
@@ -422,6 +428,7 @@ one_root(const Root *root, const StartArgs *args)
 	{
 		.id = an_id(&root->workflow.id),.name = root->elements[0]->name,.input = root->elements[0]->input,
 		.created_at = a_time(id_created_at(&root->workflow.id)),.lease = an_int(root->workflow.lease),
+		.concurrency_key = root->elements[0]->concurrency_key,
 		VALUES_OF(args)
 	};
 }
@@ -439,6 +446,7 @@ create_many(Starts *starts, Root **created, int count)
 	Elements	inputs = new_elements(JSONBOID, count);
 	Elements	times = new_elements(TIMESTAMPTZOID, count);
 	Elements	leases = new_elements(INT4OID, count);
+	Elements	keys = new_elements(TEXTOID, count);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -448,11 +456,13 @@ create_many(Starts *starts, Root **created, int count)
 		append_element(&inputs, roots[i].input);
 		append_element(&times, roots[i].created_at);
 		append_element(&leases, roots[i].lease);
+		append_element(&keys, roots[i].concurrency_key);
 	}
 	fast.params = (CreateRoots)
 	{
 		.ids = array_of(&ids),.names = array_of(&names),.inputs = array_of(&inputs),
-		.created_at = array_of(&times),.leases = array_of(&leases),VALUES_OF(args)
+		.created_at = array_of(&times),.leases = array_of(&leases),
+		.concurrency_keys = array_of(&keys),VALUES_OF(args)
 	};
 	done = run(&create_roots, &fast, NEWEST);
 	starts->met_another = starts->met_another || fast.met_another;
@@ -622,13 +632,13 @@ answer(const Start *start, Oid label, NullableDatum *columns)
 
 /*
  * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
- *		 max_recovery_attempts, app_version)
+ *		 max_recovery_attempts, app_version, concurrency_key)
  */
 Datum
 durable_start(PG_FUNCTION_ARGS)
 {
 	StartArgs	args;
-	Start		element = {.name = fcinfo->args[0],.input = fcinfo->args[1]};
+	Start		element = {.name = fcinfo->args[0],.input = fcinfo->args[1],.concurrency_key = fcinfo->args[10]};
 	Start	   *elements = &element;
 	Root		root = {.elements = &elements,.count = 1};
 	Starts		starts = {
@@ -641,6 +651,7 @@ durable_start(PG_FUNCTION_ARGS)
 	element.root = &root;
 	require_name(element.name, "name");
 	args = start_args(fcinfo);
+	check_key(element.concurrency_key, "concurrency_key", args.queue);
 
 	call = begin_call(fcinfo);
 	start(&starts);
@@ -686,27 +697,33 @@ group_starts(Start *elements, int count, Root *roots)
 
 /*
  * start_many(names, inputs, handler, executor_id, queue, priority, run_at,
- *			  timeout, max_recovery_attempts, app_version)
+ *			  timeout, max_recovery_attempts, app_version, concurrency_keys)
  */
 Datum
 durable_start_many(PG_FUNCTION_ARGS)
 {
 	NullableDatum names = fcinfo->args[0];
 	NullableDatum inputs = fcinfo->args[1];
+	NullableDatum keys = fcinfo->args[10];
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StartArgs	args;
 	Elements	name_elements;
 	Elements	input_elements;
+	Elements	key_elements;
 	int			count = require_batch(names, "names");
 	Starts		starts = {.args = &args,.argument = "names",.count = count};
 	Call		call;
 	NullableDatum columns[6];
 
 	check_array_beside(inputs, "inputs", count, "names");
+	check_array_beside(keys, "concurrency_keys", count, "names");
 	name_elements = elements_of(names, TEXTOID, count);
 	for (int i = 0; i < count; i++)
 		check_name(element_of(&name_elements, i), "names");
 	args = start_args(fcinfo);
+	key_elements = elements_of(keys, TEXTOID, count);
+	for (int i = 0; i < count; i++)
+		check_key(element_of(&key_elements, i), "concurrency_keys", args.queue);
 
 	begin_rows_of(fcinfo, lengthof(columns));
 	input_elements = elements_of(inputs, JSONBOID, count);
@@ -714,7 +731,8 @@ durable_start_many(PG_FUNCTION_ARGS)
 	starts.roots = palloc0(Max(count, 1) * sizeof(Root));
 	for (int i = 0; i < count; i++)
 		starts.elements[i] = (Start) {
-			.position = i,.name = element_of(&name_elements, i),.input = element_of(&input_elements, i)
+			.position = i,.name = element_of(&name_elements, i),.input = element_of(&input_elements, i),
+			.concurrency_key = element_of(&key_elements, i)
 		};
 	starts.root_count = group_starts(starts.elements, count, starts.roots);
 

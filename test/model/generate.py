@@ -30,7 +30,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("kind", "TRANSACTION"), ("retry_after", ("span", -1)),
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
-    ("max_recovery_attempts", -1), ("max_concurrency", -1), ("rate_limit_window", None), ("error", None), ("retryable", None),
+    ("max_recovery_attempts", -1), ("max_concurrency", -1), ("key_concurrency", -1), ("concurrency_key", ""), ("rate_limit_window", None), ("error", None), ("retryable", None),
     ("takeover", None), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("after", None), ("after", -1), ("max_rows", None),
     ("max_rows", -1), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
 EXECUTORS = ["x", "y", "z"]
@@ -206,7 +206,11 @@ class Generator:
         return {"name": self.rng.choice("abcd"), "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
-                "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0))}
+                "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
+                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue)}
+
+    def key(self, queue):
+        return self.maybe(0.5, "k", "k", "l") if queue or self.rng.random() < 0.02 else None
 
     def attach(self):
         w = self.pick("RUNNING", "PENDING")
@@ -285,9 +289,10 @@ class Generator:
         waiting = [v for v in self.model.workflows.values() if v.inline and v.status == "PENDING" and v.parent.status == "RUNNING"]
         if waiting and self.rng.random() < 0.6:
             w, position = waiting[0].parent, {"sequence": waiting[0].sequence, "name": waiting[0].name}
+        queue = self.maybe(self.queued, self.queue())
         return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
-                "lease": self.lease(w), "queue": self.maybe(self.queued, self.queue()), "priority": self.rng.choice((0, 0, 1)),
-                "timeout": self.rng.choice(SPANS)}
+                "lease": self.lease(w), "queue": queue, "priority": self.rng.choice((0, 0, 1)),
+                "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue)}
 
     def set_timeout(self):
         return {"task_id": self.task("RUNNING", "PENDING", "PAUSED")["task_id"], "timeout": self.rng.choice(SPANS)}
@@ -337,7 +342,8 @@ class Generator:
 
     def create_queue(self):
         return {"name": self.rng.choice(QUEUES), **self.rng.choice((
-            {}, {}, {"max_concurrency": self.rng.choice((1, 2))},
+            {}, {}, {"max_concurrency": self.rng.choice((1, 2))}, {"key_concurrency": 1},
+            {"key_concurrency": self.rng.choice((1, 2)), "max_concurrency": 3},
             {"rate_limit": self.rng.choice((1, 2)), "rate_limit_window": ("span", self.rng.choice((0.5, 1.5)))}))}
 
     alter_queue = create_queue
@@ -356,7 +362,8 @@ class Generator:
         waiting = [w.queue for w in self.model.workflows.values() if w.status == "PENDING" and w.queue
                    for _ in range(9 if w.children() else 1)]
         return {"queue": self.queue(*waiting), "executor_id": self.rng.choice(EXECUTORS),
-                "max_workflows": self.rng.choice((1, 1, 2, 3, 0))}
+                "max_workflows": self.rng.choice((1, 1, 2, 3, 0)), "handlers": self.maybe(0.2, ["h"], ["h", "i"], []),
+                "app_version": self.maybe(0.2, "v1", "v2")}
 
     def heartbeat(self):
         x = self.rng.choice(EXECUTORS)

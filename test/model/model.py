@@ -87,6 +87,8 @@ class Workflow:
     deadline: float = None
     ended_at: float = None
     recovery_count: int = 0
+    key: str = None
+    version: str = None
     paused_from: str = None
     pause: object = None
     steps: dict = field(default_factory=dict)
@@ -121,7 +123,7 @@ class Workflow:
 
 @dataclass
 class Queue:
-    settings: tuple  # max_concurrency, rate_limit, rate_limit_window
+    settings: tuple  # max_concurrency, rate_limit, rate_limit_window, key_concurrency
     paused: bool = False
     window_start: float = None
     window_count: int = 0
@@ -148,6 +150,7 @@ class Model:
         self.workflows = {}  # those whose id is unknown to the server are not in it
         self.queues = {}
         self.executors = {}
+        self.versions = {}  # that they have claimed with
         self.next_id = None
         self.note = None  # what happened, for the count of what was covered
         self.also = set()  # and what happened to others
@@ -268,11 +271,11 @@ class Model:
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
-              max_recovery_attempts=100, app_version=None):
+              max_recovery_attempts=100, app_version=None, concurrency_key=None):
         needed(name, priority, max_recovery_attempts)
-        words(name, handler, executor_id, queue, app_version)
+        words(name, handler, executor_id, queue, app_version, concurrency_key)
         not_negative(timeout, max_recovery_attempts)
-        if run_at is not None and queue is None:
+        if (run_at is not None or concurrency_key is not None) and queue is None:
             raise Refused("22023")
         created = False
         w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
@@ -280,6 +283,7 @@ class Model:
             self.known_queue(queue)
             self.register(executor_id)
             w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
+            w.key, w.version = concurrency_key, app_version
             w.owner = executor_id if queue is None else None
             created, self.note = True, "created a " + w.status
         elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
@@ -459,9 +463,12 @@ class Model:
         self.note = "ok"
         return rows
 
-    def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None):
+    def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None,
+                    concurrency_key=None):
         needed(parent_id, sequence, name, priority)
-        words(name, handler, queue)
+        words(name, handler, queue, concurrency_key)
+        if concurrency_key is not None and queue is None:
+            raise Refused("22023")
         not_negative(sequence, timeout)
         if sequence > MAX_SEQUENCE:
             raise Refused("22023")
@@ -485,6 +492,7 @@ class Model:
                 raise Refused("WF011")
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
+            w.key, w.version = concurrency_key, p.version
             p.steps[sequence] = Step(name, "WORKFLOW", self.now, input, child=w)
             created, self.note = True, "created a " + w.status
         return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
@@ -615,24 +623,24 @@ class Model:
 
     # ---- queues, executors, recovery ------------------------------------------------------
 
-    def check_queue(self, name, max_concurrency, rate_limit, rate_limit_window):
+    def check_queue(self, name, max_concurrency, rate_limit, rate_limit_window, key_concurrency):
         needed(name, rate_limit_window)
         words(name)
-        not_negative(max_concurrency, rate_limit, rate_limit_window)
+        not_negative(max_concurrency, rate_limit, rate_limit_window, key_concurrency)
 
-    def create_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001):
-        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
-        settings = (max_concurrency, rate_limit, rate_limit_window)
+    def create_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001, key_concurrency=None):
+        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency)
+        settings = (max_concurrency, rate_limit, rate_limit_window, key_concurrency)
         if name in self.queues and self.queues[name].settings != settings:
             raise Refused("42710")
         self.note = "again" if name in self.queues else None
         self.queues.setdefault(name, Queue(settings))
         return [dict(create_queue="")]
 
-    def alter_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001):
-        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window)
+    def alter_queue(self, name, max_concurrency=None, rate_limit=None, rate_limit_window=0.00001, key_concurrency=None):
+        self.check_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency)
         self.known_queue(name)
-        self.queues[name].settings = (max_concurrency, rate_limit, rate_limit_window)
+        self.queues[name].settings = (max_concurrency, rate_limit, rate_limit_window, key_concurrency)
         return [dict(alter_queue="")]
 
     def drop_queue(self, name):
@@ -654,13 +662,13 @@ class Model:
     def resume_queue(self, name):
         return self.pause_queue(name, "resume_queue")
 
-    def claim(self, queue, executor_id, max_workflows=1):
+    def claim(self, queue, executor_id, max_workflows=1, handlers=None, app_version=None):
         needed(queue, executor_id, max_workflows)
-        words(queue, executor_id)
+        words(queue, executor_id, app_version)
         not_negative(max_workflows)
         self.known_queue(queue)
         q = self.queues[queue]
-        most, rate, window = q.settings
+        most, rate, window, of_key = q.settings
         mine = [w for w in self.workflows.values() if w.queue == queue]
         due = sorted((w for w in mine if w.status == "PENDING" and w.run_at <= self.now),
                      key=lambda w: (-w.priority, w.run_at, w.id))
@@ -672,10 +680,27 @@ class Model:
             if q.window_start is None or q.window_start + window <= self.now:
                 q.window_start, q.window_count = None, 0
             room = min(room, rate - q.window_count)
-        taken = due[:max(room, 0)]
+        running = [w.key for w in mine if "RUNNING" in (w.status, w.paused_from)]
+        taken = []
+        looked = False
+        for w in due:
+            if len(taken) >= room:
+                break
+            if of_key is not None and w.key is not None and running.count(w.key) >= of_key:
+                self.also.add("a key is full")
+                continue
+            looked = True  # also at what it does not ask for
+            if self.wanted(w, handlers, app_version):
+                taken.append(w)
+                running.append(w.key)
         self.note = "some" if taken else "limited" if due and max_workflows and not q.paused else "paused" if due else "none"
-        if taken:
+        if looked:
+            known = self.versions.get(executor_id) if executor_id in self.executors else None
+            if app_version not in (None, known):
+                self.executors[executor_id], self.versions[executor_id] = self.now, app_version
             self.register(executor_id)
+        if taken:
+            self.note += " of those asked for" if handlers is not None or app_version else ""
             if rate is not None:
                 q.window_start = self.now if q.window_start is None else q.window_start
                 q.window_count += len(taken)
@@ -684,6 +709,9 @@ class Model:
             self.hand_over(w, executor_id)
         return [dict(workflow_id=w.id, name=w.name, handler=w.handler, input=w.input, lease=w.lease,
                      recovery_count=w.recovery_count, created_at=w.created_at) for w in taken]
+
+    def wanted(self, w, handlers, app_version):
+        return (handlers is None or w.handler in handlers) and (app_version is None or w.version in (None, app_version))
 
     def heartbeat(self, executor_id, workflow_ids=None, leases=None):
         needed(executor_id)
@@ -741,7 +769,8 @@ class Model:
             found.sort(key=lambda f: f[0].id not in self.seen)
             found = found[:max_workflows]
         for w, reason, too_often in found:
-            if too_often:
+            # (its child was just given up, as that of a dead executor: a sign of life)
+            if too_often and not (reason == "no executor" and self.last_sign(w) == self.now):
                 self.end(w, "FAILED", error=Text(reason))
         taken = []
         for w, reason, too_often in found:
@@ -768,6 +797,7 @@ class Model:
         one = None if workflow_id is None else self.workflow(workflow_id)
         if one is None:
             self.executors.pop(executor_id, None)
+            self.versions.pop(executor_id, None)
             given = [w for w in self.workflows.values() if w.owner == executor_id and w.status in ("RUNNING", "PAUSED")]
         else:
             given = [one] if one.owner == executor_id and one.status == "RUNNING" else []
