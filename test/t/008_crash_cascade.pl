@@ -66,12 +66,13 @@ my %calls = (
 			SET durable.clock_offset = -100;
 			SELECT durable.claim('poison', 'alive')},
 		call => q{count(*) FROM durable.recover('rescuer', stale_after => '500 s')}, table => 'step', row => q{child_id = wf('poison')} },
-	# what was claimed is counted last
+	# what was claimed is counted last, by a new row
 	claim => {
 		before => q{
 			SELECT durable.create_queue('line', rate_limit => 50);
 			SELECT durable.start('queued ' || i, queue => 'line') FROM generate_series(1, 100) i},
-		call => q{count(*) FROM durable.claim('line', 'claimer', 40)}, table => 'queue', row => q{name = 'line'} });
+		call => q{count(*) FROM durable.claim('line', 'claimer', 40)}, table => 'queue', row => q{name = 'line'},
+		locked => 'queue_count' });
 
 for my $name (sort keys %trees)
 {
@@ -102,6 +103,7 @@ my $locker = session($node, 'postgres');
 $locker->('BEGIN');
 is($locker->("SELECT count(*) FROM (SELECT FROM durable.$calls{$_}{table} WHERE $calls{$_}{row} FOR UPDATE) x"), 1,
 	"$_: a row is locked") for sort keys %calls;
+$locker->("LOCK TABLE durable.$_ IN SHARE MODE") for grep { $_ } map { $_->{locked} } values %calls;
 
 # Makes the calls, each in a session, and waits until each waits for a lock with something written.
 my @handles;
