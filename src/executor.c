@@ -150,7 +150,7 @@ static Statement compare = STATEMENT(Compare,
 	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
 	"WHERE d.executor_id = :executor_id AND " CHECKED("w.status = 'RUNNING'")
 	/* (SELECT ...), so that they are hashed: without it, all are compared with all */
-	"  AND NOT w.id = ANY (SELECT unnest(:workflow_ids))");
+	"  AND NOT d.id = ANY (SELECT unnest(:workflow_ids))");
 
 /*
  * heartbeat(executor_id, workflow_ids, leases)

@@ -54,28 +54,26 @@ static Statement find_stale = STATEMENT(Find,
 	"LIMIT :most");
 
 /*
- * The executors that own something are found by one index probe each; then
- * each workflow without a registered one is asked for signs of life.
+ * Owners that are not registered lie in the gaps between those that are, each of
+ * which is one range of the index; each of their workflows is asked for signs of
+ * life.  The caller is registered, so there is one.  '' is no owner.
  */
 static Statement find_orphans = STATEMENT(Find,
-	"WITH RECURSIVE owner AS ("
-	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
-	"  UNION ALL "
-	"  SELECT (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id"
-	"    ORDER BY d.executor_id LIMIT 1)"
-	"  FROM owner o WHERE o.executor_id IS NOT NULL), "
-	"unregistered AS MATERIALIZED ("
-	"  SELECT o.executor_id FROM owner o "
-	"  WHERE o.executor_id <> :executor_id "
-	"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id = o.executor_id)), "
+	"WITH registered AS MATERIALIZED ("
+	"  SELECT e.executor_id, lag(e.executor_id, 1, '') OVER (ORDER BY e.executor_id) AS before FROM durable.executor e), "
 	"candidate AS ("
-	"  SELECT d.id, d.executor_id FROM unregistered o JOIN durable.driven d ON d.executor_id = o.executor_id "
-	"  WHERE d.started_at < :since "
+	"  SELECT d.id, d.executor_id FROM registered r CROSS JOIN LATERAL ("
+	"    SELECT d.id, d.executor_id FROM durable.driven d "
+	"    WHERE d.executor_id > r.before AND d.executor_id < r.executor_id AND d.started_at < :since OFFSET 0) d "
+	"  UNION ALL "
+	"  SELECT d.id, d.executor_id FROM durable.driven d "
+	"  WHERE d.executor_id > (SELECT max(r.executor_id) FROM registered r) AND d.started_at < :since "
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
 	"SELECT w.id, w.root_id "
 	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
-	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
+	"WHERE c.executor_id <> :executor_id"
+	"  AND " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
 	"  AND " WANTED
 	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
 	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
