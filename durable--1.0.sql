@@ -224,6 +224,15 @@ CREATE TABLE durable.left_tree
 COMMENT ON TABLE durable.left_tree IS
 	'Register of the finished roots that purge had to leave there; a trigger keeps it';
 
+-- list: what was cancelled before it ever started
+CREATE TABLE durable.unstarted
+(
+	id uuid NOT NULL,
+	CONSTRAINT unstarted_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE durable.unstarted IS
+	'Register of the finished workflows that have never started; a trigger keeps it';
+
 CREATE FUNCTION durable.keep_registers() RETURNS trigger
 AS 'MODULE_PATHNAME', 'durable_keep_registers'
 LANGUAGE C;
@@ -700,22 +709,22 @@ $$;
 COMMENT ON FUNCTION durable.filters() IS
 	'The condition on a row t of durable.workflow or durable.task that list and count share';
 
--- This is put into the statements that name it, as signs_of_life is.
-CREATE FUNCTION durable.standing(status durable.task_status) RETURNS SETOF uuid
+-- FROM items of ids.
+CREATE FUNCTION durable.standing(status durable.task_status) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-SELECT p.id FROM durable.pending p WHERE standing.status = 'PENDING'
-UNION ALL SELECT d.id FROM durable.driven d
-WHERE standing.status = 'RUNNING' AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)
-UNION ALL SELECT p.id FROM durable.paused p WHERE standing.status = 'PAUSED'
-UNION ALL SELECT e.id FROM durable.ended e WHERE standing.status = 'COMPLETED' AND e.is_root AND e.status = 'COMPLETED'
-UNION ALL SELECT e.id FROM durable.ended e WHERE standing.status = 'COMPLETED' AND NOT e.is_root AND e.status = 'COMPLETED'
-UNION ALL SELECT u.id FROM durable.unsuccessful u WHERE standing.status IN ('FAILED', 'CANCELLED') AND u.status = standing.status
-UNION ALL SELECT i.id FROM durable.inline_child i
-WHERE standing.status IN ('PENDING', 'RUNNING', 'COMPLETED') AND i.status = standing.status
+SELECT CASE
+  WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p'
+  WHEN standing.status = 'RUNNING' THEN '(SELECT d.id FROM durable.driven d WHERE NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)'
+  WHEN standing.status = 'PAUSED' THEN '(SELECT p.id FROM durable.paused p)'
+  WHEN standing.status = 'COMPLETED' THEN '(SELECT e.id FROM durable.ended e WHERE e.is_root AND e.status = ''COMPLETED'''
+    ' UNION ALL SELECT e.id FROM durable.ended e WHERE NOT e.is_root AND e.status = ''COMPLETED'''
+  ELSE format('(SELECT u.id FROM durable.unsuccessful u WHERE u.status = %L)', standing.status) END
+  || CASE WHEN standing.status IN ('PENDING', 'RUNNING', 'COMPLETED') THEN
+    format(' UNION ALL SELECT i.id FROM durable.inline_child i WHERE i.status = %L)', standing.status) ELSE '' END
 $$;
 COMMENT ON FUNCTION durable.standing(durable.task_status) IS
-	'The workflows of a status, as the registers have them. It runs with the rights of its caller. Errors: 42501';
+	'For list and count: the workflows of a status, as the registers have them';
 
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
@@ -724,6 +733,7 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 CREATE FUNCTION durable.by_age(asked durable.task, root_only boolean, condition text, register text, is_exact boolean,
 	descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET enable_sort = off
 AS $$
 DECLARE
   small CONSTANT int := 2000;
@@ -759,9 +769,10 @@ BEGIN
         RETURN coalesce(found[1:most], '{}');
       END IF;
     END IF;
-    IF is_small OR is_exact THEN
-      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s AND ($7 IS NULL OR r.id %s $7) ORDER BY r.id %s LIMIT $8)', register,
-          CASE WHEN is_exact THEN 'WHERE true' ELSE format('JOIN durable.workflow t ON t.id = r.id WHERE %s', is_it) END,
+    IF is_small OR is_exact OR (filter IS NULL AND asked.status IN ('FAILED', 'CANCELLED', 'PAUSED')) THEN
+      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $7 IS NULL OR r.id %s $7 ORDER BY r.id %s LIMIT $8)', register,
+          CASE WHEN NOT is_exact THEN
+            format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
           behind, direction)
         INTO found
         USING asked.status, asked.parent_id, root_only, asked.name, asked.queue_name, asked.handler, after_id, most;
@@ -800,7 +811,7 @@ BEGIN
         WHERE d.executor_id < o.executor_id ORDER BY d.executor_id DESC, d.started_at DESC LIMIT 1) n),
     -- of the executors that have started something last, what they have started since the least of those
     recent AS (
-      SELECT o.executor_id, min(o.started_at) OVER () AS since, count(*) OVER () < most AS is_all
+      SELECT o.executor_id, CASE WHEN count(*) OVER () < most THEN '-infinity' ELSE min(o.started_at) OVER () END AS since
       FROM (SELECT o.* FROM owner o ORDER BY o.started_at DESC LIMIT most) o),
     ended AS MATERIALIZED (
       SELECT e.id, e.ended_at, e.n FROM (VALUES (false), (true)) AS r (is_root)
@@ -811,12 +822,12 @@ BEGIN
     first AS MATERIALIZED (
       SELECT w.id, w.started_at
       FROM (SELECT d.id FROM recent r CROSS JOIN LATERAL (SELECT d.id FROM durable.driven d
-            WHERE d.executor_id = r.executor_id AND (r.is_all OR d.started_at >= r.since)
+            WHERE d.executor_id = r.executor_id AND d.started_at >= r.since
             ORDER BY d.started_at DESC, d.id DESC LIMIT most) d
           UNION SELECT p.id FROM durable.pending p UNION SELECT p.id FROM durable.paused p
           UNION SELECT e.id FROM ended e) c
-        JOIN durable.workflow w ON w.id = c.id
-      WHERE w.started_at IS NOT NULL AND (w.parent_id IS NULL OR NOT root_only)
+        CROSS JOIN LATERAL (SELECT w.id, w.started_at FROM durable.workflow w
+          WHERE w.id = c.id AND CASE WHEN w.started_at IS NOT NULL AND (w.parent_id IS NULL OR NOT root_only) THEN true ELSE false END OFFSET 0) w
       ORDER BY w.started_at DESC, w.id DESC LIMIT most)
     SELECT (SELECT array_agg(f.id ORDER BY f.started_at DESC, f.id DESC) FROM first f),
         (SELECT min(f.started_at) FROM first f HAVING count(*) = most),
@@ -909,7 +920,7 @@ BEGIN
 
   IF way COLLATE "C" = 'created_at' THEN
     found := durable.by_age(asked, root_only, 'true',
-      CASE WHEN status IS NOT NULL THEN 'durable.standing($1)' WHEN root_only THEN
+      CASE WHEN status IS NOT NULL THEN durable.standing(status) WHEN root_only THEN
         '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END,
       filters + root_only::int = 1, descending, after_id, most);
 
@@ -918,7 +929,7 @@ BEGIN
       ORDER BY CASE WHEN descending THEN s.s END DESC, s.s
     LOOP
       asked.status := one;
-      found := found || durable.by_age(asked, root_only, 'true', 'durable.standing($1)', NOT root_only, descending, NULL,
+      found := found || durable.by_age(asked, root_only, 'true', durable.standing(one), NOT root_only, descending, NULL,
         most - cardinality(found));
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
@@ -949,7 +960,7 @@ BEGIN
 
   ELSIF way COLLATE "C" = 'started_at' AND descending THEN
     found := durable.by_age(asked, root_only, 't.started_at IS NULL',
-      '(SELECT * FROM durable.standing(''PENDING'') UNION ALL SELECT * FROM durable.standing(''PAUSED'') UNION ALL SELECT * FROM durable.standing(''CANCELLED''))',
+      concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'), ' UNION ALL SELECT u.id FROM durable.unstarted u)'),
       false, true, NULL, most);
     IF cardinality(found) < most THEN
       rest := durable.latest_started(root_only, most - cardinality(found));
@@ -993,10 +1004,10 @@ SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
 SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
-  enough CONSTANT int := 5000;
+  enough CONSTANT int := 2000;
   -- what is counted by itself
   source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 THEN NULL
-    WHEN status IS NOT NULL THEN 'durable.standing($1)'
+    WHEN status IS NOT NULL THEN durable.standing(status)
     WHEN root_only THEN '(SELECT 1 FROM durable.active_root r UNION ALL SELECT 1 FROM durable.ended e WHERE e.is_root)'
     WHEN queue_name IS NOT NULL THEN '(SELECT 1 FROM durable.workflow w WHERE w.queue_name = $5)'
     WHEN num_nonnulls(parent_id, name, handler) = 0 THEN '(SELECT 1 FROM durable.workflow w)' END;
@@ -1036,7 +1047,7 @@ BEGIN
           ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
-	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 5,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22004';
+	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 2,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -1190,6 +1201,11 @@ SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id), 'not in the register of trees that purge has left as it belongs'
   FROM durable.left_tree r FULL JOIN (SELECT w.id, w.completed_at FROM durable.workflow w
     WHERE w.completed_at IS NOT NULL AND w.tree_end IS NOT NULL) w ON w.completed_at = r.completed_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what never started as it belongs'
+  FROM durable.unstarted r FULL JOIN (SELECT w.id FROM durable.workflow w
+    WHERE w.started_at IS NULL AND w.status IN ('COMPLETED', 'FAILED', 'CANCELLED')) w ON w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL) r
 UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
@@ -1300,7 +1316,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
 SET enable_indexscan = on SET enable_bitmapscan = on SET enable_nestloop = on
-SET jit = off SET max_parallel_workers_per_gather = 0 SET datestyle = ISO
+SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = off SET max_parallel_workers_per_gather = 0 SET datestyle = ISO
 AS $$
 DECLARE
   enough CONSTANT int := 2000;

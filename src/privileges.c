@@ -132,6 +132,7 @@ static const struct
 	{"statements", OWNER},
 	{"step", OWNER},
 	{"task", OWNER},
+	{"unstarted", OWNER},
 	{"unsuccessful", OWNER},
 	{"workflow", OWNER},
 };
