@@ -1104,38 +1104,45 @@ END $$;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
+-- By a probe of the index for each workflow, whatever statistics say of a tree.
+CREATE FUNCTION durable.all_below(workflow_ids uuid[], only_abandoned boolean, OUT id uuid, OUT status durable.task_status)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+WITH RECURSIVE below AS (
+  SELECT c.id, c.status FROM unnest(workflow_ids) u (id) CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = u.id OFFSET 0) c
+  WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL)
+  UNION
+  SELECT c.id, c.status FROM below b CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c
+  WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL))
+SELECT b.id, b.status FROM below b
+$$;
+COMMENT ON FUNCTION durable.all_below(uuid[], boolean) IS
+	'For check: all below those workflows; or, down from there, the inline children that were cancelled. It runs with the rights of its caller. Errors: 42501';
+
 -- In time proportional to the rows, whatever the shape of the trees and with
--- statistics or without: rows meet by hashing, and where it goes down a tree,
--- level by level, by a probe of the index for each workflow (LATERAL ... OFFSET 0).
+-- statistics or without: rows meet by hashing, and down a tree by all_below.
 CREATE FUNCTION durable.check(OUT task_id uuid, OUT problem text) RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_hashjoin = on
 SET enable_indexscan = on SET jit = off
 AS $$
-WITH RECURSIVE
+WITH
 -- all below a paused workflow
-held AS (
-  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'PAUSED'
-  UNION
-  SELECT c.id, c.status FROM held h CROSS JOIN LATERAL
-    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = h.id OFFSET 0) c),
+held AS MATERIALIZED (
+  SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w WHERE w.status = 'PAUSED'), false) b),
 -- inline children that were cancelled because their parent completed: queued children below go on
-abandoned AS (
-  SELECT w.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'COMPLETED' AND w.status = 'CANCELLED' AND w.queue_name IS NULL
-  UNION
-  SELECT c.id FROM abandoned a CROSS JOIN LATERAL
-    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = a.id OFFSET 0) c
-  WHERE c.status = 'CANCELLED' AND c.queue_name IS NULL),
+abandoned AS MATERIALIZED (
+  SELECT b.id FROM durable.all_below(ARRAY(SELECT p.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
+    WHERE p.status = 'COMPLETED' AND w.status = 'CANCELLED' AND w.queue_name IS NULL), true) b),
 -- all below a cancelled workflow
-doomed AS (
-  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = p.id)
-  UNION
-  SELECT c.id, c.status FROM doomed d CROSS JOIN LATERAL
-    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = d.id OFFSET 0) c),
+doomed AS MATERIALIZED (
+  SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
+    WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
 -- a workflow beside its parent and the step that stands for it
 child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
@@ -1342,7 +1349,7 @@ BEGIN
     SELECT t.name, t.n + 1, p.turn FROM turn t CROSS JOIN LATERAL (SELECT p.turn FROM durable.pending p
       WHERE p.queue_name = t.name AND p.turn > coalesce(t.turn, -9223372036854775808) ORDER BY p.turn LIMIT 1) p
     WHERE t.n < 1000),
-  backlog AS (
+  backlog AS MATERIALIZED (
     SELECT t.name, min(d.due_since) AS due_since,
       sum(CASE WHEN d.counted > 200 THEN durable.entries('pending_pkey', ARRAY[t.name, t.turn::text, now::text], '<=') ELSE d.counted END) AS due
     FROM turn t CROSS JOIN LATERAL (SELECT count(*) AS counted, min(p.run_at) AS due_since FROM (SELECT p.run_at FROM durable.pending p
@@ -1358,7 +1365,7 @@ BEGIN
         count(*) FILTER (WHERE w.parent_id IS NULL OR l.name <> '') AS units,
         count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
       FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
-  slot AS (
+  slot AS MATERIALIZED (
     SELECT l.name, CASE WHEN d.counted > enough THEN greatest(d.running, durable.entries('driven_slot', ARRAY[l.name]) - h.driven)
         ELSE d.running END AS running
     FROM line l JOIN held h ON h.name = l.name CROSS JOIN LATERAL (
@@ -1377,7 +1384,7 @@ BEGIN
       greatest(20, enough / (CASE WHEN e.executor_id IS NULL THEN 4 ELSE 1 END * count(*) OVER ())) AS enough
     FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
     WHERE e.executor_id IS NULL OR durable.is_dead(e.last_seen, since)),
-  stale AS (
+  stale AS MATERIALIZED (
     SELECT nullif(s.queue_name, '') AS name, sum(s.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
     FROM dead d CROSS JOIN LATERAL (
       SELECT s.id, s.queue_name, CASE WHEN count(*) OVER () <= d.enough THEN 1
@@ -1388,11 +1395,11 @@ BEGIN
         UNION ALL
         (SELECT s.id, s.queue_name FROM durable.driven s WHERE NOT d.is_registered AND s.executor_id = d.executor_id AND s.started_at < since
           LIMIT d.enough + 1)) s) s
-    WHERE NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = s.id)
-      AND CASE WHEN d.is_registered THEN true ELSE NOT EXISTS (SELECT 1 FROM durable.signs_of_life(s.id, since)) END
+    WHERE CASE WHEN EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = s.id) THEN false WHEN d.is_registered THEN true
+      ELSE NOT EXISTS (SELECT 1 FROM durable.signs_of_life(s.id, since)) END
     GROUP BY s.queue_name),
 
-  retry AS (
+  retry AS MATERIALIZED (
     SELECT coalesce(w.queue_name, '') AS name,
       (count(*) * max(CASE WHEN s.counted > enough THEN durable.entries('step_retry') / s.counted::float8 ELSE 1 END))::bigint AS retries
     FROM (SELECT s.workflow_id, s.status, count(*) OVER () AS counted
@@ -1401,7 +1408,7 @@ BEGIN
     WHERE s.status = 'PENDING' AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
     GROUP BY coalesce(w.queue_name, '')),
 
-  ended AS (
+  ended AS MATERIALIZED (
     SELECT coalesce(w.queue_name, '') AS name,
       sum(e.weight) FILTER (WHERE f.status = 'COMPLETED')::bigint AS completed,
       sum(e.weight) FILTER (WHERE f.status = 'FAILED')::bigint AS failed,

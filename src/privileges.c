@@ -107,6 +107,7 @@ static const struct
 	{"resume_tree", OPERATOR},
 
 	{"active_root", OWNER},
+	{"all_below", OWNER},
 	{"by_age", OWNER},
 	{"deadline", OWNER},
 	{"driven", OWNER},
