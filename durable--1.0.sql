@@ -730,22 +730,21 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
 -- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
 -- and if too few of those are it, all of the register after all, or on along the index.
-CREATE FUNCTION durable.by_age(asked durable.task, root_only boolean, condition text, register text, is_exact boolean,
-	descending boolean, after_id uuid, most bigint) RETURNS uuid[]
+CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
+	handler text, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET enable_sort = off
+SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
   small CONSTANT int := 2000;
   step CONSTANT bigint := greatest(small, 4 * most);
-  -- CASE hides it from the choice of indexes
-  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(), condition);
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
-  filter CONSTANT text := CASE WHEN asked.parent_id IS NOT NULL THEN 'parent_id' WHEN asked.name IS NOT NULL THEN 'name'
-    WHEN asked.queue_name IS NOT NULL THEN 'queue_name' WHEN asked.handler IS NOT NULL THEN 'handler' END;
+  -- the filter whose index is gone along
+  filter CONSTANT text := CASE WHEN parent_id IS NOT NULL THEN 'parent_id' WHEN name IS NOT NULL THEN 'name'
+    WHEN queue_name IS NOT NULL THEN 'queue_name' WHEN handler IS NOT NULL THEN 'handler' END;
   value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
-  -- a range of the filter, not =: so no other index has the rows in that order
+  -- a range of it, not =: so no other index has the rows in that order
   along CONSTANT text := CASE
     WHEN filter IS NULL AND after_id IS NULL THEN 'true'
     WHEN filter IS NULL THEN format('t.id %s $7', behind)
@@ -753,39 +752,50 @@ DECLARE
     ELSE format('(t.%1$I, t.id) %3$s (%2$s, $7) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
       CASE WHEN descending THEN '>' ELSE '<' END) END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
+  -- CASE hides it from the choice of indexes
+  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(),
+    CASE only_without WHEN 'started_at' THEN 't.started_at IS NULL' WHEN 'completed_at' THEN 't.completed_at IS NULL' ELSE 'true' END);
+  register CONSTANT text := CASE
+    WHEN only_without = 'started_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'),
+      ' UNION ALL SELECT u.id FROM durable.unstarted u)')
+    WHEN only_without = 'completed_at' AND root_only THEN '(SELECT r.id FROM durable.active_root r)'
+    WHEN only_without = 'completed_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('RUNNING'),
+      ' UNION ALL ', durable.standing('PAUSED'), ')')
+    WHEN status IS NOT NULL THEN durable.standing(status)
+    WHEN root_only THEN '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END;
+  -- whether that is all that is asked for, or has it in order
+  is_exact CONSTANT boolean := filter IS NULL AND only_without IS DISTINCT FROM 'started_at'
+    AND (status IS NULL OR NOT root_only);
+  is_ordered CONSTANT boolean := filter IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
   is_small boolean;
   walked bigint;
   found uuid[];
 BEGIN
   IF register IS NOT NULL THEN
-    EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register)
-      INTO is_small USING asked.status;
+    EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register) INTO is_small;
     IF NOT is_small THEN
       EXECUTE format('SELECT array_agg(t.id %1$s) FILTER (WHERE %2$s), count(*) FROM (SELECT t.* FROM durable.workflow t WHERE %3$s %1$s LIMIT $8) t',
           ordered, is_it, along)
-        INTO found, walked
-        USING asked.status, asked.parent_id, root_only, asked.name, asked.queue_name, asked.handler, after_id, step;
+        INTO found, walked USING status, parent_id, root_only, name, queue_name, handler, after_id, step;
       IF cardinality(found) >= most OR walked < step THEN
         RETURN coalesce(found[1:most], '{}');
       END IF;
     END IF;
-    IF is_small OR is_exact OR (filter IS NULL AND asked.status IN ('FAILED', 'CANCELLED', 'PAUSED')) THEN
+    IF is_small OR is_exact OR is_ordered THEN
       EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $7 IS NULL OR r.id %s $7 ORDER BY r.id %s LIMIT $8)', register,
           CASE WHEN NOT is_exact THEN
             format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
           behind, direction)
-        INTO found
-        USING asked.status, asked.parent_id, root_only, asked.name, asked.queue_name, asked.handler, after_id, most;
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
       RETURN found;
     END IF;
   END IF;
   EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $8)', along, is_it, ordered)
-    INTO found
-    USING asked.status, asked.parent_id, root_only, asked.name, asked.queue_name, asked.handler, after_id, most;
+    INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
   RETURN found;
 END $$;
-COMMENT ON FUNCTION durable.by_age(durable.task, boolean, text, text, boolean, boolean, uuid, bigint) IS
-	'For list: the first workflows, by created_at, that match the filters and the condition; register is a FROM item with all of them, and if is_exact with no others. It runs with the rights of its caller. Errors: 42501';
+COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, text, boolean, uuid, bigint) IS
+	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
 
 -- Nothing has started after it has ended.  So where what has ended is read by that, the latest
 -- first, nothing behind it has started later: page by page, until that settles it.
@@ -857,7 +867,6 @@ AS $$
 DECLARE
   most CONSTANT bigint := max_rows::bigint + skip;
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
-  asked durable.task;
   filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler);
   way text;
   one durable.task_status;
@@ -906,11 +915,6 @@ BEGIN
     RETURN;
   END IF;
 
-  asked.status := status;
-  asked.parent_id := parent_id;
-  asked.name := name;
-  asked.queue_name := queue_name;
-  asked.handler := handler;
   way := CASE
     WHEN sort COLLATE "C" = 'created_at' THEN 'created_at'
     -- inline children are not where the times are
@@ -919,29 +923,21 @@ BEGIN
     WHEN sort COLLATE "C" = 'name' THEN 'sorted' ELSE sort END;
 
   IF way COLLATE "C" = 'created_at' THEN
-    found := durable.by_age(asked, root_only, 'true',
-      CASE WHEN status IS NOT NULL THEN durable.standing(status) WHEN root_only THEN
-        '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END,
-      filters + root_only::int = 1, descending, after_id, most);
+    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, NULL, descending, after_id, most);
 
   ELSIF way COLLATE "C" = 'status' THEN
     FOR one IN SELECT s.s FROM unnest(enum_range(NULL::durable.task_status)) s (s)
       ORDER BY CASE WHEN descending THEN s.s END DESC, s.s
     LOOP
-      asked.status := one;
-      found := found || durable.by_age(asked, root_only, 'true', durable.standing(one), NOT root_only, descending, NULL,
-        most - cardinality(found));
+      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, descending, NULL, most - cardinality(found));
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
 
   ELSIF way COLLATE "C" = 'completed_at' THEN
     FOR n IN 1 .. 2 LOOP
       IF (n = 1) = descending THEN
-        -- NULL
-        found := found || durable.by_age(asked, root_only, 't.completed_at IS NULL',
-          CASE WHEN root_only THEN '(SELECT r.id FROM durable.active_root r)' ELSE
-            '(SELECT p.id FROM durable.pending p UNION ALL SELECT d.id FROM durable.driven d UNION ALL SELECT p.id FROM durable.paused p WHERE NOT EXISTS (SELECT 1 FROM durable.driven d WHERE d.id = p.id))' END,
-          root_only, descending, NULL, most - cardinality(found));
+        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'completed_at', descending, NULL,
+          most - cardinality(found));
       ELSE
         EXECUTE format('SELECT $1 || ARRAY(SELECT t.id FROM '
             '(SELECT e.id, e.completed_at FROM (VALUES (false), (true)) AS r (is_root) '
@@ -959,9 +955,7 @@ BEGIN
     END LOOP;
 
   ELSIF way COLLATE "C" = 'started_at' AND descending THEN
-    found := durable.by_age(asked, root_only, 't.started_at IS NULL',
-      concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'), ' UNION ALL SELECT u.id FROM durable.unstarted u)'),
-      false, true, NULL, most);
+    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'started_at', true, NULL, most);
     IF cardinality(found) < most THEN
       rest := durable.latest_started(root_only, most - cardinality(found));
       found := found || rest;
@@ -1000,7 +994,7 @@ CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.ta
 RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
+SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on SET enable_seqscan = off
 SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE

@@ -23,7 +23,7 @@ SELECT test.mask(id::text) AS id, test.mask(parent_id::text) AS parent_id, seque
 SELECT kind, count(*), count(DISTINCT id) AS ids FROM durable.task GROUP BY 1 ORDER BY 1;
 SELECT (SELECT count(*) FROM durable.workflow) AS workflows, (SELECT count(*) FROM durable.step WHERE kind <> 'WORKFLOW') AS steps, (SELECT count(*) FROM durable.step WHERE kind = 'WORKFLOW') AS stand_ins;
 
--- list: each filter. Without any: everything, newest first.
+-- list: each filter. Without any: all workflows, newest first; steps are there by their kind.
 CREATE FUNCTION pg_temp.names(arguments text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   r text;
@@ -39,6 +39,7 @@ SELECT test.mask(a) AS arguments, pg_temp.names(a) FROM unnest(ARRAY[
   $$'PAUSED'$$,
   $$status => 'CANCELLED', sort => 'name'$$,
   $$kind => 'TRANSACTION'$$,
+  $$kind => NULL, max_rows => 3$$,
   $$kind => 'STEP', status => 'FAILED'$$,
   $$kind => 'WORKFLOW', status => 'PENDING', sort => 'name'$$,
   $$name => 'looking-1', sort => 'created_at'$$,
@@ -50,6 +51,7 @@ SELECT test.mask(a) AS arguments, pg_temp.names(a) FROM unnest(ARRAY[
   $$handler => ''$$,
   $$parent_id => '$$ || :'b' || $$'$$,
   $$parent_id => '$$ || test.id('broken') || $$', sort => 'name', descending => false$$,
+  $$parent_id => '$$ || test.id('broken') || $$', kind => 'STEP', sort => 'name', descending => false$$,
   $$parent_id => '$$ || test.id('broken') || $$', kind => 'WORKFLOW', sort => 'name', descending => false$$,
   $$parent_id => '$$ || :'w' || $$', root_only => true$$,
   $$parent_id => '00000000-0000-7000-8000-000000000000'$$,
@@ -63,7 +65,7 @@ SELECT test.mask(a) AS arguments, pg_temp.names(a) FROM unnest(ARRAY[
   $$max_rows => 0$$,
   $$skip => 1000$$]) a;
 -- It answers whole rows of the view.
-SELECT count(*) AS different FROM durable.list(max_rows => 1000) l FULL JOIN durable.task t USING (id) WHERE l IS DISTINCT FROM t;
+SELECT count(*) AS different FROM (SELECT l.* FROM unnest(enum_range(NULL::durable.task_kind)) k, durable.list(kind => k, max_rows => 1000) l) l FULL JOIN durable.task t USING (id) WHERE l IS DISTINCT FROM t;
 
 -- Each combination of filters: list and count are what the view has.
 CREATE TEMP TABLE f AS
@@ -73,7 +75,7 @@ CREATE TEMP TABLE f AS
 SELECT count(*) AS combinations, count(*) FILTER (WHERE listed > 0) AS with_rows, count(*) FILTER (WHERE listed <> counted OR listed <> viewed) AS wrong
   FROM (SELECT (SELECT count(*) FROM durable.list(f.status, f.kind, f.parent_id, f.root_only, f.name, f.queue_name, f.handler)) AS listed,
                durable.count(f.status, f.kind, f.parent_id, f.root_only, f.name, f.queue_name, f.handler) AS counted,
-               (SELECT count(*) FROM durable.task t WHERE (f.status IS NULL OR t.status = f.status) AND (f.kind IS NULL OR t.kind = f.kind)
+               (SELECT count(*) FROM durable.task t WHERE (f.status IS NULL OR t.status = f.status) AND t.kind = coalesce(f.kind, 'WORKFLOW')
                    AND (f.parent_id IS NULL OR t.parent_id = f.parent_id) AND (NOT f.root_only OR t.parent_id IS NULL)
                    AND (f.name IS NULL OR t.name = f.name) AND (f.queue_name IS NULL OR t.queue_name = f.queue_name)
                    AND (f.handler IS NULL OR t.handler = f.handler)) AS viewed
@@ -81,19 +83,19 @@ SELECT count(*) AS combinations, count(*) FILTER (WHERE listed > 0) AS with_rows
 SELECT durable.count(), durable.count(status => 'RUNNING', kind => 'STEP') AS running_steps, durable.count(root_only => true) AS roots, durable.count(name => 'none') AS none;
 
 -- Each sort in both directions, with the id as tie-break in the same direction; a page is a part of the whole.
-CREATE FUNCTION pg_temp.sorted(sort text, descending boolean) RETURNS TABLE (whole boolean, pages boolean) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.sorted(sort text, descending boolean, kind durable.task_kind) RETURNS TABLE (whole boolean, pages boolean) LANGUAGE plpgsql AS $$
 DECLARE
-  listed uuid[] := ARRAY(SELECT id FROM durable.list(sort => sorted.sort, descending => sorted.descending));
+  listed uuid[] := ARRAY(SELECT id FROM durable.list(kind => sorted.kind, sort => sorted.sort, descending => sorted.descending));
   expected uuid[];
   paged uuid[] := '{}';
 BEGIN
-  EXECUTE format('SELECT array_agg(id ORDER BY %I %s, id %2$s) FROM durable.task', sort, CASE WHEN descending THEN 'DESC' ELSE 'ASC' END) INTO expected;
+  EXECUTE format('SELECT array_agg(id ORDER BY %I %s, id %2$s) FROM durable.task WHERE kind = $1', sort, CASE WHEN descending THEN 'DESC' ELSE 'ASC' END) INTO expected USING kind;
   FOR i IN 0 .. 10 LOOP
-    paged := paged || ARRAY(SELECT id FROM durable.list(sort => sorted.sort, descending => sorted.descending, max_rows => 3, skip => i * 3));
+    paged := paged || ARRAY(SELECT id FROM durable.list(kind => sorted.kind, sort => sorted.sort, descending => sorted.descending, max_rows => 3, skip => i * 3));
   END LOOP;
   RETURN QUERY SELECT listed = expected, paged = expected;
 END $$;
-SELECT sort, descending, s.* FROM unnest('{created_at,started_at,completed_at,name,status}'::text[]) sort, unnest('{f,t}'::boolean[]) descending, pg_temp.sorted(sort, descending) s;
+SELECT kind, sort, descending, s.* FROM unnest('{WORKFLOW,STEP}'::durable.task_kind[]) kind, unnest('{created_at,started_at,completed_at,name,status}'::text[]) sort, unnest('{f,t}'::boolean[]) descending, pg_temp.sorted(sort, descending, kind) s;
 
 -- Bad arguments.
 SELECT a, pg_temp.names(a) FROM unnest(ARRAY[

@@ -43,13 +43,18 @@ PARAMETERS(Find, FIND);
 	"    AND (:handlers IS NULL OR w.handler = ANY (:handlers)) " \
 	"    AND NOT w.id = ANY (:seen) "
 
+/*
+ * The rows of workflows are locked in subqueries: so the planner begins with the
+ * registers, whatever it thinks of the tables, and no more are locked than asked for.
+ */
 static Statement find_stale = STATEMENT(Find,
 	"SELECT d.id, d.root_id "
 	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"  WHERE d.executor_id = e.executor_id AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
-	"    AND " WANTED
-	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
+	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
+	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
+	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " WANTED
+	"    FOR NO KEY UPDATE SKIP LOCKED) w "
+	"  WHERE d.executor_id = e.executor_id LIMIT :most) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
 	"LIMIT :most");
 
@@ -70,26 +75,30 @@ static Statement find_orphans = STATEMENT(Find,
 	"  WHERE d.executor_id > (SELECT max(r.executor_id) FROM registered r) AND d.started_at < :since "
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
-	"SELECT w.id, w.root_id "
-	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
-	"WHERE c.executor_id <> :executor_id"
-	"  AND " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
-	"  AND " WANTED
-	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM candidate c CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = c.id AND c.executor_id <> :executor_id"
+	"    AND " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
+	"    AND " WANTED
+	"    AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"LIMIT :most");
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " WANTED
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM durable.deadline d CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
+	"    AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " WANTED
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"WHERE d.deadline <= :since LIMIT :most");
 
 static Statement find_released = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
-	"WHERE p.queue_name = '' AND p.turn = 0 AND p.run_at <= :since"
-	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " WANTED
-	"ORDER BY p.run_at, p.id "
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM ("
+	"  SELECT p.id FROM durable.pending p WHERE p.queue_name = '' AND p.turn = 0 AND p.run_at <= :since"
+	"  ORDER BY p.run_at, p.id) p CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = p.id"
+	"    AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " WANTED
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"LIMIT :most");
 
 /* Why a workflow is taken, and the statement that finds such ones. */
 typedef struct Reason

@@ -28,9 +28,11 @@ static Statement forget = STATEMENT(Forget,
 PARAMETERS(Owned, OWNED);
 
 /* All that the executor drives, or the one that is named: that is found by its id, however many there are. */
-#define ALL_OWNED "durable.driven d JOIN durable.workflow w ON w.id = d.id WHERE d.executor_id = :executor_id AND " IS_OWNED
-#define ONE_OWNED "durable.workflow w WHERE w.id = :workflow_id AND " IS_OWNED
-#define IS_OWNED CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
+#define ALL_OWNED OWNED_OF("ANY (ARRAY(SELECT d.id FROM durable.driven d WHERE d.executor_id = :executor_id))")
+#define ONE_OWNED OWNED_OF(":workflow_id")
+#define OWNED_OF(ids) \
+	"durable.workflow w WHERE w.id = " ids \
+	"  AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
 
 #define LOOK_TREES(owned) \
 	"SELECT DISTINCT w.root_id FROM " owned \
@@ -41,7 +43,7 @@ static Statement look_trees = STATEMENT(Owned, LOOK_TREES(ALL_OWNED));
 static Statement look_its_tree = STATEMENT(Owned, LOOK_TREES(ONE_OWNED));
 
 /* A PAUSED one is released with all the others, but not by itself. */
-#define LOCK_OWNED(owned) "SELECT w.id FROM " owned " ORDER BY w.id FOR NO KEY UPDATE OF w"
+#define LOCK_OWNED(owned) "SELECT w.id FROM " owned " ORDER BY w.id FOR NO KEY UPDATE"
 static Statement lock_owned = STATEMENT(Owned, LOCK_OWNED(ALL_OWNED));
 static Statement lock_it = STATEMENT(Owned, LOCK_OWNED(ONE_OWNED " AND " CHECKED("w.status = 'RUNNING'")));
 
