@@ -433,7 +433,7 @@ CREATE FUNCTION durable.entries(index text, keys text[] = '{}', compare text = '
 AS 'MODULE_PATHNAME', 'durable_entries'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.entries(text, text[], text) IS
-	'About how many entries an index of the extension has whose first columns are those keys, the last compared by =, <= or >: the pages are counted, and some looked into; what is dead counts until it was found. Errors: 22023, 22004';
+	'About how many entries an index of the extension has whose first columns are those keys, the last compared by =, <= or >: the pages are counted, and some looked into; exact if they are few. Errors: 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Running a workflow

@@ -96,6 +96,31 @@ SELECT * FROM miscounted();
 SELECT add(s, 70000 + 3000 * n::int, 3000, children => 1, inline => 1) FROM unnest('{COMPLETED,PENDING,RUNNING}'::durable.task_status[]) WITH ORDINALITY s (s, n);
 SELECT * FROM wrong();
 SELECT * FROM miscounted();
+-- Page by page by after_id, with each filter: all of them, each once, in either direction; also after an id that is gone.
+CREATE FUNCTION paged(arguments text, descending boolean) RETURNS uuid[] LANGUAGE plpgsql AS $$
+DECLARE
+  pages uuid[] := '{}';
+  page uuid[];
+BEGIN
+  LOOP
+    page := answered(arguments, 'created_at', descending, 0, 700, pages[cardinality(pages)]);
+    pages := pages || page;
+    EXIT WHEN cardinality(page) < 700;
+  END LOOP;
+  RETURN pages;
+END $$;
+SELECT count(*) AS walks, count(*) FILTER (WHERE paged(f.arguments, d) <> expected(f.filters, 'created_at', d, 0, 100000, NULL)) AS wrong FROM filter f, unnest('{f,t}'::boolean[]) d
+ WHERE f.arguments ~ '^(|(status|queue_name|handler|parent_id) => [^,]*, |root_only => true, )$';
+SELECT count(*) FROM (SELECT unnest(answered('', 'created_at', true, 0, 5, '01941f2a-0000-7000-8000-000000000001')) EXCEPT SELECT unnest(expected('true', 'created_at', true, 0, 5, '01941f2a-0000-7000-8000-000000000001'))) x;
+-- Of steps too: by the time of their start, which the id does not tell.
+SELECT w.workflow_id AS w FROM durable.start('steps') w \gset
+SELECT count(durable.claim_step(:'w', i, 'step')) FROM generate_series(0, 9) i;
+SELECT name, sequence FROM durable.list(kind => 'STEP', max_rows => 3, after_id => durable.step_id(:'w', 6));
+SELECT name, sequence FROM durable.list(kind => 'STEP', max_rows => 2, after_id => durable.step_id(:'w', 6), descending => false, parent_id => :'w');
+SELECT durable.list(kind => 'STEP', after_id => durable.step_id(:'w', 99));
+SELECT durable.list(sort => 'name', after_id => :'w');
+DELETE FROM durable.step;
+DELETE FROM durable.workflow WHERE id = :'w';
 -- Without statistics so far; with them.
 ANALYZE;
 SELECT * FROM wrong();

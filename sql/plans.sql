@@ -85,7 +85,9 @@ BEGIN
     EXECUTE c.call USING a, a_inline, a_queued;
     what := c.what;
     SELECT string_agg(name || CASE WHEN n.tuples - (before -> name ->> 1)::bigint > 5000 THEN ' (many rows)' ELSE '' END, ', ' ORDER BY name) INTO reads
-      FROM pg_temp.counters() n WHERE n.scans > (before -> name ->> 0)::bigint;
+      FROM pg_temp.counters() n WHERE n.scans > (before -> name ->> 0)::bigint
+        -- who starts in a queue now and then looks there for a head
+        AND NOT (c.what = 'start_child, queued' AND name = 'pending_pkey');
     RETURN NEXT;
   END LOOP;
 END $$;
@@ -107,7 +109,7 @@ SELECT ('01800000-0000-7000-9000-' || lpad(to_hex(i), 6, '0') || '000000')::uuid
 INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, completed_at, name)
 SELECT ('01800000-0000-7000-8000-' || lpad(to_hex(i / 7), 6, '0') || '000000')::uuid, 20 + i % 7, 1, 1, 'COMPLETED', 'STEP', t, t, 'step ' || i % 7
   FROM generate_series(0, 699999) i, LATERAL (SELECT '2023-01-01'::timestamptz + i * interval '1 s' AS t) x;
-SELECT durable.count();
+SELECT round(durable.count(), -4);
 
 -- The plans of before, then those that are made with statistics: never all of a table, an id by the primary key, children by their parent,
 -- and nowhere many rows: of what is counted, some thousands. (all_calls says what each is.)

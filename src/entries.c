@@ -5,19 +5,22 @@
  *	  there is too much to be counted one by one.
  *
  * The pages of the range are counted, one level above them, and some are looked
- * into.  So it costs the same whatever statistics the server has, and a range is
- * found as exactly as its ends: these two pages are counted by their entries.
- * What is dead counts until a scan or VACUUM has found it.
+ * into: how many entries they have, and of how many of these a snapshot sees the
+ * row.  So statistics do not matter, nor what waits for VACUUM.  Of few pages all
+ * are looked into: that is exact.
  *
- * Locks a page of the index at a time (shared), while it reads it.  Pages may
- * be split or deleted meanwhile: it is an estimate.
+ * Locks a page of the index or the table at a time (shared), while it reads it.
+ * Pages may be split or deleted meanwhile: it is an estimate.
  *
  *-------------------------------------------------------------------------
  */
 #include "args.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/nbtree.h"
+#include "access/table.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_type_d.h"
@@ -27,11 +30,13 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(durable_entries);
 
-/* So many pages are looked into. */
+/* So many pages are looked into; of more there are, each row of so many is looked at. */
 #define SAMPLES		32
+#define ROW_STEP	4
 
 /* A place between two entries: before those that have the key, or behind them.  A key of no columns: all have it. */
 typedef struct Boundary
@@ -39,6 +44,15 @@ typedef struct Boundary
 	BTScanInsert key;
 	bool		behind;
 } Boundary;
+
+/* What is counted. */
+typedef struct Range
+{
+	Relation	table;
+	Relation	index;
+	Boundary	low;
+	Boundary	high;
+} Range;
 
 /* ---- pages ------------------------------------------------------------------- */
 
@@ -79,37 +93,64 @@ first_behind(Relation index, const Boundary *boundary, Page page)
 	return low;
 }
 
-/* The entries of a leaf from one on and before another; those that are known to be dead do not count. */
-static int64
-entries_between(Page page, OffsetNumber from, OffsetNumber to)
+/* Copies the rows of the entries of a leaf from one on and before another; those that are known to be dead are left out. */
+static int
+rows_between(Page page, OffsetNumber from, OffsetNumber to, ItemPointerData *rows)
 {
-	int64		count = 0;
+	int			count = 0;
 
 	for (OffsetNumber offset = from; offset < to; offset = OffsetNumberNext(offset))
 	{
 		ItemId		item = PageGetItemId(page, offset);
 		IndexTuple	entry = (IndexTuple) PageGetItem(page, item);
 
-		if (!ItemIdIsDead(item))
-			count += BTreeTupleIsPosting(entry) ? BTreeTupleGetNPosting(entry) : 1;
+		if (ItemIdIsDead(item))
+			continue;
+		if (BTreeTupleIsPosting(entry))
+			for (int i = 0; i < BTreeTupleGetNPosting(entry); i++)
+				rows[count++] = *BTreeTupleGetPostingN(entry, i);
+		else
+			rows[count++] = entry->t_tid;
 	}
 	return count;
 }
 
-/* The entries of a leaf between two boundaries; NULL is its begin, or its end. */
-static int64
-entries_of_leaf(Relation index, BlockNumber block, const Boundary *low, const Boundary *high)
+/* How many of the rows are seen; of each so many one is looked at. */
+static double
+seen_of(Relation table, ItemPointerData *rows, int count, int step)
 {
+	Snapshot	snapshot = GetActiveSnapshot();
+	int			looked = 0;
+	int			seen = 0;
+
+	for (int i = 0; i < count; i += step)
+	{
+		Buffer		buffer = ReadBuffer(table, ItemPointerGetBlockNumber(&rows[i]));
+		HeapTupleData row;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		seen += heap_hot_search_buffer(&rows[i], table, buffer, snapshot, &row, NULL, true);
+		UnlockReleaseBuffer(buffer);
+		looked++;
+	}
+	return looked > 0 ? (double) seen * count / looked : 0;
+}
+
+/* The entries of a leaf between two boundaries, NULL is its begin, or its end, whose rows are seen. */
+static double
+entries_of_leaf(const Range *range, BlockNumber block, const Boundary *low, const Boundary *high, int step)
+{
+	ItemPointerData rows[MaxTIDsPerBTreePage];
 	Buffer		buffer;
-	Page		page = read_page(index, block, &buffer);
+	Page		page = read_page(range->index, block, &buffer);
 	BTPageOpaque opaque = BTPageGetOpaque(page);
-	int64		count = 0;
+	int			count = 0;
 
 	if (P_ISLEAF(opaque) && !P_IGNORE(opaque))
-		count = entries_between(page, low ? first_behind(index, low, page) : P_FIRSTDATAKEY(opaque),
-								high ? first_behind(index, high, page) : PageGetMaxOffsetNumber(page) + 1);
+		count = rows_between(page, low ? first_behind(range->index, low, page) : P_FIRSTDATAKEY(opaque),
+							 high ? first_behind(range->index, high, page) : PageGetMaxOffsetNumber(page) + 1, rows);
 	UnlockReleaseBuffer(buffer);
-	return count;
+	return seen_of(range->table, rows, count, step);
 }
 
 /* ---- down the tree --------------------------------------------------------------- */
@@ -158,12 +199,12 @@ find_above_leaf(Relation index, BlockNumber root, const Boundary *boundary, Offs
 
 /* The leaves from that of one boundary to that of the other, both included. */
 static BlockNumber *
-leaves_between(Relation index, BlockNumber root, const Boundary *low, const Boundary *high, int64 *count)
+leaves_of(const Range *range, BlockNumber root, int64 *count)
 {
 	OffsetNumber offset;
 	OffsetNumber last_offset;
-	BlockNumber block = find_above_leaf(index, root, low, &offset);
-	BlockNumber last = find_above_leaf(index, root, high, &last_offset);
+	BlockNumber block = find_above_leaf(range->index, root, &range->low, &offset);
+	BlockNumber last = find_above_leaf(range->index, root, &range->high, &last_offset);
 	int64		room = 1024;
 	BlockNumber *leaves = palloc(room * sizeof(BlockNumber));
 	bool		is_first = true;
@@ -173,7 +214,7 @@ leaves_between(Relation index, BlockNumber root, const Boundary *low, const Boun
 	do
 	{
 		Buffer		buffer;
-		Page		page = read_page(index, block, &buffer);
+		Page		page = read_page(range->index, block, &buffer);
 		BTPageOpaque opaque = BTPageGetOpaque(page);
 		OffsetNumber end = PageGetMaxOffsetNumber(page);
 
@@ -195,9 +236,9 @@ leaves_between(Relation index, BlockNumber root, const Boundary *low, const Boun
 	return leaves;
 }
 
-/* About how many entries lie between two boundaries. */
+/* About how many entries lie in the range. */
 static int64
-about_between(Relation index, const Boundary *low, const Boundary *high)
+about(const Range *range)
 {
 	BlockNumber root;
 	uint32		level;
@@ -205,42 +246,46 @@ about_between(Relation index, const Boundary *low, const Boundary *high)
 	int64		count;
 	int64		inner;
 	int64		samples;
-	int64		found = 0;
+	int			step;
+	double		found = 0;
 
-	if (!find_root(index, &root, &level))
+	if (!find_root(range->index, &root, &level))
 		return 0;
 	if (level == 0)
-		return entries_of_leaf(index, root, low, high);
-	leaves = leaves_between(index, root, low, high, &count);
+		return (int64) entries_of_leaf(range, root, &range->low, &range->high, 1);
+	leaves = leaves_of(range, root, &count);
 	if (count == 0)
 		return 0;
 	if (count == 1)
-		return entries_of_leaf(index, leaves[0], low, high);
+		return (int64) entries_of_leaf(range, leaves[0], &range->low, &range->high, 1);
 	inner = count - 2;
 	samples = Min(inner, SAMPLES);
+	step = inner > SAMPLES ? ROW_STEP : 1;
 	for (int64 i = 0; i < samples; i++)
-		found += entries_of_leaf(index, leaves[1 + i * inner / samples], NULL, NULL);
+		found += entries_of_leaf(range, leaves[1 + i * inner / samples], NULL, NULL, step);
 	if (samples > 0)
-		found = (int64) ((double) found * inner / samples);
-	return found + entries_of_leaf(index, leaves[0], low, NULL) + entries_of_leaf(index, leaves[count - 1], NULL, high);
+		found = found * inner / samples;
+	return (int64) (found + entries_of_leaf(range, leaves[0], &range->low, NULL, step) +
+					entries_of_leaf(range, leaves[count - 1], NULL, &range->high, step));
 }
 
 /* ---- the call ---------------------------------------------------------------------- */
 
-/* Opens an index of ours by its name. */
-static Relation
-open_index(NullableDatum name)
+/* Opens an index of ours by its name, and its table. */
+static void
+open_range(Range *range, NullableDatum name)
 {
 	Oid			id;
-	Relation	index;
 
 	require(name, "index");
 	id = get_relname_relid(text_to_cstring(DatumGetTextPP(name.value)), get_namespace_oid("durable", false));
-	index = OidIsValid(id) && get_rel_relkind(id) == RELKIND_INDEX ? index_open(id, AccessShareLock) : NULL;
-	if (index == NULL || index->rd_rel->relam != BTREE_AM_OID)
+	if (!OidIsValid(id) || get_rel_relkind(id) != RELKIND_INDEX)
 		bad_argument("index", "must be the name of an index of the extension", "There is no such index.",
 					 "Pass the name without the schema.");
-	return index;
+	range->table = table_open(IndexGetRelation(id, false), AccessShareLock);
+	range->index = index_open(id, AccessShareLock);
+	if (range->index->rd_rel->relam != BTREE_AM_OID || range->table->rd_rel->relam != HEAP_TABLE_AM_OID)
+		bad_argument("index", "must be a B-tree", "It is of another kind.", "Pass one that the extension has made.");
 }
 
 /* The key before or behind which a boundary lies: the first so many columns of the index. */
@@ -292,27 +337,26 @@ read_keys(Relation index, NullableDatum keys, Datum *values)
 Datum
 durable_entries(PG_FUNCTION_ARGS)
 {
-	Relation	index;
+	Range		range;
 	Datum		values[INDEX_MAX_KEYS];
 	int			count;
 	const char *compare;
-	Boundary	low;
-	Boundary	high;
 	int64		found;
 
 	require(fcinfo->args[1], "keys");
 	require(fcinfo->args[2], "compare");
 	compare = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	index = open_index(fcinfo->args[0]);
-	count = read_keys(index, fcinfo->args[1], values);
+	open_range(&range, fcinfo->args[0]);
+	count = read_keys(range.index, fcinfo->args[1], values);
 	if (strcmp(compare, "=") != 0 && (count == 0 || (strcmp(compare, "<=") != 0 && strcmp(compare, ">") != 0)))
 		bad_argument("compare", "must be =, <= or >", psprintf("It is \"%s\", and there are %d keys.", compare, count),
 					 "Pass one of these, = where there are no keys.");
-	low.behind = compare[0] == '>';
-	high.behind = true;
-	low.key = boundary_key(index, values, compare[0] == '<' ? count - 1 : count);
-	high.key = boundary_key(index, values, compare[0] == '>' ? count - 1 : count);
-	found = about_between(index, &low, &high);
-	index_close(index, NoLock);
+	range.low.behind = compare[0] == '>';
+	range.high.behind = true;
+	range.low.key = boundary_key(range.index, values, compare[0] == '<' ? count - 1 : count);
+	range.high.key = boundary_key(range.index, values, compare[0] == '>' ? count - 1 : count);
+	found = about(&range);
+	index_close(range.index, NoLock);
+	table_close(range.table, NoLock);
 	PG_RETURN_INT64(found);
 }
