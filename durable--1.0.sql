@@ -113,9 +113,8 @@ CREATE TABLE durable.workflow
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 
--- the children of a workflow, in order
-CREATE INDEX workflow_parent ON durable.workflow (parent_id, parent_sequence)
-	WHERE parent_id IS NOT NULL;
+-- the children of a workflow, in the order in which they were created
+CREATE INDEX workflow_parent ON durable.workflow (parent_id, id) WHERE parent_id IS NOT NULL;
 -- list: by name, queue or handler, the newest first (ids are in the order of created_at)
 CREATE INDEX workflow_name ON durable.workflow (name, id);
 CREATE INDEX workflow_queue ON durable.workflow (queue_name, id) WHERE queue_name IS NOT NULL;
@@ -186,6 +185,7 @@ CREATE TABLE durable.paused
 	id uuid NOT NULL,
 	CONSTRAINT paused_pkey PRIMARY KEY (queue_name, id)
 );
+CREATE INDEX paused_id ON durable.paused (id);
 COMMENT ON TABLE durable.paused IS
 	'Register of the workflows that are paused; a trigger keeps it';
 
@@ -231,6 +231,37 @@ CREATE TABLE durable.unsuccessful
 );
 COMMENT ON TABLE durable.unsuccessful IS
 	'Register of the workflows that have failed or were cancelled; a trigger keeps it';
+
+-- list, count: inline children, which have no executor and so are in no register of those
+-- that have one
+CREATE TABLE durable.inline_child
+(
+	status durable.task_status NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT inline_child_pkey PRIMARY KEY (status, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.inline_child IS
+	'Register of the inline children, by status; a trigger keeps it';
+
+-- list: roots that purge had to leave there, by when they themselves have ended (durable.ended
+-- has them by when their trees did)
+CREATE TABLE durable.left_tree
+(
+	completed_at timestamptz NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT left_tree_pkey PRIMARY KEY (completed_at, id)
+);
+COMMENT ON TABLE durable.left_tree IS
+	'Register of the finished roots that purge had to leave there; a trigger keeps it';
+
+-- list: what was cancelled before it ever started
+CREATE TABLE durable.unstarted
+(
+	id uuid NOT NULL,
+	CONSTRAINT unstarted_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE durable.unstarted IS
+	'Register of the finished workflows that have never started; a trigger keeps it';
 
 CREATE FUNCTION durable.keep_registers() RETURNS trigger
 AS 'MODULE_PATHNAME', 'durable_keep_registers'
@@ -540,6 +571,12 @@ WHERE b.started_at >= since OR s.started_at >= since OR s.completed_at >= since 
 $$;
 COMMENT ON FUNCTION durable.signs_of_life(uuid, timestamptz) IS
 	'A row for each step of a workflow, and of the inline ones below it, that has begun, ended or failed since, and for each inline one that has begun; the workflow''s own start is not asked for. It runs with the rights of its caller. Errors: 42501';
+
+CREATE FUNCTION durable.entries(index text, keys text[] = '{}', compare text = '=') RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_entries'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.entries(text, text[], text) IS
+	'About how many entries an index of the extension has whose first columns are those keys, the last compared by =, <= or >: the pages are counted, and some looked into; exact if they are few. Errors: 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Running a workflow
@@ -914,17 +951,184 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 -- a compiler or for workers to start, which takes longer than most of them; tree
 -- and stats are planned by index, whatever statistics say.
 --
--- list and count are planned for their arguments: what is not asked for folds
--- away, and so do the steps unless their kind is asked for.  Their filters are the same.
+-- list and count build their statements of the words that stand here, and pass all that
+-- is the caller's as parameters.  They are planned for these: what is not asked for folds
+-- away.
+
+-- $1 to $6 are the filters in their order, without the kind.
+CREATE FUNCTION durable.filters() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+SELECT '($1 IS NULL OR t.status = $1) AND ($2 IS NULL OR t.parent_id = $2) AND (NOT $3 OR t.parent_id IS NULL) '
+  'AND ($4 IS NULL OR t.name = $4) AND ($5 IS NULL OR t.queue_name = $5) AND ($6 IS NULL OR t.handler = $6)'
+$$;
+COMMENT ON FUNCTION durable.filters() IS
+	'The condition on a row t of durable.workflow or durable.task that list and count share';
+
+-- FROM items of ids.
+CREATE FUNCTION durable.standing(status durable.task_status) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+SELECT CASE
+  WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p'
+  WHEN standing.status = 'RUNNING' THEN '(SELECT d.id FROM durable.driven d WHERE NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)'
+  WHEN standing.status = 'PAUSED' THEN '(SELECT p.id FROM durable.paused p)'
+  WHEN standing.status = 'COMPLETED' THEN '(SELECT e.id FROM durable.ended e WHERE e.is_root AND e.status = ''COMPLETED'''
+    ' UNION ALL SELECT e.id FROM durable.ended e WHERE NOT e.is_root AND e.status = ''COMPLETED'''
+  ELSE format('(SELECT u.id FROM durable.unsuccessful u WHERE u.status = %L)', standing.status) END
+  || CASE WHEN standing.status IN ('PENDING', 'RUNNING', 'COMPLETED') THEN
+    format(' UNION ALL SELECT i.id FROM durable.inline_child i WHERE i.status = %L)', standing.status) ELSE '' END
+$$;
+COMMENT ON FUNCTION durable.standing(durable.task_status) IS
+	'For list and count: the workflows of a status, as the registers have them';
+
+-- Ids are in the order of created_at.  So what is sorted by that is found along an index
+-- that has the id behind what is asked for.  For what no index has, as a status, there are
+-- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
+-- and if too few of those are it, all of the register after all, or on along the index.
+CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
+	handler text, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET enable_sort = off SET enable_seqscan = off
+AS $$
+DECLARE
+  small CONSTANT int := 2000;
+  step CONSTANT bigint := greatest(small, 4 * most);
+  direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
+  behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
+  -- the filter whose index is gone along
+  filter CONSTANT text := CASE WHEN parent_id IS NOT NULL THEN 'parent_id' WHEN name IS NOT NULL THEN 'name'
+    WHEN queue_name IS NOT NULL THEN 'queue_name' WHEN handler IS NOT NULL THEN 'handler' END;
+  value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
+  -- a range of it, not =: so no other index has the rows in that order
+  along CONSTANT text := CASE
+    WHEN filter IS NULL AND after_id IS NULL THEN 'true'
+    WHEN filter IS NULL THEN format('t.id %s $7', behind)
+    WHEN after_id IS NULL THEN format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value)
+    ELSE format('(t.%1$I, t.id) %3$s (%2$s, $7) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
+      CASE WHEN descending THEN '>' ELSE '<' END) END;
+  ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
+  -- CASE hides it from the choice of indexes
+  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(),
+    CASE only_without WHEN 'started_at' THEN 't.started_at IS NULL' WHEN 'completed_at' THEN 't.completed_at IS NULL' ELSE 'true' END);
+  register CONSTANT text := CASE
+    WHEN only_without = 'started_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'),
+      ' UNION ALL SELECT u.id FROM durable.unstarted u)')
+    WHEN only_without = 'completed_at' AND root_only THEN '(SELECT r.id FROM durable.active_root r)'
+    WHEN only_without = 'completed_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('RUNNING'),
+      ' UNION ALL ', durable.standing('PAUSED'), ')')
+    WHEN status IS NOT NULL THEN durable.standing(status)
+    WHEN root_only THEN '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END;
+  -- whether that is all that is asked for, or has it in order
+  is_exact CONSTANT boolean := filter IS NULL AND only_without IS DISTINCT FROM 'started_at'
+    AND (status IS NULL OR NOT root_only);
+  is_ordered CONSTANT boolean := filter IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
+  is_small boolean;
+  walked bigint;
+  found uuid[];
+BEGIN
+  IF register IS NOT NULL THEN
+    EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register) INTO is_small;
+    IF NOT is_small THEN
+      EXECUTE format('SELECT array_agg(t.id %1$s) FILTER (WHERE %2$s), count(*) FROM (SELECT t.* FROM durable.workflow t WHERE %3$s %1$s LIMIT $8) t',
+          ordered, is_it, along)
+        INTO found, walked USING status, parent_id, root_only, name, queue_name, handler, after_id, step;
+      IF cardinality(found) >= most OR walked < step THEN
+        RETURN coalesce(found[1:most], '{}');
+      END IF;
+    END IF;
+    IF is_small OR is_exact OR is_ordered THEN
+      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $7 IS NULL OR r.id %s $7 ORDER BY r.id %s LIMIT $8)', register,
+          CASE WHEN NOT is_exact THEN
+            format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
+          behind, direction)
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
+      RETURN found;
+    END IF;
+  END IF;
+  EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $8)', along, is_it, ordered)
+    INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
+  RETURN found;
+END $$;
+COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, text, boolean, uuid, bigint) IS
+	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
+
+-- Nothing has started after it has ended.  So where what has ended is read by that, the latest
+-- first, nothing behind it has started later: page by page, until that settles it.
+CREATE FUNCTION durable.latest_started(root_only boolean, most bigint) RETURNS uuid[]
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+AS $$
+DECLARE
+  step bigint := 2 * most + 100;
+  found uuid[];
+  last timestamptz;
+  edge timestamptz;
+BEGIN
+  -- what waits again, having run
+  IF (SELECT count(*) > 2000 FROM (SELECT 1 FROM durable.pending UNION ALL SELECT 1 FROM durable.paused LIMIT 2001) r) THEN
+    RETURN NULL;
+  END IF;
+  LOOP
+    WITH RECURSIVE
+    owner AS (
+      (SELECT d.executor_id, d.started_at FROM durable.driven d ORDER BY d.executor_id DESC, d.started_at DESC LIMIT 1)
+      UNION ALL
+      SELECT n.executor_id, n.started_at FROM owner o CROSS JOIN LATERAL (SELECT d.executor_id, d.started_at FROM durable.driven d
+        WHERE d.executor_id < o.executor_id ORDER BY d.executor_id DESC, d.started_at DESC LIMIT 1) n),
+    -- of the executors that have started something last, what they have started since the least of those
+    recent AS (
+      SELECT o.executor_id, CASE WHEN count(*) OVER () < most THEN '-infinity' ELSE min(o.started_at) OVER () END AS since
+      FROM (SELECT o.* FROM owner o ORDER BY o.started_at DESC LIMIT most) o),
+    ended AS MATERIALIZED (
+      SELECT e.id, e.ended_at, e.n FROM (VALUES (false), (true)) AS r (is_root)
+        CROSS JOIN (VALUES ('COMPLETED'::durable.task_status), ('FAILED'), ('CANCELLED')) AS f (status)
+        CROSS JOIN LATERAL (SELECT e.id, e.ended_at, row_number() OVER (ORDER BY e.ended_at DESC, e.id DESC) AS n FROM durable.ended e
+          WHERE e.is_root = r.is_root AND e.status = f.status ORDER BY e.ended_at DESC, e.id DESC LIMIT step) e
+      WHERE r.is_root OR NOT root_only),
+    first AS MATERIALIZED (
+      SELECT w.id, w.started_at
+      FROM (SELECT d.id FROM recent r CROSS JOIN LATERAL (SELECT d.id FROM durable.driven d
+            WHERE d.executor_id = r.executor_id AND d.started_at >= r.since
+            ORDER BY d.started_at DESC, d.id DESC LIMIT most) d
+          UNION SELECT p.id FROM durable.pending p UNION SELECT p.id FROM durable.paused p
+          UNION SELECT e.id FROM ended e) c
+        CROSS JOIN LATERAL (SELECT w.id, w.started_at FROM durable.workflow w
+          WHERE w.id = c.id AND CASE WHEN w.started_at IS NOT NULL AND (w.parent_id IS NULL OR NOT root_only) THEN true ELSE false END OFFSET 0) w
+      ORDER BY w.started_at DESC, w.id DESC LIMIT most)
+    SELECT (SELECT array_agg(f.id ORDER BY f.started_at DESC, f.id DESC) FROM first f),
+        (SELECT min(f.started_at) FROM first f HAVING count(*) = most),
+        (SELECT max(e.ended_at) FROM ended e WHERE e.n = step)
+      INTO found, last, edge;
+    IF edge IS NULL OR last > edge THEN
+      RETURN coalesce(found, '{}');
+    END IF;
+    step := step * 8;
+    IF step > 20000 THEN
+      RETURN NULL;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION durable.latest_started(boolean, bigint) IS
+	'For list: the workflows that have started last, where no inline children are asked for; NULL if too many would have to be read. It runs with the rights of its caller. Errors: 42501';
+
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
-	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0)
+	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0, after_id uuid = NULL)
 RETURNS SETOF durable.task
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
 SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
+DECLARE
+  most CONSTANT bigint := max_rows::bigint + skip;
+  direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
+  filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler);
+  way text;
+  one durable.task_status;
+  is_settled boolean;
+  rest uuid[];
+  found uuid[] := '{}';
 BEGIN
   IF sort IS NULL OR descending IS NULL OR max_rows IS NULL OR skip IS NULL OR root_only IS NULL THEN
     RAISE EXCEPTION USING
@@ -946,43 +1150,118 @@ BEGIN
       MESSAGE = 'argument "sort" must be the name of a column to sort by',
       DETAIL = format('It is "%s".', sort),
       HINT = 'Pass created_at, started_at, completed_at, name or status.';
+  ELSIF after_id IS NOT NULL AND sort COLLATE "C" <> 'created_at' THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = 'argument "after_id" needs "sort" created_at',
+      DETAIL = format('"sort" is "%s".', sort),
+      HINT = 'Sort by created_at, or page by "skip".';
+  END IF;
+
+  IF kind <> 'WORKFLOW' THEN
+    IF after_id IS NOT NULL THEN
+      -- an error if there is none: of a step, the id does not tell its created_at
+      PERFORM durable.status(after_id);
+    END IF;
+    RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $7 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $8 OFFSET $9',
+        durable.filters(), CASE WHEN after_id IS NOT NULL THEN
+          format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $10)', CASE WHEN descending THEN '<' ELSE '>' END) END,
+        sort, direction)
+      USING status, parent_id, root_only, name, queue_name, handler, kind, max_rows, skip, after_id;
+    RETURN;
+  END IF;
+
+  way := CASE
+    WHEN sort COLLATE "C" = 'created_at' THEN 'created_at'
+    -- inline children are not where the times are
+    WHEN filters > 0 OR (sort COLLATE "C" IN ('started_at', 'completed_at') AND NOT root_only AND EXISTS (SELECT 1 FROM durable.inline_child))
+      THEN 'sorted'
+    WHEN sort COLLATE "C" = 'name' THEN 'sorted' ELSE sort END;
+
+  IF way COLLATE "C" = 'created_at' THEN
+    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, NULL, descending, after_id, most);
+
+  ELSIF way COLLATE "C" = 'status' THEN
+    FOR one IN SELECT s.s FROM unnest(enum_range(NULL::durable.task_status)) s (s)
+      ORDER BY CASE WHEN descending THEN s.s END DESC, s.s
+    LOOP
+      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, descending, NULL, most - cardinality(found));
+      EXIT WHEN cardinality(found) >= most;
+    END LOOP;
+
+  ELSIF way COLLATE "C" = 'completed_at' THEN
+    FOR n IN 1 .. 2 LOOP
+      IF (n = 1) = descending THEN
+        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'completed_at', descending, NULL,
+          most - cardinality(found));
+      ELSE
+        EXECUTE format('SELECT $1 || ARRAY(SELECT t.id FROM '
+            '(SELECT e.id, e.completed_at FROM (VALUES (false), (true)) AS r (is_root) '
+            '  CROSS JOIN (VALUES (''COMPLETED''::durable.task_status), (''FAILED''), (''CANCELLED'')) AS f (status) '
+            '  CROSS JOIN LATERAL (SELECT w.id, w.completed_at FROM durable.ended e JOIN durable.workflow w ON w.id = e.id '
+            '    WHERE e.is_root = r.is_root AND e.status = f.status AND CASE WHEN w.tree_end IS NULL THEN true ELSE false END '
+            '    ORDER BY e.ended_at %1$s, e.id %1$s LIMIT $2) e '
+            '  WHERE r.is_root OR NOT $3 '
+            '  UNION ALL '
+            '  (SELECT l.id, l.completed_at FROM durable.left_tree l ORDER BY l.completed_at %1$s, l.id %1$s LIMIT $2)) t '
+            'ORDER BY t.completed_at %1$s, t.id %1$s LIMIT $2)', direction)
+          INTO found USING found, most - cardinality(found), root_only;
+      END IF;
+      EXIT WHEN cardinality(found) >= most;
+    END LOOP;
+
+  ELSIF way COLLATE "C" = 'started_at' AND descending THEN
+    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'started_at', true, NULL, most);
+    IF cardinality(found) < most THEN
+      rest := durable.latest_started(root_only, most - cardinality(found));
+      found := found || rest;
+      IF rest IS NULL THEN
+        way := 'sorted';
+      END IF;
+    END IF;
+
+  ELSIF way COLLATE "C" = 'started_at' THEN
+    -- Nothing has started before it was created: what was created after those have started comes behind them.
+    WITH walked AS MATERIALIZED (
+      SELECT w.id, w.parent_id, w.created_at, w.started_at FROM durable.workflow w ORDER BY w.id LIMIT greatest(5000, 2 * most))
+    SELECT array_agg(f.id ORDER BY f.started_at, f.id), count(*) = most AND max(f.started_at) < (SELECT max(w.created_at) FROM walked w)
+      INTO found, is_settled
+      FROM (SELECT w.id, w.started_at FROM walked w WHERE w.started_at IS NOT NULL AND (w.parent_id IS NULL OR NOT root_only)
+        ORDER BY w.started_at, w.id LIMIT most) f;
+    IF is_settled IS NOT TRUE THEN
+      way := 'sorted';
+    END IF;
+  END IF;
+
+  IF way COLLATE "C" = 'sorted' THEN
+    EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $7)',
+        durable.filters(), sort, direction)
+      INTO found USING status, parent_id, root_only, name, queue_name, handler, most;
   END IF;
   RETURN QUERY
-  SELECT t.*
-  FROM durable.task t
-  WHERE (list.status IS NULL OR t.status = list.status)
-    AND t.kind = coalesce(list.kind, 'WORKFLOW')
-    AND (list.parent_id IS NULL OR t.parent_id = list.parent_id)
-    AND (NOT list.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
-    AND (list.name IS NULL OR t.name = list.name COLLATE "C")
-    AND (list.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = list.queue_name COLLATE "C"))
-    AND (list.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = list.handler COLLATE "C"))
-  ORDER BY
-    CASE WHEN list.sort = 'created_at' AND NOT list.descending THEN t.created_at END,
-    CASE WHEN list.sort = 'created_at' AND list.descending THEN t.created_at END DESC,
-    CASE WHEN list.sort = 'started_at' AND NOT list.descending THEN t.started_at END,
-    CASE WHEN list.sort = 'started_at' AND list.descending THEN t.started_at END DESC,
-    CASE WHEN list.sort = 'completed_at' AND NOT list.descending THEN t.completed_at END,
-    CASE WHEN list.sort = 'completed_at' AND list.descending THEN t.completed_at END DESC,
-    CASE WHEN list.sort = 'name' AND NOT list.descending THEN t.name END,
-    CASE WHEN list.sort = 'name' AND list.descending THEN t.name END DESC,
-    CASE WHEN list.sort = 'status' AND NOT list.descending THEN t.status END,
-    CASE WHEN list.sort = 'status' AND list.descending THEN t.status END DESC,
-    CASE WHEN NOT list.descending THEN t.id END,
-    CASE WHEN list.descending THEN t.id END DESC
-  LIMIT list.max_rows OFFSET list.skip;
+  SELECT t.* FROM unnest(found) WITH ORDINALITY f (id, n) JOIN durable.task t ON t.id = f.id AND t.kind = 'WORKFLOW'
+  ORDER BY f.n LIMIT max_rows OFFSET skip;
 END $$;
-COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int) IS
-	'Tasks of a kind (by default workflows) that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break. Errors: 22023, 22004';
+COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid) IS
+	'Workflows, or steps of the kind, that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, and with none (or root_only) by another sort. In proportion to what there is: steps, unless of a parent_id; several filters, if the first of parent_id, name, queue_name and handler matches much and the others hardly anything; a filter with another sort; a status that many workflows have, but hardly any of the newest; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
 RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
+SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on SET enable_seqscan = off
 SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
+DECLARE
+  enough CONSTANT int := 2000;
+  -- what is counted by itself
+  source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 THEN NULL
+    WHEN status IS NOT NULL THEN durable.standing(status)
+    WHEN root_only THEN '(SELECT 1 FROM durable.active_root r UNION ALL SELECT 1 FROM durable.ended e WHERE e.is_root)'
+    WHEN queue_name IS NOT NULL THEN '(SELECT 1 FROM durable.workflow w WHERE w.queue_name = $5)'
+    WHEN num_nonnulls(parent_id, name, handler) = 0 THEN '(SELECT 1 FROM durable.workflow w)' END;
+  counted bigint;
 BEGIN
   IF root_only IS NULL THEN
     RAISE EXCEPTION USING
@@ -991,19 +1270,34 @@ BEGIN
       DETAIL = 'There is nothing that NULL could mean here.',
       HINT = 'Pass a value.';
   END IF;
-  RETURN (
-  SELECT count(*)
-  FROM durable.task t
-  WHERE (count.status IS NULL OR t.status = count.status)
-    AND t.kind = coalesce(count.kind, 'WORKFLOW')
-    AND (count.parent_id IS NULL OR t.parent_id = count.parent_id)
-    AND (NOT count.root_only OR (t.parent_id IS NULL AND t.kind = 'WORKFLOW'))
-    AND (count.name IS NULL OR t.name = count.name COLLATE "C")
-    AND (count.queue_name IS NULL OR (t.kind = 'WORKFLOW' AND t.queue_name = count.queue_name COLLATE "C"))
-    AND (count.handler IS NULL OR (t.kind = 'WORKFLOW' AND t.handler = count.handler COLLATE "C")));
+  IF source IS NULL OR kind <> 'WORKFLOW' THEN
+    EXECUTE format('SELECT count(*) FROM %s AND %s', CASE WHEN kind <> 'WORKFLOW' THEN 'durable.task t WHERE t.kind = $7'
+        ELSE 'durable.workflow t WHERE true' END, durable.filters())
+      INTO counted USING status, parent_id, root_only, name, queue_name, handler, kind;
+    RETURN counted;
+  END IF;
+  EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s r LIMIT $7 + 1) r', source)
+    INTO counted USING status, parent_id, root_only, name, queue_name, handler, enough;
+  IF counted <= enough THEN
+    RETURN counted;
+  END IF;
+  RETURN greatest(counted, CASE
+    WHEN root_only THEN durable.entries('active_root_pkey') + durable.entries('ended_pkey', '{true}')
+    WHEN queue_name IS NOT NULL THEN durable.entries('workflow_queue', ARRAY[queue_name])
+    WHEN status IS NULL THEN durable.entries('workflow_pkey')
+    WHEN status = 'PAUSED' THEN durable.entries('paused_pkey')
+    WHEN status IN ('FAILED', 'CANCELLED') THEN durable.entries('unsuccessful_pkey', ARRAY[status::text])
+    ELSE durable.entries('inline_child_pkey', ARRAY[status::text]) + CASE status
+      WHEN 'PENDING' THEN durable.entries('pending_pkey')
+      WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
+      -- RUNNING: those that are driven, without the paused ones
+      ELSE durable.entries('driven_pkey') - (
+        SELECT (count(d.*) * greatest(1, CASE WHEN count(*) >= enough THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
+        FROM (SELECT p.id FROM durable.paused p LIMIT enough) p LEFT JOIN durable.workflow d
+          ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
-	'The number of tasks of a kind (by default workflows) that match all given filters. Errors: 22004';
+	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 2,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -1062,38 +1356,45 @@ END $$;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
+-- By a probe of the index for each workflow, whatever statistics say of a tree.
+CREATE FUNCTION durable.all_below(workflow_ids uuid[], only_abandoned boolean, OUT id uuid, OUT status durable.task_status)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+WITH RECURSIVE below AS (
+  SELECT c.id, c.status FROM unnest(workflow_ids) u (id) CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = u.id OFFSET 0) c
+  WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL)
+  UNION
+  SELECT c.id, c.status FROM below b CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c
+  WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL))
+SELECT b.id, b.status FROM below b
+$$;
+COMMENT ON FUNCTION durable.all_below(uuid[], boolean) IS
+	'For check: all below those workflows; or, down from there, the inline children that were cancelled. It runs with the rights of its caller. Errors: 42501';
+
 -- In time proportional to the rows, whatever the shape of the trees and with
--- statistics or without: rows meet by hashing, and where it goes down a tree,
--- level by level, by a probe of the index for each workflow (LATERAL ... OFFSET 0).
+-- statistics or without: rows meet by hashing, and down a tree by all_below.
 CREATE FUNCTION durable.check(OUT task_id uuid, OUT problem text) RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_nestloop = off SET enable_mergejoin = off SET enable_hashjoin = on
 SET enable_indexscan = on SET jit = off
 AS $$
-WITH RECURSIVE
+WITH
 -- all below a paused workflow
-held AS (
-  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'PAUSED'
-  UNION
-  SELECT c.id, c.status FROM held h CROSS JOIN LATERAL
-    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = h.id OFFSET 0) c),
+held AS MATERIALIZED (
+  SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w WHERE w.status = 'PAUSED'), false) b),
 -- inline children that were cancelled because their parent completed: queued children below go on
-abandoned AS (
-  SELECT w.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'COMPLETED' AND w.status = 'CANCELLED' AND w.queue_name IS NULL
-  UNION
-  SELECT c.id FROM abandoned a CROSS JOIN LATERAL
-    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = a.id OFFSET 0) c
-  WHERE c.status = 'CANCELLED' AND c.queue_name IS NULL),
+abandoned AS MATERIALIZED (
+  SELECT b.id FROM durable.all_below(ARRAY(SELECT p.id FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
+    WHERE p.status = 'COMPLETED' AND w.status = 'CANCELLED' AND w.queue_name IS NULL), true) b),
 -- all below a cancelled workflow
-doomed AS (
-  SELECT w.id, w.status FROM durable.workflow p JOIN durable.workflow w ON w.parent_id = p.id
-  WHERE p.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = p.id)
-  UNION
-  SELECT c.id, c.status FROM doomed d CROSS JOIN LATERAL
-    (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = d.id OFFSET 0) c),
+doomed AS MATERIALIZED (
+  SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
+    WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
 -- a workflow beside its parent and the step that stands for it
 child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
@@ -1162,6 +1463,21 @@ SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id), 'not in the register of what has failed or was cancelled as it belongs'
   FROM durable.unsuccessful r FULL JOIN (SELECT w.id, w.status FROM durable.workflow w
     WHERE w.status IN ('FAILED', 'CANCELLED')) w ON w.status = r.status AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of inline children as it belongs'
+  FROM durable.inline_child r FULL JOIN (SELECT w.id, w.status FROM durable.workflow w
+    WHERE w.parent_id IS NOT NULL AND w.queue_name IS NULL) w ON w.status = r.status AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of trees that purge has left as it belongs'
+  FROM durable.left_tree r FULL JOIN (SELECT w.id, w.completed_at FROM durable.workflow w
+    WHERE w.completed_at IS NOT NULL AND w.tree_end IS NOT NULL) w ON w.completed_at = r.completed_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what never started as it belongs'
+  FROM durable.unstarted r FULL JOIN (SELECT w.id FROM durable.workflow w
+    WHERE w.started_at IS NULL AND w.status IN ('COMPLETED', 'FAILED', 'CANCELLED')) w ON w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL) r
 UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
@@ -1303,8 +1619,10 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 	'Deletes trees of which all workflows are finished and nothing has ended for older_than, oldest first, whole, up to max_workflows (a tree that is larger goes alone); status is that of the roots. Waits for nobody. Forgets executors that were silent for so long, too. Errors: 22023, 22004';
 
--- Each part reads one index, and has one row for each queue, NULL where there is
--- none.  Stale is what recover would take over as that of a dead executor.
+-- A row for each queue, and one for what has none.  Each part is counted in an index, up to
+-- 2,000 rows; of more, the entries of the index are estimated (durable.entries), and what
+-- those rows are tells what all are.  Stale is what recover would take over as that of a dead
+-- executor.
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
@@ -1315,14 +1633,61 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
 SET enable_indexscan = on SET enable_bitmapscan = on SET enable_nestloop = on
-SET jit = off SET max_parallel_workers_per_gather = 0
+SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = off SET max_parallel_workers_per_gather = 0 SET datestyle = ISO
 AS $$
 DECLARE
+  enough CONSTANT int := 2000;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
+  minute CONSTANT timestamptz := now - interval '1 minute';
+  all_driven CONSTANT bigint := durable.entries('driven_pkey');
+  is_large CONSTANT boolean := (SELECT count(*) > enough FROM (SELECT 1 FROM durable.driven d LIMIT enough + 1) d);
+  sample CONSTANT real := least(100, 100.0 * enough / greatest(all_driven, 1));
 BEGIN
   RETURN QUERY
-  WITH RECURSIVE version AS (
+  WITH RECURSIVE
+  line AS MATERIALIZED (
+    SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window FROM durable.queue q
+    UNION ALL SELECT '', NULL, NULL, NULL, NULL),
+
+  waiting AS MATERIALIZED (
+    SELECT l.name, p.counted, p.due, p.due_since
+    FROM line l CROSS JOIN LATERAL (
+      SELECT count(*) AS counted, count(*) FILTER (WHERE p.run_at <= now) AS due, min(p.run_at) FILTER (WHERE p.run_at <= now) AS due_since
+      FROM (SELECT p.run_at FROM durable.pending p WHERE p.queue_name = l.name LIMIT enough + 1) p) p),
+  -- of the queues with more than that, the first thousand priorities
+  turn AS (
+    SELECT w.name, 0 AS n, NULL::bigint AS turn FROM waiting w WHERE w.counted > enough
+    UNION ALL
+    SELECT t.name, t.n + 1, p.turn FROM turn t CROSS JOIN LATERAL (SELECT p.turn FROM durable.pending p
+      WHERE p.queue_name = t.name AND p.turn > coalesce(t.turn, -9223372036854775808) ORDER BY p.turn LIMIT 1) p
+    WHERE t.n < 1000),
+  backlog AS MATERIALIZED (
+    SELECT t.name, min(d.due_since) AS due_since,
+      sum(CASE WHEN d.counted > 200 THEN durable.entries('pending_pkey', ARRAY[t.name, t.turn::text, now::text], '<=') ELSE d.counted END) AS due
+    FROM turn t CROSS JOIN LATERAL (SELECT count(*) AS counted, min(p.run_at) AS due_since FROM (SELECT p.run_at FROM durable.pending p
+      WHERE p.queue_name = t.name AND p.turn = t.turn AND p.run_at <= now ORDER BY p.run_at LIMIT 201) p) d
+    WHERE t.turn IS NOT NULL
+    GROUP BY t.name),
+
+  -- inline children are part of their root's work; of what was running before, the slot is still taken
+  held AS MATERIALIZED (
+    SELECT l.name, (h.units * h.weight)::bigint AS paused, (h.driven * h.weight)::bigint AS driven
+    FROM line l CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) > enough THEN durable.entries('paused_pkey', ARRAY[l.name]) / count(*)::float8 ELSE 1 END AS weight,
+        count(*) FILTER (WHERE w.parent_id IS NULL OR l.name <> '') AS units,
+        count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
+      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
+  slot AS MATERIALIZED (
+    SELECT l.name, greatest(0, coalesce(d.driven, 0) - h.driven)::bigint AS running
+    FROM line l JOIN held h ON h.name = l.name LEFT JOIN (
+      SELECT d.queue_name, count(*) * max(d.weight) AS driven FROM (
+        SELECT d.queue_name, 1::float8 AS weight FROM durable.driven d WHERE NOT is_large
+        UNION ALL
+        SELECT d.queue_name, all_driven / count(*) OVER ()::float8 FROM durable.driven d TABLESAMPLE SYSTEM (sample) WHERE is_large) d
+      GROUP BY d.queue_name) d ON d.queue_name = l.name),
+
+  version AS (
     (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
     UNION ALL
     SELECT n.queue_name, n.app_version FROM version o CROSS JOIN LATERAL
@@ -1332,75 +1697,81 @@ BEGIN
   claimed_with AS MATERIALIZED (
     SELECT DISTINCT e.app_version FROM durable.executor e
     WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)),
-  waiting AS (
-    SELECT v.queue_name, sum(c.waiting)::bigint AS waiting
+  unclaimed AS MATERIALIZED (
+    SELECT v.queue_name AS name, sum(c.waiting)::bigint AS waiting
     FROM version v CROSS JOIN LATERAL
-      (SELECT count(*) AS waiting FROM durable.pending_version p
-       WHERE p.queue_name = v.queue_name AND p.app_version = v.app_version) c
+      (SELECT CASE WHEN count(*) > enough THEN greatest(count(*), durable.entries('pending_version_pkey', ARRAY[v.queue_name, v.app_version]))
+          ELSE count(*) END AS waiting
+       FROM (SELECT 1 FROM durable.pending_version p
+         WHERE p.queue_name = v.queue_name AND p.app_version = v.app_version LIMIT enough + 1) p) c
     WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
     GROUP BY v.queue_name),
-  driven AS MATERIALIZED (
-    -- also paused ones, which were running
-    SELECT nullif(d.queue_name, '') AS queue_name, p.id IS NULL AS is_running, nullif(d.executor_id, '') AS executor_id,
-      p.id IS NULL AND CASE
-        WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since)
-        ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END AS is_stale
-    FROM durable.driven d LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
-      LEFT JOIN durable.paused p ON p.queue_name = d.queue_name AND p.id = d.id),
-  part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS (
-    SELECT q.name, NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint,
-      NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
-    FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT NULL) q
+
+  owner AS (
+    (SELECT d.executor_id FROM durable.driven d ORDER BY d.executor_id LIMIT 1)
     UNION ALL
-    SELECT nullif(p.queue_name, ''), count(*), count(*) FILTER (WHERE p.run_at <= now),
-      min(p.run_at) FILTER (WHERE p.run_at <= now), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-    FROM durable.pending p
-    GROUP BY p.queue_name
-    UNION ALL
-    SELECT d.queue_name, NULL, NULL, NULL, count(*) FILTER (WHERE d.is_running), NULL,
-      count(*) FILTER (WHERE d.is_stale), count(DISTINCT d.executor_id) FILTER (WHERE d.is_stale),
-      NULL, NULL, NULL, NULL
-    FROM driven d
-    GROUP BY d.queue_name
-    UNION ALL
-    SELECT nullif(p.queue_name, ''), NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL
-    FROM durable.paused p JOIN durable.workflow w ON w.id = p.id
-    WHERE w.parent_id IS NULL OR p.queue_name <> ''
-    GROUP BY p.queue_name
-    UNION ALL
-    -- (CASE hides the status from the choice of indexes: the workflow is found by its id)
-    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL
-    FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
-    WHERE s.run_at IS NOT NULL AND s.wait IS NULL AND s.status = 'PENDING'
-      AND CASE WHEN w.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN true ELSE false END
-    GROUP BY w.queue_name
-    UNION ALL
-    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-      count(*) FILTER (WHERE e.status = 'COMPLETED'), count(*) FILTER (WHERE e.status = 'FAILED'),
-      count(*) FILTER (WHERE e.status = 'CANCELLED')
+    SELECT n.executor_id FROM owner o CROSS JOIN LATERAL
+      (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id ORDER BY d.executor_id LIMIT 1) n),
+  dead AS MATERIALIZED (
+    SELECT o.executor_id, e.executor_id IS NOT NULL AS is_registered,
+      -- signs of life cost more
+      greatest(20, enough / (CASE WHEN e.executor_id IS NULL THEN 4 ELSE 1 END * count(*) OVER ())) AS enough
+    FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
+    WHERE e.executor_id IS NULL OR durable.is_dead(e.last_seen, since)),
+  stale AS MATERIALIZED (
+    SELECT nullif(s.queue_name, '') AS name, sum(s.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
+    FROM dead d CROSS JOIN LATERAL (
+      SELECT s.id, s.queue_name, CASE WHEN count(*) OVER () <= d.enough THEN 1
+        WHEN d.is_registered THEN durable.entries('driven_pkey', ARRAY[d.executor_id]) / count(*) OVER ()::float8
+        ELSE durable.entries('driven_pkey', ARRAY[d.executor_id, since::text], '<=') / count(*) OVER ()::float8 END AS weight
+      FROM (
+        (SELECT s.id, s.queue_name FROM durable.driven s WHERE d.is_registered AND s.executor_id = d.executor_id LIMIT d.enough + 1)
+        UNION ALL
+        (SELECT s.id, s.queue_name FROM durable.driven s WHERE NOT d.is_registered AND s.executor_id = d.executor_id AND s.started_at < since
+          LIMIT d.enough + 1)) s) s
+    WHERE CASE WHEN EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = s.id) THEN false WHEN d.is_registered THEN true
+      ELSE NOT EXISTS (SELECT 1 FROM durable.signs_of_life(s.id, since)) END
+    GROUP BY s.queue_name),
+
+  retry AS MATERIALIZED (
+    SELECT coalesce(w.queue_name, '') AS name,
+      (count(*) * max(CASE WHEN s.counted > enough THEN durable.entries('step_retry') / s.counted::float8 ELSE 1 END))::bigint AS retries
+    FROM (SELECT s.workflow_id, s.status, count(*) OVER () AS counted
+        FROM (SELECT s.workflow_id, s.status FROM durable.step s WHERE s.run_at IS NOT NULL AND s.wait IS NULL LIMIT enough + 1) s) s
+      JOIN durable.workflow w ON w.id = s.workflow_id
+    WHERE s.status = 'PENDING' AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+    GROUP BY coalesce(w.queue_name, '')),
+
+  ended AS MATERIALIZED (
+    SELECT coalesce(w.queue_name, '') AS name,
+      sum(e.weight) FILTER (WHERE f.status = 'COMPLETED')::bigint AS completed,
+      sum(e.weight) FILTER (WHERE f.status = 'FAILED')::bigint AS failed,
+      sum(e.weight) FILTER (WHERE f.status = 'CANCELLED')::bigint AS cancelled
     FROM (VALUES (false), (true)) AS r (is_root)
       CROSS JOIN (VALUES ('COMPLETED'::durable.task_status), ('FAILED'), ('CANCELLED')) AS f (status)
-      JOIN durable.ended e ON e.is_root = r.is_root AND e.status = f.status AND e.ended_at > now - interval '1 minute'
+      CROSS JOIN LATERAL (SELECT e.id, CASE WHEN count(*) OVER () <= enough THEN 1
+          ELSE durable.entries('ended_pkey', ARRAY[r.is_root::text, f.status::text, minute::text], '>') / count(*) OVER ()::float8 END AS weight
+        FROM (SELECT e.id FROM durable.ended e WHERE e.is_root = r.is_root AND e.status = f.status AND e.ended_at > minute
+          LIMIT enough + 1) e) e
       JOIN durable.workflow w ON w.id = e.id
     -- a root that purge has marked has ended before
-    WHERE w.completed_at > now - interval '1 minute'
-    GROUP BY w.queue_name),
-  line AS (
-    SELECT p.queue, max(p.pending) AS pending, max(p.due) AS due, min(p.due_since) AS due_since,
-      max(p.running) AS running, max(p.paused) AS paused, max(p.stale) AS stale, max(p.owners) AS owners,
-      max(p.retries) AS retries, max(p.completed) AS completed, max(p.failed) AS failed, max(p.cancelled) AS cancelled
-    FROM part p GROUP BY p.queue)
-  SELECT l.queue, coalesce(l.pending, 0), coalesce(l.due, 0), now - l.due_since,
-    coalesce(l.running, 0), coalesce(l.paused, 0), coalesce(l.stale, 0), coalesce(l.owners, 0),
-    coalesce(l.retries, 0), coalesce(l.completed, 0), coalesce(l.failed, 0), coalesce(l.cancelled, 0),
-    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window, coalesce(v.waiting, 0)
-  FROM line l LEFT JOIN durable.queue q ON q.name = l.queue LEFT JOIN waiting v ON v.queue_name = l.queue
-  -- what ended in a queue that is gone is not of interest
-  WHERE l.queue IS NULL OR q.name IS NOT NULL
-  ORDER BY l.queue;
+    WHERE w.completed_at > minute
+    GROUP BY coalesce(w.queue_name, ''))
+  SELECT nullif(l.name, ''),
+    CASE WHEN w.counted > enough THEN greatest(w.counted, durable.entries('pending_pkey', ARRAY[l.name])) ELSE w.counted END,
+    CASE WHEN w.counted > enough THEN coalesce(b.due, 0)::bigint ELSE w.due END,
+    now - CASE WHEN w.counted > enough THEN b.due_since ELSE w.due_since END,
+    s.running, h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
+    coalesce(e.completed, 0), coalesce(e.failed, 0), coalesce(e.cancelled, 0),
+    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0)
+  FROM line l JOIN waiting w ON w.name = l.name JOIN held h ON h.name = l.name JOIN slot s ON s.name = l.name
+    LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON coalesce(x.name, '') = l.name
+    LEFT JOIN retry r ON r.name = l.name LEFT JOIN ended e ON e.name = l.name
+    LEFT JOIN unclaimed v ON v.name = l.name
+  ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute; waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';

@@ -68,6 +68,10 @@ SELECT pg_temp.broken('not driven', 'DELETE FROM durable.driven WHERE id = $1');
 SELECT pg_temp.broken('a deadline of nobody', 'INSERT INTO durable.deadline VALUES (test.clock(), $1)');
 SELECT pg_temp.broken('paused, not so', 'INSERT INTO durable.paused VALUES ($$$$, $1)');
 SELECT pg_temp.broken('ended, not so', 'INSERT INTO durable.ended VALUES (true, $$COMPLETED$$, test.clock(), $1)');
+SELECT pg_temp.broken('inline, of another status', 'UPDATE durable.inline_child SET status = $$COMPLETED$$ WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('inline, not so', 'INSERT INTO durable.inline_child VALUES ($$RUNNING$$, $1)');
+SELECT pg_temp.broken('left by purge, not so', 'INSERT INTO durable.left_tree VALUES (test.clock(), $1)');
+SELECT pg_temp.broken('never started, not so', 'INSERT INTO durable.unstarted VALUES ($1)');
 SELECT pg_temp.broken('failed, not so', 'INSERT INTO durable.unsuccessful VALUES ($$FAILED$$, $1)');
 SELECT pg_temp.broken('a root below another', 'UPDATE durable.workflow SET root_id = test.id($$check-2$$) WHERE id = $1');
 -- A workflow beside those around it.

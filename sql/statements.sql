@@ -188,7 +188,7 @@ DECLARE
 BEGIN
   FOR f IN SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS args, pg_get_function_result(p.oid) AS result
              FROM pg_proc p
-            WHERE p.oid IN (SELECT function FROM trial.used) AND p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
+            WHERE p.oid IN (SELECT function FROM trial.used) AND p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind IN ('f', 'w')
               AND NOT p.proargtypes::oid[] && ARRAY['cstring'::regtype, '"any"'::regtype]::oid[] AND p.prorettype <> 'cstring'::regtype LOOP
     EXECUTE format('CREATE FUNCTION evil.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', f.proname, f.args, f.result,
                    CASE WHEN f.result LIKE 'SETOF%' THEN replace(body, 'RETURN NULL', 'RETURN') ELSE body END);

@@ -81,6 +81,51 @@ SELECT line, extract(epoch FROM '423 days 04:00:00.5'::interval) AS days
   FROM regexp_split_to_table(durable.metrics(), '\n') l(line) WHERE line ~ 'window_seconds[{]queue="year"';
 SELECT durable.drop_queue('year');
 
+-- More than are counted one by one: about as many, each in its queue, beside a queue with few.
+SELECT durable.create_queue('big'), durable.create_queue('few');
+CREATE FUNCTION add(status text, q text, n int, executor text = NULL, started interval = '0') RETURNS void LANGUAGE sql AS $$
+  INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, started_at, completed_at, name, queue_name, executor_id, priority, error)
+  SELECT u, u, add.status::durable.task_status, 1, durable.clock(), CASE add.status WHEN 'PENDING' THEN durable.clock() + (i % 3 - 1) * interval '1 hour' END,
+    CASE WHEN add.status <> 'PENDING' THEN durable.clock() - started END, CASE WHEN add.status IN ('COMPLETED', 'FAILED', 'CANCELLED') THEN durable.clock() END,
+    'name ' || u, q, executor, i % 5, CASE add.status WHEN 'FAILED' THEN 'bad' END
+  FROM generate_series(1, n) i, LATERAL (SELECT (left(gen_random_uuid()::text, 29 + 0 * i) || '0000000')::uuid AS u OFFSET 0) u
+$$;
+-- Whether the numbers of queue "big" are about these.
+CREATE FUNCTION about(pend int, due int, run int, stale int, done int, fail int) RETURNS TABLE (about boolean, hours numeric, owners bigint) LANGUAGE sql AS $$
+  SELECT bool_and(abs(n - should) <= should / 10), max(round(extract(epoch FROM s.oldest_pending) / 3600)), max(s.stale_executors)
+  FROM durable.stats s, unnest(ARRAY[s.pending, s.due, s.running, s.stale, s.completed_last_minute, s.failed_last_minute], ARRAY[pend, due, run, about.stale, done, fail]) x (n, should)
+  WHERE s.queue_name = 'big'
+$$;
+SELECT add('PENDING', 'big', 30000), add('RUNNING', 'big', 20000, 'alive'), add('RUNNING', 'big', 10000, 'gone', '1 day'), add('RUNNING', 'big', 5000), add('COMPLETED', 'big', 12000), add('FAILED', 'big', 5000);
+SELECT n('SELECT durable.heartbeat(''alive'')');
+INSERT INTO durable.executor VALUES ('gone', durable.clock() - interval '1 day');
+SELECT add('PENDING', 'few', 30), add('RUNNING', 'few', 20, 'alive'), add('COMPLETED', 'few', 2), add('RUNNING', 'few', 7, 'lost', '1 day');
+SELECT * FROM about(30000, 20000, 35000, 10000, 12000, 5000);
+SELECT * FROM s WHERE q = 'few';
+ANALYZE;
+SELECT * FROM about(30000, 20000, 35000, 10000, 12000, 5000);
+-- What was claimed does not wait, and does not run when it is completed, long before it is vacuumed.
+SELECT count(*) FROM durable.claim('big', 'alive', 10000) WHERE durable.complete(workflow_id);
+SELECT * FROM about(20000, 10000, 35000, 10000, 22000, 5000);
+-- entries: about so many.
+SELECT durable.entries('workflow_queue', '{big}') BETWEEN 75000 AND 90000 AS big, durable.entries('workflow_queue', '{few}'), durable.entries('driven_pkey', '{lost}'), durable.entries('step_retry'),
+       durable.entries('pending_pkey', '{few,-2}') AS one_turn, durable.entries('pending_pkey', ARRAY['few', '-2', durable.clock()::text], '<=') AS due, durable.entries('pending_pkey', ARRAY['few', '-2', durable.clock()::text], '>') AS not_yet,
+       durable.entries('pending_pkey', '{none}') AS none;
+SELECT abs(durable.entries('pending_pkey', ARRAY['big', '-8', durable.clock()::text], '<=') - n) <= n / 10 AS due FROM (SELECT count(*) AS n FROM durable.pending WHERE queue_name = 'big' AND turn = -8 AND run_at <= durable.clock()) p;
+\set VERBOSITY default
+SELECT durable.entries('no such index');
+SELECT durable.entries('workflow');
+SELECT durable.entries('workflow_pkey', '{a,b}');
+SELECT durable.entries('workflow_name', '{a}', '<');
+SELECT durable.entries('workflow_name', '{}', '>');
+SELECT durable.entries(NULL);
+SELECT durable.entries('workflow_name', NULL);
+SELECT durable.entries('workflow_name', '{NULL}');
+SELECT durable.entries('workflow_name', '{}', NULL);
+\set VERBOSITY sqlstate
+SELECT durable.entries('pending_pkey', '{big,x}');
+DELETE FROM durable.workflow WHERE name LIKE 'name %';
+
 -- Who may read the view reaches the tables by it.
 CREATE ROLE regress_durable_monitor;
 GRANT USAGE ON SCHEMA durable TO regress_durable_monitor;
@@ -105,5 +150,7 @@ SELECT durable.lock_key(NULL::text);
 SELECT durable.lock_key('');
 SELECT durable.lock_key(NULL::uuid);
 SELECT * FROM durable.check();
+TRUNCATE durable.workflow, durable.step;
+SELECT durable.entries('workflow_pkey'), durable.entries('pending_pkey', '{a}');
 \c :home
 DROP DATABASE regress_durable_stats;

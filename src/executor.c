@@ -170,10 +170,11 @@ static Statement compare = STATEMENT(Compare,
 	"  OR (" UNIT("w") " AND (w.status <> 'RUNNING' OR w.lease <> b.lease "
 	"    OR w.executor_id IS NULL OR w.executor_id <> :executor_id)) "
 	"UNION ALL "
-	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.executor_id = :executor_id AND " CHECKED("w.status = 'RUNNING'")
+	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.driven d CROSS JOIN LATERAL ("
+	"  SELECT w.* FROM durable.workflow w WHERE w.id = d.id AND " CHECKED("w.status = 'RUNNING'") " OFFSET 0) w "
+	"WHERE d.executor_id = :executor_id"
 	/* (SELECT ...), so that they are hashed: without it, all are compared with all */
-	"  AND NOT w.id = ANY (SELECT unnest(:workflow_ids))");
+	"  AND NOT d.id = ANY (SELECT unnest(:workflow_ids))");
 
 /*
  * heartbeat(executor_id, workflow_ids, leases)

@@ -204,11 +204,21 @@ plan_by_index(Statement *statement)
 	AtEOXact_GUC(true, level);
 }
 
+/* Whether the server has planned a statement, by the session's settings, in the place of our plan. */
+static bool
+is_planned_by_others(const Statement *statement)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(statement->plan));
+
+	return is_generic(statement) && source->gplan != NULL && source->gplan->generation != statement->generation;
+}
+
 /* Whether there is a plan of ours that holds. */
 static bool
 is_ready(const Statement *statement)
 {
-	return statement->plan != NULL && statement->is_planned && SPI_plan_is_valid(statement->plan);
+	return statement->plan != NULL && statement->is_planned && SPI_plan_is_valid(statement->plan) &&
+		!is_planned_by_others(statement);
 }
 
 /* Sees to it that there is a plan of ours that holds; was_ready tells whether there was one. */
@@ -220,6 +230,12 @@ make_ready(Statement *statement, bool was_ready)
 		statement->is_planned = false;
 		plans_made++;
 		require_schema_version();
+		/* as it does if the search_path has changed: a first temporary table adds its schema */
+		if (statement->plan && is_planned_by_others(statement))
+		{
+			SPI_freeplan(statement->plan);
+			statement->plan = NULL;
+		}
 	}
 	if (statement->plan == NULL)
 		prepare(statement);

@@ -44,55 +44,62 @@ PARAMETERS(Find, FIND);
 	"    (:queue IS NULL OR w.queue_name = :queue) AND " WANTED " " \
 	"    AND NOT w.id = ANY (:seen) "
 
+/*
+ * The rows of workflows are locked in subqueries: so the planner begins with the
+ * registers, whatever it thinks of the tables, and no more are locked than asked for.
+ */
 static Statement find_stale = STATEMENT(Find,
 	"SELECT d.id, d.root_id "
 	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"  WHERE d.executor_id = e.executor_id AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
-	"    AND " ASKED_FOR
-	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
+	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
+	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
+	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
+	"    FOR NO KEY UPDATE SKIP LOCKED) w "
+	"  WHERE d.executor_id = e.executor_id LIMIT :most) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
 	"LIMIT :most");
 
 /*
- * The executors that own something are found by one index probe each; then
- * each workflow without a registered one is asked for signs of life.
+ * Owners that are not registered lie in the gaps between those that are, each of
+ * which is one range of the index; each of their workflows is asked for signs of
+ * life.  The caller is registered, so there is one.  '' is no owner.
  */
 static Statement find_orphans = STATEMENT(Find,
-	"WITH RECURSIVE owner AS ("
-	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
-	"  UNION ALL "
-	"  SELECT (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id"
-	"    ORDER BY d.executor_id LIMIT 1)"
-	"  FROM owner o WHERE o.executor_id IS NOT NULL), "
-	"unregistered AS MATERIALIZED ("
-	"  SELECT o.executor_id FROM owner o "
-	"  WHERE o.executor_id <> :executor_id "
-	"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id = o.executor_id)), "
+	"WITH registered AS MATERIALIZED ("
+	"  SELECT e.executor_id, lag(e.executor_id, 1, '') OVER (ORDER BY e.executor_id) AS before FROM durable.executor e), "
 	"candidate AS ("
-	"  SELECT d.id, d.executor_id FROM unregistered o JOIN durable.driven d ON d.executor_id = o.executor_id "
-	"  WHERE d.started_at < :since "
+	"  SELECT d.id, d.executor_id FROM registered r CROSS JOIN LATERAL ("
+	"    SELECT d.id, d.executor_id FROM durable.driven d "
+	"    WHERE d.executor_id > r.before AND d.executor_id < r.executor_id AND d.started_at < :since OFFSET 0) d "
+	"  UNION ALL "
+	"  SELECT d.id, d.executor_id FROM durable.driven d "
+	"  WHERE d.executor_id > (SELECT max(r.executor_id) FROM registered r) AND d.started_at < :since "
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
-	"SELECT w.id, w.root_id "
-	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
-	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
-	"  AND " ASKED_FOR
-	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM candidate c CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = c.id AND c.executor_id <> :executor_id"
+	"    AND " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
+	"    AND " ASKED_FOR
+	"    AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"LIMIT :most");
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " ASKED_FOR
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM durable.deadline d CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
+	"    AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " ASKED_FOR
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"WHERE d.deadline <= :since LIMIT :most");
 
 static Statement find_released = STATEMENT(Find,
-	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
-	"WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :since"
-	"  AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " ASKED_FOR
-	"ORDER BY p.run_at, p.id "
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"SELECT w.id, w.root_id FROM ("
+	"  SELECT p.id FROM durable.pending p WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :since"
+	"  ORDER BY p.run_at, p.id) p CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = p.id"
+	"    AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " ASKED_FOR
+	"  FOR NO KEY UPDATE SKIP LOCKED) w "
+	"LIMIT :most");
 
 /* Why a workflow is taken, and the statement that finds such ones. */
 typedef struct Reason

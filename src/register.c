@@ -252,6 +252,35 @@ entry_of_unsuccessful(const Standing *w, Datum *entry)
 	return true;
 }
 
+static bool
+entry_of_inline_child(const Standing *w, Datum *entry)
+{
+	if (w->is_unit)
+		return false;
+	entry[0] = w->values[STATUS];
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_left_tree(const Standing *w, Datum *entry)
+{
+	if (!has(w, TREE_END) || !has(w, COMPLETED_AT))
+		return false;
+	entry[0] = w->values[COMPLETED_AT];
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_unstarted(const Standing *w, Datum *entry)
+{
+	if (has(w, STARTED_AT) || !is_finished(w->status))
+		return false;
+	entry[0] = w->values[ID];
+	return true;
+}
+
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
 	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
@@ -269,6 +298,9 @@ static const Register registers[] = {
 	{"ended", "ended_pkey", 4, 4,
 		{{"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_ended},
 	{"unsuccessful", "unsuccessful_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_unsuccessful},
+	{"inline_child", "inline_child_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_inline_child},
+	{"left_tree", "left_tree_pkey", 2, 2, {{"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_left_tree},
+	{"unstarted", "unstarted_pkey", 1, 1, {{"id", UUIDOID}}, entry_of_unstarted},
 };
 
 /* ---- are they ours? --------------------------------------------------------------- */

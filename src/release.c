@@ -22,26 +22,30 @@ PARAMETERS(Forget, FORGET);
 static Statement forget = STATEMENT(Forget,
 	"DELETE FROM durable.executor e WHERE e.executor_id = :executor_id");
 
-/* All that the executor drives, or the one that is named. */
 #define OWNED(P) \
 	P(executor_id, TEXTOID) \
 	P(workflow_id, UUIDOID)
 PARAMETERS(Owned, OWNED);
 
-static Statement look_trees = STATEMENT(Owned,
-	"SELECT DISTINCT w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.executor_id = :executor_id AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
-	"  AND (:workflow_id IS NULL OR w.id = :workflow_id) "
-	"  AND (w.parent_id IS NOT NULL"
-	"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id = w.id OFFSET 0)) "
-	"ORDER BY w.root_id");
+/* All that the executor drives, or the one that is named: that is found by its id, however many there are. */
+#define ALL_OWNED OWNED_OF("ANY (ARRAY(SELECT d.id FROM durable.driven d WHERE d.executor_id = :executor_id))")
+#define ONE_OWNED OWNED_OF(":workflow_id")
+#define OWNED_OF(ids) \
+	"durable.workflow w WHERE w.id = " ids \
+	"  AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
+
+#define LOOK_TREES(owned) \
+	"SELECT DISTINCT w.root_id FROM " owned \
+	"  AND (w.parent_id IS NOT NULL" \
+	"    OR EXISTS (SELECT 1 FROM durable.workflow c WHERE c.parent_id = w.id OFFSET 0)) " \
+	"ORDER BY w.root_id"
+static Statement look_trees = STATEMENT(Owned, LOOK_TREES(ALL_OWNED));
+static Statement look_its_tree = STATEMENT(Owned, LOOK_TREES(ONE_OWNED));
 
 /* A PAUSED one is released with all the others, but not by itself. */
-static Statement lock_owned = STATEMENT(Owned,
-	"SELECT w.id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.executor_id = :executor_id AND " CHECKED("w.executor_id = :executor_id AND w.status = ANY {workflow from RELEASE}")
-	"  AND (:workflow_id IS NULL OR (w.id = :workflow_id AND w.status = 'RUNNING')) "
-	"ORDER BY w.id FOR NO KEY UPDATE OF w");
+#define LOCK_OWNED(owned) "SELECT w.id FROM " owned " ORDER BY w.id FOR NO KEY UPDATE"
+static Statement lock_owned = STATEMENT(Owned, LOCK_OWNED(ALL_OWNED));
+static Statement lock_it = STATEMENT(Owned, LOCK_OWNED(ONE_OWNED " AND " CHECKED("w.status = 'RUNNING'")));
 
 #define HAND_BACK(P) \
 	P(ids, UUIDARRAYOID) \
@@ -72,7 +76,7 @@ forget_executor(NullableDatum executor_id)
 static void
 lock_trees(const Owned *owned)
 {
-	uint64		count = run(&look_trees, owned, NEWEST);
+	uint64		count = run(owned->workflow_id.isnull ? &look_trees : &look_its_tree, owned, NEWEST);
 
 	for (uint64 row = 0; row < count; row++)
 		lock_tree(DatumGetUUIDP(result_value(row, 0)), TREE_SHARED);
@@ -103,7 +107,7 @@ durable_release(PG_FUNCTION_ARGS)
 		look_workflow_or_raise(DatumGetUUIDP(owned.workflow_id.value), "workflow_id", NEWEST, &workflow);
 	}
 	lock_trees(&owned);
-	released = run(&lock_owned, &owned, NEWEST);
+	released = run(owned.workflow_id.isnull ? &lock_owned : &lock_it, &owned, NEWEST);
 	if (released > 0)
 	{
 		ids = result_ids(0);

@@ -104,7 +104,7 @@ static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
-	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_parent_sequence},.is_partial = true
+	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_id},.is_partial = true
 };
 TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};

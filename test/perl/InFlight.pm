@@ -313,6 +313,12 @@ our %calls = (
 	stale_before => q{durable.stale_before(now())},
 	is_dead => q{durable.is_dead(NULL, now())},
 	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
+	entries => q{durable.entries('workflow_pkey')},
+	filters => q{durable.filters()},
+	standing => q{durable.standing('RUNNING')},
+	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, true, NULL, 1)},
+	latest_started => q{durable.latest_started(true, 1)},
+	all_below => q{durable.all_below(ARRAY[wf('run')], false)},
 );
 
 # The names of all functions of the extension.
