@@ -162,6 +162,8 @@ CREATE TABLE durable.driven
 	queue_name text COLLATE "C" NOT NULL,
 	CONSTRAINT driven_pkey PRIMARY KEY (executor_id, started_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+-- stats: how many run in a queue
+CREATE INDEX driven_queue ON durable.driven (queue_name);
 COMMENT ON TABLE durable.driven IS
 	'Register of the workflows that are driven by an executor; a trigger keeps it';
 
@@ -1640,9 +1642,6 @@ DECLARE
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
   minute CONSTANT timestamptz := now - interval '1 minute';
-  all_driven CONSTANT bigint := durable.entries('driven_pkey');
-  is_large CONSTANT boolean := (SELECT count(*) > enough FROM (SELECT 1 FROM durable.driven d LIMIT enough + 1) d);
-  sample CONSTANT real := least(100, 100.0 * enough / greatest(all_driven, 1));
 BEGIN
   RETURN QUERY
   WITH RECURSIVE
@@ -1655,19 +1654,19 @@ BEGIN
     FROM line l CROSS JOIN LATERAL (
       SELECT count(*) AS counted, count(*) FILTER (WHERE p.run_at <= now) AS due, min(p.run_at) FILTER (WHERE p.run_at <= now) AS due_since
       FROM (SELECT p.run_at FROM durable.pending p WHERE p.queue_name = l.name LIMIT enough + 1) p) p),
-  -- of the queues with more than that, the first thousand priorities
+  -- of the queues with more than that, the first thousand keys and priorities
   turn AS (
-    SELECT w.name, 0 AS n, NULL::bigint AS turn FROM waiting w WHERE w.counted > enough
+    SELECT w.name, 0 AS n, ''::text COLLATE "C" AS key, -9223372036854775808 AS turn FROM waiting w WHERE w.counted > enough
     UNION ALL
-    SELECT t.name, t.n + 1, p.turn FROM turn t CROSS JOIN LATERAL (SELECT p.turn FROM durable.pending p
-      WHERE p.queue_name = t.name AND p.turn > coalesce(t.turn, -9223372036854775808) ORDER BY p.turn LIMIT 1) p
+    SELECT t.name, t.n + 1, p.key, p.turn FROM turn t CROSS JOIN LATERAL (SELECT p.key, p.turn FROM durable.pending p
+      WHERE p.queue_name = t.name AND (p.key, p.turn) > (t.key, t.turn) ORDER BY p.key, p.turn LIMIT 1) p
     WHERE t.n < 1000),
   backlog AS MATERIALIZED (
     SELECT t.name, min(d.due_since) AS due_since,
-      sum(CASE WHEN d.counted > 200 THEN durable.entries('pending_pkey', ARRAY[t.name, t.turn::text, now::text], '<=') ELSE d.counted END) AS due
+      sum(CASE WHEN d.counted > 200 THEN durable.entries('pending_pkey', ARRAY[t.name, t.key, t.turn::text, now::text], '<=') ELSE d.counted END) AS due
     FROM turn t CROSS JOIN LATERAL (SELECT count(*) AS counted, min(p.run_at) AS due_since FROM (SELECT p.run_at FROM durable.pending p
-      WHERE p.queue_name = t.name AND p.turn = t.turn AND p.run_at <= now ORDER BY p.run_at LIMIT 201) p) d
-    WHERE t.turn IS NOT NULL
+      WHERE p.queue_name = t.name AND p.key = t.key AND p.turn = t.turn AND p.run_at <= now ORDER BY p.run_at LIMIT 201) p) d
+    WHERE t.n > 0
     GROUP BY t.name),
 
   -- inline children are part of their root's work; of what was running before, the slot is still taken
@@ -1679,13 +1678,12 @@ BEGIN
         count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
       FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
   slot AS MATERIALIZED (
-    SELECT l.name, greatest(0, coalesce(d.driven, 0) - h.driven)::bigint AS running
-    FROM line l JOIN held h ON h.name = l.name LEFT JOIN (
-      SELECT d.queue_name, count(*) * max(d.weight) AS driven FROM (
-        SELECT d.queue_name, 1::float8 AS weight FROM durable.driven d WHERE NOT is_large
-        UNION ALL
-        SELECT d.queue_name, all_driven / count(*) OVER ()::float8 FROM durable.driven d TABLESAMPLE SYSTEM (sample) WHERE is_large) d
-      GROUP BY d.queue_name) d ON d.queue_name = l.name),
+    SELECT l.name, CASE WHEN d.counted > enough THEN greatest(d.running, durable.entries('driven_queue', ARRAY[l.name]) - h.driven)
+        ELSE d.running END AS running
+    FROM line l JOIN held h ON h.name = l.name CROSS JOIN LATERAL (
+      SELECT count(*) AS counted, count(*) FILTER (WHERE p.id IS NULL) AS running
+      FROM (SELECT d.id FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d
+        LEFT JOIN durable.paused p ON p.id = d.id) d),
 
   version AS (
     (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
@@ -1771,7 +1769,7 @@ BEGIN
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';

@@ -3,7 +3,7 @@
 \set VERBOSITY sqlstate
 -- In one transaction, without the rows of the other files.
 BEGIN;
-TRUNCATE durable.workflow, durable.step;
+TRUNCATE durable.workflow, durable.step, durable.event, durable.open_wait, durable.signal;
 SELECT test.world('looking-1') AS w \gset
 SET durable.clock_offset = 100;
 SELECT workflow_id AS b FROM durable.start('looking-2', handler => 'other handler') \gset

@@ -109,9 +109,9 @@ SELECT count(*) FROM durable.claim('big', 'alive', 10000) WHERE durable.complete
 SELECT * FROM about(20000, 10000, 35000, 10000, 22000, 5000);
 -- entries: about so many.
 SELECT durable.entries('workflow_queue', '{big}') BETWEEN 75000 AND 90000 AS big, durable.entries('workflow_queue', '{few}'), durable.entries('driven_pkey', '{lost}'), durable.entries('step_retry'),
-       durable.entries('pending_pkey', '{few,-2}') AS one_turn, durable.entries('pending_pkey', ARRAY['few', '-2', durable.clock()::text], '<=') AS due, durable.entries('pending_pkey', ARRAY['few', '-2', durable.clock()::text], '>') AS not_yet,
+       durable.entries('pending_pkey', '{few,"",-2}') AS one_turn, durable.entries('pending_pkey', ARRAY['few', '', '-2', durable.clock()::text], '<=') AS due, durable.entries('pending_pkey', ARRAY['few', '', '-2', durable.clock()::text], '>') AS not_yet,
        durable.entries('pending_pkey', '{none}') AS none;
-SELECT abs(durable.entries('pending_pkey', ARRAY['big', '-8', durable.clock()::text], '<=') - n) <= n / 10 AS due FROM (SELECT count(*) AS n FROM durable.pending WHERE queue_name = 'big' AND turn = -8 AND run_at <= durable.clock()) p;
+SELECT abs(durable.entries('pending_pkey', ARRAY['big', '', '-8', durable.clock()::text], '<=') - n) <= n / 10 AS due FROM (SELECT count(*) AS n FROM durable.pending WHERE queue_name = 'big' AND turn = -8 AND run_at <= durable.clock()) p;
 \set VERBOSITY default
 SELECT durable.entries('no such index');
 SELECT durable.entries('workflow');
@@ -123,7 +123,7 @@ SELECT durable.entries('workflow_name', NULL);
 SELECT durable.entries('workflow_name', '{NULL}');
 SELECT durable.entries('workflow_name', '{}', NULL);
 \set VERBOSITY sqlstate
-SELECT durable.entries('pending_pkey', '{big,x}');
+SELECT durable.entries('pending_pkey', '{big,"",x}');
 DELETE FROM durable.workflow WHERE name LIKE 'name %';
 
 -- Who may read the view reaches the tables by it.
