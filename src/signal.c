@@ -100,22 +100,42 @@ static Statement insert_signal = STATEMENT(InsertSignal,
 	"ON CONFLICT DO NOTHING",
 	.planning = IN_ORDER);
 
-/* Writes the row, under the tree's lock; false if that is not legal, or may not be. */
+#define DELETE_SIGNAL(P) \
+	P(workflow_id, UUIDOID) \
+	P(id, UUIDOID)
+PARAMETERS(DeleteSignal, DELETE_SIGNAL);
+
+static Statement delete_signal = STATEMENT(DeleteSignal,
+	"DELETE FROM durable.signal g WHERE g.workflow_id = :workflow_id AND g.id = :id");
+
+/*
+ * Writes the row, under the tree's lock; false if that is not legal, or may not be.
+ * Where that has waited for a sender of the same key, who was rolled back then, the time
+ * and the id are too old: it is written again.
+ */
 static bool
-insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted)
+insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, Rounds *rounds)
 {
 	pg_uuid_t	id;
 
 	/* before the id is made (signal_settled.c) */
 	if (!XactReadOnly)
 		(void) GetCurrentTransactionId();
-	new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
-	return run(&insert_signal, &(InsertSignal)
-			   {
-				   .id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
-				   .payload = sending->payload,.now = a_time(id_created_at(&id)),
-				   .is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
-			   }, NEWEST) > 0;
+	for (;;)
+	{
+		new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
+		rounds->since = clock_monotonic();
+		if (run(&insert_signal, &(InsertSignal)
+				{
+					.id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
+					.payload = sending->payload,.now = a_time(id_created_at(&id)),
+					.is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
+				}, NEWEST) == 0)
+			return false;
+		if (sending->key.isnull || !has_waited(rounds, 1))
+			return true;
+		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
+	}
 }
 
 #define LOOK_KEY(P) \
@@ -171,7 +191,7 @@ send_signal(const pg_uuid_t *workflow_id, const Sending *sending, Refusal **refu
 	*refusal = NULL;
 	if (!XactReadOnly && try_lock_known_tree(workflow_id, &root_id))
 	{
-		if (insert(workflow_id, sending, false))
+		if (insert(workflow_id, sending, false, &rounds))
 			return true;
 		unlock_known_tree(&root_id);
 	}
@@ -184,7 +204,7 @@ send_signal(const pg_uuid_t *workflow_id, const Sending *sending, Refusal **refu
 		if ((*refusal = refuse_signal(&workflow)) != NULL)
 			return false;
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		if (insert(workflow_id, sending, true))
+		if (insert(workflow_id, sending, true, &rounds))
 			return true;
 	}
 }

@@ -27,6 +27,7 @@
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -522,15 +523,39 @@ insert_row_unless_there(Writing *writing)
 	return !conflict;
 }
 
-/* Whether a row has not changed since it was seen, and nobody has locked it. */
+/*
+ * Whether those who have locked a row let us change it, if not its key: we ourselves,
+ * or who holds its key only (KEY SHARE, hold_awaited does).
+ */
+static bool
+locks_allow_update(HeapTupleHeader row)
+{
+	TransactionId locker = HeapTupleHeaderGetRawXmax(row);
+	MultiXactMember *members;
+	int			count;
+
+	if (!HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask))
+		return false;
+	if (!(row->t_infomask & HEAP_XMAX_IS_MULTI))
+		return HEAP_XMAX_IS_KEYSHR_LOCKED(row->t_infomask) || TransactionIdIsCurrentTransactionId(locker);
+	count = GetMultiXactIdMembers(locker, &members, false, true);
+	for (int i = 0; i < count; i++)
+		if (members[i].status != MultiXactStatusForKeyShare && !TransactionIdIsCurrentTransactionId(members[i].xid))
+			return false;
+	return true;
+}
+
+/* Whether a row has not changed since it was seen, and nobody has locked it against that. */
 static bool
 is_free_to_update(const Look *look)
 {
 	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	TM_Result	state;
 	bool		is_free;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	state = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer);
+	is_free = state == TM_Ok || (state == TM_BeingModified && locks_allow_update(look->row->t_data));
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	return is_free;
 }

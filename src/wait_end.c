@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -47,22 +46,8 @@ is_over(const Step *wait, TimestampTz now)
 	return !wait->run_at.isnull && DatumGetTimestampTz(wait->run_at.value) <= now;
 }
 
-/* {"signal": name, "payload": payload} */
-static NullableDatum
-named_payload(NullableDatum name, NullableDatum payload)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"signal\": ");
-	escape_json(&json, TextDatumGetCString(name.value));
-	appendStringInfo(&json, ", \"payload\": %s}",
-					 payload.isnull ? "null" : DatumGetCString(DirectFunctionCall1(jsonb_out, payload.value)));
-	return a_value(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
-}
-
 static WaitEnd
-end_by_signal(const Step *wait, const IdList *busy)
+end_by_signal(const Step *wait, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 	Signal		signal;
@@ -72,7 +57,8 @@ end_by_signal(const Step *wait, const IdList *busy)
 	end.status = COMPLETED;
 	end.at = signal.sent_at;
 	end.signal_id = signal.id;
-	end.output = wait->signals.isnull ? signal.payload : named_payload(signal.name, signal.payload);
+	end.signal_name = signal.name;
+	end.output = signal.output;
 	return end;
 }
 
@@ -137,7 +123,7 @@ static Statement look_positions = STATEMENT(LookPositions,
 
 /* The one of its positions that has ended first, ties in their order. */
 static WaitEnd
-end_by_first(const Step *wait, TimestampTz now, const IdList *busy)
+end_by_first(const Step *wait, TimestampTz now, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 	uint64		count = run(&look_positions, &(LookPositions)
@@ -207,7 +193,7 @@ end_by_time(const Step *wait)
  * do not count.
  */
 WaitEnd
-find_end(const Step *wait, TimestampTz now, const IdList *busy)
+find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 
@@ -218,6 +204,8 @@ find_end(const Step *wait, TimestampTz now, const IdList *busy)
 	else if (is_sort(wait, FOR_ANY))
 		end = end_by_first(wait, now, busy);
 
+	/* what is there has happened before now, whatever time it carries: the clock may have been set back */
+	end.at = Min(end.at, now - 1);
 	if (end.status == NO_TASK || (!wait->run_at.isnull && end.at >= DatumGetTimestampTz(wait->run_at.value)))
 		end = is_over(wait, now) ? end_by_time(wait) : STILL_OPEN;
 	/* it may have happened before anybody waited for it */
