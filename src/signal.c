@@ -20,6 +20,7 @@
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
+#include "table.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -90,6 +91,63 @@ is_counted(const pg_uuid_t *workflow_id)
 	P(most, INT4OID)
 PARAMETERS(InsertSignal, INSERT_SIGNAL);
 
+/* Where there are so many that it matters, it is left to the statement; and where somebody may have sent that key. */
+static bool
+may_be_too_many(const InsertSignal *p)
+{
+	Look		look;
+	bool		too_many;
+
+	if (p->most.isnull)
+		return false;
+	if (!begin_look_at_last(&look, &signal_counted_of, AccessShareLock, (Key[]) {IS_ID(signal_workflow_id, p->workflow_id)}, 1))
+		return true;
+	too_many = look.row && int_of_row(&look, signal_counted) >= DatumGetInt32(p->most.value);
+	end_look(&look);
+	return too_many;
+}
+
+static bool
+can_be_signalled(NullableDatum id)
+{
+	Look		look;
+	TaskStatus	status;
+	bool		can;
+
+	if (!begin_look(&look, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, id)}, 1))
+		return false;
+	can = look.row && workflow_transition(EVENT_SIGNAL, status_of_row(&look, workflow_status), &status);
+	end_look(&look);
+	return can;
+}
+
+static int64
+fast_insert_signal(const void *params)
+{
+	const InsertSignal *p = params;
+	Look		look;
+	Writing		writing;
+	bool		done;
+
+	if (XactReadOnly || !p->key.isnull || DatumGetBool(p->is_counted.value) ||
+		!can_be_signalled(p->workflow_id) || may_be_too_many(p) ||
+		!begin_without_look(&look, &signal_by_id, RowExclusiveLock))
+		return NOT_FAST;
+	begin_writing(&writing, &look);
+	new_row(&writing);
+	set(&writing, signal_id, p->id);
+	set(&writing, signal_workflow_id, p->workflow_id);
+	set(&writing, signal_name, p->name);
+	set(&writing, signal_key, p->key);
+	set(&writing, signal_payload, p->payload);
+	set(&writing, signal_sent_at, p->now);
+	set(&writing, signal_counted, a_null());
+	done = end_row(&writing) && insert_row_unless_there(&writing);
+	end_writing(&writing);
+	end_look(&look);
+	return done ? 1 : NOT_FAST;
+}
+
 /* :most is NULL where they were counted just before */
 static Statement insert_signal = STATEMENT(InsertSignal,
 	"INSERT INTO durable.signal (id, workflow_id, name, key, payload, sent_at, counted) "
@@ -98,7 +156,7 @@ static Statement insert_signal = STATEMENT(InsertSignal,
 	"WHERE w.id = :workflow_id AND " CHECKED("w.status = ANY {workflow from SIGNAL}")
 	"  AND (:most IS NULL OR coalesce((SELECT g.counted " COUNTED "ORDER BY g.id DESC LIMIT 1), 0) < :most) "
 	"ON CONFLICT DO NOTHING",
-	.planning = IN_ORDER);
+	.planning = IN_ORDER,.fast = fast_insert_signal);
 
 #define DELETE_SIGNAL(P) \
 	P(workflow_id, UUIDOID) \

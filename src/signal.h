@@ -11,6 +11,8 @@
 
 #include "task.h"
 
+struct Look;
+
 /* A signal that nobody has taken. */
 typedef struct Signal
 {
@@ -36,6 +38,8 @@ typedef struct BusySignals
 
 /* signal_take.c */
 extern bool next_signal(const Step *wait, const BusySignals *busy, Signal *signal);
+extern bool begin_taking(struct Look *look, NullableDatum workflow_id, NullableDatum id);
+extern bool take_signal(const struct Look *look, NullableDatum sequence);
 extern void append_busy(BusySignals *busy, NullableDatum name, const pg_uuid_t *id);
 
 /* signal_settled.c */

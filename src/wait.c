@@ -186,14 +186,18 @@ lock_to_write(Asking *a)
 	int32		own = a->wait.sequence;
 	int32		first = a->end.first;
 
+	bool		locked = !a->tree_is_locked;
+
 	if (!a->tree_is_locked)
 	{
 		lock_tree(&a->workflow.root_id, TREE_SHARED);
 		a->tree_is_locked = true;
-		return true;
+		/* another position may have ended first since */
+		if (is_sort(&a->wait, FOR_ANY))
+			return true;
 	}
 	if (a->rows_are_locked || (a->is_new && !a->end.first_is_open))
-		return false;
+		return locked;
 	if (a->end.first_is_open && first < own)
 		append_position(&positions, &a->wait.workflow_id, first);
 	if (!a->is_new)

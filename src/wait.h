@@ -72,6 +72,7 @@ typedef struct Answer
 extern void begin_times(Step *wait, TimestampTz now);
 extern Written begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence);
 extern bool begin_wait_again(const Step *wait, const WaitFence *fence);
+extern void unlist_wait(NullableDatum workflow_id, NullableDatum sequence);
 extern void take_back_wait(const Step *wait);
 extern void hold_awaited(const pg_uuid_t *awaited);
 extern void close_waits_of(const pg_uuid_t *workflow_ids, uint64 count);
