@@ -34,6 +34,13 @@ SELECT * FROM pg_temp.steps();
 SELECT * FROM pg_temp.ask(3, '{1,0}');
 SELECT * FROM pg_temp.ask(4, '{1}');
 SELECT * FROM pg_temp.steps();
+-- What it was asked with is recorded, also where it ends at once by one that is open.
+SELECT action FROM durable.await_callback(pg_temp.wf('any'), 40, 'call');
+SELECT action FROM durable.await_signal(pg_temp.wf('any'), 41, 'there');
+SELECT durable.signal(pg_temp.wf('any'), 'there');
+SELECT * FROM pg_temp.ask(42, '{40,41}');
+SELECT durable.answer(pg_temp.st('any', 40));
+SELECT sequences FROM durable.step WHERE workflow_id = pg_temp.wf('any') AND sequence = 42;
 -- Ties in the order of the array.
 SELECT action FROM durable.await_signal(pg_temp.wf('any'), 5, 'tie', signals => '{tie}');
 SELECT action FROM durable.await_signal(pg_temp.wf('any'), 6, 'tie', signals => '{tie}');

@@ -94,6 +94,20 @@ DELETE FROM durable.step WHERE workflow_id = :'b_id';
 DELETE FROM durable.workflow WHERE id = :'b_id';
 SELECT lease FROM durable.resume_failed(pg_temp.wf('aw-a'));
 SELECT action, replace(error, :'b_id', 'b') AS error FROM durable.await_workflow(pg_temp.wf('aw-a'), 0, 'b', :'b_id', '1 minute');
+-- Who is about to wait for a queued workflow keeps no claim away, not even where a subtransaction did it.
+SELECT created FROM durable.start('aw-owner');
+CREATE FUNCTION pg_temp.await_in_subtransaction(s int, n text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN (SELECT action FROM durable.await_workflow(pg_temp.wf('aw-owner'), s, n, pg_temp.wf(n)));
+EXCEPTION WHEN OTHERS THEN
+  RETURN SQLSTATE;
+END $$;
+BEGIN;
+SELECT durable.create_queue('aw_own');
+SELECT created FROM durable.start('aw-q', queue => 'aw_own');
+SELECT pg_temp.await_in_subtransaction(0, 'aw-q');
+SELECT name FROM durable.claim('aw_own', 'e');
+COMMIT;
 SELECT * FROM durable.check();
 \c :home
 DROP DATABASE regress_durable_await_workflow;

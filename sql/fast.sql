@@ -70,6 +70,57 @@ SELECT w.deadline = w.created_at + w.timeout AS deadline, w.started_at = w.creat
   FROM durable.workflow w JOIN durable.step s ON s.workflow_id = w.id WHERE w.name = 'fast' AND s.sequence = 0;
 SELECT run_at = created_at AS run_at FROM durable.workflow WHERE name = 'fast, queued';
 
+-- Signals and waits: sent first, or asked for first; others that are open; one of a hundred signals is counted.
+CREATE PROCEDURE waits(n text) LANGUAGE plpgsql AS $$
+DECLARE
+  w uuid;
+BEGIN
+  SELECT workflow_id INTO w FROM durable.start(n, executor_id => 'e');
+  COMMIT;
+  PERFORM durable.signal(w, 'go', '{"first": 1}');
+  COMMIT;
+  PERFORM durable.await_signal(w, 0, 'go', '1 hour', 1);
+  COMMIT;
+  PERFORM durable.await_signal(w, 1, 'go', '2 hours', lease => 1);
+  COMMIT;
+  PERFORM durable.signal(w, 'go', to_jsonb(repeat('long ', 10000)));
+  COMMIT;
+  PERFORM durable.await_signal(w, 1, 'go', lease => 1);
+  COMMIT;
+  PERFORM durable.await_signal(w, 2, 'select', lease => 1, signals => '{a,b}');
+  COMMIT;
+  PERFORM durable.signal(w, 'b', '1', 'key');
+  COMMIT;
+  PERFORM durable.await_signal(w, 2, 'select', lease => 1);
+  COMMIT;
+  PERFORM durable.await_callback(w, 3, 'call', '0 s', 1);
+  COMMIT;
+  PERFORM durable.await_workflow(w, 4, 'other', id) FROM durable.workflow WHERE name = 'by statements';
+  COMMIT;
+  PERFORM durable.await_callback(w, 5, 'open', '1 hour', 1), durable.await_any(w, 6, 'any', '{5}', lease => 1), durable.sleep(w, 7, 'nap', '1 day', lease => 1);
+  COMMIT;
+  PERFORM durable.signal(w, 'left', '1');
+  COMMIT;
+END $$;
+CREATE FUNCTION waits_of(n text) RETURNS TABLE (wait text) LANGUAGE sql AS $$
+  WITH w AS (SELECT * FROM durable.workflow WHERE name = n)
+  SELECT string_agg(key || '=' || CASE WHEN key ~ '^(workflow_)?id$|^awaited$' THEN 'id' WHEN key ~ '_at$' THEN 'time' ELSE left(value, 40) || length(value) END, ' ' ORDER BY key)
+    FROM (SELECT 1 AS kind, to_jsonb(s), s.sequence::text FROM durable.step s JOIN w ON w.id = s.workflow_id UNION ALL
+          SELECT 2, to_jsonb(g) - 'counted', g.id::text FROM durable.signal g JOIN w ON w.id = g.workflow_id UNION ALL
+          SELECT 3, to_jsonb(o), o.sequence::text FROM durable.open_wait o JOIN w ON w.id = o.workflow_id) r (kind, r, position),
+         jsonb_each_text(jsonb_strip_nulls(r))
+    GROUP BY kind, position ORDER BY kind, position $$;
+SET durable.fast_paths = off;
+CALL waits('waits by statements');
+RESET durable.fast_paths;
+CALL waits('waits, first');
+CALL waits('fast waits');
+SELECT * FROM waits_of('fast waits');
+SELECT * FROM waits_of('fast waits') EXCEPT ALL SELECT * FROM waits_of('waits by statements');
+SELECT count(*) FROM durable.statements() s WHERE s.statement IN ('BeginWait', 'EndWait', 'NextSignal', 'InsertSignal') AND s.fast_calls > 0;
+SELECT s.run_at = s.started_at + s.timeout AS run_at, s.completed_at >= s.started_at AS completed FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+ WHERE w.name = 'fast waits' AND s.sequence < 2 ORDER BY s.sequence;
+
 -- Which statements a second life still runs (auto_explain tells): what looks at the queue, and in REPEATABLE READ all.
 \set explain 'LOAD \'auto_explain\'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET client_min_messages = log'
 \setenv EXPLAIN :explain

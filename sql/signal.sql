@@ -181,6 +181,27 @@ SELECT durable.signal(pg_temp.wf('empty'), 'back', '4');
 SELECT pg_temp.move(500);
 SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 4, 'back');
 SELECT action FROM durable.await_signal(pg_temp.wf('empty'), 5, 'back');
+-- Nor are they taken out of order, by who has taken others before.
+SELECT durable.signal(pg_temp.wf('empty'), 'order', to_jsonb(i)) FROM generate_series(1, 3) i;
+SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 6, 'order');
+SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 7, 'order');
+SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 8, 'order');
+SELECT pg_temp.move(-500);
+SELECT durable.signal(pg_temp.wf('empty'), 'order', '4');
+SELECT pg_temp.move(600);
+SELECT durable.signal(pg_temp.wf('empty'), 'order', '5');
+SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 9, 'order');
+SELECT output FROM durable.await_signal(pg_temp.wf('empty'), 10, 'order');
+-- What is there counts, though it carries a time to come since the clock was set back; also for who does not wait at all.
+SELECT durable.signal(pg_temp.wf('empty'), 'future', to_jsonb(i)) FROM generate_series(1, 2) i;
+SELECT pg_temp.move(-500);
+SELECT action, output FROM durable.await_signal(pg_temp.wf('empty'), 11, 'future', '10 s');
+SELECT action, output FROM durable.await_signal(pg_temp.wf('empty'), 12, 'future', '0 s');
+SELECT completed_at <= durable.clock() AS past FROM durable.step WHERE workflow_id = pg_temp.wf('empty') AND sequence IN (11, 12);
+SELECT pg_temp.move(500);
+-- A JSON null is no NULL.
+SELECT durable.signal(pg_temp.wf('empty'), 'null', 'null'), durable.signal(pg_temp.wf('empty'), 'null');
+SELECT action, output, jsonb_typeof(output) FROM generate_series(14, 15) i, durable.await_signal(pg_temp.wf('empty'), i, 'null');
 SELECT * FROM durable.check();
 -- Purged with their workflow.
 SELECT durable.cancel_tree(pg_temp.wf(n)) > 0 FROM unnest('{full,empty}'::text[]) n;

@@ -28,6 +28,7 @@ CREATE FUNCTION trial.forget() RETURNS trigger LANGUAGE plpgsql SET search_path 
   $$BEGIN DELETE FROM durable.queue_head WHERE queue_name = 'gone'; RETURN NEW; END$$;
 CREATE TRIGGER sleep BEFORE INSERT ON durable.workflow FOR EACH ROW WHEN (NEW.name = 'slow') EXECUTE FUNCTION trial.sleep();
 CREATE TRIGGER sleep BEFORE INSERT ON durable.step FOR EACH ROW WHEN (NEW.name = 'slow') EXECUTE FUNCTION trial.sleep();
+CREATE TRIGGER sleep BEFORE INSERT ON durable.signal FOR EACH ROW WHEN (NEW.key = 'slow') EXECUTE FUNCTION trial.sleep();
 CREATE TRIGGER forget BEFORE INSERT ON durable.queue_head FOR EACH ROW WHEN (NEW.queue_name = 'gone') EXECUTE FUNCTION trial.forget();
 SELECT durable.create_queue('q'), durable.create_queue('heads'), durable.create_queue('gone');
 
@@ -109,6 +110,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.signal_root(''waiting'', ''go'', key => ''k'')'),
   ('SELECT durable.signal(trial.id(''waiting''), ''go'', key => ''k'')'),
   ('SELECT durable.await_signal(trial.id(''waiting''), 0, ''go'')'),
+  ('SELECT durable.signal(trial.id(''waiting''), ''go'', key => ''slow'')'),
   ('SELECT durable.await_workflow(trial.id(''waiting''), 1, ''awaited'', trial.id(''awaited''))'),
   ('SELECT durable.await_any(trial.id(''waiting''), 2, ''any'', ''{1}'')'),
   ('SELECT durable.sleep(trial.id(''waiting''), 3, ''slow'', ''1 day'')'),
@@ -194,6 +196,7 @@ BEGIN
                    CASE WHEN f.result LIKE 'SETOF%' THEN replace(body, 'RETURN NULL', 'RETURN') ELSE body END);
   END LOOP;
   CREATE FUNCTION evil.format(text, text) RETURNS text LANGUAGE plpgsql AS $f$BEGIN PERFORM evil.hijacked(); RETURN NULL; END$f$;
+  CREATE FUNCTION evil.jsonb_build_object(text, text, text, jsonb) RETURNS jsonb LANGUAGE plpgsql AS $f$BEGIN PERFORM evil.hijacked(); RETURN NULL; END$f$;
   CREATE AGGREGATE evil.count(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.count("any") (SFUNC = int8inc_any, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.max(timestamptz) (SFUNC = timestamptz_larger, STYPE = timestamptz);
@@ -266,6 +269,7 @@ DISCARD PLANS;
 SELECT trial.valid() AS valid;
 DROP TRIGGER sleep ON durable.workflow;
 DROP TRIGGER sleep ON durable.step;
+DROP TRIGGER sleep ON durable.signal;
 DROP TRIGGER forget ON durable.queue_head;
 SET durable.fast_paths = on;
 \set ECHO errors

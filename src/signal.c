@@ -20,6 +20,7 @@
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
+#include "table.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -90,6 +91,63 @@ is_counted(const pg_uuid_t *workflow_id)
 	P(most, INT4OID)
 PARAMETERS(InsertSignal, INSERT_SIGNAL);
 
+/* Where there are so many that it matters, it is left to the statement; and where somebody may have sent that key. */
+static bool
+may_be_too_many(const InsertSignal *p)
+{
+	Look		look;
+	bool		too_many;
+
+	if (p->most.isnull)
+		return false;
+	if (!begin_look_at_last(&look, &signal_counted_of, AccessShareLock, (Key[]) {IS_ID(signal_workflow_id, p->workflow_id)}, 1))
+		return true;
+	too_many = look.row && int_of_row(&look, signal_counted) >= DatumGetInt32(p->most.value);
+	end_look(&look);
+	return too_many;
+}
+
+static bool
+can_be_signalled(NullableDatum id)
+{
+	Look		look;
+	TaskStatus	status;
+	bool		can;
+
+	if (!begin_look(&look, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, id)}, 1))
+		return false;
+	can = look.row && workflow_transition(EVENT_SIGNAL, status_of_row(&look, workflow_status), &status);
+	end_look(&look);
+	return can;
+}
+
+static int64
+fast_insert_signal(const void *params)
+{
+	const InsertSignal *p = params;
+	Look		look;
+	Writing		writing;
+	bool		done;
+
+	if (XactReadOnly || !p->key.isnull || DatumGetBool(p->is_counted.value) ||
+		!can_be_signalled(p->workflow_id) || may_be_too_many(p) ||
+		!begin_without_look(&look, &signal_by_id, RowExclusiveLock))
+		return NOT_FAST;
+	begin_writing(&writing, &look);
+	new_row(&writing);
+	set(&writing, signal_id, p->id);
+	set(&writing, signal_workflow_id, p->workflow_id);
+	set(&writing, signal_name, p->name);
+	set(&writing, signal_key, p->key);
+	set(&writing, signal_payload, p->payload);
+	set(&writing, signal_sent_at, p->now);
+	set(&writing, signal_counted, a_null());
+	done = end_row(&writing) && insert_row_unless_there(&writing);
+	end_writing(&writing);
+	end_look(&look);
+	return done ? 1 : NOT_FAST;
+}
+
 /* :most is NULL where they were counted just before */
 static Statement insert_signal = STATEMENT(InsertSignal,
 	"INSERT INTO durable.signal (id, workflow_id, name, key, payload, sent_at, counted) "
@@ -98,24 +156,44 @@ static Statement insert_signal = STATEMENT(InsertSignal,
 	"WHERE w.id = :workflow_id AND " CHECKED("w.status = ANY {workflow from SIGNAL}")
 	"  AND (:most IS NULL OR coalesce((SELECT g.counted " COUNTED "ORDER BY g.id DESC LIMIT 1), 0) < :most) "
 	"ON CONFLICT DO NOTHING",
-	.planning = IN_ORDER);
+	.planning = IN_ORDER,.fast = fast_insert_signal);
 
-/* Writes the row, under the tree's lock; false if that is not legal, or may not be. */
+#define DELETE_SIGNAL(P) \
+	P(workflow_id, UUIDOID) \
+	P(id, UUIDOID)
+PARAMETERS(DeleteSignal, DELETE_SIGNAL);
+
+static Statement delete_signal = STATEMENT(DeleteSignal,
+	"DELETE FROM durable.signal g WHERE g.workflow_id = :workflow_id AND g.id = :id");
+
+/*
+ * Writes the row, under the tree's lock; false if that is not legal, or may not be.
+ * Where that has waited for a sender of the same key, who was rolled back then, the time
+ * and the id are too old: it is written again.
+ */
 static bool
-insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted)
+insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, Rounds *rounds)
 {
 	pg_uuid_t	id;
 
 	/* before the id is made (signal_settled.c) */
 	if (!XactReadOnly)
 		(void) GetCurrentTransactionId();
-	new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
-	return run(&insert_signal, &(InsertSignal)
-			   {
-				   .id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
-				   .payload = sending->payload,.now = a_time(id_created_at(&id)),
-				   .is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
-			   }, NEWEST) > 0;
+	for (;;)
+	{
+		new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
+		rounds->since = clock_monotonic();
+		if (run(&insert_signal, &(InsertSignal)
+				{
+					.id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
+					.payload = sending->payload,.now = a_time(id_created_at(&id)),
+					.is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
+				}, NEWEST) == 0)
+			return false;
+		if (sending->key.isnull || !has_waited(rounds, 1))
+			return true;
+		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
+	}
 }
 
 #define LOOK_KEY(P) \
@@ -171,7 +249,7 @@ send_signal(const pg_uuid_t *workflow_id, const Sending *sending, Refusal **refu
 	*refusal = NULL;
 	if (!XactReadOnly && try_lock_known_tree(workflow_id, &root_id))
 	{
-		if (insert(workflow_id, sending, false))
+		if (insert(workflow_id, sending, false, &rounds))
 			return true;
 		unlock_known_tree(&root_id);
 	}
@@ -184,7 +262,7 @@ send_signal(const pg_uuid_t *workflow_id, const Sending *sending, Refusal **refu
 		if ((*refusal = refuse_signal(&workflow)) != NULL)
 			return false;
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		if (insert(workflow_id, sending, true))
+		if (insert(workflow_id, sending, true, &rounds))
 			return true;
 	}
 }

@@ -9,20 +9,38 @@
 #ifndef DURABLE_SIGNAL_H
 #define DURABLE_SIGNAL_H
 
-#include "id_list.h"
 #include "task.h"
+
+struct Look;
 
 /* A signal that nobody has taken. */
 typedef struct Signal
 {
 	NullableDatum id;
 	NullableDatum name;
-	NullableDatum payload;
+	NullableDatum output;		/* of the wait: the payload, with the name if that waits for several */
 	TimestampTz sent_at;
 } Signal;
 
+/*
+ * Signals that other waits are about to take, by name: up to the last one that was
+ * found so, all of that name are.  {0}: none.
+ */
+typedef struct BusySignals
+{
+	int			count;
+	struct BusySignal
+	{
+		NullableDatum name;
+		pg_uuid_t	last;
+	}		   *of;
+} BusySignals;
+
 /* signal_take.c */
-extern bool next_signal(const Step *wait, const IdList *busy, Signal *signal);
+extern bool next_signal(const Step *wait, const BusySignals *busy, Signal *signal);
+extern bool begin_taking(struct Look *look, NullableDatum workflow_id, NullableDatum id);
+extern bool take_signal(const struct Look *look, NullableDatum sequence);
+extern void append_busy(BusySignals *busy, NullableDatum name, const pg_uuid_t *id);
 
 /* signal_settled.c */
 extern pg_uuid_t settled_before(const pg_uuid_t *workflow_id, Datum name, bool *can_settle);

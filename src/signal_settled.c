@@ -14,11 +14,13 @@
  * (horizon).  Once all these have ended, a look that finds none before it proves
  * that there will be none.
  *
- * Clocks may be moved, and so ids.  So who finds nothing behind what is settled looks from the
- * beginning: no signal is missed for what stands here.
+ * Clocks may be moved, and so ids.  Where that is seen nothing is settled; and who finds
+ * nothing behind what is settled looks from the beginning, so no signal is missed for
+ * what stands here.
  *
  *-------------------------------------------------------------------------
  */
+#include "clock.h"
 #include "plan.h"
 #include "signal.h"
 
@@ -30,6 +32,7 @@
 
 typedef struct Settled
 {
+	double		clock_offset;	/* under which all this was seen */
 	pg_uuid_t	workflow_id;
 	uint32		name;			/* a hash */
 	pg_uuid_t	last;			/* all up to this one are settled */
@@ -47,8 +50,12 @@ settled_of(const pg_uuid_t *workflow_id, Datum name)
 	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 	Settled    *settled = &all_settled[(hash_bytes(workflow_id->data, UUID_LEN) ^ hash) % lengthof(all_settled)];
 
-	if (!same_id(&settled->workflow_id, workflow_id) || settled->name != hash)
-		*settled = (Settled) {.workflow_id = *workflow_id,.name = hash};
+	if (!same_id(&settled->workflow_id, workflow_id) || settled->name != hash ||
+		settled->clock_offset != durable_clock_offset || id_created_at(&settled->last) > clock_now())
+		*settled = (Settled)
+		{
+			.clock_offset = durable_clock_offset,.workflow_id = *workflow_id,.name = hash
+		};
 	return settled;
 }
 

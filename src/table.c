@@ -27,6 +27,7 @@
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -60,6 +61,7 @@ static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN
 static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed signal_columns[] = {SIGNAL_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	STEP_COLUMN_COUNT
 StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
@@ -81,12 +83,14 @@ struct Table
 	NullableDatum *defaults;
 };
 
+#define MOST_KEYS	3
+
 struct TableIndex
 {
 	Table	   *table;
 	const char *name;
 	int			nkeys;
-	int			keys[2];
+	int			keys[MOST_KEYS];
 	bool		is_partial;
 
 	/* the same */
@@ -101,6 +105,7 @@ static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLU
 static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
+static Table signals = {"signal", signal_columns, SIGNAL_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -111,6 +116,13 @@ TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_s
 TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
 TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
+TableIndex		signal_by_id = {&signals, "signal_pkey", 2, {signal_workflow_id, signal_id}};
+TableIndex		signal_untaken = {
+	&signals, "signal_untaken", 3, {signal_workflow_id, signal_name, signal_id},.is_partial = true
+};
+TableIndex		signal_counted_of = {
+	&signals, "signal_counted", 2, {signal_workflow_id, signal_id},.is_partial = true
+};
 
 /* The number that the server knows a column by. */
 static AttrNumber
@@ -297,11 +309,11 @@ next_row(Look *look)
 	look->row = systable_getnext_ordered(look->scan, ForwardScanDirection);
 }
 
-/* Begins with the first row that meets the keys; false if the table or index is not ours. */
-bool
-begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys)
+/* Begins a scan for the rows that meet the keys; false if the table or index is not ours. */
+static bool
+begin_scan(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys)
 {
-	ScanKeyData scan_keys[2];
+	ScanKeyData scan_keys[MOST_KEYS];
 
 	if (!open_relations(index, mode, &look->table_relation, &look->index_relation))
 		return false;
@@ -311,7 +323,26 @@ begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nk
 					keys[i].comparison, keys[i].value.value);
 	look->scan = systable_beginscan_ordered(look->table_relation, look->index_relation, GetActiveSnapshot(),
 											nkeys, scan_keys);
+	return true;
+}
+
+/* Begins with the first row that meets the keys; false if the table or index is not ours. */
+bool
+begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys)
+{
+	if (!begin_scan(look, index, mode, keys, nkeys))
+		return false;
 	next_row(look);
+	return true;
+}
+
+/* The same with the last row. */
+bool
+begin_look_at_last(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys)
+{
+	if (!begin_scan(look, index, mode, keys, nkeys))
+		return false;
+	look->row = systable_getnext_ordered(look->scan, BackwardScanDirection);
 	return true;
 }
 
@@ -523,15 +554,39 @@ insert_row_unless_there(Writing *writing)
 	return !conflict;
 }
 
-/* Whether a row has not changed since it was seen, and nobody has locked it. */
+/*
+ * Whether those who have locked a row let us change it, if not its key: we ourselves,
+ * or who holds its key only (KEY SHARE, hold_awaited does).
+ */
 static bool
+locks_allow_update(HeapTupleHeader row)
+{
+	TransactionId locker = HeapTupleHeaderGetRawXmax(row);
+	MultiXactMember *members;
+	int			count;
+
+	if (!HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask))
+		return false;
+	if (!(row->t_infomask & HEAP_XMAX_IS_MULTI))
+		return HEAP_XMAX_IS_KEYSHR_LOCKED(row->t_infomask) || TransactionIdIsCurrentTransactionId(locker);
+	count = GetMultiXactIdMembers(locker, &members, false, true);
+	for (int i = 0; i < count; i++)
+		if (members[i].status != MultiXactStatusForKeyShare && !TransactionIdIsCurrentTransactionId(members[i].xid))
+			return false;
+	return true;
+}
+
+/* Whether a row has not changed since it was seen, and nobody has locked it against that. */
+bool
 is_free_to_update(const Look *look)
 {
 	Buffer		buffer = ((BufferHeapTupleTableSlot *) look->scan->slot)->buffer;
+	TM_Result	state;
 	bool		is_free;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	is_free = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer) == TM_Ok;
+	state = HeapTupleSatisfiesUpdate(look->row, GetCurrentCommandId(false), buffer);
+	is_free = state == TM_Ok || (state == TM_BeingModified && locks_allow_update(look->row->t_data));
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	return is_free;
 }
@@ -566,6 +621,14 @@ update_row(Writing *writing, const Look *look)
 		keep_registers(&before, &after);
 	}
 	return true;
+}
+
+/* Deletes the row that was just inserted, which nobody could see. */
+void
+take_back_row(const Writing *writing)
+{
+	CommandCounterIncrement();
+	simple_heap_delete(writing->relation, &writing->row->tts_tid);
 }
 
 /* ---- the lease ------------------------------------------------------------------- */

@@ -98,7 +98,18 @@
 
 #define OPEN_WAIT_COLUMNS_USED(C) \
 	C(open_wait, workflow_id, UUIDOID) \
-	C(open_wait, sequence, INT4OID)
+	C(open_wait, sequence, INT4OID) \
+	C(open_wait, awaited, UUIDOID)
+
+#define SIGNAL_COLUMNS_USED(C) \
+	C(signal, id, UUIDOID) \
+	C(signal, workflow_id, UUIDOID) \
+	C(signal, name, TEXTOID) \
+	C(signal, key, TEXTOID) \
+	C(signal, payload, JSONBOID) \
+	C(signal, sent_at, TIMESTAMPTZOID) \
+	C(signal, sequence, INT4OID) \
+	C(signal, counted, INT4OID)
 
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
@@ -139,6 +150,12 @@ enum
 	OPEN_WAIT_COLUMN_COUNT
 };
 
+enum
+{
+	SIGNAL_COLUMNS_USED(COLUMN_NUMBER)
+	SIGNAL_COLUMN_COUNT
+};
+
 /* A table, and an index by which its rows are found (table.c has them). */
 typedef struct Table Table;
 typedef struct TableIndex TableIndex;
@@ -150,6 +167,9 @@ extern TableIndex step_by_position;
 extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
 extern TableIndex open_wait_by_position;
+extern TableIndex signal_by_id;
+extern TableIndex signal_untaken;
+extern TableIndex signal_counted_of;
 
 /* A condition on a column of an index: its key, in the index's order. */
 typedef struct Key
@@ -163,6 +183,7 @@ typedef struct Key
 #define IS_ID(number, its_id) {number, BTEqualStrategyNumber, F_UUID_EQ, its_id}
 #define IS_TEXT(number, text) {number, BTEqualStrategyNumber, F_TEXTEQ, text}
 #define IS_INT(number, n) {number, BTEqualStrategyNumber, F_INT4EQ, n}
+#define IS_BEHIND(number, its_id) {number, BTGreaterStrategyNumber, F_UUID_GT, its_id}
 #define IS_FROM(number, n) {number, BTGreaterEqualStrategyNumber, F_INT4GE, n}
 
 /* A scan for the rows that meet some keys. */
@@ -176,6 +197,7 @@ typedef struct Look
 } Look;
 
 extern bool begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys);
+extern bool begin_look_at_last(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys);
 extern bool begin_without_look(Look *look, TableIndex *index, LOCKMODE mode);
 extern void next_row(Look *look);
 extern void end_look(Look *look);
@@ -204,7 +226,9 @@ extern void set_label(const Writing *writing, int column, const char *label);
 extern bool end_row(const Writing *writing);
 extern void insert_row(Writing *writing);
 extern bool insert_row_unless_there(Writing *writing);
+extern bool is_free_to_update(const Look *look);
 extern bool update_row(Writing *writing, const Look *look);
+extern void take_back_row(const Writing *writing);
 
 extern LeaseSeen lease_seen(const Look *look);
 

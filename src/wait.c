@@ -44,7 +44,7 @@ typedef struct Asking
 	bool		is_new;
 	bool		begins_again;	/* resume_failed has opened it */
 	WaitEnd		end;
-	IdList		busy;			/* signals that another wait is about to take */
+	BusySignals busy;
 	bool		is_recorded;	/* its outcome is */
 	bool		tree_is_locked;
 	bool		rows_are_locked;
@@ -138,6 +138,7 @@ look_at_wait(Asking *a)
 	const Step *wanted = &a->wanted;
 	TimestampTz now = clock_now();
 	Refusal    *refusal;
+	Step		wait;
 
 	if (!look_step(&wanted->workflow_id, wanted->sequence, NEWEST, &a->workflow, &a->wait))
 		look_workflow_or_raise(&wanted->workflow_id, "workflow_id", NEWEST, &a->workflow);
@@ -166,9 +167,10 @@ look_at_wait(Asking *a)
 	}
 	if (a->is_new || a->begins_again)
 		begin_times(&a->wait, now);
+	wait = a->wait;
 	if (!a->first.isnull)
-		a->wait.sequences = a_value(int_array((int32[]) {DatumGetInt32(a->first.value)}, 1));
-	a->end = find_end(&a->wait, now, &a->busy);
+		wait.sequences = a_value(int_array((int32[]) {DatumGetInt32(a->first.value)}, 1));
+	a->end = find_end(&wait, now, &a->busy);
 	return seen_of(&a->workflow, &a->wait);
 }
 
@@ -184,14 +186,18 @@ lock_to_write(Asking *a)
 	int32		own = a->wait.sequence;
 	int32		first = a->end.first;
 
+	bool		locked = !a->tree_is_locked;
+
 	if (!a->tree_is_locked)
 	{
 		lock_tree(&a->workflow.root_id, TREE_SHARED);
 		a->tree_is_locked = true;
-		return true;
+		/* another position may have ended first since */
+		if (is_sort(&a->wait, FOR_ANY))
+			return true;
 	}
 	if (a->rows_are_locked || (a->is_new && !a->end.first_is_open))
-		return false;
+		return locked;
 	if (a->end.first_is_open && first < own)
 		append_position(&positions, &a->wait.workflow_id, first);
 	if (!a->is_new)
@@ -212,7 +218,7 @@ write_end(Asking *a, const Step *wait, const WaitEnd *end, const WaitFence *fenc
 	Written		result = wait->status == NO_TASK ? begin_wait(wait, end, fence) : end_wait(wait, end, fence);
 
 	if (result == SIGNAL_IS_BUSY)
-		append_id(&a->busy, DatumGetUUIDP(end->signal_id.value));
+		append_busy(&a->busy, end->signal_name, DatumGetUUIDP(end->signal_id.value));
 	return result;
 }
 
@@ -330,9 +336,10 @@ ask(Asking *a, ClaimAnswer *answer)
 			answer_end(a, answer);
 			return;
 		}
+		CHECK_FOR_INTERRUPTS();
 		if (result == SIGNAL_IS_BUSY)
 			continue;
-		a->busy = (IdList) {0};
+		a->busy = (BusySignals) {0};
 		next_round(&a->rounds, "durable.step", seen);
 	}
 }

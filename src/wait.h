@@ -10,6 +10,7 @@
 #define DURABLE_WAIT_H
 
 #include "id_list.h"
+#include "signal.h"
 #include "task.h"
 
 /* The sorts, as they stand in step.wait. */
@@ -34,12 +35,13 @@ typedef struct WaitEnd
 	NullableDatum error;
 	NullableDatum detail;
 	NullableDatum signal_id;	/* that is taken with it */
+	NullableDatum signal_name;
 	int32		first;			/* of any: the position that has ended first ... */
 	bool		first_is_open;	/* ... a wait whose outcome is not recorded */
 } WaitEnd;
 
 #define STILL_OPEN \
-	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null()})
+	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null(),.signal_name = a_null()})
 
 /* Under which conditions an outcome is recorded. */
 typedef struct WaitFence
@@ -70,6 +72,7 @@ typedef struct Answer
 extern void begin_times(Step *wait, TimestampTz now);
 extern Written begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence);
 extern bool begin_wait_again(const Step *wait, const WaitFence *fence);
+extern void unlist_wait(NullableDatum workflow_id, NullableDatum sequence);
 extern void take_back_wait(const Step *wait);
 extern void hold_awaited(const pg_uuid_t *awaited);
 extern void close_waits_of(const pg_uuid_t *workflow_ids, uint64 count);
@@ -78,7 +81,7 @@ extern void keep_awaited_outcomes(const IdList *workflows);
 extern void forget_awaited_outcomes(int64 most);
 
 /* wait_end.c */
-extern WaitEnd find_end(const Step *wait, TimestampTz now, const IdList *busy);
+extern WaitEnd find_end(const Step *wait, TimestampTz now, const BusySignals *busy);
 extern Written written(NullableDatum signal_id);
 extern Written end_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence);
 extern Refusal *refuse_answer(const Workflow *workflow, const Step *wait, const Answer *answer, TimestampTz now,

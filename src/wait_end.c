@@ -20,13 +20,13 @@
 #include "outcome.h"
 #include "signal.h"
 #include "sql.h"
+#include "step_internal.h"
 #include "table.h"
 #include "wait.h"
 
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -47,22 +47,8 @@ is_over(const Step *wait, TimestampTz now)
 	return !wait->run_at.isnull && DatumGetTimestampTz(wait->run_at.value) <= now;
 }
 
-/* {"signal": name, "payload": payload} */
-static NullableDatum
-named_payload(NullableDatum name, NullableDatum payload)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"signal\": ");
-	escape_json(&json, TextDatumGetCString(name.value));
-	appendStringInfo(&json, ", \"payload\": %s}",
-					 payload.isnull ? "null" : DatumGetCString(DirectFunctionCall1(jsonb_out, payload.value)));
-	return a_value(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
-}
-
 static WaitEnd
-end_by_signal(const Step *wait, const IdList *busy)
+end_by_signal(const Step *wait, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 	Signal		signal;
@@ -72,7 +58,8 @@ end_by_signal(const Step *wait, const IdList *busy)
 	end.status = COMPLETED;
 	end.at = signal.sent_at;
 	end.signal_id = signal.id;
-	end.output = wait->signals.isnull ? signal.payload : named_payload(signal.name, signal.payload);
+	end.signal_name = signal.name;
+	end.output = signal.output;
 	return end;
 }
 
@@ -137,7 +124,7 @@ static Statement look_positions = STATEMENT(LookPositions,
 
 /* The one of its positions that has ended first, ties in their order. */
 static WaitEnd
-end_by_first(const Step *wait, TimestampTz now, const IdList *busy)
+end_by_first(const Step *wait, TimestampTz now, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 	uint64		count = run(&look_positions, &(LookPositions)
@@ -207,7 +194,7 @@ end_by_time(const Step *wait)
  * do not count.
  */
 WaitEnd
-find_end(const Step *wait, TimestampTz now, const IdList *busy)
+find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
 {
 	WaitEnd		end = STILL_OPEN;
 
@@ -218,6 +205,8 @@ find_end(const Step *wait, TimestampTz now, const IdList *busy)
 	else if (is_sort(wait, FOR_ANY))
 		end = end_by_first(wait, now, busy);
 
+	/* what is there has happened before now, whatever time it carries: the clock may have been set back */
+	end.at = Min(end.at, now - 1);
 	if (end.status == NO_TASK || (!wait->run_at.isnull && end.at >= DatumGetTimestampTz(wait->run_at.value)))
 		end = is_over(wait, now) ? end_by_time(wait) : STILL_OPEN;
 	/* it may have happened before anybody waited for it */
@@ -242,6 +231,67 @@ find_end(const Step *wait, TimestampTz now, const IdList *busy)
 	P(signal_id, UUIDOID)
 PARAMETERS(EndWait, END_WAIT);
 
+/* Parameters of record_end, and whether its fast path did it. */
+typedef struct FastEnd
+{
+	EndWait		params;
+	bool		done;
+} FastEnd;
+
+/* What a call has found that asks; the wait's row is locked. */
+static bool
+end_row_of_wait(const Look *look, const EndWait *p)
+{
+	TaskStatus	status;
+	Writing		writing;
+	bool		done;
+
+	if (!step_transition(DatumGetBool(p->completes.value) ? EVENT_END_WAIT : EVENT_FAIL_WAIT,
+						 status_of_row(look, step_status), &status))
+		return false;
+	begin_writing(&writing, look);
+	row_as_seen(&writing, look);
+	set_label(&writing, step_status, status_label(status));
+	set(&writing, step_started_at, p->started_at);
+	set(&writing, step_run_at, p->run_at);
+	set(&writing, step_output, p->output);
+	set(&writing, step_error, p->error);
+	set(&writing, step_detail, p->detail);
+	set(&writing, step_completed_at, p->at);
+	done = update_row(&writing, look);
+	end_writing(&writing);
+	return done;
+}
+
+/* Not an answer, whose conditions are others.  The row of the open wait is deleted by the statement of unlist_wait. */
+static int64
+fast_record_end(const void *params)
+{
+	FastEnd    *end = (FastEnd *) params;
+	const EndWait *p = params;
+	Look		look;
+	Look		taken;
+	int32		lease;
+
+	if (XactReadOnly || p->open_at.isnull || p->lease.isnull || p->signal_id.isnull ||
+		!look_at_lease(p->workflow_id, p->lease, p->open_at, &lease) ||
+		!begin_look(&look, &step_by_position, RowExclusiveLock,
+					(Key[]) {IS_ID(step_workflow_id, p->workflow_id), IS_INT(step_sequence, p->sequence)}, 2))
+		return NOT_FAST;
+	if (look.row && kind_from_datum(column_of_row(&look, step_kind).value) == WAIT && is_open(status_of_row(&look, step_status)) &&
+		is_free_to_update(&look) && begin_taking(&taken, p->workflow_id, p->signal_id))
+	{
+		end->done = take_signal(&taken, p->sequence);
+		end_look(&taken);
+		if (end->done && !end_row_of_wait(&look, p))
+			raise_kept_away("durable.step");
+	}
+	end_look(&look);
+	if (end->done)
+		unlist_wait(p->workflow_id, p->sequence);
+	return end->done ? 1 : NOT_FAST;
+}
+
 static Statement record_end = STATEMENT(EndWait,
 	"WITH " FREE_SIGNAL ", "
 	"ended AS ("
@@ -259,7 +309,8 @@ static Statement record_end = STATEMENT(EndWait,
 	"  DELETE FROM durable.open_wait o WHERE o.workflow_id = :workflow_id AND o.sequence = :sequence"
 	"    AND EXISTS (SELECT 1 FROM ended) RETURNING 1), "
 	TAKE_FREE_SIGNAL("ended")
-	"SELECT (SELECT count(*) FROM ended), (SELECT count(*) FROM free)");
+	"SELECT (SELECT count(*) FROM ended), (SELECT count(*) FROM free)",
+	.fast = fast_record_end);
 
 /* What a statement has done that writes a wait, and takes this signal: its result says how many of each. */
 Written
@@ -278,17 +329,19 @@ written(NullableDatum signal_id)
 Written
 end_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
 {
-	Written		result;
-
-	run(&record_end, &(EndWait)
-		{
+	FastEnd		ending = {
+		.params = {
 			.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence),
 			.lease = fence->lease,.open_at = fence->open_at,
 			.started_at = wait->started_at,.run_at = wait->run_at,
 			.completes = a_bool(end->status == COMPLETED),.output = end->output,.error = end->error,
 			.detail = end->detail,.at = a_time(end->at),.signal_id = end->signal_id
-		}, NEWEST);
-	result = written(end->signal_id);
+		}
+	};
+	Written		result;
+
+	run(&record_end, &ending, NEWEST);
+	result = ending.done ? WRITTEN : written(end->signal_id);
 	if (result == WRITTEN)
 		have_ended(&wait->id, 1);
 	return result;

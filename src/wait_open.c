@@ -23,6 +23,7 @@
 #include "batch.h"
 #include "signal.h"
 #include "sql.h"
+#include "step_internal.h"
 #include "table.h"
 #include "wait.h"
 
@@ -62,6 +63,100 @@ begin_times(Step *wait, TimestampTz now)
 	P(signal_id, UUIDOID)
 PARAMETERS(BeginWait, BEGIN_WAIT);
 
+/* Parameters of insert_wait, and whether its fast path did it. */
+typedef struct FastBegin
+{
+	BeginWait	params;
+	bool		done;
+} FastBegin;
+
+/* Writes the step, unless there is one. */
+static bool
+insert_step_of(Writing *writing, const BeginWait *p, int32 lease)
+{
+	bool		ends = DatumGetBool(p->ends.value);
+	Event		event = !ends ? EVENT_WAIT : DatumGetBool(p->completes.value) ? EVENT_END_WAIT : EVENT_FAIL_WAIT;
+	TaskStatus	status;
+
+	if (!step_transition(event, ends ? PENDING : NO_TASK, &status))
+		return false;
+	new_row(writing);
+	set(writing, step_workflow_id, p->workflow_id);
+	set(writing, step_sequence, p->sequence);
+	set_int(writing, step_lease, lease);
+	set_int(writing, step_attempt, 1);
+	set_label(writing, step_status, status_label(status));
+	set_label(writing, step_kind, "WAIT");
+	set(writing, step_name, p->name);
+	set(writing, step_wait, p->wait);
+	set(writing, step_signals, p->signals);
+	set(writing, step_awaited, p->awaited);
+	set(writing, step_sequences, p->sequences);
+	set(writing, step_timeout, p->timeout);
+	set(writing, step_run_at, p->run_at);
+	set(writing, step_started_at, p->now);
+	set(writing, step_output, p->output);
+	set(writing, step_error, p->error);
+	set(writing, step_detail, p->detail);
+	set(writing, step_completed_at, ends ? p->at : a_null());
+	return end_row(writing) && insert_row_unless_there(writing);
+}
+
+/* Writes the row of an open wait, unless one was left behind. */
+static bool
+list_wait(const BeginWait *p)
+{
+	Look		look;
+	Writing		writing;
+	bool		done;
+
+	if (!begin_without_look(&look, &open_wait_by_position, RowExclusiveLock))
+		return false;
+	begin_writing(&writing, &look);
+	new_row(&writing);
+	set(&writing, open_wait_workflow_id, p->workflow_id);
+	set(&writing, open_wait_sequence, p->sequence);
+	set(&writing, open_wait_awaited, p->awaited);
+	done = end_row(&writing);
+	if (done)
+		(void) insert_row_unless_there(&writing);
+	end_writing(&writing);
+	end_look(&look);
+	return done;
+}
+
+static int64
+fast_insert_wait(const void *params)
+{
+	FastBegin  *begin = (FastBegin *) params;
+	const BeginWait *p = params;
+	bool		takes = !p->signal_id.isnull;
+	Look		taken;
+	Look		look;
+	Writing		writing;
+	int32		lease;
+
+	if (XactReadOnly || !look_at_lease(p->workflow_id, p->lease, p->now, &lease) ||
+		(takes && !begin_taking(&taken, p->workflow_id, p->signal_id)))
+		return NOT_FAST;
+	if (begin_look(&look, &step_by_position, RowExclusiveLock,
+				   (Key[]) {IS_ID(step_workflow_id, p->workflow_id), IS_INT(step_sequence, p->sequence)}, 2))
+	{
+		begin_writing(&writing, &look);
+		begin->done = look.row == NULL && insert_step_of(&writing, p, lease);
+		if (begin->done && !(takes ? take_signal(&taken, p->sequence) : DatumGetBool(p->ends.value) || list_wait(p)))
+		{
+			take_back_row(&writing);
+			begin->done = false;
+		}
+		end_writing(&writing);
+		end_look(&look);
+	}
+	if (takes)
+		end_look(&taken);
+	return begin->done ? 1 : NOT_FAST;
+}
+
 /* Open, or at once with its outcome and the signal that it takes. */
 static Statement insert_wait = STATEMENT(BeginWait,
 	"WITH " FREE_SIGNAL ", "
@@ -80,14 +175,15 @@ static Statement insert_wait = STATEMENT(BeginWait,
 	"  SELECT :workflow_id, :sequence, :awaited FROM begun WHERE NOT :ends "
 	"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
 	TAKE_FREE_SIGNAL("begun")
-	"SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM free)");
+	"SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM free)",
+	.fast = fast_insert_wait);
 
 /* Creates a wait: open, or with its outcome. */
 Written
 begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
 {
-	run(&insert_wait, &(BeginWait)
-		{
+	FastBegin	begin = {
+		.params = {
 			.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence),.lease = fence->lease,
 			.name = a_value(CStringGetTextDatum(wait->name)),.wait = a_value(CStringGetTextDatum(wait->wait)),
 			.signals = wait->signals,.awaited = wait->awaited,.sequences = wait->sequences,.timeout = wait->timeout,
@@ -95,8 +191,11 @@ begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
 			.ends = a_bool(end->status != NO_TASK),.completes = a_bool(end->status == COMPLETED),
 			.output = end->output,.error = end->error,.detail = end->detail,.at = a_time(end->at),
 			.signal_id = end->signal_id
-		}, NEWEST);
-	return written(end->signal_id);
+		}
+	};
+
+	run(&insert_wait, &begin, NEWEST);
+	return begin.done ? WRITTEN : written(end->signal_id);
 }
 
 #define BEGIN_AGAIN(P) \
@@ -132,11 +231,18 @@ PARAMETERS(Unlist, UNLIST);
 static Statement unlist = STATEMENT(Unlist,
 	"DELETE FROM durable.open_wait o WHERE o.workflow_id = :workflow_id AND o.sequence = :sequence");
 
+/* The wait at that position is not open any more. */
+void
+unlist_wait(NullableDatum workflow_id, NullableDatum sequence)
+{
+	run(&unlist, &(Unlist) {.workflow_id = workflow_id,.sequence = sequence}, NEWEST);
+}
+
 /* Takes back an open wait that this call has created, before anybody could see it. */
 void
 take_back_wait(const Step *wait)
 {
-	run(&unlist, &(Unlist) {.workflow_id = an_id(&wait->workflow_id),.sequence = an_int(wait->sequence)}, NEWEST);
+	unlist_wait(an_id(&wait->workflow_id), an_int(wait->sequence));
 	take_back_step(&wait->workflow_id, wait->sequence);
 }
 

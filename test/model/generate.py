@@ -15,11 +15,12 @@ from model import ACTIVE
 
 UNKNOWN = -1
 FUNCTIONS = {  # how often each
-    "start": 7, "attach": 4, "claim_step": 18, "complete": 10, "fail": 10, "complete_and_claim": 10,
-    "complete_and_claim_many": 7, "start_child": 14,
+    "start": 7, "attach": 4, "claim_step": 20, "complete": 10, "fail": 11, "complete_and_claim": 14,
+    "complete_and_claim_many": 10, "start_child": 14,
     "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
-    "alter_queue": 1, "drop_queue": 1, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
-    "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5}
+    "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
+    "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
+    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -31,7 +32,10 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
     ("max_recovery_attempts", -1), ("max_concurrency", -1), ("key_concurrency", -1), ("concurrency_key", ""), ("rate_limit_window", None), ("error", None), ("retryable", None),
-    ("takeover", None), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("after", None), ("after", -1), ("max_rows", None),
+    ("takeover", None), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("signal", None), ("signal", ""),
+    ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
+    ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
+    ("after", None), ("after", -1), ("max_rows", None),
     ("max_rows", -1), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
@@ -54,10 +58,10 @@ class Generator:
         for queue in QUEUES:
             if self.rng.random() < 0.7:
                 yield "create_queue", {**self.create_queue(), "name": queue}, None
-        story = self.rng.randrange(self.length) if self.rng.random() < 0.3 else None
+        story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -225,16 +229,16 @@ class Generator:
                         max_backoff=self.maybe(0.3, ("span", 2.5), ("span", 0.5)))
         return args
 
-    def position(self, w, of_child):
-        """A sequence and the name that is recorded there, or will be."""
+    def position(self, w, what):
+        """A sequence and the name that is recorded there, or will be: a step's, a child's, a wait's."""
         sequence = self.rng.randrange(5)
-        fitting = [n for n, s in w.steps.items() if (s.child is not None) == of_child] if w else []
+        fitting = [n for n, s in w.steps.items() if s.name.startswith(what)] if w else []
         waiting = [n for n in fitting if w.steps[n].status == "PENDING"]
         if fitting and self.rng.random() < 0.4:
             sequence = self.rng.choice(waiting or fitting)
         elif w and sequence in w.steps and self.rng.random() < 0.5:
             sequence = len(w.steps)
-        return {"sequence": sequence, "name": f"{'child' if of_child else 'step'}{sequence}"}
+        return {"sequence": sequence, "name": f"{what}{sequence}"}
 
     def kind_of(self, args, w, sequence):
         if w and sequence in w.steps and w.steps[sequence].kind != "WORKFLOW" and self.rng.random() < 0.95:
@@ -243,7 +247,7 @@ class Generator:
 
     def claim_step(self):
         w = self.pick("RUNNING")
-        args = {"workflow_id": self.ref(w), **self.position(w, False), "input": self.rng.choice(VALUES),
+        args = {"workflow_id": self.ref(w), **self.position(w, "step"), "input": self.rng.choice(VALUES),
                 "lease": self.lease(w), **self.policy()}
         s = w and w.steps.get(args["sequence"])
         if s and s.status == "RUNNING" and self.rng.random() < 0.3:  # again, by its holder
@@ -259,7 +263,7 @@ class Generator:
 
     def complete_and_claim(self):
         w, ref, attempt = self.step("RUNNING")
-        position = self.position(w, False) if self.rng.random() < 0.6 else {"sequence": None, "name": f"step{ref[2] + 1}"}
+        position = self.position(w, "step") if self.rng.random() < 0.6 else {"sequence": None, "name": f"step{ref[2] + 1}"}
         args = {"step_id": ref, "output": self.rng.choice(VALUES), **position, "lease": self.lease(w), "attempt": attempt,
                 **self.policy()}
         return self.kind_of(args, w, ref[2] + 1 if position["sequence"] is None else position["sequence"])
@@ -285,7 +289,7 @@ class Generator:
         if self.rng.random() < self.deep:
             running = [v for v in self.model.workflows.values() if v.status == "RUNNING"]
             w = running[-1] if running else w
-        position = self.position(w, True)
+        position = self.position(w, "child")
         waiting = [v for v in self.model.workflows.values() if v.inline and v.status == "PENDING" and v.parent.status == "RUNNING"]
         if waiting and self.rng.random() < 0.6:
             w, position = waiting[0].parent, {"sequence": waiting[0].sequence, "name": waiting[0].name}
@@ -293,6 +297,159 @@ class Generator:
         return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
                 "lease": self.lease(w), "queue": queue, "priority": self.rng.choice((0, 0, 1)),
                 "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue)}
+
+    # ---- waits ----------------------------------------------------------------------------
+
+    def waits(self, *statuses, sort=None):
+        return [(w, n, s) for w in self.model.workflows.values() for n, s in w.steps.items()
+                if s.wait and s.status in statuses and sort in (None, s.wait)]
+
+    def ask(self, sort):
+        """What all of them are given; rather one that is there, of that sort."""
+        w = self.pick("RUNNING")
+        there = [x for x in self.waits("PENDING", "PAUSED", *self.rng.choice(((), ("COMPLETED", "FAILED")))) if x[2].wait == sort]
+        if there and self.rng.random() < 0.5:
+            again = [x for x in there if x[2].started_at is None]
+            w, sequence, s = self.rng.choice(again if again and self.rng.random() < 0.7 else there)
+            position = {"sequence": sequence, "name": s.name}
+        else:
+            position = self.position(w, f"{sort}-")
+        return w, {"workflow_id": self.ref(w), **position, "lease": self.lease(w)}
+
+    def sleep(self):
+        w, args = self.ask("sleep")
+        until = self.maybe(0.3, *(("time", self.model.now // 1 + d) for d in (-0.5, 0.5, 1.5)))
+        return {**args, "duration": None if until else self.rng.choice(SPANS[8:]), "until": until}
+
+    def await_signal(self):
+        w, args = self.ask("signal")
+        return {**args, "timeout": self.rng.choice(SPANS), "signals": self.maybe(0.4, ["s"], ["s", "t"], ["t", "signal-1"])}
+
+    def await_workflow(self):
+        w, args = self.ask("workflow")
+        return {**args, "awaited": self.ref(self.pick(*self.rng.choice((ACTIVE, ("COMPLETED",), ("FAILED",), ("CANCELLED",))))),
+                "timeout": self.rng.choice(SPANS)}
+
+    def await_callback(self):
+        w, args = self.ask("callback")
+        return {**args, "timeout": self.rng.choice(SPANS)}
+
+    def await_any(self):
+        w, args = self.ask("any")
+        there = [n for n in w.steps if n != args["sequence"]] if w else []
+        open = [n for n in there if w.steps[n].wait and w.steps[n].status == "PENDING"]
+        if open and self.rng.random() < 0.7:
+            there = open
+        some = self.rng.sample(there, min(len(there), self.rng.choice((1, 2, 3))))
+        return {**args, "sequences": some or [self.rng.randrange(5)], "timeout": self.rng.choice(SPANS)}
+
+    def answer(self):
+        all = self.waits("PENDING", "PAUSED") if self.rng.random() < 0.7 else self.waits("COMPLETED", "FAILED", "CANCELLED")
+        if all and self.rng.random() < 0.9:
+            w, n, _ = self.rng.choice(all)
+            ref = "s", w.id, n
+        else:
+            ref = self.task("PENDING")["task_id"]
+        error = self.maybe(0.4, "e", "f")
+        return {"step_id": ref, "output": None if error and self.rng.random() < 0.95 else self.rng.choice(VALUES), "error": error}
+
+    def what_is_sent(self, w):
+        """A name for which one waits, or will."""
+        names = [name for s in (w.steps.values() if w else ()) if s.wait == "signal" and s.status in ACTIVE for name in s.signals or [s.name]]
+        name = self.rng.choice(names if names and self.rng.random() < 0.8 else ["s", "t", "signal-0", "signal-1", "signal-2"])
+        return name, self.rng.choice(VALUES), self.maybe(0.5, "k", "l")
+
+    def signal(self):
+        all = self.waits("PENDING", "PAUSED", sort="signal")
+        w = self.rng.choice(all)[0] if all and self.rng.random() < 0.6 else self.pick(*ACTIVE)
+        name, payload, key = self.what_is_sent(w)
+        return {"workflow_id": self.ref(w), "name": name, "payload": payload, "key": key}
+
+    def signal_root(self):
+        w = self.pick(*ACTIVE, inline=False)
+        signal, payload, key = self.what_is_sent(w)
+        return {"name": w.name if w and w.parent is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
+
+    def select(self):
+        """Several waits, one for the first of them, and what ends some."""
+        yield self.operation("start", {"name": "s", "executor_id": "x"})
+        top = next((w for w in self.model.workflows.values() if w.name == "s" and w.status == "RUNNING"), None)
+        if top is None or top.steps:
+            return
+        yield self.operation("start", {"name": "other", "executor_id": "x"})
+        other = next((w for w in self.model.workflows.values() if w.name == "other"), None)
+        sorts = self.rng.sample(("sleep", "await_signal", "await_workflow", "await_callback"), 3)
+        asked = []
+        for n, sort in enumerate(sorts):
+            what = {"sleep": "duration"}.get(sort, "timeout")
+            args = {"workflow_id": ("w", top.id), "sequence": n, "name": f"{sort}-{n}", what: ("span", self.rng.choice((0.5, 1.5, 2.5)))}
+            if sort == "await_workflow":
+                args["awaited"] = ("w", other.id if other else UNKNOWN)
+            asked.append((sort, args))
+        asked.append(("await_any", {"workflow_id": ("w", top.id), "sequence": 3, "name": "any-3",
+                                    "sequences": self.rng.sample((0, 1, 2), 3), "timeout": self.rng.choice(SPANS)}))
+        if self.rng.random() < 0.5:
+            asked.append(("await_any", {"workflow_id": ("w", top.id), "sequence": 4, "name": "any-4",
+                                        "sequences": [3, self.rng.choice((0, 1, 2))], "timeout": self.rng.choice(SPANS)}))
+        for function, args in asked:
+            yield self.operation(function, args)
+        for _ in range(3):
+            plot = self.rng.choice(("signal", "answer", "complete", "complete", "fail", "cancel_tree", "clock", "pause", "last"))
+            if plot == "pause":
+                yield self.operation("pause_tree", {"workflow_id": ("w", top.id)})
+                yield self.operation("signal", {"workflow_id": ("w", top.id), "name": "await_signal-0", "payload": None, "key": "k"})
+                yield self.operation("signal_root", {"name": "s", "signal": "await_signal-0", "payload": ("json", 1), "key": "k"})
+                yield self.operation("answer", {"step_id": ("s", top.id, self.rng.randrange(3)), "output": ("json", 1)})
+                yield self.operation("resume_tree", {"workflow_id": ("w", top.id)})
+            elif plot == "last":  # fails over the last wait, and waits again
+                yield self.operation("answer", {"step_id": ("s", top.id, len(asked) - 1), "error": "e"})
+                yield self.operation("fail", {"task_id": ("w", top.id), "error": "e"})
+                yield self.operation("resume_failed", {"workflow_id": ("w", top.id), "executor_id": "x"})
+            else:
+                yield self.operation(plot, {
+                    "signal": {"workflow_id": ("w", top.id), "name": f"await_signal-{self.rng.randrange(3)}", "payload": ("json", 1)},
+                    "answer": {"step_id": ("s", top.id, self.rng.randrange(3)), "output": ("json", "one")},
+                    "complete": {"task_id": ("w", other.id if other else UNKNOWN), "output": ("json", 1)},
+                    "fail": {"task_id": ("w", other.id if other else UNKNOWN), "error": "e"},
+                    "cancel_tree": {"workflow_id": ("w", other.id if other else UNKNOWN)}, "clock": {"ticks": 1}}[plot])
+            yield self.operation(*self.rng.choice(asked[3:]))
+        if self.rng.random() < 0.5:
+            yield "clock", {"ticks": 3}, None
+        for function, args in asked:
+            yield self.operation(function, args)
+
+    def again(self):
+        """A wait that fails, as the last of its workflow, and waits again; or one for a child."""
+        yield self.operation("start", {"name": "again", "executor_id": "x"})
+        top = next((w for w in self.model.workflows.values() if w.name == "again" and w.status == "RUNNING"), None)
+        if top is None or top.steps:
+            return
+        ref, step = ("w", top.id), ("s", top.id, 1)
+        yield self.operation("start_child", {"parent_id": ref, "sequence": 0, "name": "child0", "queue": self.maybe(0.5, "q")})
+        child = top.steps[0].child if top.steps else None
+        wait = self.rng.choice(("sleep", "await_signal", "await_workflow", "await_callback", "await_any", "await_any"))
+        args = {"workflow_id": ref, "sequence": 1, "name": "last-1", "duration" if wait == "sleep" else "timeout": ("span", self.rng.choice((0.5, 1.5)))}
+        if wait == "await_any":
+            args["sequences"] = [0]
+        if wait == "await_workflow":
+            yield self.operation("start", {"name": "other", "executor_id": "x"})
+            args["awaited"] = ("w", next((w.id for w in self.model.workflows.values() if w.name == "other"), UNKNOWN))
+        asks = self.operation(wait, args)
+        yield asks
+        for _ in range(2):
+            plot = self.rng.choice(("answer", "clock", "child"))
+            if plot == "child" and child:
+                yield self.operation(*self.rng.choice((("cancel_tree", {"workflow_id": ("w", child.id)}), (
+                    "complete", {"task_id": ("w", child.id)}), ("fail", {"task_id": ("w", child.id), "error": "e"}))))
+            elif plot == "clock":
+                yield "clock", {"ticks": 1}, None
+            else:
+                yield self.operation("answer", {"step_id": step, "error": "e"})
+            yield asks
+            yield self.operation("fail", {"task_id": ref, "error": "e"})
+            yield self.operation("resume_failed", {"workflow_id": ref, "executor_id": "x", "from_sequence": self.rng.choice((0, 0, 1, 2))})
+            yield asks
+            yield asks
 
     def set_timeout(self):
         return {"task_id": self.task("RUNNING", "PENDING", "PAUSED")["task_id"], "timeout": self.rng.choice(SPANS)}

@@ -51,6 +51,12 @@ class Step:
     deadline: float = None
     failed_at: float = None
     own_ended_at: float = None
+    # of a wait: its sort and what it waits for; started_at is None while nobody has asked for it again
+    wait: str = None
+    timeout: float = None
+    signals: list = None
+    awaited: "Workflow" = None
+    sequences: list = None
 
     @property
     def status(self):  # a step that stands for a child has the child's outcome, or none
@@ -61,6 +67,28 @@ class Step:
     @property
     def ended_at(self):
         return self.own_ended_at if self.child is None else self.child.ended_at
+
+
+@dataclass(eq=False)
+class Signal:
+    name: str
+    key: str
+    payload: object
+    sent_at: float
+    sequence: int = None  # of the wait that has taken it
+
+
+@dataclass(eq=False)
+class End:
+    """What has ended a wait, and when; the signal that it takes, or the position that was first."""
+    at: float
+    status: str
+    output: object = None
+    error: object = None
+    detail: object = None
+    signal: Signal = None
+    first: int = None
+    how: str = None
 
 
 @dataclass(eq=False)
@@ -93,6 +121,7 @@ class Workflow:
     pause: object = None
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
+    signals: list = field(default_factory=list)  # in the order in which they were sent
 
     @property
     def inline(self):
@@ -384,6 +413,8 @@ class Model:
         if not isinstance(task_id, tuple) and attempt is not None:
             raise Refused("22023")
         w, s = self.fenced(task_id, lease, attempt)
+        if s and s.kind == "WAIT":
+            return [dict(complete=self.end_by_answer(w, s, output))]
         t = s or w
         if t.status == "COMPLETED" and (output is None) == (t.output is None) and output == t.output:
             return [dict(complete=False)]
@@ -402,6 +433,10 @@ class Model:
         if not isinstance(task_id, tuple) and attempt is not None:
             raise Refused("22023")
         w, s = self.fenced(task_id, lease, attempt)
+        if s and s.kind == "WAIT":
+            self.end_by_answer(w, s, None, error, detail)
+            self.note = "a wait"
+            return [dict(status="FAILED", retry_count=0, run_at=None)]
         t = s or w
         if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
             self.note = "again, " + t.status
@@ -432,6 +467,9 @@ class Model:
         next = step_id[1] + 1 if sequence is None else sequence
         policy = (max_retries, backoff, backoff_multiplier, max_backoff, timeout)
         self.check_claim(next, name, kind, executor_id, *policy)
+        w, s = self.task(step_id)
+        if s.kind == "WAIT":
+            raise Refused("22023")
         self.complete(step_id, output, lease, attempt)
         try:
             return self.claim_in(self.workflow(step_id[0]), next, name, input, kind, lease, executor_id, *policy)
@@ -499,7 +537,7 @@ class Model:
 
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
-        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status,
+        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
                      output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
                      detail=s.child.detail if s.child else s.detail,
                      child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
@@ -515,6 +553,8 @@ class Model:
         not_negative(timeout)
         w, s = self.fenced(task_id, None, None)
         t = s or w
+        if s and s.kind == "WAIT":
+            raise Refused("22023")
         if t.status not in ACTIVE:
             raise Refused("WF002")
         if w is t:
@@ -524,6 +564,189 @@ class Model:
             t.deadline = t.started_at + timeout
         self.note = t.status
         return [dict(set_timeout="")]
+
+    # ---- waiting ------------------------------------------------------------------------
+
+    def times(self, s):
+        """Since when a wait waits, and when it ends by itself: both count from now if it begins now."""
+        if s.started_at is not None:
+            return s.started_at, s.run_at
+        return self.now, s.run_at if s.timeout is None else self.now + s.timeout
+
+    def end_of(self, w, s):
+        """What has ended an open wait, or None: what counts is when it happened."""
+        since, until = self.times(s)
+        end = None
+        if s.wait == "signal":
+            g = next((g for g in w.signals if g.sequence is None and g.name in (s.signals or [s.name])), None)
+            if g:
+                output = g.payload if s.signals is None else {"signal": g.name, "payload": g.payload}
+                end = End(g.sent_at, "COMPLETED", output, signal=g, how="by a signal")
+        elif s.wait == "workflow" and s.awaited.status not in ACTIVE:
+            a = s.awaited
+            end = End(a.ended_at, a.status, a.output, a.error, a.detail, how="by a workflow " + a.status)
+            if a.status == "CANCELLED":
+                end.status, end.error, end.detail = "FAILED", "workflow cancelled", None
+        elif s.wait == "any":
+            for n in s.sequences:
+                other, at = w.steps[n], w.steps[n].ended_at
+                if other.kind == "WAIT" and other.status in ("PENDING", "PAUSED"):
+                    ended = self.end_of(w, other)
+                    at = ended and ended.at
+                if at is not None and (end is None or at < end.at):
+                    end = End(at, "COMPLETED", {"sequence": n}, first=n, how="by a " + (other.wait or other.kind))
+        if end is None or (until is not None and end.at >= until):
+            if until is None or until > self.now:
+                return None
+            end = End(until, "COMPLETED", how="by its time") if s.wait == "sleep" else End(
+                until, "FAILED", error=Text("WF013: "), how="timed out")
+        end.at = max(end.at, since)
+        return end
+
+    def record_end(self, w, s, end):
+        if end.first is not None and w.steps[end.first].status in ("PENDING", "PAUSED") and w.steps[end.first].kind == "WAIT":
+            self.record_end(w, w.steps[end.first], self.end_of(w, w.steps[end.first]))
+            self.also.add("ended another")
+        s.started_at, s.run_at = self.times(s)
+        s.own_status, s.output, s.error, s.detail, s.own_ended_at = end.status, end.output, end.error, end.detail, end.at
+        if end.signal:
+            end.signal.sequence = next(n for n, step in w.steps.items() if step is s)
+
+    def ask(self, w, sequence, lease, wanted, check=lambda: None):
+        """The wait at a position, found or created, and its outcome."""
+        finished = self.open_for_claims(w, lease)
+        s = w.steps.get(sequence)
+
+        def answer(action, note):
+            self.note = note
+            return [dict(step_id=(w.id, sequence), action=action, output=s.output, error=s.error, attempt=1,
+                         run_at=s.run_at if action == "WAIT" else None, detail=s.detail)]
+
+        if s:
+            if (s.name, s.kind, s.wait) != (wanted.name, "WAIT", wanted.wait):
+                raise Refused("WF007")
+            if s.status in ("COMPLETED", "FAILED"):
+                return answer("REPLAY" if s.status == "COMPLETED" else "FAILED", "again, " + s.status)
+        if finished:
+            raise Refused("WF011")
+        new = s is None
+        if new:
+            check()
+            s = wanted
+        end = self.end_of(w, s)
+        again = not new and s.started_at is None
+        w.steps[sequence] = s
+        if end:
+            self.record_end(w, s, end)
+            return answer("REPLAY" if s.status == "COMPLETED" else "FAILED", ("at once " if new else "") + end.how)
+        s.started_at, s.run_at = self.times(s)
+        return answer("WAIT", "begun" if new else "begun again" if again else "open")
+
+    def new_wait(self, workflow_id, sequence, name, wait, timeout, **what):
+        needed(workflow_id, sequence, name)
+        words(name)
+        not_negative(sequence, timeout)
+        if sequence > MAX_SEQUENCE:
+            raise Refused("22023")
+        return Step(name, "WAIT", None, own_status="PENDING", wait=wait, timeout=timeout, **what)
+
+    def sleep(self, workflow_id, sequence, name, duration=None, until=None, lease=None):
+        s = self.new_wait(workflow_id, sequence, name, "sleep", duration, run_at=until)
+        if (duration is None) == (until is None):
+            raise Refused("22023")
+        return self.ask(self.workflow(workflow_id), sequence, lease, s)
+
+    def await_signal(self, workflow_id, sequence, name, timeout=None, lease=None, signals=None):
+        s = self.new_wait(workflow_id, sequence, name, "signal", timeout, signals=signals)
+        if signals is not None:
+            if not signals:
+                raise Refused("22023")
+            needed(*signals)
+            words(*signals)
+        return self.ask(self.workflow(workflow_id), sequence, lease, s)
+
+    def await_workflow(self, workflow_id, sequence, name, awaited, timeout=None, lease=None):
+        needed(awaited)
+        s = self.new_wait(workflow_id, sequence, name, "workflow", timeout)
+        w = self.workflow(workflow_id)
+
+        def check():
+            s.awaited = a = self.workflow(awaited)
+            if a is w or a in w.ancestors() or a in w.below(lambda child: child.inline):
+                raise Refused("22023")
+
+        return self.ask(w, sequence, lease, s, check)
+
+    def await_callback(self, workflow_id, sequence, name, timeout=None, lease=None):
+        s = self.new_wait(workflow_id, sequence, name, "callback", timeout)
+        return self.ask(self.workflow(workflow_id), sequence, lease, s)
+
+    def await_any(self, workflow_id, sequence, name, sequences, timeout=None, lease=None):
+        needed(sequences, *(sequences or []))
+        s = self.new_wait(workflow_id, sequence, name, "any", timeout, sequences=sequences)
+        not_negative(*sequences)
+        if not sequences or sequence in sequences:
+            raise Refused("22023")
+        w = self.workflow(workflow_id)
+
+        def check():
+            if any(n not in w.steps for n in sequences):
+                raise Refused("22023")
+
+        return self.ask(w, sequence, lease, s, check)
+
+    def end_by_answer(self, w, s, output=None, error=None, detail=None):
+        """Whether this ends the wait; not if it has that outcome already."""
+        if error is None and s.status == "COMPLETED" and (output is None) == (s.output is None) and output == s.output:
+            return False
+        if error is not None and s.status == "FAILED" and s.error == error:
+            return False
+        self.allow(s, "PENDING", "PAUSED")
+        refused = ["WF011"] if w.status in ("COMPLETED", "FAILED") else []
+        if s.run_at is not None and s.run_at <= self.now:
+            refused.append("WF002")
+        if refused:
+            raise Refused(*refused)
+        self.also.add("under a " + w.status)
+        self.also.add("of sort " + s.wait)
+        s.own_status, s.output, s.error, s.detail, s.own_ended_at = (
+            "COMPLETED" if error is None else "FAILED", output, error, detail, self.now)
+        return True
+
+    def answer(self, step_id, output=None, error=None):
+        needed(step_id)
+        if not isinstance(step_id, tuple) or (output is not None and error is not None):
+            raise Refused("22023")
+        w, s = self.fenced(step_id, None, None)
+        if s.kind != "WAIT":
+            raise Refused("22023")
+        done = self.end_by_answer(w, s, output, error)
+        self.note = f"{done}, {s.status}"
+        return [dict(answer=done)]
+
+    def send(self, w, name, payload, key):
+        if key is not None and any((g.name, g.key) == (name, key) for g in w.signals):
+            self.note = "sent before"
+            return False
+        if w.status in ("COMPLETED", "FAILED"):
+            raise Refused("WF011")
+        self.allow(w, *ACTIVE)
+        w.signals.append(Signal(name, key, payload, self.now))
+        self.note = "to a " + w.status
+        return True
+
+    def signal(self, workflow_id, name, payload=None, key=None):
+        needed(workflow_id, name)
+        words(name, key)
+        return [dict(signal=self.send(self.workflow(workflow_id), name, payload, key))]
+
+    def signal_root(self, name, signal, payload=None, key=None):
+        needed(name, signal)
+        words(name, signal, key)
+        w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
+        if w is None:
+            raise Refused("WF001")
+        return [dict(signal_root=self.send(w, signal, payload, key))]
 
     # ---- control ------------------------------------------------------------------------
 
@@ -611,7 +834,14 @@ class Model:
             w.lease += 1
             for n, s in w.steps.items():
                 if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
-                    s.own_status, s.retry_count, s.error, s.detail, s.run_at, s.own_ended_at = "PENDING", 0, None, None, None, None
+                    if s.kind == "WAIT":
+                        if n < max(w.steps):  # the program has gone past it
+                            continue
+                        self.also.add("a wait again")
+                        s.started_at = None  # its time counts from the next call; a time of day stays
+                    if s.timeout is not None or s.kind != "WAIT":
+                        s.run_at = None
+                    s.own_status, s.retry_count, s.error, s.detail, s.own_ended_at = "PENDING", 0, None, None, None
         self.also.update("again inline" if w.inline else "again queued" for w in again)
         self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now
