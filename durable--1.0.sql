@@ -104,6 +104,8 @@ CREATE TABLE durable.workflow
 	error text,
 	-- what the program keeps about the error beside its text
 	detail jsonb,
+	-- of one that is suspended: since when; it is PENDING, or PAUSED from that
+	suspended_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -135,6 +137,17 @@ CREATE TABLE durable.pending
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.pending IS
 	'Register of the workflows that wait for an executor; a trigger keeps it';
+
+-- stats, drop_queue: what is suspended; only what has a time stands in pending, too
+CREATE TABLE durable.suspended
+(
+	queue_name text COLLATE "C" NOT NULL,
+	has_time boolean NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT suspended_pkey PRIMARY KEY (queue_name, has_time, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.suspended IS
+	'Register of the workflows that are suspended; a trigger keeps it';
 
 -- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
 -- paused (an inline child has none); claim: the slots of a queue ('' is none) that are taken
@@ -284,6 +297,41 @@ CREATE TABLE durable.open_wait
 CREATE INDEX open_wait_awaited ON durable.open_wait (awaited) WHERE awaited IS NOT NULL;
 COMMENT ON TABLE durable.open_wait IS 'One row for each open wait of an unfinished workflow';
 
+-- What a suspended workflow waits for: the steps that were open, and by what each of
+-- those ends that are watched.  Rows are inserted and deleted only, by who has the
+-- workflow's row.
+CREATE TABLE durable.open_position
+(
+	workflow_id uuid NOT NULL,		-- that is suspended
+	of_workflow uuid NOT NULL,		-- the same, or an inline one below it
+	sequence int NOT NULL,
+	awaits_all boolean NOT NULL,
+	CONSTRAINT open_position_pkey PRIMARY KEY (workflow_id, of_workflow, sequence)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.open_position IS 'One row for each step for which a workflow is suspended';
+
+CREATE TABLE durable.watch
+(
+	key uuid NOT NULL,				-- of the step or workflow that ends, or is sent a signal ...
+	signal text COLLATE "C" NOT NULL,	-- ... of that name; '' where it ends
+	workflow_id uuid NOT NULL,		-- that is suspended
+	step_id uuid NOT NULL,			-- the one of its open positions that ends by this
+	CONSTRAINT watch_pkey PRIMARY KEY (key, signal, workflow_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX watch_workflow ON durable.watch (workflow_id);
+COMMENT ON TABLE durable.watch IS 'What makes suspended workflows due when it happens';
+
+-- claim and recover act on them
+CREATE TABLE durable.wake_note
+(
+	id uuid NOT NULL,
+	key uuid,						-- what has happened, as in watch ...
+	signal text COLLATE "C",
+	workflow_id uuid,				-- ... or the suspended workflow to look at
+	CONSTRAINT wake_note_pkey PRIMARY KEY (id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.wake_note IS 'What has happened to suspended workflows that somebody else had locked';
+
 CREATE TABLE durable.awaited_outcome
 (
 	workflow_id uuid NOT NULL,
@@ -387,6 +435,9 @@ SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.event', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.open_wait', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.open_position', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.watch', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.wake_note', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
@@ -672,6 +723,13 @@ AS 'MODULE_PATHNAME', 'durable_signal_root'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.signal_root(text, text, jsonb, text) IS
 	'signal to the active root workflow of that name. Errors: WF001, WF010, 22023, 22004';
+
+CREATE FUNCTION durable.suspend(workflow_id uuid, executor_id text, lease int, open uuid[], until text = 'any',
+	OUT status durable.task_status, OUT run_at timestamptz)
+AS 'MODULE_PATHNAME', 'durable_suspend'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.suspend(uuid, text, int, uuid[], text) IS
+	'Gives the executor and its slot free until one of the open steps (until => ''all'': all of them) has ended or come due: PENDING, and run_at, NULL where only an event can end them; or RUNNING where that has happened: ask again. Open are waits, retries that are not due and stand-ins of queued children, of the workflow or of its inline ones, up to 100000. Errors: WF001, WF002, WF004, WF005, WF008, WF011, 22023, 22004';
 
 CREATE VIEW durable.waiting AS
 	SELECT o.workflow_id, o.sequence, durable.step_id(o.workflow_id, o.sequence) AS step_id, s.name, s.wait,
@@ -1014,6 +1072,12 @@ doomed AS (
   UNION
   SELECT c.id, c.status FROM doomed d CROSS JOIN LATERAL
     (SELECT w.id, w.status FROM durable.workflow w WHERE w.parent_id = d.id OFFSET 0) c),
+-- what waits for an executor in a queue, or in none ('')
+waiting AS (
+  SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
+    2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END AS rank
+  FROM durable.workflow w
+  WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
 -- a workflow beside its parent and the step that stands for it
 child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
@@ -1032,11 +1096,14 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
-  FROM durable.pending r FULL JOIN (SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
-      CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
-    FROM durable.workflow w
-    WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+  FROM durable.pending r FULL JOIN (SELECT w.*, CASE WHEN w.queue_name = '' THEN 0 ELSE - w.rank END AS turn FROM waiting w) w
     ON w.queue_name = r.queue_name AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what is suspended as it belongs'
+  FROM durable.suspended r FULL JOIN (SELECT w.id, w.run_at IS NOT NULL AS has_time, coalesce(w.queue_name, '') AS queue_name
+    FROM durable.workflow w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.has_time = r.has_time AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
@@ -1078,12 +1145,20 @@ FROM durable.workflow w WHERE (w.status = 'PAUSED') <> (w.paused_from IS NOT NUL
   OR (w.status = 'PAUSED') <> (w.paused_at IS NOT NULL)
 UNION ALL SELECT w.id, 'paused from a status in which it cannot be paused'
 FROM durable.workflow w WHERE w.paused_from NOT IN ('PENDING', 'RUNNING')
-UNION ALL SELECT w.id, 'pending with an executor or a deadline'
-FROM durable.workflow w WHERE w.status = 'PENDING' AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL)
+UNION ALL SELECT w.id, 'pending with an executor, or with a deadline without being suspended'
+FROM durable.workflow w WHERE w.status = 'PENDING'
+  AND (w.executor_id IS NOT NULL OR (w.deadline IS NOT NULL AND w.suspended_at IS NULL))
+UNION ALL SELECT w.id, 'suspended without being pending, or without started_at, or as an inline child'
+FROM durable.workflow w WHERE w.suspended_at IS NOT NULL
+  AND (coalesce(w.paused_from, w.status) <> 'PENDING' OR w.started_at IS NULL OR (w.parent_id IS NOT NULL AND w.queue_name IS NULL))
+UNION ALL SELECT w.id, 'suspended beyond its deadline'
+FROM durable.workflow w WHERE w.suspended_at IS NOT NULL AND w.deadline IS NOT NULL
+  AND (w.run_at IS NULL OR w.run_at > w.deadline)
 UNION ALL SELECT w.id, 'running without started_at or a lease'
 FROM durable.workflow w WHERE w.status = 'RUNNING' AND (w.started_at IS NULL OR w.lease < 1)
 UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it'
-FROM durable.workflow w WHERE w.status = 'PENDING' AND w.run_at IS NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+FROM durable.workflow w WHERE w.status = 'PENDING' AND w.run_at IS NULL AND w.suspended_at IS NULL
+  AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
 UNION ALL SELECT w.id, 'has an output without being completed'
 FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status <> 'COMPLETED'
 UNION ALL SELECT w.id, 'failed without an error'
@@ -1096,8 +1171,8 @@ UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
 FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
-FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND 2 * w.priority::bigint = h.rank
-WHERE w.status = 'PENDING' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+FROM durable.queue_head h JOIN waiting w ON w.queue_name = h.queue_name AND w.rank = h.rank
+WHERE (w.run_at, w.id) < (h.run_at, h.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
     WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
 UNION ALL SELECT w.id, 'a root whose root_id is not its own'
@@ -1157,6 +1232,22 @@ WHERE s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') AND w.status IN ('PE
 UNION ALL SELECT durable.step_id(o.workflow_id, o.sequence), 'listed as an open wait without being one'
 FROM durable.open_wait o LEFT JOIN durable.step s ON s.workflow_id = o.workflow_id AND s.sequence = o.sequence
 WHERE s.kind IS DISTINCT FROM 'WAIT' OR s.status NOT IN ('PENDING', 'PAUSED')
+UNION ALL SELECT p.workflow_id, 'has open positions without being suspended'
+FROM durable.open_position p LEFT JOIN durable.workflow w ON w.id = p.workflow_id WHERE w.suspended_at IS NULL
+UNION ALL SELECT t.step_id, 'watched for a workflow that is not suspended for it'
+FROM durable.watch t LEFT JOIN durable.open_position p
+  ON p.workflow_id = t.workflow_id AND durable.step_id(p.of_workflow, p.sequence) = t.step_id
+WHERE p.workflow_id IS NULL
+UNION ALL SELECT w.id, 'suspended, and nothing can wake it'
+FROM durable.workflow w
+WHERE w.suspended_at IS NOT NULL AND w.run_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM durable.watch t WHERE t.workflow_id = w.id)
+  AND NOT EXISTS (SELECT 1 FROM durable.wake_note n WHERE n.workflow_id = w.id)
+UNION ALL SELECT t.id, 'an open step of a suspended workflow that cannot wake it'
+FROM (SELECT p.*, durable.step_id(p.of_workflow, p.sequence) AS id FROM durable.open_position p WHERE NOT p.awaits_all) t
+  JOIN durable.step s ON s.workflow_id = t.of_workflow AND s.sequence = t.sequence
+  LEFT JOIN durable.watch a ON a.key = t.id AND a.workflow_id = t.workflow_id
+WHERE s.completed_at IS NULL AND a.key IS NULL
 UNION ALL SELECT g.id, 'a signal whose workflow does not exist'
 FROM durable.signal g LEFT JOIN durable.workflow w ON w.id = g.workflow_id WHERE w.id IS NULL
 UNION ALL SELECT g.id, 'a signal taken by what is not a completed wait'
@@ -1197,7 +1288,7 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
-	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval)
+	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval, OUT suspended bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1218,29 +1309,35 @@ BEGIN
         ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END AS is_stale
     FROM durable.driven d LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
       LEFT JOIN durable.paused p ON p.queue_name = d.queue_name AND p.id = d.id),
-  part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled) AS (
+  part (queue, pending, due, due_since, running, paused, stale, owners, retries, completed, failed, cancelled, suspended) AS (
     SELECT q.name, NULL::bigint, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::bigint, NULL::bigint,
-      NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
+      NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
     FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT NULL) q
     UNION ALL
     SELECT nullif(p.queue_name, ''), count(*), count(*) FILTER (WHERE p.run_at <= now),
-      min(p.run_at) FILTER (WHERE p.run_at <= now), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      min(p.run_at) FILTER (WHERE p.run_at <= now), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM durable.pending p
     GROUP BY p.queue_name
     UNION ALL
+    -- those that have a time are counted above
+    SELECT nullif(s.queue_name, ''), count(*) FILTER (WHERE NOT s.has_time), NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+      NULL, NULL, NULL, count(*)
+    FROM durable.suspended s
+    GROUP BY s.queue_name
+    UNION ALL
     SELECT d.queue_name, NULL, NULL, NULL, count(*) FILTER (WHERE d.is_running), NULL,
       count(*) FILTER (WHERE d.is_stale), count(DISTINCT d.executor_id) FILTER (WHERE d.is_stale),
-      NULL, NULL, NULL, NULL
+      NULL, NULL, NULL, NULL, NULL
     FROM driven d
     GROUP BY d.queue_name
     UNION ALL
-    SELECT nullif(p.queue_name, ''), NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT nullif(p.queue_name, ''), NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM durable.paused p JOIN durable.workflow w ON w.id = p.id
     WHERE w.parent_id IS NULL OR p.queue_name <> ''
     GROUP BY p.queue_name
     UNION ALL
     -- (CASE hides the status from the choice of indexes: the workflow is found by its id)
-    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL
+    SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, count(*), NULL, NULL, NULL, NULL
     FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
     WHERE s.run_at IS NOT NULL AND s.wait IS NULL AND s.status = 'PENDING'
       AND CASE WHEN w.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN true ELSE false END
@@ -1248,7 +1345,7 @@ BEGIN
     UNION ALL
     SELECT w.queue_name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
       count(*) FILTER (WHERE e.status = 'COMPLETED'), count(*) FILTER (WHERE e.status = 'FAILED'),
-      count(*) FILTER (WHERE e.status = 'CANCELLED')
+      count(*) FILTER (WHERE e.status = 'CANCELLED'), NULL
     FROM (VALUES (false), (true)) AS r (is_root)
       CROSS JOIN (VALUES ('COMPLETED'::durable.task_status), ('FAILED'), ('CANCELLED')) AS f (status)
       JOIN durable.ended e ON e.is_root = r.is_root AND e.status = f.status AND e.ended_at > now - interval '1 minute'
@@ -1257,21 +1354,21 @@ BEGIN
     WHERE w.completed_at > now - interval '1 minute'
     GROUP BY w.queue_name),
   line AS (
-    SELECT p.queue, max(p.pending) AS pending, max(p.due) AS due, min(p.due_since) AS due_since,
+    SELECT p.queue, sum(p.pending)::bigint AS pending, max(p.suspended) AS suspended, max(p.due) AS due, min(p.due_since) AS due_since,
       max(p.running) AS running, max(p.paused) AS paused, max(p.stale) AS stale, max(p.owners) AS owners,
       max(p.retries) AS retries, max(p.completed) AS completed, max(p.failed) AS failed, max(p.cancelled) AS cancelled
     FROM part p GROUP BY p.queue)
   SELECT l.queue, coalesce(l.pending, 0), coalesce(l.due, 0), now - l.due_since,
     coalesce(l.running, 0), coalesce(l.paused, 0), coalesce(l.stale, 0), coalesce(l.owners, 0),
     coalesce(l.retries, 0), coalesce(l.completed, 0), coalesce(l.failed, 0), coalesce(l.cancelled, 0),
-    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window
+    q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window, coalesce(l.suspended, 0)
   FROM line l LEFT JOIN durable.queue q ON q.name = l.queue
   -- what ended in a queue that is gone is not of interest
   WHERE l.queue IS NULL OR q.name IS NOT NULL
   ORDER BY l.queue;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute; suspended are counted as pending, too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -1299,8 +1396,9 @@ WITH family (n, name, help) AS (VALUES
   (13, 'durable_queue_max_concurrency', 'How many workflows of the queue may run at once.'),
   (14, 'durable_queue_rate_limit', 'How many workflows of the queue may start in a window.'),
   (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
-  (16, 'durable_executors', 'Registered executors.'),
-  (17, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (16, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
+  (17, 'durable_executors', 'Registered executors.'),
+  (18, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -1319,12 +1417,13 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (11, q.cancelled_last_minute::text),
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
-    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text)) v (n, value)
+    (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
+    (16, q.suspended::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 16, NULL, NULL, e.registered::text FROM executor e
+  SELECT 17, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 17, NULL, NULL, e.stale::text FROM executor e)
+  SELECT 18, NULL, NULL, e.stale::text FROM executor e)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,
@@ -1345,7 +1444,7 @@ CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
-	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409), of a workflow''s children (17411) or of its events (17415). Errors: 22004';
+	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409), of a workflow''s children (17411), of its events (17415) or of what ends waits for it (17416). Errors: 22004';
 
 CREATE FUNCTION durable.statements(OUT statement text, OUT sql text, OUT has_fast_path boolean, OUT calls bigint,
 	OUT fast_calls bigint, OUT functions oid[])
@@ -1361,13 +1460,13 @@ CREATE VIEW durable.lock_waits AS
 	WITH waiting AS MATERIALIZED (
 		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
 		FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17415
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17416
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events'])[w.objsubid - 17408] AS waits_for,
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events', 'ends'])[w.objsubid - 17408] AS waits_for,
 		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
-		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415]) THEN
+		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415, 17416]) THEN
 			(SELECT o.id FROM durable.workflow o
 				WHERE o.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
 					AND (o.parent_id IS NULL OR o.queue_name IS NOT NULL)

@@ -29,6 +29,7 @@
  */
 #include "head_internal.h"
 #include "sql.h"
+#include "suspend.h"
 #include "table.h"
 
 #include "access/xact.h"
@@ -43,6 +44,7 @@ typedef struct QueueClaim
 	Queue		queue;			/* as it was seen last */
 	Search		search;			/* through its lanes, at the time of the claim */
 	Due			due;			/* the lane where the search is */
+	int64		starts_left;	/* by the rate limit: only what is suspended is taken up beyond that */
 } QueueClaim;
 
 /* ---- limits -------------------------------------------------------------------------- */
@@ -75,17 +77,41 @@ is_limited(const Queue *queue)
 	return !queue->max_concurrency.isnull || !queue->rate_limit.isnull;
 }
 
-/* How many the limits allow now.  Exact only while no other claimer is in the queue. */
+/* How many may run beside those that do.  Exact only while no other claimer is in the queue. */
 static int64
-allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
+free_slots(Datum name, const Queue *queue, int64 wanted)
 {
 	if (queue->paused)
 		return 0;
-	if (!queue->rate_limit.isnull)
-		wanted = Min(wanted, (int64) DatumGetInt32(queue->rate_limit.value) - queue->window_count);
 	if (wanted > 0 && !queue->max_concurrency.isnull)
 		wanted = Min(wanted, DatumGetInt32(queue->max_concurrency.value) - count_slots(name));
 	return Max(wanted, 0);
+}
+
+/* How many may start in this window. */
+static int64
+starts_left(const Queue *queue)
+{
+	if (queue->rate_limit.isnull)
+		return PG_INT64_MAX;
+	return Max((int64) DatumGetInt32(queue->rate_limit.value) - queue->window_count, 0);
+}
+
+/* The rank of the lane where the search is. */
+static int64
+rank_of_lane(const QueueClaim *claim)
+{
+	return claim->due.is_late ? claim->due.head.rank : claim->due.first.rank;
+}
+
+/* Goes on to the next lane in which something is due that the rate limit allows. */
+static bool
+next_allowed(QueueClaim *claim)
+{
+	while (next_due(&claim->search, &claim->due))
+		if (claim->starts_left > 0 || is_suspended_rank(rank_of_lane(claim)))
+			return true;
+	return false;
 }
 
 /*
@@ -363,7 +389,7 @@ PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
 static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"WITH claimed AS ("
 	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
-	"    started_at = :now, deadline = :now + w.timeout"
+	"    " TAKEN_UP("true")
 	"  WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CLAIM}")
 	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
 	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
@@ -401,6 +427,8 @@ claim_found(const QueueClaim *claim, Datum ids, int count)
 	return_rows(claim->fcinfo);
 	SPI_freetuptable(SPI_tuptable);
 	cascade_below(CASCADE_FENCE, ids, 0, claim->search.now);
+	if (is_suspended_rank(rank_of_lane(claim)))
+		forget_suspensions(ids);
 }
 
 /*
@@ -454,19 +482,32 @@ claim_due(const QueueClaim *claim, bool late, int64 wanted)
 	return claimed;
 }
 
-/* Claims up to so many, in the lane where the search is and those below.  Returns their number. */
+/*
+ * Claims up to so many, in the lane where the search is and those below, and as many
+ * as may start.  Returns the number of those that start.
+ */
 static int64
 claim_lanes(QueueClaim *claim, int64 wanted)
 {
-	int64		claimed = 0;
+	int64		started = 0;
 
 	do
 	{
+		bool		starts = !is_suspended_rank(rank_of_lane(claim));
+		int64		most = starts ? Min(wanted, claim->starts_left) : wanted;
+		int64		claimed = 0;
+
 		if (claim->due.is_late)
-			claimed += claim_due(claim, true, wanted - claimed);
-		claimed += claim_due(claim, false, wanted - claimed);
-	} while (claimed < wanted && next_due(&claim->search, &claim->due));
-	return claimed;
+			claimed += claim_due(claim, true, most);
+		claimed += claim_due(claim, false, most - claimed);
+		wanted -= claimed;
+		if (starts)
+		{
+			started += claimed;
+			claim->starts_left -= claimed;
+		}
+	} while (wanted > 0 && next_allowed(claim));
+	return started;
 }
 
 /*
@@ -481,22 +522,23 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	int64		registered = register_executor(claim->executor_id, a_null());
 	bool		out_of_date = lock_queue_to_claim(name, &claim->queue);	/* what the search has found */
 	TimestampTz now;
-	int64		claimed;
+	int64		started;
 
 	register_again(claim->executor_id, registered);
 	claim->search.now = now = clock_now();
-	wanted = allowed_by_limits(name, &claim->queue, wanted);
+	claim->starts_left = starts_left(&claim->queue);
+	wanted = free_slots(name, &claim->queue, wanted);
 	if (wanted == 0)
 		return;
 	if (out_of_date)
 	{
 		claim->search = begin_search(name, now);
-		if (!next_due(&claim->search, &claim->due))
+		if (!next_allowed(claim))
 			return;
 	}
-	claimed = claim_lanes(claim, wanted);
-	if (claimed > 0 && !claim->queue.rate_limit.isnull)
-		count_starts(name, now, claimed);
+	started = claim_lanes(claim, wanted);
+	if (started > 0 && !claim->queue.rate_limit.isnull)
+		count_starts(name, now, started);
 }
 
 /* Claims up to so many workflows of a queue. */
@@ -506,8 +548,18 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	TimestampTz now = clock_now();
 
 	look_queue_or_raise(name, now, &claim->queue);
+	if (are_there_notes())
+	{
+		int64		registered = register_executor(claim->executor_id, a_null());
+
+		lock_queue_to_claim(name, &claim->queue);
+		register_again(claim->executor_id, registered);
+		act_on_notes();
+		now = clock_now();
+	}
 	claim->search = begin_search(name, now);
-	if (next_due(&claim->search, &claim->due) && allowed_by_limits(name, &claim->queue, wanted) > 0)
+	claim->starts_left = starts_left(&claim->queue);
+	if (next_allowed(claim) && free_slots(name, &claim->queue, wanted) > 0)
 		claim_locked(claim, wanted);
 	raise_heads(&claim->search);
 }

@@ -73,6 +73,9 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 /* claim and recover take the lock of all sooner: many may run at once, each for many workflows */
 #define CLAIM_LOCKS		100
 
+/* who brings the ends of waits, or watches for them, locks so many: there is no lock of all */
+#define END_LOCKS		500
+
 /* emit locks the events of so many workflows, and of no more: there is no lock of all */
 #define EVENT_LOCKS		100
 
@@ -80,12 +83,13 @@ typedef enum Family
 {
 	TREES,
 	CHILDREN,
-	EVENTS
+	EVENTS,
+	ENDS
 } Family;
 
-#define FAMILIES (EVENTS + 1)
+#define FAMILIES (ENDS + 1)
 
-static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN, LOCK_CLASS_EVENTS};
+static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN, LOCK_CLASS_EVENTS, LOCK_CLASS_ENDS};
 static const LockClass class_all[] = {LOCK_CLASS_ALL_TREES, LOCK_CLASS_ALL_CHILDREN};
 
 /* How many of each the transaction holds. */
@@ -308,6 +312,23 @@ lock_events(const pg_uuid_t *workflow_id)
 {
 	if (held[EVENTS] < EVENT_LOCKS)
 		(void) take(EVENTS, workflow_id, ExclusiveLock, false);
+}
+
+/*
+ * What ends waits: the end of a workflow, and signals to it.  False if the transaction
+ * holds so many that it can have no more.
+ */
+bool
+lock_ends(const pg_uuid_t *id, LOCKMODE mode)
+{
+	return held[ENDS] < END_LOCKS && take(ENDS, id, mode, false) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* The same at once, or not at all. */
+bool
+try_lock_ends(const pg_uuid_t *id, LOCKMODE mode)
+{
+	return held[ENDS] < END_LOCKS && take(ENDS, id, mode, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 void

@@ -112,6 +112,7 @@ static const struct
 	{"set_timeout", WORKER},
 	{"sleep", WORKER},
 	{"start_child", WORKER},
+	{"suspend", WORKER},
 
 	{"alter_queue", OPERATOR},
 	{"cancel_tree", OPERATOR},
@@ -135,6 +136,7 @@ static const struct
 	{"grant_to", OWNER},
 	{"is_dead", OWNER},
 	{"keep_registers", OWNER},
+	{"open_position", OWNER},
 	{"open_wait", OWNER},
 	{"paused", OWNER},
 	{"pending", OWNER},
@@ -147,8 +149,11 @@ static const struct
 	{"stale_before", OWNER},
 	{"statements", OWNER},
 	{"step", OWNER},
+	{"suspended", OWNER},
 	{"task", OWNER},
 	{"unsuccessful", OWNER},
+	{"wake_note", OWNER},
+	{"watch", OWNER},
 	{"workflow", OWNER},
 };
 

@@ -54,7 +54,7 @@ typedef enum WorkflowColumn
 {
 	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
 	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
-	PAUSED_FROM
+	PAUSED_FROM, PAUSED_BY, PAUSED_AT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT
 } WorkflowColumn;
 
 typedef struct Column
@@ -69,7 +69,8 @@ static const Column workflow_columns[] = {
 	[PARENT_ID] = {"parent_id", UUIDOID},[PRIORITY] = {"priority", INT4OID},[RUN_AT] = {"run_at", TIMESTAMPTZOID},
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
-	[EXECUTOR_ID] = {"executor_id", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid}
+	[EXECUTOR_ID] = {"executor_id", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
+	[SUSPENDED_AT] = {"suspended_at", TIMESTAMPTZOID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -150,9 +151,21 @@ entry_of_pending(const Standing *w, Datum *entry)
 	if (w->status != PENDING || !has(w, RUN_AT) || !w->is_unit)
 		return false;
 	entry[0] = text_in(w, QUEUE_NAME);
-	entry[1] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
+	entry[1] = Int64GetDatum(has(w, QUEUE_NAME) ?
+							 turn_of_rank(rank_of(DatumGetInt32(w->values[PRIORITY]), has(w, SUSPENDED_AT))) : 0);
 	entry[2] = w->values[RUN_AT];
 	entry[3] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_suspended(const Standing *w, Datum *entry)
+{
+	if (w->status != PENDING || !has(w, SUSPENDED_AT))
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = BoolGetDatum(has(w, RUN_AT));
+	entry[2] = w->values[ID];
 	return true;
 }
 
@@ -231,6 +244,8 @@ static const Register registers[] = {
 	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
 	{"pending", "pending_pkey", 4, 4,
 		{{"queue_name", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_pending},
+	{"suspended", "suspended_pkey", 3, 3, {{"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}},
+		entry_of_suspended},
 	{"driven", "driven_pkey", 3, 4,
 		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
 	{"paused", "paused_pkey", 2, 2, {{"queue_name", TEXTOID}, {"id", UUIDOID}}, entry_of_paused},

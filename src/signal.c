@@ -20,6 +20,7 @@
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
+#include "suspend.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
@@ -110,12 +111,15 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted)
 	if (!XactReadOnly)
 		(void) GetCurrentTransactionId();
 	new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
-	return run(&insert_signal, &(InsertSignal)
+	if (run(&insert_signal, &(InsertSignal)
 			   {
 				   .id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
 				   .payload = sending->payload,.now = a_time(id_created_at(&id)),
 				   .is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
-			   }, NEWEST) > 0;
+			   }, NEWEST) == 0)
+		return false;
+	wake_for_signal(workflow_id, sending->name);
+	return true;
 }
 
 #define LOOK_KEY(P) \

@@ -25,4 +25,14 @@
 #define OPEN_AT(now) \
 	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")
 
+/*
+ * The times of a workflow w that somebody drives from :now on, if it begins anew.  One
+ * that was suspended keeps them, and it is due again at once if it is released.
+ */
+#define TAKEN_UP(begins) \
+	"started_at = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now ELSE w.started_at END, " \
+	"deadline = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now + w.timeout ELSE w.deadline END, " \
+	"run_at = CASE WHEN w.suspended_at IS NULL THEN w.run_at ELSE least(w.run_at, :now) END, " \
+	"suspended_at = NULL "
+
 #endif							/* DURABLE_SQL_H */

@@ -60,6 +60,9 @@ static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN
 static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed open_position_columns[] = {OPEN_POSITION_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed watch_columns[] = {WATCH_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed wake_note_columns[] = {WAKE_NOTE_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	STEP_COLUMN_COUNT
 StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
@@ -101,6 +104,9 @@ static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLU
 static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
+static Table open_position = {"open_position", open_position_columns, OPEN_POSITION_COLUMN_COUNT};
+static Table watch = {"watch", watch_columns, WATCH_COLUMN_COUNT};
+static Table wake_note = {"wake_note", wake_note_columns, WAKE_NOTE_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -111,6 +117,9 @@ TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_s
 TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
 TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
+TableIndex		open_position_by_workflow = {&open_position, "open_position_pkey", 1, {open_position_workflow_id}};
+TableIndex		watch_by_key = {&watch, "watch_pkey", 2, {watch_key, watch_signal}};
+TableIndex		wake_note_by_id = {&wake_note, "wake_note_pkey", 1, {wake_note_id}};
 
 /* The number that the server knows a column by. */
 static AttrNumber
