@@ -1460,10 +1460,10 @@ CREATE VIEW durable.lock_waits AS
 	WITH waiting AS MATERIALIZED (
 		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
 		FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17416
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17417
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events', 'ends'])[w.objsubid - 17408] AS waits_for,
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events', 'ends', 'group of ends'])[w.objsubid - 17408] AS waits_for,
 		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
 		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415, 17416]) THEN

@@ -8,7 +8,7 @@
  *
  * Without a lock it looks whether it is to go on: then nothing is locked or
  * written.  Otherwise it locks, in this order, what it waits for: the tree (shared); the
- * ends of workflows and signals to workflows (lock_ends); the workflow's row and
+ * ends of workflows and signals to workflows (watch_ends); the workflow's row and
  * those of its unfinished inline descendants, by level and id; the rows of steps, those of
  * stand-ins last.  So whoever is about to end something there has committed, or comes
  * later and sees what this call has written.  Under these locks it looks again.
@@ -190,7 +190,7 @@ lock_all_ends(Suspending *s, const OpenSteps *steps)
 	if (ids.count > 0)
 		qsort(ids.ids, ids.count, sizeof(pg_uuid_t), compare_ids);
 	for (uint64 i = 0; i < ids.count; i++)
-		if ((i == 0 || !same_id(&ids.ids[i], &ids.ids[i - 1])) && !lock_ends(&ids.ids[i], ENDS_WATCH))
+		if ((i == 0 || !same_id(&ids.ids[i], &ids.ids[i - 1])) && !watch_ends(&ids.ids[i]))
 			append_id(&s->not_locked, &ids.ids[i]);
 }
 

@@ -234,14 +234,31 @@ append_watches(Watches *watches, const OpenStep *step)
 	}
 }
 
+/* Room for the watches of a step. */
+static int
+most_watches(const OpenStep *step)
+{
+	int			count = 2 * step->node_count;
+
+	for (int i = 0; i < step->node_count; i++)
+		if (!step->nodes[i].names.isnull)
+			count += elements_of(step->nodes[i].names, TEXTOID, 0).count;
+	return count;
+}
+
 static void
 write_watches(const pg_uuid_t *workflow_id, const OpenStep *steps, int count)
 {
-	Watches		watches = {
-		.keys = new_elements(UUIDOID, count),.signals = new_elements(TEXTOID, count),
-		.step_ids = new_elements(UUIDOID, count)
-	};
+	int			most = 0;
+	Watches		watches;
 
+	for (int i = 0; i < count; i++)
+		most += most_watches(&steps[i]);
+	watches = (Watches)
+	{
+		.keys = new_elements(UUIDOID, most),.signals = new_elements(TEXTOID, most),
+		.step_ids = new_elements(UUIDOID, most)
+	};
 	for (int i = 0; i < count; i++)
 		append_watches(&watches, &steps[i]);
 	run(&insert_watches, &(WriteWatches)
@@ -281,8 +298,8 @@ try_lock_nodes(const OpenStep *step)
 	{
 		OpenNode   *node = &step->nodes[i];
 
-		if ((!node->awaited.isnull && !try_lock_ends(DatumGetUUIDP(node->awaited.value), ENDS_WATCH)) ||
-			(!node->names.isnull && !try_lock_ends(&node->workflow_id, ENDS_WATCH)) ||
+		if ((!node->awaited.isnull && !try_watch_ends(DatumGetUUIDP(node->awaited.value))) ||
+			(!node->names.isnull && !try_watch_ends(&node->workflow_id)) ||
 			run(&lock_if_free, &(LockIfFree)
 				{
 					.workflow_id = an_id(&node->workflow_id),.sequence = an_int(node->sequence)

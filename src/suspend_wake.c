@@ -14,7 +14,7 @@
  *	  waits for the first to commit.  If that is suspend, it looks again under the
  *	  lock, and finds the end.  If it is the other, it looks for watches when it has
  *	  the row, and finds them.
- *	- for signals to a workflow, and its end, a heavyweight lock (lock_ends).  Whoever
+ *	- for signals to a workflow, and its end, a heavyweight lock (watch_ends).  Whoever
  *	  brings them holds it shared; suspend waits for those, and then sees what they
  *	  did.  They do not wait for suspend: if they cannot have the lock, they leave a
  *	  note.
@@ -330,7 +330,7 @@ wake(const pg_uuid_t *key, NullableDatum signal)
 void
 wake_for_workflow(const pg_uuid_t *id)
 {
-	if (!try_lock_ends(id, ENDS_BRING))
+	if (!try_bring_ends(id))
 		leave_note_at(id);
 	wake(id, a_null());
 }
@@ -346,7 +346,7 @@ wake_for_step(const pg_uuid_t *id)
 void
 wake_for_signal(const pg_uuid_t *workflow_id, NullableDatum name)
 {
-	if (!try_lock_ends(workflow_id, ENDS_BRING))
+	if (!try_bring_ends(workflow_id))
 		leave_note(an_id(workflow_id), name, a_null());
 	wake(workflow_id, name);
 }
@@ -420,7 +420,7 @@ act_on(const NoteRow *note)
 		return look_again(DatumGetUUIDP(note->workflow_id.value));
 	key = DatumGetUUIDP(note->key.value);
 	/* so nobody is about to suspend a workflow for it, and nobody about to bring it */
-	if (!try_lock_ends(key, ENDS_WATCH))
+	if (!try_hold_ends(key))
 		return false;
 	watchers = watchers_of(key, note->signal, &count);
 	for (uint64 i = 0; i < count; i++)
