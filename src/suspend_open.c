@@ -82,7 +82,7 @@ static Statement look_deadline = STATEMENT(LookDeadline,
 	"  SELECT w.id, w.deadline FROM unit u CROSS JOIN LATERAL ("
 	"    SELECT o.id, o.deadline FROM durable.workflow o"
 	"    WHERE o.parent_id = u.id AND o.queue_name IS NULL AND " CHECKED(UNFINISHED("o")) " OFFSET 0) w) "
-	"SELECT min(u.deadline) FROM unit u");
+	"SELECT u.deadline FROM unit u WHERE u.deadline IS NOT NULL ORDER BY u.deadline LIMIT 1");
 
 /* The steps of those ids, in their order, as they are at that time. */
 OpenSteps
@@ -92,12 +92,10 @@ look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
 	OpenSteps	open = {.count = (int) ids->count};
 	OpenNode   *nodes;
 	uint64		count;
-	NullableDatum deadline;
 
-	run(&look_deadline, &(LookDeadline) {.id = an_id(workflow_id)}, NEWEST);
-	deadline = result_column(0, 0);
-	open.deadline = deadline.isnull ? DT_NOEND : DatumGetTimestampTz(deadline.value);
-
+	open.deadline = DT_NOEND;
+	if (run(&look_deadline, &(LookDeadline) {.id = an_id(workflow_id)}, NEWEST) > 0)
+		open.deadline = DatumGetTimestampTz(result_value(0, 0));
 	open.steps = palloc0(Max(open.count, 1) * sizeof(OpenStep));
 	for (int i = 0; i < open.count; i++)
 	{
