@@ -1001,12 +1001,13 @@ BEGIN
       (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c),
   task AS (
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
-      w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait, NULL::timestamptz AS until
+      w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
+      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
     SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind <> 'WAIT' THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
-      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false
     FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
   line AS (
     SELECT t.*, extract(epoch FROM
@@ -1020,6 +1021,7 @@ BEGIN
       ' ' || l.path[cardinality(l.path)] || '.',
       ' ' || l.name,
       CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || coalesce(': ' || l.wait, '') || ')' END,
+      CASE WHEN l.is_suspended THEN ' suspended' END,
       ' until ' || l.until,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,

@@ -215,11 +215,23 @@ SELECT * FROM pg_temp.show('late');
 SELECT durable.set_timeout(pg_temp.wf('late'), NULL);
 SELECT * FROM pg_temp.show('late');
 SELECT durable.set_timeout(pg_temp.wf('late'), '2 hours');
+SELECT regexp_replace(durable.tree(pg_temp.wf('late')), 'until.*', 'until ...');
 SELECT pg_temp.move(7201);
 SELECT name, recovery_count, reason FROM durable.recover('f');
 SELECT * FROM pg_temp.show('late');
 SELECT pg_temp.try('SELECT durable.await_callback(pg_temp.wf(''late''), 0, ''back'')') ~ '^WF006';
 SELECT status FROM durable.fail(pg_temp.wf('late'), 'too late');
+
+-- A deadline that is moved to before makes it due.
+SELECT created FROM durable.start('soon', executor_id => 'e', timeout => '1 day');
+SELECT pg_temp.ask('soon', 'callback');
+SELECT * FROM pg_temp.suspend('soon', '{0}');
+SELECT pg_temp.move(10);
+SELECT durable.set_timeout(pg_temp.wf('soon'), '5 s');
+SELECT * FROM pg_temp.show('soon');
+SELECT * FROM durable.check();
+SELECT name, reason FROM durable.recover('f');
+SELECT status FROM durable.fail(pg_temp.wf('soon'), 'too late');
 
 -- Pause and resume, cancel.
 SELECT pg_temp.nap('p', 'callback'), pg_temp.nap('p2', 'signal'), pg_temp.nap('x', 'callback');

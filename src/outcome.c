@@ -32,3 +32,15 @@ have_ended(const pg_uuid_t *task_ids, uint64 count)
 		else
 			wake_for_step(&task_ids[i]);
 }
+
+/*
+ * This step was completed.  A fast path that was given a lease has seen it and found it to be the
+ * step's own, and commits under no other (fence.c): so nobody is suspended for this step, since a suspension
+ * raises the lease, and locks the steps that it watches.
+ */
+void
+step_has_ended(const pg_uuid_t *id, NullableDatum lease, bool was_fast)
+{
+	if (lease.isnull || !was_fast)
+		have_ended(id, 1);
+}

@@ -175,7 +175,7 @@ look_again(const pg_uuid_t *id)
 		if (!try_watch_last(id, &open))
 			return false;
 	}
-	wake_at(id, Max(time_of(&open, awaits_all), now), now);
+	wake_at(id, time_of(&open, awaits_all), now);
 	return true;
 }
 

@@ -140,6 +140,9 @@ my $work = q{
 	SELECT durable.start('poison', executor_id => 'dead', max_recovery_attempts => 0);
 	SELECT durable.start('late', executor_id => 'worker', timeout => '1 minute');
 	RESET durable.clock_offset;
+
+	-- a note, as two sessions leave it that end something at the same time
+	INSERT INTO durable.wake_note (id, workflow_id) VALUES (wf('asleep'), wf('asleep'));
 };
 
 # Calls, and what the contract says to them. First what writes nothing: replays, refusals, joining.
