@@ -17,7 +17,6 @@
  */
 #include "batch.h"
 #include "sql.h"
-#include "step_internal.h"
 #include "suspend.h"
 
 #include "utils/builtins.h"
@@ -205,44 +204,34 @@ lock_unit(const pg_uuid_t *workflow_id)
 			lock_workflows(id_array(&level.ids[i], Min(IDS_PER_STATEMENT, level.count - i)));
 }
 
-static int
-compare_nodes(const void *a, const void *b)
-{
-	const OpenNode *const *x = a;
-	const OpenNode *const *y = b;
+#define LOCK_NODES(P) \
+	P(workflow_ids, UUIDARRAYOID) \
+	P(sequences, INT4ARRAYOID)
+PARAMETERS(LockNodes, LOCK_NODES);
 
-	if (((*x)->kind == WORKFLOW) != ((*y)->kind == WORKFLOW))
-		return (*x)->kind == WORKFLOW ? 1 : -1;
-	return compare_ids(&(*x)->id, &(*y)->id);
-}
+/* Stand-ins last, in the order of their children, in which complete_many writes them. */
+static Statement lock_nodes = STATEMENT(LockNodes,
+	"SELECT s.sequence FROM ROWS FROM (unnest(:workflow_ids), unnest(:sequences)) AS b (workflow_id, sequence) "
+	"JOIN durable.step s ON s.workflow_id = b.workflow_id AND s.sequence = b.sequence "
+	"ORDER BY s.child_id NULLS FIRST, s.workflow_id, s.sequence FOR NO KEY UPDATE OF s");
 
-/* Locks the rows of steps, those of stand-ins last. */
+/* Locks the rows of all steps that could end one of these. */
 static void
 lock_all_steps(const OpenSteps *steps)
 {
-	OpenNode  **nodes;
 	int			count = 0;
-	int			i = 0;
+	Positions	positions;
 
-	for (int k = 0; k < steps->count; k++)
-		count += steps->steps[k].node_count;
-	nodes = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(OpenNode *));
-	for (int k = 0, n = 0; k < steps->count; k++)
-		for (int m = 0; m < steps->steps[k].node_count; m++)
-			nodes[n++] = &steps->steps[k].nodes[m];
-	qsort(nodes, count, sizeof(OpenNode *), compare_nodes);
-	while (i < count)
-	{
-		Positions	positions = new_positions(IDS_PER_STATEMENT);
-
-		for (int taken = 0; i < count && taken < IDS_PER_STATEMENT; i++)
-			if (i == 0 || !same_id(&nodes[i]->id, &nodes[i - 1]->id))
-			{
-				append_position(&positions, &nodes[i]->workflow_id, nodes[i]->sequence);
-				taken++;
-			}
-		lock_steps(&positions);
-	}
+	for (int i = 0; i < steps->count; i++)
+		count += steps->steps[i].node_count;
+	positions = new_positions(count);
+	for (int i = 0; i < steps->count; i++)
+		for (int n = 0; n < steps->steps[i].node_count; n++)
+			append_position(&positions, &steps->steps[i].nodes[n].workflow_id, steps->steps[i].nodes[n].sequence);
+	run(&lock_nodes, &(LockNodes)
+		{
+			.workflow_ids = array_of(&positions.workflow_ids),.sequences = array_of(&positions.sequences)
+		}, NEWEST);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */

@@ -308,9 +308,9 @@ try_lock_nodes(const OpenStep *step)
 }
 
 /*
- * Of a workflow that waits for all: watches the one that ends last; where several
- * never end by themselves, any of these.  False if nothing could be watched without
- * waiting, or has ended since.
+ * Of a workflow that waits for all: watches the one that ends last, in place of what it
+ * watched; where several never end by themselves, any of these.  False if nothing
+ * could be watched without waiting, or has ended since: then it watches what it did.
  */
 bool
 try_watch_last(const pg_uuid_t *workflow_id, const OpenSteps *open)
@@ -329,6 +329,7 @@ try_watch_last(const pg_uuid_t *workflow_id, const OpenSteps *open)
 		again = look_open(workflow_id, &id, clock_now());
 		if (again.steps[0].has_ended)
 			continue;
+		forget_watches(workflow_id);
 		watch_one(workflow_id, &again.steps[0]);
 		return true;
 	}

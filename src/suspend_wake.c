@@ -169,12 +169,8 @@ look_again(const pg_uuid_t *id)
 		wake_at(id, now, now);
 		return true;
 	}
-	if (awaits_all && !watches_last(id, &open))
-	{
-		forget_watches(id);
-		if (!try_watch_last(id, &open))
-			return false;
-	}
+	if (awaits_all && !watches_last(id, &open) && !try_watch_last(id, &open))
+		return false;
 	wake_at(id, time_of(&open, awaits_all), now);
 	return true;
 }
