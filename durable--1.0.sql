@@ -108,6 +108,8 @@ CREATE TABLE durable.workflow
 	error text,
 	-- what the program keeps about the error beside its text
 	detail jsonb,
+	-- of one that is suspended: since when; it is PENDING, or PAUSED from that
+	suspended_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -151,6 +153,17 @@ CREATE TABLE durable.pending_version
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.pending_version IS
 	'Register of the workflows that wait in queues for an executor of a version; a trigger keeps it';
+
+-- stats, drop_queue: what is suspended; only what has a time stands in pending, too
+CREATE TABLE durable.suspended
+(
+	queue_name text COLLATE "C" NOT NULL,
+	has_time boolean NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT suspended_pkey PRIMARY KEY (queue_name, has_time, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.suspended IS
+	'Register of the workflows that are suspended; a trigger keeps it';
 
 -- heartbeat, recover, release: what an executor ('' is none) drives, also while it is
 -- paused (an inline child has none)
@@ -346,6 +359,41 @@ CREATE TABLE durable.open_wait
 CREATE INDEX open_wait_awaited ON durable.open_wait (awaited) WHERE awaited IS NOT NULL;
 COMMENT ON TABLE durable.open_wait IS 'One row for each open wait of an unfinished workflow';
 
+-- What a suspended workflow waits for: the steps that were open, and by what each of
+-- those ends that are watched.  Rows are inserted and deleted only, by who has the
+-- workflow's row.
+CREATE TABLE durable.open_position
+(
+	workflow_id uuid NOT NULL,		-- that is suspended
+	of_workflow uuid NOT NULL,		-- the same, or an inline one below it
+	sequence int NOT NULL,
+	awaits_all boolean NOT NULL,
+	CONSTRAINT open_position_pkey PRIMARY KEY (workflow_id, of_workflow, sequence)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.open_position IS 'One row for each step for which a workflow is suspended';
+
+CREATE TABLE durable.watch
+(
+	key uuid NOT NULL,				-- of the step or workflow that ends, or is sent a signal ...
+	signal text COLLATE "C" NOT NULL,	-- ... of that name; '' where it ends
+	workflow_id uuid NOT NULL,		-- that is suspended
+	step_id uuid NOT NULL,			-- the one of its open positions that ends by this
+	CONSTRAINT watch_pkey PRIMARY KEY (key, signal, workflow_id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX watch_workflow ON durable.watch (workflow_id);
+COMMENT ON TABLE durable.watch IS 'What makes suspended workflows due when it happens';
+
+-- claim and recover act on them
+CREATE TABLE durable.wake_note
+(
+	id uuid NOT NULL,
+	key uuid,						-- what has happened, as in watch ...
+	signal text COLLATE "C",
+	workflow_id uuid,				-- ... or the suspended workflow to look at
+	CONSTRAINT wake_note_pkey PRIMARY KEY (id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.wake_note IS 'What has happened to suspended workflows that somebody else had locked';
+
 CREATE TABLE durable.awaited_outcome
 (
 	workflow_id uuid NOT NULL,
@@ -487,6 +535,9 @@ SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.event', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.open_wait', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.open_position', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.watch', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.wake_note', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
@@ -781,6 +832,13 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.signal_root(text, text, jsonb, text) IS
 	'signal to the active root workflow of that name. Errors: WF001, WF010, 22023, 22004';
 
+CREATE FUNCTION durable.suspend(workflow_id uuid, executor_id text, lease int, open uuid[], until text = 'any',
+	OUT status durable.task_status, OUT run_at timestamptz)
+AS 'MODULE_PATHNAME', 'durable_suspend'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.suspend(uuid, text, int, uuid[], text) IS
+	'Gives the executor and its slot free until one of the open steps (until => ''all'': all of them) has ended or come due: PENDING, and run_at, NULL where only an event can end them; or RUNNING where that has happened: ask again. Open are waits, retries that are not due and stand-ins of queued children, of the workflow or of its inline ones, up to 100000. Errors: WF001, WF002, WF004, WF005, WF008, WF011, 22023, 22004';
+
 CREATE VIEW durable.waiting AS
 	SELECT o.workflow_id, o.sequence, durable.step_id(o.workflow_id, o.sequence) AS step_id, s.name, s.wait,
 		s.signals, s.awaited, s.sequences, s.started_at AS since, s.run_at, r.name AS root_name, w.queue_name
@@ -972,7 +1030,7 @@ CREATE FUNCTION durable.standing(status durable.task_status) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
 SELECT CASE
-  WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p'
+  WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p UNION ALL SELECT s.id FROM durable.suspended s WHERE NOT s.has_time'
   WHEN standing.status = 'RUNNING' THEN '(SELECT d.id FROM durable.driven d WHERE NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)'
   WHEN standing.status = 'PAUSED' THEN '(SELECT p.id FROM durable.paused p)'
   WHEN standing.status = 'COMPLETED' THEN '(SELECT e.id FROM durable.ended e WHERE e.is_root AND e.status = ''COMPLETED'''
@@ -1067,7 +1125,7 @@ DECLARE
   edge timestamptz;
 BEGIN
   -- what waits again, having run
-  IF (SELECT count(*) > 2000 FROM (SELECT 1 FROM durable.pending UNION ALL SELECT 1 FROM durable.paused LIMIT 2001) r) THEN
+  IF (SELECT count(*) > 2000 FROM (SELECT 1 FROM durable.pending UNION ALL SELECT 1 FROM durable.paused UNION ALL SELECT 1 FROM durable.suspended LIMIT 2001) r) THEN
     RETURN NULL;
   END IF;
   LOOP
@@ -1092,7 +1150,7 @@ BEGIN
       FROM (SELECT d.id FROM recent r CROSS JOIN LATERAL (SELECT d.id FROM durable.driven d
             WHERE d.executor_id = r.executor_id AND d.started_at >= r.since
             ORDER BY d.started_at DESC, d.id DESC LIMIT most) d
-          UNION SELECT p.id FROM durable.pending p UNION SELECT p.id FROM durable.paused p
+          UNION SELECT p.id FROM durable.pending p UNION SELECT p.id FROM durable.paused p UNION SELECT s.id FROM durable.suspended s
           UNION SELECT e.id FROM ended e) c
         CROSS JOIN LATERAL (SELECT w.id, w.started_at FROM durable.workflow w
           WHERE w.id = c.id AND CASE WHEN w.started_at IS NOT NULL AND (w.parent_id IS NULL OR NOT root_only) THEN true ELSE false END OFFSET 0) w
@@ -1290,7 +1348,7 @@ BEGIN
     WHEN status = 'PAUSED' THEN durable.entries('paused_pkey')
     WHEN status IN ('FAILED', 'CANCELLED') THEN durable.entries('unsuccessful_pkey', ARRAY[status::text])
     ELSE durable.entries('inline_child_pkey', ARRAY[status::text]) + CASE status
-      WHEN 'PENDING' THEN durable.entries('pending_pkey')
+      WHEN 'PENDING' THEN durable.entries('pending_pkey') + durable.entries('suspended_pkey')
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
       -- RUNNING: those that are driven, without the paused ones
       ELSE durable.entries('driven_pkey') - (
@@ -1319,12 +1377,13 @@ BEGIN
       (SELECT w.id, w.parent_sequence FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c),
   task AS (
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
-      w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait, NULL::timestamptz AS until
+      w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
+      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
     SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind <> 'WAIT' THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
-      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false
     FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
   line AS (
     SELECT t.*, extract(epoch FROM
@@ -1338,6 +1397,7 @@ BEGIN
       ' ' || l.path[cardinality(l.path)] || '.',
       ' ' || l.name,
       CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || coalesce(': ' || l.wait, '') || ')' END,
+      CASE WHEN l.is_suspended THEN ' suspended' END,
       ' until ' || l.until,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,
@@ -1397,6 +1457,12 @@ abandoned AS MATERIALIZED (
 doomed AS MATERIALIZED (
   SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
     WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
+-- what waits for an executor in a queue, or in none ('')
+waiting AS (
+  SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name, coalesce(w.concurrency_key, '') AS key,
+    2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END AS rank
+  FROM durable.workflow w
+  WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
 -- a workflow beside its parent and the step that stands for it
 child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
@@ -1415,10 +1481,7 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
-  FROM durable.pending r FULL JOIN (SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name,
-      coalesce(w.concurrency_key, '') AS key, CASE WHEN w.queue_name IS NULL THEN 0 ELSE -2 * w.priority::bigint END AS turn
-    FROM durable.workflow w
-    WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
+  FROM durable.pending r FULL JOIN (SELECT w.*, CASE WHEN w.queue_name = '' THEN 0 ELSE - w.rank END AS turn FROM waiting w) w
     ON w.queue_name = r.queue_name AND w.key = r.key AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
@@ -1426,6 +1489,12 @@ SELECT r.id, r.problem FROM (
   FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM durable.workflow w
     WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL AND w.app_version IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.app_version = r.app_version AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what is suspended as it belongs'
+  FROM durable.suspended r FULL JOIN (SELECT w.id, w.run_at IS NOT NULL AS has_time, coalesce(w.queue_name, '') AS queue_name
+    FROM durable.workflow w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
+    ON w.queue_name = r.queue_name AND w.has_time = r.has_time AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
@@ -1489,12 +1558,20 @@ FROM durable.workflow w WHERE (w.status = 'PAUSED') <> (w.paused_from IS NOT NUL
   OR (w.status = 'PAUSED') <> (w.paused_at IS NOT NULL)
 UNION ALL SELECT w.id, 'paused from a status in which it cannot be paused'
 FROM durable.workflow w WHERE w.paused_from NOT IN ('PENDING', 'RUNNING')
-UNION ALL SELECT w.id, 'pending with an executor or a deadline'
-FROM durable.workflow w WHERE w.status = 'PENDING' AND (w.executor_id IS NOT NULL OR w.deadline IS NOT NULL)
+UNION ALL SELECT w.id, 'pending with an executor, or with a deadline without being suspended'
+FROM durable.workflow w WHERE w.status = 'PENDING'
+  AND (w.executor_id IS NOT NULL OR (w.deadline IS NOT NULL AND w.suspended_at IS NULL))
+UNION ALL SELECT w.id, 'suspended without being pending, or without started_at, or as an inline child'
+FROM durable.workflow w WHERE w.suspended_at IS NOT NULL
+  AND (coalesce(w.paused_from, w.status) <> 'PENDING' OR w.started_at IS NULL OR (w.parent_id IS NOT NULL AND w.queue_name IS NULL))
+UNION ALL SELECT w.id, 'suspended beyond its deadline'
+FROM durable.workflow w WHERE w.suspended_at IS NOT NULL AND w.deadline IS NOT NULL
+  AND (w.run_at IS NULL OR w.run_at > w.deadline)
 UNION ALL SELECT w.id, 'running without started_at or a lease'
 FROM durable.workflow w WHERE w.status = 'RUNNING' AND (w.started_at IS NULL OR w.lease < 1)
 UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it'
-FROM durable.workflow w WHERE w.status = 'PENDING' AND w.run_at IS NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
+FROM durable.workflow w WHERE w.status = 'PENDING' AND w.run_at IS NULL AND w.suspended_at IS NULL
+  AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)
 UNION ALL SELECT w.id, 'has an output without being completed'
 FROM durable.workflow w WHERE w.output IS NOT NULL AND w.status <> 'COMPLETED'
 UNION ALL SELECT w.id, 'failed without an error'
@@ -1507,8 +1584,8 @@ UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
 FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
-FROM durable.queue_head h JOIN durable.workflow w ON w.queue_name = h.queue_name AND 2 * w.priority::bigint = h.rank
-WHERE w.status = 'PENDING' AND w.concurrency_key IS NULL AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
+FROM durable.queue_head h JOIN waiting w ON w.queue_name = h.queue_name AND w.rank = h.rank
+WHERE w.key = '' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
   AND NOT EXISTS (SELECT 1 FROM durable.queue_late l
     WHERE l.head_id = h.id AND l.run_at = w.run_at AND l.workflow_id = w.id)
 UNION ALL SELECT p.id, 'waits in the lane of a key, where no claim looks'
@@ -1586,6 +1663,22 @@ WHERE s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') AND w.status IN ('PE
 UNION ALL SELECT durable.step_id(o.workflow_id, o.sequence), 'listed as an open wait without being one'
 FROM durable.open_wait o LEFT JOIN durable.step s ON s.workflow_id = o.workflow_id AND s.sequence = o.sequence
 WHERE s.kind IS DISTINCT FROM 'WAIT' OR s.status NOT IN ('PENDING', 'PAUSED')
+UNION ALL SELECT p.workflow_id, 'has open positions without being suspended'
+FROM durable.open_position p LEFT JOIN durable.workflow w ON w.id = p.workflow_id WHERE w.suspended_at IS NULL
+UNION ALL SELECT t.step_id, 'watched for a workflow that is not suspended for it'
+FROM durable.watch t LEFT JOIN durable.open_position p
+  ON p.workflow_id = t.workflow_id AND durable.step_id(p.of_workflow, p.sequence) = t.step_id
+WHERE p.workflow_id IS NULL
+UNION ALL SELECT w.id, 'suspended, and nothing can wake it'
+FROM durable.workflow w
+WHERE w.suspended_at IS NOT NULL AND w.run_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM durable.watch t WHERE t.workflow_id = w.id)
+  AND NOT EXISTS (SELECT 1 FROM durable.wake_note n WHERE n.workflow_id = w.id)
+UNION ALL SELECT t.id, 'an open step of a suspended workflow that cannot wake it'
+FROM (SELECT p.*, durable.step_id(p.of_workflow, p.sequence) AS id FROM durable.open_position p WHERE NOT p.awaits_all) t
+  JOIN durable.step s ON s.workflow_id = t.of_workflow AND s.sequence = t.sequence
+  LEFT JOIN durable.watch a ON a.key = t.id AND a.workflow_id = t.workflow_id
+WHERE s.completed_at IS NULL AND a.key IS NULL
 UNION ALL SELECT g.id, 'a signal whose workflow does not exist'
 FROM durable.signal g LEFT JOIN durable.workflow w ON w.id = g.workflow_id WHERE w.id IS NULL
 UNION ALL SELECT g.id, 'a signal taken by what is not a completed wait'
@@ -1629,7 +1722,7 @@ CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due b
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
 	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval,
-	OUT waiting_for_version bigint)
+	OUT waiting_for_version bigint, OUT suspended bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1654,6 +1747,14 @@ BEGIN
     FROM line l CROSS JOIN LATERAL (
       SELECT count(*) AS counted, count(*) FILTER (WHERE p.run_at <= now) AS due, min(p.run_at) FILTER (WHERE p.run_at <= now) AS due_since
       FROM (SELECT p.run_at FROM durable.pending p WHERE p.queue_name = l.name LIMIT enough + 1) p) p),
+  -- those that have a time wait above
+  suspended AS MATERIALIZED (
+    SELECT l.name, sum(s.counted)::bigint AS suspended, sum(s.counted) FILTER (WHERE NOT h.has_time)::bigint AS timeless
+    FROM line l CROSS JOIN (VALUES (false), (true)) AS h (has_time) CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) > enough THEN greatest(count(*), durable.entries('suspended_pkey', ARRAY[l.name, h.has_time::text]))
+          ELSE count(*) END AS counted
+      FROM (SELECT 1 FROM durable.suspended s WHERE s.queue_name = l.name AND s.has_time = h.has_time LIMIT enough + 1) s) s
+    GROUP BY l.name),
   -- of the queues with more than that, the first thousand keys and priorities
   turn AS (
     SELECT w.name, 0 AS n, ''::text COLLATE "C" AS key, -9223372036854775808 AS turn FROM waiting w WHERE w.counted > enough
@@ -1756,20 +1857,20 @@ BEGIN
     WHERE w.completed_at > minute
     GROUP BY coalesce(w.queue_name, ''))
   SELECT nullif(l.name, ''),
-    CASE WHEN w.counted > enough THEN greatest(w.counted, durable.entries('pending_pkey', ARRAY[l.name])) ELSE w.counted END,
+    n.timeless + CASE WHEN w.counted > enough THEN greatest(w.counted, durable.entries('pending_pkey', ARRAY[l.name])) ELSE w.counted END,
     CASE WHEN w.counted > enough THEN coalesce(b.due, 0)::bigint ELSE w.due END,
     now - CASE WHEN w.counted > enough THEN b.due_since ELSE w.due_since END,
     s.running, h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
     coalesce(e.completed, 0), coalesce(e.failed, 0), coalesce(e.cancelled, 0),
-    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0)
-  FROM line l JOIN waiting w ON w.name = l.name JOIN held h ON h.name = l.name JOIN slot s ON s.name = l.name
+    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended
+  FROM line l JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name JOIN slot s ON s.name = l.name
     LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON coalesce(x.name, '') = l.name
     LEFT JOIN retry r ON r.name = l.name LEFT JOIN ended e ON e.name = l.name
     LEFT JOIN unclaimed v ON v.name = l.name
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with. Suspended ones are counted as pending, too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -1798,8 +1899,9 @@ WITH family (n, name, help) AS (VALUES
   (14, 'durable_queue_rate_limit', 'How many workflows of the queue may start in a window.'),
   (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
-  (17, 'durable_executors', 'Registered executors.'),
-  (18, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
+  (18, 'durable_executors', 'Registered executors.'),
+  (19, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -1819,12 +1921,12 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
     (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
-    (16, q.waiting_for_version::text)) v (n, value)
+    (16, q.waiting_for_version::text), (17, q.suspended::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 17, NULL, NULL, e.registered::text FROM executor e
+  SELECT 18, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 18, NULL, NULL, e.stale::text FROM executor e)
+  SELECT 19, NULL, NULL, e.stale::text FROM executor e)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,
@@ -1845,7 +1947,7 @@ CREATE FUNCTION durable.lock_key(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_lock_key_workflow'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.lock_key(uuid) IS
-	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409), of a workflow''s children (17411) or of its events (17415). Errors: 22004';
+	'classid and objid in pg_locks, as one number, of the lock of a root''s tree (objsubid 17409), of a workflow''s children (17411), of its events (17415) or of what ends waits for it (17416). Errors: 22004';
 
 CREATE FUNCTION durable.statements(OUT statement text, OUT sql text, OUT has_fast_path boolean, OUT calls bigint,
 	OUT fast_calls bigint, OUT functions oid[])
@@ -1861,13 +1963,13 @@ CREATE VIEW durable.lock_waits AS
 	WITH waiting AS MATERIALIZED (
 		SELECT l.pid, l.objsubid, (l.classid::bigint << 32) | l.objid::bigint AS lock_key, l.mode, l.waitstart
 		FROM pg_locks l
-		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17415
+		WHERE l.locktype = 'advisory' AND NOT l.granted AND l.objsubid BETWEEN 17409 AND 17417
 			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 	SELECT w.pid,
-		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events'])[w.objsubid - 17408] AS waits_for,
+		(ARRAY['tree', 'queue', 'children', 'all trees', 'all children', 'fence', 'events', 'ends', 'group of ends'])[w.objsubid - 17408] AS waits_for,
 		CASE WHEN w.objsubid = 17410 THEN
 			(SELECT q.name FROM durable.queue q WHERE durable.lock_key(q.name) = w.lock_key LIMIT 1) END AS queue_name,
-		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415]) THEN
+		CASE WHEN w.objsubid = ANY (ARRAY[17409, 17411, 17415, 17416]) THEN
 			(SELECT o.id FROM durable.workflow o
 				WHERE o.status = ANY (ARRAY['RUNNING', 'PAUSED']::durable.task_status[])
 					AND (o.parent_id IS NULL OR o.queue_name IS NOT NULL)

@@ -18,6 +18,13 @@ CREATE FUNCTION trial.step(n text, s int) RETURNS uuid LANGUAGE sql SET search_p
   $$SELECT durable.step_id(trial.id(n), s)$$;
 CREATE FUNCTION trial.lease(n text) RETURNS int LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT lease FROM durable.workflow WHERE id = trial.id(n)$$;
+-- more than suspend has room to lock the ends of
+CREATE FUNCTION trial.names() RETURNS text[] LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
+  $$SELECT array_agg('awaited ' || i) FROM generate_series(3, 503) i$$;
+CREATE FUNCTION trial.awaited(i int) RETURNS uuid LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
+  $$SELECT trial.id('awaited ' || i)$$;
+CREATE FUNCTION trial.waits(n text) RETURNS uuid[] LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
+  $$SELECT array_agg(trial.step(n, i)) FROM generate_series(3, 503) i$$;
 CREATE FUNCTION trial.unfinished() RETURNS SETOF uuid LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT id FROM durable.workflow WHERE parent_id IS NULL AND completed_at IS NULL$$;
 -- Who waits, takes back what it has written: "slow" seems to have waited. A claim in the queue "gone" finds that the head
@@ -120,6 +127,26 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.resume_failed(trial.id(''waiting''))'),
   ('SELECT durable.await_callback(trial.id(''waiting''), 4, ''call'')'),
   ('SELECT FROM durable.waiting'),
+  ('SELECT durable.create_queue(''naps'')'),
+  ('SELECT durable.start(''nap'', queue => ''naps'', timeout => ''1 day'')'),
+  ('SELECT durable.claim(''naps'', ''e'')'),
+  ('SELECT durable.start_child(trial.id(''nap''), 0, ''nap-1'', queue => ''q'')'),
+  ('SELECT durable.start_child(trial.id(''nap''), 1, ''nap-2'', queue => ''q'')'),
+  ('SELECT durable.start_child(trial.id(''nap''), 2, ''nap-inline'')'),
+  ('SELECT durable.await_callback(trial.id(''nap-inline''), 0, ''call'')'),
+  ('SELECT durable.await_callback(trial.id(''nap-inline''), 1, ''call'')'),
+  ('SELECT durable.suspend(trial.id(''nap''), ''e'', 1, ARRAY[trial.step(''nap'', 0), trial.step(''nap'', 1), trial.step(''nap-inline'', 0), trial.step(''nap-inline'', 1)], ''all'')'),
+  ('SELECT durable.set_timeout(trial.id(''nap''), ''2 days'')'),
+  ('SELECT durable.answer(trial.step(''nap-inline'', 1))'),
+  ('SELECT durable.cancel_tree(trial.id(''nap-2''))'),
+  ('SELECT durable.cancel_tree(trial.id(''nap-1''))'),
+  ('SELECT durable.answer(trial.step(''nap-inline'', 0))'),
+  ('SELECT durable.claim(''naps'', ''e'')'),
+  ('SELECT durable.start_many(trial.names())'),
+  ('SELECT durable.await_workflow(trial.id(''nap''), i, ''it'', trial.awaited(i)) FROM generate_series(3, 503) i'),
+  ('SELECT durable.suspend(trial.id(''nap''), ''e'', 3, trial.waits(''nap''))'),
+  ('SELECT durable.complete(trial.awaited(7))'),
+  ('SELECT durable.claim(''naps'', ''e'')'),
   ('SELECT durable.start(''left'')'),
   ('SELECT durable.start_child(trial.id(''left''), 0, ''left-queued'', queue => ''q'')'),
   ('SELECT durable.complete(trial.id(''left''))'),
@@ -254,7 +281,7 @@ ALTER TABLE durable.driven SET (fillfactor = 70);
 ALTER TABLE durable.pending SET (fillfactor = 70);
 ALTER TABLE durable.paused SET (fillfactor = 70);
 ALTER TABLE durable.ended SET (fillfactor = 70);
-ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome;
+ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome, durable.suspended, durable.open_position, durable.watch, durable.wake_note;
 -- (but that of grant_to, which uses none of them)
 SELECT trial.valid() <= 1 AS invalid;
 \set ECHO errors

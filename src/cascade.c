@@ -18,6 +18,7 @@
 #include "outcome.h"
 #include "plan.h"
 #include "sql.h"
+#include "suspend.h"
 #include "wait.h"
 
 #define OF_IDS(P) \
@@ -52,7 +53,7 @@ static Statement resume_workflows = STATEMENT(Change,
 static Statement cancel_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
 	"SET status = {workflow to CANCEL}, completed_at = :now, "
-	"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"  paused_from = NULL, paused_by = NULL, paused_at = NULL, suspended_at = NULL "
 	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from CANCEL}") " "
 	"RETURNING w.id");
 
@@ -111,7 +112,8 @@ static Statement record = STATEMENT(OfIds,
 	"FROM unnest(:ids) AS i (id) CROSS JOIN LATERAL ("
 	"  SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.detail, c.completed_at "
 	"  FROM durable.workflow c WHERE c.id = i.id OFFSET 0) w "
-	"WHERE s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence");
+	"WHERE s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence "
+	"RETURNING durable.step_id(s.workflow_id, s.sequence)");
 
 static Statement lock_by_id = STATEMENT(OfIds,
 	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) ORDER BY w.id FOR NO KEY UPDATE");
@@ -218,8 +220,12 @@ lock_workflows(Datum workflow_ids)
 void
 record_on_stand_ins(Datum workflow_ids, int children_count)
 {
+	IdList		stand_ins = {0};
+
 	if (run(&record, &(OfIds) {.ids = a_value(workflow_ids)}, NEWEST) < children_count)
 		raise_kept_away("durable.step");
+	append_result(&stand_ins);
+	have_ended(stand_ins.ids, stand_ins.count);
 }
 
 /* The parameters of a change, but for the ids. */
@@ -260,6 +266,7 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 {
 	IdList		all = {0};
 	IdList		changed = {0};
+	IdList		stand_ins = {0};
 	uint64		tasks = 0;
 
 	while (level.count > 0)
@@ -290,9 +297,13 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	}
 	if (rule->reopens)
 		reopen_waits_of(&changed);
+	if (rule->ends)
+		forget_suspensions_of(&changed);
 	/* all are children, but for the first, which may be a root */
-	if (rule->records && run_over_ids(&record, &changed, NULL, NULL) + 1 < changed.count)
+	if (rule->records && run_over_ids(&record, &changed, NULL, &stand_ins) + 1 < changed.count)
 		raise_kept_away("durable.step");
+	if (rule->ends)
+		have_ended(stand_ins.ids, stand_ins.count);
 	tasks += changed.count;
 	if (rule->requeues)
 	{

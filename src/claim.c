@@ -31,6 +31,7 @@
 #include "claim_internal.h"
 #include "places.h"
 #include "sql.h"
+#include "suspend.h"
 #include "table.h"
 
 #include "access/xact.h"
@@ -54,6 +55,23 @@ static NullableDatum
 next_slot(const QueueClaim *claim)
 {
 	return has_slots(&claim->queue) ? a_bigint(claim->counts.next_slot) : a_null();
+}
+
+/* The rank of the lane where the search is. */
+static int64
+rank_of_lane(const QueueClaim *claim)
+{
+	return claim->due.is_late ? claim->due.head.rank : claim->due.first.rank;
+}
+
+/* Goes on to the next lane in which something is due that the rate limit allows. */
+static bool
+next_allowed(QueueClaim *claim)
+{
+	while (next_due(&claim->search, &claim->due))
+		if (claim->starts_left > 0 || is_suspended_rank(rank_of_lane(claim)))
+			return true;
+	return false;
 }
 
 /*
@@ -385,7 +403,7 @@ PARAMETERS(ClaimWorkflows, CLAIM_WORKFLOWS);
 static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"WITH claimed AS ("
 	"  UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = w.lease + 1, executor_id = :executor_id,"
-	"    started_at = :now, deadline = :now + w.timeout, slot = :slot + b.n - 1"
+	"    " TAKEN_UP("true") ", slot = :slot + b.n - 1"
 	"  FROM unnest(:ids) WITH ORDINALITY b (id, n)"
 	"  WHERE w.id = b.id AND " CHECKED("w.status = ANY {workflow from CLAIM}")
 	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
@@ -411,7 +429,7 @@ raise_fences(void)
 
 /* Claims those that were found and locked, and returns their rows. */
 static void
-claim_found(QueueClaim *claim, Datum ids, int count)
+claim_found(QueueClaim *claim, int64 rank, Datum ids, int count)
 {
 	ClaimWorkflows params = {
 		.ids = a_value(ids),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
@@ -426,15 +444,12 @@ claim_found(QueueClaim *claim, Datum ids, int count)
 	return_rows(claim->fcinfo);
 	SPI_freetuptable(SPI_tuptable);
 	cascade_below(CASCADE_FENCE, ids, 0, claim->search.now);
+	if (is_suspended_rank(rank))
+		forget_suspensions(ids);
 }
 
-/*
- * Claims up to so many that are due in a lane: late ones, or those from a position
- * on.  Returns their number, and in *from how far it has come.  A workflow that
- * cannot be taken now is passed over, so it does not hold up those behind it.
- */
-int64
-claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
+static int64
+take_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
 {
 	Datum		seen;
 	int64		claimed = 0;
@@ -467,12 +482,32 @@ claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int6
 		}
 		ids = takeable(&seen, wanted - claimed, &count);
 		if (count > 0)
-			claim_found(claim, ids, count);
+			claim_found(claim, from->rank, ids, count);
 		claimed += count;
 		page = late ? next_page(page, wanted - claimed, count) : wanted - claimed;
 		/* where none had to be passed over, there are no others to take in their place */
 		if (count == found)
 			break;
+	}
+	return claimed;
+}
+
+/*
+ * Claims up to so many that are due in a lane: late ones, or those from a position
+ * on; of those that are not suspended, as many as the rate limit allows.  Returns
+ * their number, and in *from how far it has come.  A workflow that cannot be taken
+ * now is passed over, so it does not hold up those behind it.
+ */
+int64
+claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted)
+{
+	bool		starts = !is_suspended_rank(from->rank);
+	int64		claimed = take_in_lane(claim, due, late, from, starts ? Min(wanted, claim->starts_left) : wanted);
+
+	if (starts)
+	{
+		claim->starts_left -= claimed;
+		claim->started += claimed;
 	}
 	return claimed;
 }
@@ -491,7 +526,7 @@ claim_by_rank(QueueClaim *claim, int64 wanted)
 		if (claim->due.is_late)
 			claimed += claim_in_lane(claim, &claim->due, true, &from, wanted - claimed);
 		claimed += claim_in_lane(claim, &claim->due, false, &from, wanted - claimed);
-	} while (claimed < wanted && next_due(&claim->search, &claim->due));
+	} while (claimed < wanted && next_allowed(claim));
 	return claimed;
 }
 
@@ -534,21 +569,39 @@ claim_locked(QueueClaim *claim, int64 wanted)
 		return 0;
 	register_again(claim->executor_id, registered);
 	claim->search.now = now = clock_now();
+	claim->started = 0;
 	look_counts_again(claim);
-	wanted = allowed_by_limits(name, &claim->queue, &claim->counts, wanted);
+	claim->starts_left = starts_left(&claim->queue, &claim->counts);
+	wanted = free_slots(name, &claim->queue, &claim->counts, wanted);
 	if (wanted == 0)
 		return 0;
 	if (out_of_date)
 		claim->search = begin_search(name, now);
 	if (claim->queue.fair || has_tickets(name))
 		claimed = claim_by_lanes(claim, wanted);
-	else if (out_of_date && !next_due(&claim->search, &claim->due))
+	else if (out_of_date && !next_allowed(claim))
 		return 0;
 	else
 		claimed = claim_by_rank(claim, wanted);
 	if (claimed > 0 && has_limits(&claim->queue))
-		write_counts(name, &claim->queue, &claim->counts, now, claimed);
+		write_counts(name, &claim->queue, &claim->counts, now, claimed, claim->started);
 	return claimed;
+}
+
+/* Acts on the notes of what has ended elsewhere, under the queue's lock, if that can be had. */
+static void
+act_on_notes_in(QueueClaim *claim)
+{
+	int64		registered = 0;
+	bool		out_of_date;
+
+	if (!claim->is_registered)
+		registered = register_claimer(claim->executor_id, a_null(), claim->app_version);
+	claim->is_registered = true;
+	if (!lock_queue_to_claim(claim, &out_of_date))
+		return;
+	register_again(claim->executor_id, registered);
+	act_on_notes();
 }
 
 /* Claims up to so many workflows of a queue.  Returns their number. */
@@ -563,8 +616,14 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	if (has_limits(&claim->queue))
 		look_counts(name, &claim->queue, now, &claim->counts);
 	claim->search = begin_search(name, now);
-	if ((next_due(&claim->search, &claim->due) || may_claim_under_keys(claim)) &&
-		allowed_by_limits(name, &claim->queue, &claim->counts, wanted) > 0)
+	if (are_there_notes())
+	{
+		act_on_notes_in(claim);
+		claim->search = begin_search(name, clock_now());
+	}
+	claim->starts_left = starts_left(&claim->queue, &claim->counts);
+	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&
+		free_slots(name, &claim->queue, &claim->counts, wanted) > 0)
 		claimed = claim_locked(claim, wanted);
 	raise_heads(&claim->search);
 	return claimed;

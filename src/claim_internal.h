@@ -25,6 +25,8 @@ typedef struct QueueClaim
 	Counts		counts;			/* the same: what its limits allow */
 	Search		search;			/* through its lanes, at the time of the claim */
 	Due			due;			/* the lane where the search is */
+	int64		starts_left;	/* by the rate limit: only what is suspended is taken up beyond that */
+	int64		started;		/* so many were claimed that were not suspended */
 } QueueClaim;
 
 /* claim.c */

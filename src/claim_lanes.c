@@ -365,7 +365,10 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 		if (!has_due && !has_ticket)
 			break;
 		highest = !has_ticket ? due.first.rank : !has_due ? ticket.from.rank : Max(due.first.rank, ticket.from.rank);
-		claimed += claim_at_rank(claim, highest, has_due && due.first.rank == highest ? &due : NULL, wanted - claimed);
+		if (claim->starts_left > 0 || is_suspended_rank(highest))
+			claimed += claim_at_rank(claim, highest, has_due && due.first.rank == highest ? &due : NULL,
+									 is_suspended_rank(highest) ? wanted - claimed :
+									 Min(wanted - claimed, claim->starts_left));
 		highest--;
 	}
 	/* the heads of these ranks may be raised */

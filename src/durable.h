@@ -12,6 +12,7 @@
  *	inline		a child without a queue: whoever drives the parent drives it
  *	task		a workflow or a step
  *	wait		a step that nobody runs: it ends by what happens
+ *	suspend		to give the executor free until something happens
  *	signal		what anybody sends to a workflow, for a wait to take
  *	executor	a process that drives workflows and sends heartbeats
  *	lease		a number per workflow, plus one each time it changes hands
@@ -27,7 +28,10 @@
  *							exclusive for a cascade that others must not overlap
  *							(beyond some number of them: one lock for all)
  *	4. a workflow's children	heavyweight; shared by those who start one,
- *							exclusive for who completes the workflow
+ *							exclusive for who completes the workflow; then the ends
+ *							of workflows and the signals to them, for who suspends
+ *							what waits for these; who brings them does not wait
+ *							(lock.c)
  *	5. workflow rows		parents before their children, in the order of ids
  *	6. step rows			after the workflow rows, stand-ins last; with that of a
  *							wait its row in open_wait, and that of the signal it

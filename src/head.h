@@ -22,11 +22,17 @@ typedef struct Position
 #define LOWEST_RANK		(2 * (int64) PG_INT32_MIN)
 #define HIGHEST_RANK	(2 * (int64) PG_INT32_MAX + 1)
 
-/* The rank of what waits for its first run.  (An odd rank goes before those of its priority.) */
+/* What is suspended goes before those of its priority that wait for their first run: it has an odd rank. */
 static inline int64
-rank_of_priority(int32 priority)
+rank_of(int32 priority, bool is_suspended)
 {
-	return 2 * (int64) priority;
+	return 2 * (int64) priority + (is_suspended ? 1 : 0);
+}
+
+static inline bool
+is_suspended_rank(int64 rank)
+{
+	return (rank & 1) != 0;
 }
 
 static inline int32

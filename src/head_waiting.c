@@ -135,12 +135,12 @@ put_on_lists(Datum queue, const Position *position)
 PARAMETERS(LookPositions, LOOK_POSITIONS);
 
 #define POSITION_LIST(F, C, t) \
-	F(t, queue_name) C(t, priority) C(t, run_at) C(t, id)
+	F(t, queue_name) C(t, priority) C(t, suspended_at) C(t, run_at) C(t, id)
 ROW(PositionRow, POSITION_LIST);
 
 static Statement look_positions = STATEMENT(LookPositions,
 	"SELECT " COLUMNS(POSITION_LIST, "w.") " FROM durable.workflow w "
-	"WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL AND w.concurrency_key IS NULL AND " CHECKED("w.status = 'PENDING'"));
+	"WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL AND w.concurrency_key IS NULL AND " CHECKED("w.status = 'PENDING' AND w.run_at IS NOT NULL"));
 
 /*
  * Puts those of the workflows that now wait in queues on the lists of the heads behind
@@ -161,8 +161,8 @@ now_waiting(Datum workflow_ids)
 		queues[i] = PointerGetDatum(DatumGetTextPCopy(row.queue_name.value));
 		positions[i] = (Position)
 		{
-			.rank = rank_of_priority(DatumGetInt32(row.priority.value)),.run_at = DatumGetTimestampTz(row.run_at.value),
-			.id = *DatumGetUUIDP(row.id.value)
+			.rank = rank_of(DatumGetInt32(row.priority.value), !row.suspended_at.isnull),
+			.run_at = DatumGetTimestampTz(row.run_at.value),.id = *DatumGetUUIDP(row.id.value)
 		};
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -179,7 +179,7 @@ void
 started_waiting(NullableDatum queue, int32 priority, NullableDatum run_at, Datum workflow_ids)
 {
 	IdList		ids = {0};
-	Position	first = {.rank = rank_of_priority(priority)};
+	Position	first = {.rank = rank_of(priority, false)};
 
 	if (queue.isnull)
 		return;

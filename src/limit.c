@@ -143,16 +143,16 @@ put_counts(Datum queue, const Counts *counts)
 		raise_kept_away("durable.queue_count");
 }
 
-/* Writes down what is left when so many have been claimed.  The caller has the queue's lock alone. */
+/* Writes down what is left when so many have been claimed, and of these so many were started.  The caller has the queue's lock alone. */
 void
-write_counts(Datum queue, const Queue *limits, Counts *counts, TimestampTz now, int64 claimed)
+write_counts(Datum queue, const Queue *limits, Counts *counts, TimestampTz now, int64 claimed, int64 started)
 {
 	counts->free -= claimed;
-	if (!limits->rate_limit.isnull)
+	if (!limits->rate_limit.isnull && started > 0)
 	{
 		if (counts->window_start.isnull)
 			counts->window_start = a_time(now);
-		counts->window_count += claimed;
+		counts->window_count += started;
 	}
 	put_counts(queue, counts);
 }
@@ -233,14 +233,21 @@ count_slots(Datum queue, Counts *counts, int64 most)
 	return count;
 }
 
-/* How many the limits allow now.  Exact only while no other claimer is in the queue. */
+/* How many may start in this window. */
 int64
-allowed_by_limits(Datum queue, const Queue *limits, Counts *counts, int64 wanted)
+starts_left(const Queue *limits, const Counts *counts)
+{
+	if (limits->rate_limit.isnull)
+		return PG_INT64_MAX;
+	return Max((int64) DatumGetInt32(limits->rate_limit.value) - counts->window_count, 0);
+}
+
+/* How many may run beside those that do.  Exact only while no other claimer is in the queue. */
+int64
+free_slots(Datum queue, const Queue *limits, Counts *counts, int64 wanted)
 {
 	if (limits->paused)
 		return 0;
-	if (!limits->rate_limit.isnull)
-		wanted = Min(wanted, (int64) DatumGetInt32(limits->rate_limit.value) - counts->window_count);
 	if (wanted > counts->free && !limits->max_concurrency.isnull)
 	{
 		int32		most = DatumGetInt32(limits->max_concurrency.value);

@@ -23,9 +23,11 @@ typedef struct Counts
 } Counts;
 
 extern void look_counts(Datum queue, const Queue *limits, TimestampTz now, Counts *counts);
-extern int64 allowed_by_limits(Datum queue, const Queue *limits, Counts *counts, int64 wanted);
+extern int64 starts_left(const Queue *limits, const Counts *counts);
+extern int64 free_slots(Datum queue, const Queue *limits, Counts *counts, int64 wanted);
 extern int64 count_slots_of_key(Datum queue, const Counts *counts, Datum key, int64 most);
-extern void write_counts(Datum queue, const Queue *limits, Counts *counts, TimestampTz now, int64 claimed);
+extern void write_counts(Datum queue, const Queue *limits, Counts *counts, TimestampTz now, int64 claimed,
+						 int64 started);
 extern void change_limits(Datum queue, const Queue *limits);
 extern void drop_counts(Datum queue);
 

@@ -45,6 +45,16 @@ queue_tag(LockClass class, Datum name)
 	return lock_tag(class, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
 }
 
+#define GROUPS_OF_ENDS	32
+
+static LOCKTAG
+group_of_ends_tag(const pg_uuid_t *id)
+{
+	uint8		group = hash_bytes(id->data, UUID_LEN) % GROUPS_OF_ENDS;
+
+	return lock_tag(LOCK_CLASS_GROUP_OF_ENDS, &group, sizeof(group));
+}
+
 static void
 lock(LOCKTAG tag, LOCKMODE mode)
 {
@@ -73,6 +83,10 @@ unlock(LOCKTAG tag, LOCKMODE mode)
 /* claim and recover take the lock of all sooner: many may run at once, each for many workflows */
 #define CLAIM_LOCKS		100
 
+/* what ends waits is locked one by one up to so many, by who brings it, and by who watches for it */
+#define ENDS_BROUGHT	32
+#define ENDS_WATCHED	500
+
 /* emit locks the events of so many workflows, and of no more: there is no lock of all */
 #define EVENT_LOCKS		100
 
@@ -80,12 +94,13 @@ typedef enum Family
 {
 	TREES,
 	CHILDREN,
-	EVENTS
+	EVENTS,
+	ENDS
 } Family;
 
-#define FAMILIES (EVENTS + 1)
+#define FAMILIES (ENDS + 1)
 
-static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN, LOCK_CLASS_EVENTS};
+static const LockClass class_one[] = {LOCK_CLASS_TREE, LOCK_CLASS_CHILDREN, LOCK_CLASS_EVENTS, LOCK_CLASS_ENDS};
 static const LockClass class_all[] = {LOCK_CLASS_ALL_TREES, LOCK_CLASS_ALL_CHILDREN};
 
 /* How many of each the transaction holds. */
@@ -308,6 +323,49 @@ lock_events(const pg_uuid_t *workflow_id)
 {
 	if (held[EVENTS] < EVENT_LOCKS)
 		(void) take(EVENTS, workflow_id, ExclusiveLock, false);
+}
+
+/*
+ * What ends waits: the end of a workflow, and signals to it.  Whoever brings the ends
+ * of very many workflows locks, beyond some of them, groups, by a hash of their ids.
+ */
+bool
+try_bring_ends(const pg_uuid_t *id)
+{
+	LOCKTAG		group = group_of_ends_tag(id);
+
+	if (held[ENDS] < ENDS_BROUGHT)
+		return take(ENDS, id, ENDS_BRING, true) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&group, ENDS_BRING, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Locks both, so that those who bring ends are kept away, or waited for; false if there is no room, or it is not free. */
+static bool
+lock_ends(const pg_uuid_t *id, LOCKMODE mode, bool at_once)
+{
+	LOCKTAG		group = group_of_ends_tag(id);
+
+	return held[ENDS] < ENDS_WATCHED && LockAcquire(&group, mode, false, at_once) != LOCKACQUIRE_NOT_AVAIL &&
+		take(ENDS, id, mode, at_once) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Who suspends a workflow waits for those who bring an end. */
+bool
+watch_ends(const pg_uuid_t *id)
+{
+	return lock_ends(id, ENDS_WATCH, false);
+}
+
+bool
+try_watch_ends(const pg_uuid_t *id)
+{
+	return lock_ends(id, ENDS_WATCH, true);
+}
+
+bool
+try_hold_ends(const pg_uuid_t *id)
+{
+	return lock_ends(id, ENDS_HOLD, true);
 }
 
 void

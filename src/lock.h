@@ -25,7 +25,9 @@ typedef enum LockClass
 	LOCK_CLASS_ALL_TREES,
 	LOCK_CLASS_ALL_CHILDREN,
 	LOCK_CLASS_FENCE,
-	LOCK_CLASS_EVENTS
+	LOCK_CLASS_EVENTS,
+	LOCK_CLASS_ENDS,
+	LOCK_CLASS_GROUP_OF_ENDS
 } LockClass;
 
 /* the tree's lock, and that of a workflow's children */
@@ -33,6 +35,14 @@ typedef enum LockClass
 #define TREE_EXCLUSIVE		ExclusiveLock
 #define CHILDREN_START		ShareLock
 #define CHILDREN_END		ExclusiveLock
+
+/*
+ * The lock of what ends waits: who brings such an end, who suspends a workflow that
+ * waits for it, who keeps both away.
+ */
+#define ENDS_BRING			ShareLock
+#define ENDS_WATCH			RowExclusiveLock
+#define ENDS_HOLD			ExclusiveLock
 
 /*
  * The queue's lock: who starts, who claims freely, who claims alone, who
@@ -55,6 +65,10 @@ extern bool can_lock_trees_of_claim(void);
 extern bool try_lock_whole_tree(const pg_uuid_t *root_id);
 extern void lock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
 extern void unlock_children(const pg_uuid_t *parent_id, LOCKMODE mode);
+extern bool watch_ends(const pg_uuid_t *id);
+extern bool try_watch_ends(const pg_uuid_t *id);
+extern bool try_hold_ends(const pg_uuid_t *id);
+extern bool try_bring_ends(const pg_uuid_t *id);
 extern void lock_events(const pg_uuid_t *workflow_id);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);

@@ -12,6 +12,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "suspend.h"
 #include "wait.h"
 
 PG_FUNCTION_INFO_V1(durable_history);
@@ -160,7 +161,8 @@ PARAMETERS(SetWorkflowTimeout, SET_WORKFLOW_TIMEOUT);
 
 static Statement set_workflow_timeout = STATEMENT(SetWorkflowTimeout,
 	"UPDATE durable.workflow w SET timeout = :timeout, "
-	"  deadline = CASE WHEN w.status = 'RUNNING' OR w.paused_from = 'RUNNING' THEN w.started_at + :timeout END "
+	"  deadline = CASE WHEN w.status = 'RUNNING' OR w.paused_from = 'RUNNING' OR w.suspended_at IS NOT NULL"
+	"    THEN w.started_at + :timeout END "
 	"WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from SET_TIMEOUT}"));
 
 #define SET_STEP_TIMEOUT(P) \
@@ -207,6 +209,8 @@ durable_set_timeout(PG_FUNCTION_ARGS)
 				raise_refusal(refuse_workflow_status(&workflow, EVENT_SET_TIMEOUT));
 			lock_tree(&workflow.root_id, TREE_SHARED);
 			done = run(&set_workflow_timeout, &(SetWorkflowTimeout) {.id = an_id(id),.timeout = timeout}, NEWEST) > 0;
+			if (done)
+				deadline_has_moved(&workflow);
 		}
 		else
 		{

@@ -113,6 +113,7 @@ static const struct
 	{"set_timeout", WORKER},
 	{"sleep", WORKER},
 	{"start_child", WORKER},
+	{"suspend", WORKER},
 
 	{"alter_queue", OPERATOR},
 	{"cancel_tree", OPERATOR},
@@ -143,6 +144,7 @@ static const struct
 	{"keep_registers", OWNER},
 	{"latest_started", OWNER},
 	{"left_tree", OWNER},
+	{"open_position", OWNER},
 	{"open_wait", OWNER},
 	{"paused", OWNER},
 	{"pending", OWNER},
@@ -160,9 +162,12 @@ static const struct
 	{"stale_before", OWNER},
 	{"statements", OWNER},
 	{"step", OWNER},
+	{"suspended", OWNER},
 	{"task", OWNER},
 	{"unstarted", OWNER},
 	{"unsuccessful", OWNER},
+	{"wake_note", OWNER},
+	{"watch", OWNER},
 	{"workflow", OWNER},
 };
 

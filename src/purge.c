@@ -17,6 +17,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "suspend.h"
 #include "wait.h"
 
 #include "executor/spi.h"
@@ -235,6 +236,7 @@ purge_page(Purge *purge, Datum statuses)
 	}
 	keep_awaited_outcomes(&gone);
 	close_waits_of(gone.ids, gone.count);
+	forget_suspensions_of(&gone);
 	run_over_ids(&delete_signals, &gone, NULL, NULL);
 	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
 	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)

@@ -248,6 +248,7 @@ ROW(UnfinishedRow, UNFINISHED_LIST);
 
 static Statement look_unfinished = STATEMENT(LookUnfinished,
 	"SELECT " COLUMNS(UNFINISHED_LIST, "p.") " FROM durable.pending p WHERE p.queue_name = :queue "
+	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "s.") " FROM durable.suspended s WHERE s.queue_name = :queue "
 	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "d.") " FROM durable.driven d WHERE d.queue_name = :queue "
 	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "h.") " FROM durable.paused h WHERE h.queue_name = :queue "
 	"LIMIT 1");

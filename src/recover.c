@@ -21,6 +21,7 @@
 #include "outcome.h"
 #include "plan.h"
 #include "sql.h"
+#include "suspend.h"
 
 #include "utils/builtins.h"
 
@@ -143,8 +144,7 @@ PARAMETERS(TakeOver, TAKE_OVER);
 static Statement take_over = STATEMENT(TakeOver,
 	"UPDATE durable.workflow w SET status = {workflow to TAKE}, lease = w.lease + 1, executor_id = :executor_id, "
 	"  recovery_count = CASE WHEN :counts THEN w.recovery_count + 1 ELSE w.recovery_count END, "
-	"  started_at = CASE WHEN w.status = 'PENDING' OR w.deadline <= :now THEN :now ELSE w.started_at END, "
-	"  deadline = CASE WHEN w.status = 'PENDING' OR w.deadline <= :now THEN :now + w.timeout ELSE w.deadline END "
+	"  " TAKEN_UP("w.status = 'PENDING' OR w.deadline <= :now")
 	"WHERE w.id = ANY (:ids) AND (NOT :counts OR w.recovery_count < w.max_recovery_attempts) "
 	"  AND " CHECKED("w.status = ANY {workflow from TAKE}") " "
 	"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, :reason");
@@ -202,6 +202,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
+	act_on_notes();
 	now = clock_now();
 	stale_before = clock_stale_before(now, stale_after);
 	seen = id_array(NULL, 0);
@@ -239,6 +240,7 @@ durable_recover(PG_FUNCTION_ARGS)
 			raised_leases_of_result(0);
 			return_rows(fcinfo);
 			cascade_below(CASCADE_FENCE, ids, 0, now);
+			forget_suspensions(ids);
 			left -= (int32) taken;
 		}
 		/* what was given up or left out leaves room for others of the same reason */

@@ -261,6 +261,16 @@ refuse_lease(const Workflow *workflow, int32 given)
 }
 
 Refusal *
+refuse_other_owner(const Workflow *workflow, const char *given)
+{
+	return refusal(ERRCODE_LEASE_LOST,
+				   psprintf("workflow %s \"%s\" is not driven by \"%s\"", uuid_text(&workflow->id), workflow->name, given),
+				   workflow->executor_id.isnull ? "It has no owner." :
+				   psprintf("It is driven by \"%s\".", TextDatumGetCString(workflow->executor_id.value)),
+				   "Only its owner may suspend a workflow.");
+}
+
+Refusal *
 refuse_attempt(const Step *step, int32 given)
 {
 	return refusal(ERRCODE_LEASE_LOST,

@@ -51,6 +51,7 @@ extern Refusal *refuse_not_claimable(const struct Workflow *workflow);
 extern Refusal *refuse_finished(const struct Workflow *workflow);
 extern Refusal *refuse_deadline(const struct Workflow *workflow);
 extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
+extern Refusal *refuse_other_owner(const struct Workflow *workflow, const char *given);
 extern Refusal *refuse_attempt(const struct Step *step, int32 given);
 extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
 extern Refusal *refuse_other_wait(const struct Step *step, const char *name, const char *sort);

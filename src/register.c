@@ -55,7 +55,7 @@ typedef enum WorkflowColumn
 {
 	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
 	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
-	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT
+	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT
 } WorkflowColumn;
 
 typedef struct Column
@@ -71,7 +71,7 @@ static const Column workflow_columns[] = {
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
 	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
-	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID}
+	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID},[SUSPENDED_AT] = {"suspended_at", TIMESTAMPTZOID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -153,7 +153,8 @@ entry_of_pending(const Standing *w, Datum *entry)
 		return false;
 	entry[0] = text_in(w, QUEUE_NAME);
 	entry[1] = text_in(w, CONCURRENCY_KEY);
-	entry[2] = Int64GetDatum(has(w, QUEUE_NAME) ? turn_of_rank(rank_of_priority(DatumGetInt32(w->values[PRIORITY]))) : 0);
+	entry[2] = Int64GetDatum(has(w, QUEUE_NAME) ?
+							 turn_of_rank(rank_of(DatumGetInt32(w->values[PRIORITY]), has(w, SUSPENDED_AT))) : 0);
 	entry[3] = w->values[RUN_AT];
 	entry[4] = w->values[ID];
 	return true;
@@ -166,6 +167,17 @@ entry_of_pending_version(const Standing *w, Datum *entry)
 		return false;
 	entry[0] = text_in(w, QUEUE_NAME);
 	entry[1] = text_in(w, APP_VERSION);
+	entry[2] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_suspended(const Standing *w, Datum *entry)
+{
+	if (w->status != PENDING || !has(w, SUSPENDED_AT))
+		return false;
+	entry[0] = text_in(w, QUEUE_NAME);
+	entry[1] = BoolGetDatum(has(w, RUN_AT));
 	entry[2] = w->values[ID];
 	return true;
 }
@@ -287,6 +299,8 @@ static const Register registers[] = {
 	{"pending", "pending_pkey", 5, 5,
 		{{"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}},
 	entry_of_pending},
+	{"suspended", "suspended_pkey", 3, 3, {{"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}},
+	entry_of_suspended},
 	{"pending_version", "pending_version_pkey", 3, 3,
 		{{"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}}, entry_of_pending_version},
 	{"slot", "slot_pkey", 2, 4,

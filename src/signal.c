@@ -20,6 +20,7 @@
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
+#include "suspend.h"
 #include "table.h"
 
 #include "access/xact.h"
@@ -191,9 +192,11 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, R
 				}, NEWEST) == 0)
 			return false;
 		if (sending->key.isnull || !has_waited(rounds, 1))
-			return true;
+			break;
 		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
 	}
+	wake_for_signal(workflow_id, sending->name);
+	return true;
 }
 
 #define LOOK_KEY(P) \

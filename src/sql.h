@@ -29,5 +29,14 @@
 #define WANTED \
 	"(:handlers IS NULL OR w.handler = ANY (:handlers)) " \
 	"AND (:app_version IS NULL OR w.app_version IS NULL OR w.app_version = :app_version)"
+/*
+ * The times of a workflow w that somebody drives from :now on, if it begins anew.  One
+ * that was suspended keeps them, and it is due again at once if it is released.
+ */
+#define TAKEN_UP(begins) \
+	"started_at = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now ELSE w.started_at END, " \
+	"deadline = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now + w.timeout ELSE w.deadline END, " \
+	"run_at = CASE WHEN w.suspended_at IS NULL THEN w.run_at ELSE least(w.run_at, :now) END, " \
+	"suspended_at = NULL "
 
 #endif							/* DURABLE_SQL_H */

@@ -102,7 +102,8 @@ look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
 
 /*
  * Does to a row that is looked at what SET_OUTPUT does, if it is STEP_TO_COMPLETE;
- * false if it is not, or if somebody has locked it.
+ * false if it is not, or if somebody has locked it, or if the lease that was given is not
+ * that under which the step was claimed (step_has_ended).
  */
 bool
 complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 lease)
@@ -113,7 +114,7 @@ complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 le
 		!step_transition(EVENT_COMPLETE, status_of_row(look, step_status), &status) ||
 		kind_from_datum(column_of_row(look, step_kind).value) == WORKFLOW ||
 		(!p->attempt.isnull && DatumGetInt32(p->attempt.value) != int_of_row(look, step_attempt)) ||
-		int_of_row(look, step_lease) > lease)
+		int_of_row(look, step_lease) > lease || (!p->lease.isnull && int_of_row(look, step_lease) != lease))
 		return false;
 	row_as_seen(writing, look);
 	set_label(writing, step_status, status_label(status));
@@ -197,10 +198,11 @@ static bool
 complete_if_free(const StepCompletion *completion)
 {
 	RecordOutput values = record_output_values(completion, clock_now());
+	uint64		fast_calls = record_output.fast_calls;
 
 	if (run(&record_output, &values, NEWEST) == 0)
 		return false;
-	have_ended(&completion->id, 1);
+	step_has_ended(&completion->id, completion->lease, record_output.fast_calls > fast_calls);
 	recorded_under(&completion->workflow_id, completion->lease);
 	return true;
 }

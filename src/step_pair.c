@@ -98,11 +98,12 @@ static uint64
 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim)
 {
 	CompleteAndClaim values = complete_and_claim_values(completion, claim, args, clock_now());
+	uint64		fast_calls = complete_and_claim.fast_calls;
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
 	{
-		have_ended(&completion->id, 1);
+		step_has_ended(&completion->id, completion->lease, complete_and_claim.fast_calls > fast_calls);
 		recorded_under(&completion->workflow_id, completion->lease);
 	}
 	return done;

@@ -253,7 +253,7 @@ run_expected(Pairs *pairs)
 	if (run(&complete_and_claim_many, &expected, NEWEST) < BOTH * count)
 		return false;
 	for (int i = 0; i < count; i++)
-		have_ended(&pairs->by_claim[i]->completion.id, 1);
+		step_has_ended(&pairs->by_claim[i]->completion.id, pairs->by_claim[i]->completion.lease, expected.recorded);
 	for (int i = 0; i < count && !expected.recorded; i++)
 		recorded_under(&pairs->claims.elements[i].workflow_id, pairs->claims.elements[i].lease);
 	return true;

@@ -62,9 +62,12 @@ static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed signal_columns[] = {SIGNAL_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed open_position_columns[] = {OPEN_POSITION_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed watch_columns[] = {WATCH_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed wake_note_columns[] = {WAKE_NOTE_COLUMNS_USED(COLUMN_USED)};
 
-#define MOST_COLUMNS	STEP_COLUMN_COUNT
-StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+#define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
+StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
 				 "each column has a number");
 
 struct Table
@@ -106,6 +109,9 @@ static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
 static Table signals = {"signal", signal_columns, SIGNAL_COLUMN_COUNT};
+static Table open_position = {"open_position", open_position_columns, OPEN_POSITION_COLUMN_COUNT};
+static Table watch = {"watch", watch_columns, WATCH_COLUMN_COUNT};
+static Table wake_note = {"wake_note", wake_note_columns, WAKE_NOTE_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -123,6 +129,9 @@ TableIndex		signal_untaken = {
 TableIndex		signal_counted_of = {
 	&signals, "signal_counted", 2, {signal_workflow_id, signal_id},.is_partial = true
 };
+TableIndex		open_position_by_workflow = {&open_position, "open_position_pkey", 1, {open_position_workflow_id}};
+TableIndex		watch_by_key = {&watch, "watch_pkey", 2, {watch_key, watch_signal}};
+TableIndex		wake_note_by_id = {&wake_note, "wake_note_pkey", 1, {wake_note_id}};
 
 /* The number that the server knows a column by. */
 static AttrNumber

@@ -47,7 +47,8 @@
 	C(workflow, paused_by, UUIDOID) \
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \
-	C(workflow, slot, INT8OID)
+	C(workflow, slot, INT8OID) \
+	C(workflow, suspended_at, TIMESTAMPTZOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -111,6 +112,16 @@
 	C(signal, sequence, INT4OID) \
 	C(signal, counted, INT4OID)
 
+#define OPEN_POSITION_COLUMNS_USED(C) \
+	C(open_position, workflow_id, UUIDOID)
+
+#define WATCH_COLUMNS_USED(C) \
+	C(watch, key, UUIDOID) \
+	C(watch, signal, TEXTOID)
+
+#define WAKE_NOTE_COLUMNS_USED(C) \
+	C(wake_note, id, UUIDOID)
+
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
 
@@ -156,6 +167,24 @@ enum
 	SIGNAL_COLUMN_COUNT
 };
 
+enum
+{
+	OPEN_POSITION_COLUMNS_USED(COLUMN_NUMBER)
+	OPEN_POSITION_COLUMN_COUNT
+};
+
+enum
+{
+	WATCH_COLUMNS_USED(COLUMN_NUMBER)
+	WATCH_COLUMN_COUNT
+};
+
+enum
+{
+	WAKE_NOTE_COLUMNS_USED(COLUMN_NUMBER)
+	WAKE_NOTE_COLUMN_COUNT
+};
+
 /* A table, and an index by which its rows are found (table.c has them). */
 typedef struct Table Table;
 typedef struct TableIndex TableIndex;
@@ -170,6 +199,9 @@ extern TableIndex open_wait_by_position;
 extern TableIndex signal_by_id;
 extern TableIndex signal_untaken;
 extern TableIndex signal_counted_of;
+extern TableIndex open_position_by_workflow;
+extern TableIndex watch_by_key;
+extern TableIndex wake_note_by_id;
 
 /* A condition on a column of an index: its key, in the index's order. */
 typedef struct Key

@@ -43,7 +43,7 @@ read_workflow(const WorkflowRow *row, Workflow *workflow)
 		.name = TextDatumGetCString(row->name.value),.has_queue = !row->queue_name.isnull,
 		.handler = row->handler,.executor_id = row->executor_id,.input = row->input,
 		.output = row->output,.error = row->error,.deadline = row->deadline,
-		.paused_by = row->paused_by,.paused_at = row->paused_at
+		.paused_by = row->paused_by,.paused_at = row->paused_at,.suspended_at = row->suspended_at
 	};
 	if (workflow->has_parent)
 		workflow->parent_id = *DatumGetUUIDP(row->parent_id.value);

@@ -35,6 +35,7 @@ typedef struct Workflow
 	NullableDatum deadline;
 	NullableDatum paused_by;
 	NullableDatum paused_at;
+	NullableDatum suspended_at;
 } Workflow;
 
 typedef struct Step
@@ -82,7 +83,8 @@ is_inline(const Workflow *workflow)
 #define WORKFLOW_LIST(F, C, t) \
 	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
 	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
-	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
+	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at) \
+	C(t, suspended_at)
 
 /* Whose view of the database a statement has (plan.c). */
 typedef enum View

@@ -27,6 +27,7 @@
 	EVENT(FAIL_WAIT, "answer")				/* its time has passed, or an error has come */ \
 	EVENT(SIGNAL, "signal") \
 	EVENT(RELEASE, "release") \
+	EVENT(SUSPEND, "suspend") \
 	EVENT(PAUSE, "pause") \
 	EVENT(RESUME, "resume") \
 	EVENT(CANCEL, "cancel") \
@@ -53,6 +54,7 @@
 	ROW(SIGNAL, PAUSED, PAUSED) \
 	ROW(RELEASE, RUNNING, PENDING) \
 	ROW(RELEASE, PAUSED, PAUSED) \
+	ROW(SUSPEND, RUNNING, PENDING) \
 	ROW(PAUSE, PENDING, PAUSED) \
 	ROW(PAUSE, RUNNING, PAUSED) \
 	ROW(RESUME, PAUSED, RUNNING) \

@@ -45,6 +45,7 @@ extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, 
 extern bool take(const Taking *takings, int count, NullableDatum executor_id);
 extern NullableDatum owner_of(const Workflow *workflow);
 extern Ancestor *look_ancestors(const Workflow *workflow, int *count);
+extern pg_uuid_t driven_ancestor(const Workflow *workflow);
 extern void raise_if_inline(const Workflow *workflow, Event event);
 
 /* ---- workflow_child.c ------------------------------------------------------ */

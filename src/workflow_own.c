@@ -14,6 +14,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "suspend.h"
 
 #include "utils/builtins.h"
 
@@ -33,8 +34,7 @@ PARAMETERS(Take, TAKE);
 static Statement take_workflows = STATEMENT(Take,
 	"UPDATE durable.workflow w "
 	"SET status = {workflow to TAKE}, lease = w.lease + b.times, executor_id = :executor_id, "
-	"  started_at = CASE WHEN w.status = 'PENDING' THEN :now ELSE w.started_at END, "
-	"  deadline = CASE WHEN w.status = 'PENDING' THEN :now + w.timeout ELSE w.deadline END "
+	"  " TAKEN_UP("w.status = 'PENDING'")
 	"FROM ROWS FROM (unnest(:ids), unnest(:leases), unnest(:times)) WITH ORDINALITY AS b (id, lease, times, n) "
 	"WHERE w.id = b.id AND w.lease = b.lease AND " CHECKED("w.status = ANY {workflow from TAKE}") " "
 	"RETURNING b.n",
@@ -83,7 +83,7 @@ look_ancestors(const Workflow *workflow, int *count)
 }
 
 /* The nearest ancestor that is not inline: who drives this workflow is registered there. */
-static pg_uuid_t
+pg_uuid_t
 driven_ancestor(const Workflow *workflow)
 {
 	int			count;
@@ -119,7 +119,7 @@ owner_of(const Workflow *workflow)
 /*
  * Whether an executor that attaches becomes the owner; if not, it joins.
  * name_is_enough: start by its name runs a released root even for a caller
- * that names no executor.
+ * that names no executor, but not a suspended one.
  */
 Attaching
 attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough)
@@ -127,7 +127,8 @@ attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bo
 	if (is_inline(workflow) || !workflow_transition(EVENT_TAKE, workflow->status, NULL))
 		return JOINS;
 	if (workflow->status == PENDING)
-		return !workflow->has_queue && (!executor_id.isnull || takeover || name_is_enough) ? OWNS : JOINS;
+		return !workflow->has_queue && 
+			(!executor_id.isnull || takeover || (name_is_enough && workflow->suspended_at.isnull)) ? OWNS : JOINS;
 	if (takeover)
 		return OWNS;
 	if (executor_id.isnull)
@@ -182,6 +183,7 @@ take(const Taking *takings, int count, NullableDatum executor_id)
 	for (int i = 0; i < count; i++)
 		raised_lease_of(&ids[i]);
 	cascade_below(CASCADE_FENCE, all, 0, now);
+	forget_suspensions(all);
 	return true;
 }
 

@@ -348,6 +348,7 @@ fill_created(Workflow *workflow, const StartArgs *args)
 	workflow->status = workflow->has_queue ? PENDING : RUNNING;
 	workflow->lease = workflow->has_queue ? 0 : 1;
 	workflow->executor_id = workflow->has_queue ? a_null() : args->executor_id;
+	workflow->suspended_at = a_null();
 }
 
 /*
@@ -377,6 +378,7 @@ decide_root(Root *root, const StartArgs *args)
 				root->takes++;
 				workflow->lease++;
 				(void) workflow_transition(EVENT_TAKE, workflow->status, &workflow->status);
+				workflow->suspended_at = a_null();
 				workflow->executor_id = args->executor_id;
 			}
 		}

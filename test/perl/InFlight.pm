@@ -84,6 +84,14 @@ my $work = q{
 	SELECT durable.complete(wf('awaited'), '"a"');
 	SELECT durable.purge('0 s');
 
+	-- suspended until its child has ended; one that could be
+	SELECT durable.create_queue('naps');
+	SELECT durable.start('asleep', queue => 'naps'); SELECT durable.claim('naps', 'worker');
+	SELECT durable.start_child(wf('asleep'), 0, 'dream', queue => 'naps');
+	SELECT durable.suspend(wf('asleep'), 'worker', 1, ARRAY[durable.step_id(wf('asleep'), 0)], 'all');
+	SELECT durable.start('patient', executor_id => 'driver');
+	SELECT durable.start_child(wf('patient'), 1, 'errand', queue => 'naps', priority => -1);
+
 	-- ended: completed; cancelled and failed trees
 	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
 	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
@@ -137,6 +145,9 @@ my $work = q{
 	SELECT durable.start('poison', executor_id => 'dead', max_recovery_attempts => 0);
 	SELECT durable.start('late', executor_id => 'worker', timeout => '1 minute');
 	RESET durable.clock_offset;
+
+	-- a note, as two sessions leave it that end something at the same time
+	INSERT INTO durable.wake_note (id, workflow_id) VALUES (wf('asleep'), wf('asleep'));
 };
 
 # Calls, and what the contract says to them. First what writes nothing: replays, refusals, joining.
@@ -221,6 +232,16 @@ my @go_on = (
 	q{SELECT action, output FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'REPLAY|1',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 7, 'go')} => 'REPLAY|"second"',
 
+	# suspended ones
+	q{SELECT name, lease FROM durable.claim('naps', 'other')} => 'dream|1',
+	q{SELECT durable.complete(wf('dream'))} => 't',
+	q{SELECT name, lease FROM durable.claim('naps', 'other')} => 'asleep|3',
+	q{SELECT status FROM durable.suspend(wf('patient'), 'driver', 1, ARRAY[durable.step_id(wf('patient'), 1)])} => 'PENDING',
+	q{SELECT name FROM durable.claim('naps', 'other')} => 'errand',
+	q{SELECT durable.complete(wf('errand'))} => 't',
+	q{SELECT status, lease, owner FROM durable.start('patient', executor_id => 'driver')} => 'RUNNING|3|driver',
+	q{SELECT durable.complete(wf('asleep')), durable.complete(wf('patient'))} => 't|t',
+
 	# queues
 	q{SELECT name, lease FROM durable.claim('line', 'other', 10)} => 'queued|1',
 	q{SELECT count(*) FROM durable.claim('line', 'other', 10)} => '0',
@@ -284,6 +305,7 @@ our %calls = (
 	await_workflow => q{durable.await_workflow(wf('run'), 7, 'other', wf('left'))},
 	await_callback => q{durable.await_callback(wf('run'), 7, 'call')},
 	await_any => q{durable.await_any(wf('run'), 7, 'any', '{2}')},
+	suspend => q{durable.suspend(wf('patient'), 'driver', 1, ARRAY[durable.step_id(wf('patient'), 1)])},
 	answer => q{durable.answer(durable.step_id(wf('waiting'), 0), '1')},
 	signal => q{durable.signal(wf('run'), 'go')},
 	signal_root => q{durable.signal_root('run', 'go')},
