@@ -155,7 +155,7 @@ SELECT array_agg(workflow_id ORDER BY position) AS ids FROM durable.start_many((
 SELECT count(s.*) FROM unnest(:'ids'::uuid[]) w, durable.claim_step(w, 0, 's', lease => 1) s WHERE action = 'EXECUTE';
 CREATE FUNCTION pg_temp.round(ids uuid[], n int, lease int = 1) RETURNS TABLE (action durable.claim_action, error text, count bigint) LANGUAGE sql AS $$
   SELECT r.action, left(r.error, 5), count(*) FROM durable.complete_and_claim_many((SELECT array_agg(durable.step_id(w, n)) FROM unnest(ids) w), NULL, array_fill('s'::text, ARRAY[cardinality(ids)]), array_fill(lease, ARRAY[cardinality(ids)])) r
-  GROUP BY 1, 2 $$;
+  GROUP BY 1, 2 ORDER BY 1, 2 $$;
 SELECT * FROM pg_temp.round(:'ids', 0);
 SELECT * FROM pg_temp.round((:'ids'::uuid[])[1:20], 1);
 SELECT * FROM pg_temp.round((:'ids'::uuid[])[1:20], 2);
