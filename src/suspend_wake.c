@@ -260,7 +260,7 @@ static Statement look_watches = STATEMENT(LookWatches,
 	"  FROM durable.watch o"
 	"  WHERE o.key >= :first AND o.key <= :last AND (:signal IS NULL OR o.signal = :signal)) t "
 	"ORDER BY t.workflow_id",
-	.fast = fast_look_watches);
+	.planning = BY_PROBES,.fast = fast_look_watches);
 
 typedef struct Watcher
 {
