@@ -245,6 +245,39 @@ GRAPHILE_MANY = Variant("graphile-worker's add, claim and completion of 100", [
     "FROM chosen c WHERE j.id = c.id RETURNING j.*) "
     r"SELECT array_agg(id) AS ids FROM jobs \gset",
     "DELETE FROM graphile.job USING unnest(:ids::bigint[]) n WHERE id = n"], steps=MANY)
+# ---- waits: ten signals for a workflow, each taken by a wait -----------------------------------------------------------
+
+RAW_SIGNAL = ("INSERT INTO durable.signal (id, workflow_id, name, payload, sent_at) "
+              f"VALUES ({RAW_ID.replace(':n', '(:n::bigint + {i})')}, {{w}}, 'go', :out, clock_timestamp())")
+RAW_TAKE = ("WITH taken AS (UPDATE durable.signal SET sequence = {i} WHERE workflow_id = :w AND id = (SELECT id FROM durable.signal "
+            "WHERE workflow_id = :w AND name = 'go' AND sequence IS NULL ORDER BY id LIMIT 1) RETURNING payload)")
+RAW_WAIT = "INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, wait, started_at"
+SIGNAL = "SELECT durable.signal({w}, 'go', :out)"
+AWAIT = "SELECT action, output FROM durable.await_signal(:w, {i}, 'go', lease => 1)"
+ASK_START = "SELECT workflow_id AS w FROM durable.start(:n, executor_id => :client_id) \\gset"
+
+
+def ten(*lines: str) -> list[str]:
+    return [line.format(i=i, w=":w") for i in range(STEPS) for line in lines]
+
+
+RAW_SIGNAL_FIRST = Variant("raw: a signal, then the wait that takes it", [NEW_NAME, RAW_START, *ten(
+    RAW_SIGNAL, RAW_TAKE + f" {RAW_WAIT}, completed_at, output) SELECT :w, {{i}}, 1, 1, 'COMPLETED', 'WAIT', 'go', 'signal', now(), now(), payload FROM taken")])
+SIGNAL_FIRST = Variant("signal, await_signal", [NEW_NAME, ASK_START, *ten(SIGNAL, AWAIT)])
+RAW_WAIT_FIRST = Variant("raw: a wait, a signal, its end", [NEW_NAME, RAW_START, *ten(
+    f"WITH wait AS ({RAW_WAIT}) VALUES (:w, {{i}}, 1, 1, 'PENDING', 'WAIT', 'go', 'signal', now())) "
+    "INSERT INTO durable.open_wait (workflow_id, sequence) VALUES (:w, {i})", RAW_SIGNAL,
+    RAW_TAKE + ", closed AS (DELETE FROM durable.open_wait WHERE workflow_id = :w AND sequence = {i}) "
+    "UPDATE durable.step SET status = 'COMPLETED', completed_at = now(), output = payload FROM taken WHERE workflow_id = :w AND sequence = {i}")])
+WAIT_FIRST = Variant("await_signal, signal, await_signal", [NEW_NAME, ASK_START, *ten(AWAIT, SIGNAL, AWAIT)])
+WAITS = [("signal and the wait that takes it : raw", SIGNAL_FIRST, RAW_SIGNAL_FIRST, 0.8),
+         ("a wait, its signal and its end : raw", WAIT_FIRST, RAW_WAIT_FIRST, 0.8)]
+
+
+def to_one(statement: str, workflow_id: str) -> Variant:
+    """Signals to one workflow."""
+    return Variant(statement.split()[0], [NEW_NAME, statement.format(i=0, w=f"'{workflow_id}'")], steps=1)
+
 
 MAIN = [RAW_FUSED, RAW_TWO, SEED, CLAIM_COMPLETE, COMPLETE_AND_CLAIM, SEED_REPLAY, REPLAY, HISTORY, QUEUE]
 COMPARED = [[RAW_FUSED, COMPLETE_AND_CLAIM, SEED], [RAW_TWO, CLAIM_COMPLETE], [SEED_REPLAY, HISTORY, REPLAY], [QUEUE]]
