@@ -14,8 +14,10 @@
 #include "refusal.h"
 
 #include "access/detoast.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #define MAX_NAME_BYTES	1024
@@ -230,4 +232,44 @@ check_run_at(NullableDatum run_at)
 	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
 		bad_argument("run_at", "must be finite", "It is infinity, or minus infinity.",
 					 "Pass a time, or NULL for now.");
+}
+
+/* A time by the calendar of clients: 0001-01-01 to 9999-12-31. */
+void
+check_time(NullableDatum arg, const char *name)
+{
+	const TimestampTz least = (TimestampTz) (date2j(1, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	const TimestampTz most = (TimestampTz) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+
+	if (!arg.isnull && (DatumGetTimestampTz(arg.value) < least || DatumGetTimestampTz(arg.value) >= most))
+		bad_argument(name, "must be in the years 1 to 9999",
+					 psprintf("It is %s.", timestamptz_to_str(DatumGetTimestampTz(arg.value))),
+					 "Pass a time in between, or NULL where there is to be none.");
+}
+
+/* One of some names; returns its position. */
+int
+require_choice(NullableDatum arg, const char *name, const char *const *choices, int count)
+{
+	StringInfoData all;
+
+	require(arg, name);
+	initStringInfo(&all);
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(TextDatumGetCString(arg.value), choices[i]) == 0)
+			return i;
+		appendStringInfo(&all, "%s%s", i == 0 ? "" : i == count - 1 ? " or " : ", ", choices[i]);
+	}
+	bad_argument(name, psprintf("must be %s", all.data), psprintf("It is \"%s\".", TextDatumGetCString(arg.value)),
+				 "Pass one of these.");
+}
+
+/* What is to be done with a schedule, or a queue, that is there already. */
+IfExists
+require_if_exists(NullableDatum arg)
+{
+	static const char *const names[] = {"refuse", "keep", "alter"};
+
+	return (IfExists) require_choice(arg, "if_exists", names, lengthof(names));
 }

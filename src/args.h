@@ -13,6 +13,15 @@
 /* A batch has at most so many elements, since it may take a lock for each. */
 #define MAX_BATCH 1000
 
+/* What create_queue and create_schedule do with one that is there already, with other settings. */
+typedef enum IfExists
+{
+	EXISTING_REFUSED,
+	EXISTING_KEPT,
+	EXISTING_ALTERED
+} IfExists;
+
+extern IfExists require_if_exists(NullableDatum arg);
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
@@ -23,6 +32,8 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern void check_time(NullableDatum arg, const char *name);
+extern int	require_choice(NullableDatum arg, const char *name, const char *const *choices, int count);
 extern void require_sequences(NullableDatum first, int count);
 extern int	check_array(NullableDatum arg, const char *name);
 extern void check_array_beside(NullableDatum arg, const char *name, int count, const char *other);

@@ -122,7 +122,8 @@ lock_queue_to_claim(Datum name, Queue *queue)
 
 /* The columns of claim's result. */
 #define CLAIMED_LIST(F, C, t) \
-	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at)
+	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at) \
+	C(t, scheduled_for)
 ROW(ClaimedRow, CLAIMED_LIST);
 
 #define CLAIM_NEW(P) \

@@ -23,6 +23,7 @@ extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
 extern double interval_least_seconds(const Interval *interval);
+extern bool read_interval(const char *text, Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * recover.c
- *	  recover: takes over the workflows that nobody alive drives, that are past
- *	  their deadline, or that were released.
+ *	  Workflows that nobody alive drives, that are past their deadline, or that were
+ *	  released: recover takes them over, tick returns those that have a queue there.
  *
  * For each reason, one after the other, a statement finds such workflows and
  * locks their rows, takeable() (takeable.c) leaves out what cannot be had without
- * waiting, and one statement makes the caller their owner.  Whoever was recovered
- * too often fails instead.
+ * waiting, and one statement makes the caller their owner, or makes them wait in
+ * their queues again.  Whoever was recovered too often fails instead.
  *
- * Locks the executor's row, the queue that it is narrowed to (shared), then the
+ * recover locks the executor's row, the queue that it is narrowed to (shared), then the
  * workflows' rows, their trees (shared), and the rows of their unfinished inline
  * descendants, these three without waiting: so it does not matter that they do
  * not come in the order of all locks, and any number of callers get disjoint
@@ -19,6 +19,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "recover.h"
 #include "sql.h"
 
 #include "utils/builtins.h"
@@ -34,6 +35,7 @@ PG_FUNCTION_INFO_V1(durable_recover);
 	P(most, INT4OID) \
 	P(queue, TEXTOID) \
 	P(handlers, TEXTARRAYOID) \
+	P(queued, BOOLOID) \
 	P(seen, UUIDARRAYOID)
 PARAMETERS(Find, FIND);
 
@@ -41,6 +43,7 @@ PARAMETERS(Find, FIND);
 #define WANTED \
 	"    (:queue IS NULL OR w.queue_name = :queue) " \
 	"    AND (:handlers IS NULL OR w.handler = ANY (:handlers)) " \
+	"    AND (NOT :queued OR w.queue_name IS NOT NULL) " \
 	"    AND NOT w.id = ANY (:seen) "
 
 static Statement find_stale = STATEMENT(Find,
@@ -109,6 +112,9 @@ static const Reason reasons[] = {
 	{"released", &find_released, true, false},
 };
 
+/* The first ones are of workflows that are RUNNING; what was released from a queue waits there already. */
+#define REASONS_OF_DRIVEN 3
+
 /* ---- taking, or giving up ------------------------------------------------------ */
 
 #define FAIL_POISON(P) \
@@ -141,6 +147,17 @@ static Statement take_over = STATEMENT(TakeOver,
 	"  AND " CHECKED("w.status = ANY {workflow from TAKE}") " "
 	"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, :reason");
 
+#define RETURN_TO_QUEUE(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(ReturnToQueue, RETURN_TO_QUEUE);
+
+/* As release does: it is due at the time at which it was, and so before what has come later. */
+static Statement return_to_queue = STATEMENT(ReturnToQueue,
+	"UPDATE durable.workflow w SET status = {workflow to RELEASE w.status}, lease = w.lease + 1, executor_id = NULL,"
+	"  deadline = NULL, recovery_count = w.recovery_count + 1 "
+	"WHERE w.id = ANY (:ids) AND w.recovery_count < w.max_recovery_attempts AND " CHECKED("w.status = 'RUNNING'") " "
+	"RETURNING w.id");
+
 /* Ends those that have been recovered too often; returns how many. */
 static int
 give_up(Datum ids, TimestampTz now, const char *reason)
@@ -162,6 +179,90 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 	return count;
 }
 
+/* ---- the rounds ------------------------------------------------------------------- */
+
+/* A call, and what it asks for. */
+typedef struct Recovery
+{
+	FunctionCallInfo fcinfo;	/* recover, which returns what it takes over; NULL: tick */
+	Find		find;			/* for whom, and narrowed to what */
+	TimestampTz now;
+	TimestampTz stale_before;
+	int64		left;			/* so many more may be dealt with */
+} Recovery;
+
+/*
+ * Takes over, or returns to their queues, workflows that are locked and may be had;
+ * what has been recovered too often has ended before.  Returns how many.
+ */
+static int64
+take_or_return(const Recovery *r, const Reason *reason, Datum ids)
+{
+	uint64		taken;
+
+	if (r->fcinfo)
+		taken = run(&take_over, &(TakeOver)
+					{
+						.ids = a_value(ids),.executor_id = r->find.executor_id,.now = a_time(r->now),
+						.counts = a_bool(reason->counts),.reason = a_value(CStringGetTextDatum(reason->name))
+					}, NEWEST);
+	else
+		taken = run(&return_to_queue, &(ReturnToQueue) {.ids = a_value(ids)}, NEWEST);
+	if (taken == 0)
+		return 0;
+	ids = result_ids(0);
+	raised_leases_of_result(0);
+	if (r->fcinfo)
+		return_rows(r->fcinfo);
+	cascade_below(CASCADE_FENCE, ids, 0, r->now);
+	if (!r->fcinfo)
+		now_waiting(ids);
+	return (int64) taken;
+}
+
+/* Deals with the workflows that are found for so many reasons, up to as many as are left. */
+static void
+recover_all(Recovery *r, int reason_count)
+{
+	Datum		seen = id_array(NULL, 0);
+	int64		page = r->left;		/* so many are looked for at once */
+
+	for (int i = 0; i < reason_count && r->left > 0 && can_lock_trees_of_claim();)
+	{
+		const Reason *reason = &reasons[i];
+		Find		find = r->find;
+		int64		found;
+		int64		taken;
+		int64		failed = 0;
+		int			takeable_count;
+		Datum		ids;
+
+		find.since = a_time(reason->since_now ? r->now : r->stale_before);
+		find.most = an_int((int32) page);
+		find.seen = a_value(seen);
+		found = (int64) run(reason->find, &find, NEWEST);
+		ids = takeable(&seen, r->left, &takeable_count);
+		if (reason->counts)
+			failed = give_up(ids, r->now, reason->name);
+		taken = take_or_return(r, reason, ids);
+		/* their rows are locked, so nothing can have overtaken us */
+		if (taken + failed != takeable_count)
+			raise_kept_away("durable.workflow");
+		r->left -= taken;
+		/* to recover, what has failed is no work; tick counts it */
+		if (r->fcinfo == NULL)
+			r->left -= failed;
+		/* what was given up or left out leaves room for others of the same reason */
+		if (taken < found)
+			page = next_page(page, r->left, taken);
+		else
+		{
+			i++;
+			page = r->left;
+		}
+	}
+}
+
 /* recover(executor_id, max_workflows, stale_after, queue, handlers) */
 Datum
 durable_recover(PG_FUNCTION_ARGS)
@@ -169,73 +270,48 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum executor_id = fcinfo->args[0];
 	NullableDatum stale_after = fcinfo->args[2];
 	NullableDatum queue = fcinfo->args[3];
-	NullableDatum handlers = fcinfo->args[4];
-	TimestampTz now;
-	TimestampTz stale_before;
+	Recovery	r = {.fcinfo = fcinfo};
 	int64		registered;
-	Datum		seen;
-	int32		left;
-	int32		page;			/* so many are looked for at once */
 	Call		call;
 
 	require_name(executor_id, "executor_id");
 	require_not_negative(fcinfo->args[1], "max_workflows");
 	check_interval(stale_after, "stale_after");
 	check_name(queue, "queue");
-	left = PG_GETARG_INT32(1);
+	r.find = (Find)
+	{
+		.executor_id = executor_id,.queue = queue,.handlers = fcinfo->args[4],.queued = a_bool(false)
+	};
+	r.left = PG_GETARG_INT32(1);
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
 	registered = register_executor(executor_id, stale_after);
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
-	now = clock_now();
-	stale_before = clock_stale_before(now, stale_after);
-	seen = id_array(NULL, 0);
-	page = left;
-
-	for (int i = 0; i < lengthof(reasons) && left > 0 && can_lock_trees_of_claim();)
-	{
-		const Reason *reason = &reasons[i];
-		uint64		found;
-		uint64		taken;
-		int			takeable_count;
-		Datum		ids;
-
-		found = run(reason->find, &(Find)
-					{
-						.executor_id = executor_id,.since = a_time(reason->since_now ? now : stale_before),
-						.most = an_int(page),.queue = queue,.handlers = handlers,.seen = a_value(seen)
-					}, NEWEST);
-		ids = takeable(&seen, left, &takeable_count);
-
-		if (reason->counts)
-			takeable_count -= give_up(ids, now, reason->name);
-		taken = run(&take_over, &(TakeOver)
-					{
-						.ids = a_value(ids),.executor_id = executor_id,.now = a_time(now),
-						.counts = a_bool(reason->counts),.reason = a_value(CStringGetTextDatum(reason->name))
-					}, NEWEST);
-		/* their rows are locked, so nothing can have overtaken us */
-		if (taken != takeable_count)
-			raise_kept_away("durable.workflow");
-		if (taken > 0)
-		{
-			ids = result_ids(0);
-			raised_leases_of_result(0);
-			return_rows(fcinfo);
-			cascade_below(CASCADE_FENCE, ids, 0, now);
-			left -= (int32) taken;
-		}
-		/* what was given up or left out leaves room for others of the same reason */
-		if (taken < found)
-			page = next_page(page, left, taken);
-		else
-		{
-			i++;
-			page = left;
-		}
-	}
+	r.now = clock_now();
+	r.stale_before = clock_stale_before(r.now, stale_after);
+	recover_all(&r, lengthof(reasons));
 	end_call(&call);
 	return (Datum) 0;
+}
+
+/*
+ * Workflows that have a queue, and whose executor is dead, or that are past their
+ * deadline, wait there again at once (for tick).  Returns how many, with those that
+ * have failed since they were recovered too often.
+ */
+int64
+return_to_queues(TimestampTz now, int64 most)
+{
+	Recovery	r = {
+		.now = now,.stale_before = clock_stale_before(now, a_null()),.left = most,
+		/* '' is no executor's id: the work of all is looked at */
+		.find = {
+			.executor_id = a_value(CStringGetTextDatum("")),.queue = a_null(),.handlers = a_null(),.queued = a_bool(true)
+		}
+	};
+
+	recover_all(&r, REASONS_OF_DRIVEN);
+	return most - r.left;
 }

@@ -45,7 +45,9 @@
 	C(workflow, output, JSONBOID) \
 	C(workflow, error, TEXTOID) \
 	C(workflow, paused_by, UUIDOID) \
-	C(workflow, paused_at, TIMESTAMPTZOID)
+	C(workflow, paused_at, TIMESTAMPTZOID) \
+	C(workflow, scheduled_for, TIMESTAMPTZOID) \
+	C(workflow, scheduled_by, TEXTOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
