@@ -257,13 +257,20 @@ purge_trees(Purge *purge, Datum statuses)
 	P(most, INT8OID)
 PARAMETERS(ForgetDead, FORGET_DEAD);
 
+static int64
+fast_forget_dead(const void *params)
+{
+	return any_executor_dead(DatumGetTimestampTz(((const ForgetDead *) params)->stale_before.value)) == 0 ? 0 : NOT_FAST;
+}
+
 static Statement forget_dead = STATEMENT(ForgetDead,
 	"WITH dead AS MATERIALIZED ("
 	"  SELECT e.executor_id FROM durable.executor e "
 	"  WHERE durable.is_dead(e.last_seen, :stale_before) AND NOT EXISTS ("
 	"    SELECT 1 FROM durable.driven d WHERE d.executor_id = e.executor_id)"
 	"  LIMIT :most FOR UPDATE OF e SKIP LOCKED) "
-	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))");
+	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))",
+	.fast = fast_forget_dead);
 
 /* Forgets executors that were last seen before that, and drive nothing; returns how many. */
 static int64

@@ -21,7 +21,9 @@
 #include "plan.h"
 #include "recover.h"
 #include "sql.h"
+#include "table.h"
 
+#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(durable_recover);
@@ -39,6 +41,86 @@ PG_FUNCTION_INFO_V1(durable_recover);
 	P(seen, UUIDARRAYOID)
 PARAMETERS(Find, FIND);
 
+/*
+ * The fast paths only find that there is nothing to find: what makes tick cheap where
+ * nothing is due.  Anything else is left to the statement.
+ */
+
+static int64
+fast_find_stale(const void *params)
+{
+	return any_executor_dead(DatumGetTimestampTz(((const Find *) params)->since.value)) == 0 ? 0 : NOT_FAST;
+}
+
+static int64
+fast_find_late(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &deadline_by_time, AccessShareLock,
+					(Key[]) {IS_UNTIL(deadline_deadline, ((const Find *) params)->since)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+/* Whether something that no executor owns has begun before that; -1 if that cannot be told. */
+static int
+any_ownerless(NullableDatum since)
+{
+	NullableDatum nobody = a_value(CStringGetTextDatum(""));
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT(driven_executor_id, nobody)}, 1))
+		return -1;
+	/* the oldest comes first */
+	found = look.row && DatumGetTimestampTz(column_of_row(&look, driven_started_at).value) < DatumGetTimestampTz(since.value);
+	end_look(&look);
+	return found;
+}
+
+/* The first owner after one, in the order of their names; NULL if there is none, or if that cannot be told. */
+static NullableDatum
+next_owner(NullableDatum after)
+{
+	Look		look;
+	NullableDatum owner = a_null();
+
+	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, after)}, 1))
+		return owner;
+	if (look.row)
+	{
+		keep_row(&look);
+		owner = column_of_row(&look, driven_executor_id);
+	}
+	end_look(&look);
+	return owner;
+}
+
+/* Compares the owners with the registered executors, both in the order of their names. */
+static int64
+fast_find_orphans(const void *params)
+{
+	const Find *p = params;
+	Look		executors;
+	NullableDatum owner = a_value(CStringGetTextDatum(""));
+	int			order = 0;
+
+	if (any_ownerless(p->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
+		return NOT_FAST;
+	while (order == 0 && !(owner = next_owner(owner)).isnull)
+	{
+		for (order = 1; order > 0 && executors.row; order > 0 ? next_row(&executors) : (void) 0)
+			order = DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, owner.value,
+														  column_of_row(&executors, executor_executor_id).value));
+	}
+	end_look(&executors);
+	return order == 0 ? 0 : NOT_FAST;
+}
+
 /* The caller has asked for such workflows, and has not seen this one in the call. */
 #define WANTED \
 	"    (:queue IS NULL OR w.queue_name = :queue) " \
@@ -54,7 +136,8 @@ static Statement find_stale = STATEMENT(Find,
 	"    AND " WANTED
 	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
-	"LIMIT :most");
+	"LIMIT :most",
+	.fast = fast_find_stale);
 
 /*
  * The executors that own something are found by one index probe each; then
@@ -81,13 +164,15 @@ static Statement find_orphans = STATEMENT(Find,
 	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
 	"  AND " WANTED
 	"  AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED",
+	.fast = fast_find_orphans);
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
 	"WHERE d.deadline <= :since AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " WANTED
-	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED");
+	"LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED",
+	.fast = fast_find_late);
 
 static Statement find_released = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
@@ -241,10 +326,16 @@ recover_all(Recovery *r, int reason_count)
 		find.most = an_int((int32) page);
 		find.seen = a_value(seen);
 		found = (int64) run(reason->find, &find, NEWEST);
+		if (found == 0)
+		{
+			i++;
+			page = r->left;
+			continue;
+		}
 		ids = takeable(&seen, r->left, &takeable_count);
-		if (reason->counts)
+		if (reason->counts && takeable_count > 0)
 			failed = give_up(ids, r->now, reason->name);
-		taken = take_or_return(r, reason, ids);
+		taken = takeable_count > failed ? take_or_return(r, reason, ids) : 0;
 		/* their rows are locked, so nothing can have overtaken us */
 		if (taken + failed != takeable_count)
 			raise_kept_away("durable.workflow");

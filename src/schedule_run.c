@@ -23,6 +23,7 @@
 #include "control.h"
 #include "register.h"
 #include "schedule.h"
+#include "table.h"
 #include "workflow.h"
 
 #include "common/hashfn.h"
@@ -156,9 +157,17 @@ start_run(Running *r, TimestampTz at, pg_uuid_t *id)
 		.scheduled_for = a_time(at),.scheduled_by = s->name
 	};
 
+	bool		created;
+
 	if (!r->may_wait && (!try_lock_queue(s->queue.value, QUEUE_START) || is_root_name_busy(name)))
 		return LEFT;
-	return start_root(a_value(name), s->input, &args, id) ? STARTED : DROPPED;
+	/* its rounds free what it has read, but not what we have: also in a subtransaction */
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	created = start_root(a_value(name), s->input, &args, id);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	return created ? STARTED : DROPPED;
 }
 
 /* Cancels all unfinished runs; false if that cannot be done without waiting, and tick must not wait. */
@@ -379,16 +388,47 @@ run_one(const Schedule *schedule, TimestampTz now, int64 most)
 	P(most, INT4OID)
 PARAMETERS(FindSchedules, FIND_SCHEDULES);
 
+/* Both fast paths only find that there is none. */
+
+static int64
+fast_find_due(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &schedule_by_next_run, AccessShareLock,
+					(Key[]) {IS_UNTIL(schedule_next_run_at, ((const FindSchedules *) params)->now)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+static int64
+fast_find_waiting(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &schedule_by_waiting, AccessShareLock, NULL, 0))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
 static Statement find_due_schedules = STATEMENT(FindSchedules,
 	"SELECT " COLUMNS(SCHEDULE_LIST, "s.") " FROM durable.schedule s "
 	"WHERE NOT s.paused AND s.next_run_at <= :now AND NOT s.name = ANY (:seen) "
-	"ORDER BY s.next_run_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED");
+	"ORDER BY s.next_run_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED",
+	.fast = fast_find_due);
 
 static Statement find_waiting_schedules = STATEMENT(FindSchedules,
 	"SELECT " COLUMNS(SCHEDULE_LIST, "s.") " FROM durable.schedule s "
 	"WHERE s.waiting_for IS NOT NULL AND NOT s.paused AND NOT s.name = ANY (:seen)"
 	"  AND NOT EXISTS (SELECT 1 FROM durable.active_run r WHERE r.scheduled_by = s.name) "
-	"ORDER BY s.name LIMIT :most FOR NO KEY UPDATE OF s SKIP LOCKED");
+	"ORDER BY s.name LIMIT :most FOR NO KEY UPDATE OF s SKIP LOCKED",
+	.fast = fast_find_waiting);
 
 /* So many schedules are locked at once ... */
 #define PAGE 100
@@ -419,6 +459,8 @@ run_page(Statement *find, Seen *seen, TimestampTz now, int64 most, int64 *done)
 
 		fetch(row, 0, &page[row]);
 		context = MemoryContextSwitchTo(seen->memory);
+		if (seen->names.values == NULL)
+			seen->names = new_elements(TEXTOID, MOST_SEEN + PAGE);
 		append_element(&seen->names, a_value(CStringGetTextDatum(TextDatumGetCString(page[row].name.value))));
 		MemoryContextSwitchTo(context);
 	}
@@ -439,11 +481,9 @@ int64
 run_due_schedules(MemoryContext memory, TimestampTz now, int64 most)
 {
 	Statement  *const finders[] = {&find_due_schedules, &find_waiting_schedules};
-	MemoryContext context = MemoryContextSwitchTo(memory);
-	Seen		seen = {.memory = memory,.names = new_elements(TEXTOID, MOST_SEEN + PAGE)};
+	Seen		seen = {.memory = memory,.names = {.type = TEXTOID}};
 	int64		done = 0;
 
-	MemoryContextSwitchTo(context);
 	for (int i = 0; i < lengthof(finders); i++)
 		while (done < most && seen.names.count < MOST_SEEN && run_page(finders[i], &seen, now, most, &done))
 			free_round();
@@ -491,8 +531,8 @@ durable_trigger_schedule(PG_FUNCTION_ARGS)
  * backfill_schedule(name, from_time, to_time)
  *
  * Locks the schedule's row, then the queue and the names of the runs, waiting for
- * each.  What tick has still to do is left to it: only times that are past, and before
- * the next one of the schedule, are filled in.
+ * each.  Only times that are past get a run.  Where tick has still to deal with one, it
+ * finds that it has a run.
  */
 Datum
 durable_backfill_schedule(PG_FUNCTION_ARGS)
