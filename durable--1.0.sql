@@ -364,7 +364,7 @@ CREATE TABLE durable.schedule
 	app_version text COLLATE "C",
 	-- the first time of the plan that nothing has been done about; NULL: none is to come
 	next_run_at timestamptz,
-	paused boolean NOT NULL DEFAULT false,
+	paused boolean NOT NULL,
 	created_at timestamptz NOT NULL,
 	-- the last run, and the time for which it was started
 	last_run_at timestamptz,
@@ -372,11 +372,11 @@ CREATE TABLE durable.schedule
 	-- overlap queue: a time that waits for the end of the run
 	waiting_for timestamptz,
 	-- times that were dropped since a run was unfinished
-	skipped bigint NOT NULL DEFAULT 0,
+	skipped bigint NOT NULL,
 	-- why the last tick could not start a run
 	error text,
 	CONSTRAINT schedule_pkey PRIMARY KEY (name)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 -- tick: what is due
 CREATE INDEX schedule_due ON durable.schedule (next_run_at) WHERE NOT paused;
 -- tick: what waits for the end of a run

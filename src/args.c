@@ -20,8 +20,6 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-#define MAX_NAME_BYTES	1024
-
 /* A deadline must fit into a timestamp that every client can read. */
 #define MAX_SPAN_YEARS	1000
 
@@ -43,9 +41,9 @@ require(NullableDatum arg, const char *name)
 				 errhint("Pass a value.")));
 }
 
-/* Names, handlers, queue names, executor ids and topics are 1 to 1024 bytes. */
+/* A name that has at most so many bytes. */
 void
-check_name(NullableDatum arg, const char *name)
+check_name_of(NullableDatum arg, const char *name, int most)
 {
 	Size		len;
 
@@ -53,10 +51,17 @@ check_name(NullableDatum arg, const char *name)
 		return;
 	/* does not read the value, which may be long and stored elsewhere */
 	len = toast_raw_datum_size(arg.value) - VARHDRSZ;
-	if (len < 1 || len > MAX_NAME_BYTES)
-		bad_argument(name, psprintf("must be 1 to %d bytes long", MAX_NAME_BYTES),
+	if (len < 1 || len > most)
+		bad_argument(name, psprintf("must be 1 to %d bytes long", most),
 					 psprintf("It is %zu bytes long.", len),
 					 "Pass a short name; what is long belongs into the input.");
+}
+
+/* Names, handlers, queue names, executor ids and topics are 1 to 1024 bytes. */
+void
+check_name(NullableDatum arg, const char *name)
+{
+	check_name_of(arg, name, MAX_NAME_BYTES);
 }
 
 void

@@ -10,6 +10,9 @@
 
 #include "durable.h"
 
+/* So long a name may be. */
+#define MAX_NAME_BYTES	1024
+
 /* A batch has at most so many elements, since it may take a lock for each. */
 #define MAX_BATCH 1000
 
@@ -25,6 +28,7 @@ extern IfExists require_if_exists(NullableDatum arg);
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
+extern void check_name_of(NullableDatum arg, const char *name, int most);
 extern void require_sequence(NullableDatum sequence);
 extern void require_not_negative(NullableDatum arg, const char *name);
 extern void require_not_negative_bigint(NullableDatum arg, const char *name);

@@ -323,7 +323,7 @@ parse_cron(const char *line, Cron *cron)
 				parse_fields(names[i][1], cron);
 				return;
 			}
-		bad_argument("cron", psprintf("has no such name \"%s\"", first), psprintf("The line is \"%s\".", line),
+		bad_argument("cron", psprintf("has no such name \"%s\"", line), "No line that begins with @ is called so.",
 					 "Pass @hourly, @daily, @weekly, @monthly or @yearly, or @every and an interval.");
 	}
 	parse_fields(line, cron);

@@ -38,18 +38,8 @@ PARAMETERS(ScheduleSettings, SCHEDULE_SETTINGS);
 static const char *const overlaps[] = {"skip", "queue", "all", "cancel"};
 static const char *const catch_ups[] = {"none", "last", "all"};
 
-/* Bytes that @ and a time take in the name of a run; the name of a workflow has 1024. */
-#define MOST_BASE_NAME (1024 - 21)
-
-static void
-check_base_name(NullableDatum arg, const char *name)
-{
-	check_name(arg, name);
-	if (!arg.isnull && VARSIZE_ANY_EXHDR(DatumGetTextPP(arg.value)) > MOST_BASE_NAME)
-		bad_argument(name, psprintf("must be 1 to %d bytes long", MOST_BASE_NAME),
-					 psprintf("It is %d bytes long.", (int) VARSIZE_ANY_EXHDR(DatumGetTextPP(arg.value))),
-					 "Pass a shorter name: those of the runs have the time behind it.");
-}
+/* The names of the runs have @ and a time behind it. */
+#define MOST_BASE_NAME (MAX_NAME_BYTES - 21)
 
 #define LOOK_ZONE(P) \
 	P(name, TEXTOID)
@@ -90,12 +80,12 @@ settings_of_call(FunctionCallInfo fcinfo)
 	Cron		cron;
 
 	memcpy(&settings, fcinfo->args, sizeof(settings));
-	require_name(settings.name, "name");
-	check_base_name(settings.name, "name");
+	require(settings.name, "name");
+	check_name_of(settings.name, "name", MOST_BASE_NAME);
 	require(settings.cron, "cron");
 	parse_cron(TextDatumGetCString(settings.cron.value), &cron);
 	require_name(settings.queue, "queue");
-	check_base_name(settings.workflow, "workflow");
+	check_name_of(settings.workflow, "workflow", MOST_BASE_NAME);
 	check_name(settings.handler, "handler");
 	require(settings.timezone, "timezone");
 	(void) require_choice(settings.overlap, "overlap", overlaps, lengthof(overlaps));
@@ -242,9 +232,11 @@ PARAMETERS(CreateSchedule, CREATE_SCHEDULE);
 
 static Statement insert_schedule = STATEMENT(CreateSchedule,
 	"INSERT INTO durable.schedule (name, cron, queue, workflow, handler, input, timezone, overlap, catch_up, priority,"
-	"  timeout, jitter, starts_at, ends_at, max_recovery_attempts, app_version, next_run_at, created_at) "
+	"  timeout, jitter, starts_at, ends_at, max_recovery_attempts, app_version, next_run_at, created_at,"
+	"  paused, skipped) "
 	"SELECT :name, :cron, :queue, :workflow, :handler, :input, :timezone, :overlap, :catch_up, :priority,"
-	"  :timeout, :jitter, :starts_at, :ends_at, :max_recovery_attempts, :app_version, :next_run_at, :created_at "
+	"  :timeout, :jitter, :starts_at, :ends_at, :max_recovery_attempts, :app_version, :next_run_at, :created_at,"
+	"  false, 0 "
 	"ON CONFLICT (name) DO NOTHING");
 
 #define ALTER_SCHEDULE(P) \

@@ -268,15 +268,6 @@ run_waiting(Running *r)
 	return true;
 }
 
-static Running
-begin_running(const Schedule *schedule, TimestampTz now, bool may_wait)
-{
-	return (Running)
-	{
-		.schedule = *schedule,.times = timetable_of(schedule),.now = now,.may_wait = may_wait,.left = MOST_AT_ONCE
-	};
-}
-
 /* Writes what has become of a schedule. */
 static void
 end_running(const Running *r)
@@ -323,7 +314,7 @@ run_due(void *arg)
 	Running    *r = arg;
 	Schedule   *s = &r->schedule;
 
-	*r = begin_running(s, r->now, false);
+	r->times = timetable_of(s);
 	if (run_waiting(r))
 		while (!s->next_run_at.isnull && r->done < r->left)
 		{
@@ -514,7 +505,7 @@ durable_trigger_schedule(PG_FUNCTION_ARGS)
 	/* a fraction tells it from the times of the plan */
 	if (at % USECS_PER_SEC == 0)
 		at++;
-	r = begin_running(&schedule, at, true);
+	r = (Running) {.schedule = schedule,.times = timetable_of(&schedule),.now = at,.may_wait = true};
 	(void) run_waiting(&r);
 	while ((outcome = run_time(&r, at)) == HAS_RUN)
 		at++;
@@ -557,7 +548,7 @@ durable_backfill_schedule(PG_FUNCTION_ARGS)
 
 	call = begin_call(fcinfo);
 	lock_schedule_or_raise(fcinfo->args[0].value, &schedule);
-	r = begin_running(&schedule, clock_now(), true);
+	r = (Running) {.schedule = schedule,.times = timetable_of(&schedule),.now = clock_now(),.may_wait = true};
 	until = Min(DatumGetTimestampTz(to.value), r.now);
 	at = DatumGetTimestampTz(from.value) - 1;
 	while (started < MOST_AT_ONCE && next_time(&r.times, at, &at) && at <= until)
