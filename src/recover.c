@@ -132,7 +132,7 @@ static Statement find_stale = STATEMENT(Find,
 	"SELECT d.id, d.root_id "
 	"FROM durable.executor e CROSS JOIN LATERAL ("
 	"  SELECT w.id, w.root_id FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"  WHERE d.executor_id = e.executor_id AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
+	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id")
 	"    AND " WANTED
 	"  LIMIT :most FOR NO KEY UPDATE OF w SKIP LOCKED) d "
 	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
@@ -156,9 +156,10 @@ static Statement find_orphans = STATEMENT(Find,
 	"    AND NOT EXISTS (SELECT 1 FROM durable.executor e WHERE e.executor_id = o.executor_id)), "
 	"candidate AS ("
 	"  SELECT d.id, d.executor_id FROM unregistered o JOIN durable.driven d ON d.executor_id = o.executor_id "
-	"  WHERE d.started_at < :since "
+	"  WHERE d.started_at < :since AND (NOT :queued OR d.queue_name <> '') "
 	"  UNION ALL "
-	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
+	"  SELECT d.id, d.executor_id FROM durable.driven d "
+	"  WHERE d.executor_id = '' AND d.started_at < :since AND (NOT :queued OR d.queue_name <> '')) "
 	"SELECT w.id, w.root_id "
 	"FROM candidate c JOIN durable.workflow w ON w.id = c.id "
 	"WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
