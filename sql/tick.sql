@@ -112,6 +112,7 @@ SELECT durable.start('running', executor_id => 'busy', timeout => '1 day') \g /d
 BEGIN;
 SELECT durable.tick(), pg_current_xact_id_if_assigned();
 COMMIT;
+SET durable.fast_paths = on;
 CREATE TEMP TABLE before AS SELECT sql, calls, fast_calls FROM durable.statements();
 SELECT durable.tick();
 SELECT s.statement, s.calls - b.calls AS calls, s.fast_calls - b.fast_calls AS fast FROM durable.statements() s JOIN before b USING (sql) WHERE s.calls > b.calls ORDER BY s.statement, s.sql;
