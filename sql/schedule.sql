@@ -216,6 +216,12 @@ SELECT durable.alter_schedule('a', '30 * * * *', 'q', timezone => 'Asia/Kathmand
 SELECT next_run_at FROM durable.schedule WHERE name = 'a';
 SELECT durable.alter_schedule('a', '40 * * * *', 'q');
 SELECT next_run_at FROM durable.schedule WHERE name = 'a';
+-- What was due is not lost where @every counts from another time.
+SELECT durable.create_schedule('b', '@every 1 day', 'q', starts_at => '2030-05-01 06:00');
+SELECT durable.alter_schedule('b', '@every 1 day', 'q', starts_at => '2030-04-01 18:00');
+SELECT pg_temp.it_is('2030-05-01 07:00');
+SELECT durable.tick() > 0 AS some;
+SELECT last_run_at, next_run_at FROM durable.schedule WHERE name = 'b';
 SELECT durable.drop_schedule(name), pg_temp.finish(name) > 0 AS had_runs FROM durable.schedule ORDER BY name;
 
 -- By hand. ----------------------------------------------------------------------------------------

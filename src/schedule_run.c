@@ -291,6 +291,8 @@ end_running(const Running *r)
 static bool
 choose_due(const Running *r, TimestampTz *at)
 {
+	TimestampTz latest;
+
 	if (r->now - *at <= MISSED_AFTER)
 		return true;
 	switch (catch_up_of(&r->schedule))
@@ -298,7 +300,10 @@ choose_due(const Running *r, TimestampTz *at)
 		case CATCH_UP_NONE:
 			return next_time(&r->times, r->now - MISSED_AFTER - 1, at) && *at <= r->now;
 		case CATCH_UP_LAST:
-			return latest_time(&r->times, *at, r->now, at);
+			/* what is due need not be in the plan any more: @every may count from another time by now */
+			if (latest_time(&r->times, *at, r->now, &latest))
+				*at = latest;
+			return true;
 		default:
 			return true;
 	}
