@@ -60,9 +60,12 @@ static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN
 static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed driven_columns[] = {DRIVEN_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed deadline_columns[] = {DEADLINE_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed schedule_columns[] = {SCHEDULE_COLUMNS_USED(COLUMN_USED)};
 
-#define MOST_COLUMNS	STEP_COLUMN_COUNT
-StaticAssertDecl((int) WORKFLOW_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
+#define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
+StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
 				 "each column has a number");
 
 struct Table
@@ -101,6 +104,9 @@ static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLU
 static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
 static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
 static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
+static Table driven = {"driven", driven_columns, DRIVEN_COLUMN_COUNT};
+static Table deadline = {"deadline", deadline_columns, DEADLINE_COLUMN_COUNT};
+static Table schedule = {"schedule", schedule_columns, SCHEDULE_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -111,6 +117,10 @@ TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_s
 TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
 TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
+TableIndex		driven_by_executor = {&driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
+TableIndex		deadline_by_time = {&deadline, "deadline_pkey", 1, {deadline_deadline}};
+TableIndex		schedule_by_next_run = {&schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
+TableIndex		schedule_by_waiting = {&schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
 
 /* The number that the server knows a column by. */
 static AttrNumber

@@ -47,7 +47,9 @@
 	C(workflow, paused_by, UUIDOID) \
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \
-	C(workflow, slot, INT8OID)
+	C(workflow, slot, INT8OID) \
+	C(workflow, scheduled_for, TIMESTAMPTZOID) \
+	C(workflow, scheduled_by, TEXTOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -100,6 +102,17 @@
 	C(open_wait, workflow_id, UUIDOID) \
 	C(open_wait, sequence, INT4OID)
 
+#define DRIVEN_COLUMNS_USED(C) \
+	C(driven, executor_id, TEXTOID) \
+	C(driven, started_at, TIMESTAMPTZOID)
+
+#define DEADLINE_COLUMNS_USED(C) \
+	C(deadline, deadline, TIMESTAMPTZOID)
+
+#define SCHEDULE_COLUMNS_USED(C) \
+	C(schedule, name, TEXTOID) \
+	C(schedule, next_run_at, TIMESTAMPTZOID)
+
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
 
@@ -139,6 +152,24 @@ enum
 	OPEN_WAIT_COLUMN_COUNT
 };
 
+enum
+{
+	DRIVEN_COLUMNS_USED(COLUMN_NUMBER)
+	DRIVEN_COLUMN_COUNT
+};
+
+enum
+{
+	DEADLINE_COLUMNS_USED(COLUMN_NUMBER)
+	DEADLINE_COLUMN_COUNT
+};
+
+enum
+{
+	SCHEDULE_COLUMNS_USED(COLUMN_NUMBER)
+	SCHEDULE_COLUMN_COUNT
+};
+
 /* A table, and an index by which its rows are found (table.c has them). */
 typedef struct Table Table;
 typedef struct TableIndex TableIndex;
@@ -150,6 +181,10 @@ extern TableIndex step_by_position;
 extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
 extern TableIndex open_wait_by_position;
+extern TableIndex driven_by_executor;
+extern TableIndex deadline_by_time;
+extern TableIndex schedule_by_next_run;
+extern TableIndex schedule_by_waiting;
 
 /* A condition on a column of an index: its key, in the index's order. */
 typedef struct Key
@@ -162,6 +197,8 @@ typedef struct Key
 
 #define IS_ID(number, its_id) {number, BTEqualStrategyNumber, F_UUID_EQ, its_id}
 #define IS_TEXT(number, text) {number, BTEqualStrategyNumber, F_TEXTEQ, text}
+#define IS_TEXT_AFTER(number, text) {number, BTGreaterStrategyNumber, F_TEXT_GT, text}
+#define IS_UNTIL(number, time) {number, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, time}
 #define IS_INT(number, n) {number, BTEqualStrategyNumber, F_INT4EQ, n}
 #define IS_FROM(number, n) {number, BTGreaterEqualStrategyNumber, F_INT4GE, n}
 
