@@ -159,13 +159,16 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  INSERT INTO durable.active_root (name, id) SELECT b.name, b.id FROM root b " \
 	"  ON CONFLICT (name) DO NOTHING RETURNING id) " \
 	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
-	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version," 	"  concurrency_key, scheduled_for, scheduled_by) " 	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
+	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version," \
+	"  concurrency_key, scheduled_for, scheduled_by) " \
+	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
 	"  b.created_at, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at END, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
 	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
 	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
-	"  :max_recovery_attempts, :app_version, b.concurrency_key, :scheduled_for, :scheduled_by " 	"FROM entered e JOIN root b ON b.id = e.id"
+	"  :max_recovery_attempts, :app_version, b.concurrency_key, :scheduled_for, :scheduled_by " \
+	"FROM entered e JOIN root b ON b.id = e.id"
 
 /* Enters a root's name; false if the statement has to find out whether it is free. */
 static bool
@@ -584,7 +587,7 @@ start(Starts *starts)
 bool
 start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uuid_t *id)
 {
-	Start		element = {.name = name,.input = input};
+	Start		element = {.name = name,.input = input,.concurrency_key = a_null()};
 	Start	   *elements = &element;
 	Root		root = {.elements = &elements,.count = 1};
 	Starts		starts = {
