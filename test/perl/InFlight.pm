@@ -82,7 +82,11 @@ my $work = q{
 	SELECT durable.await_callback(wf('waiting'), 5, 'late', '0 s');
 	SELECT durable.sleep(wf('waiting'), 6, 'nap', '1 day');
 	SELECT durable.complete(wf('awaited'), '"a"');
+	-- an ended root that purge has to leave, for a child that waits; what was cancelled before it started
+	SELECT durable.create_queue('kept');
+	SELECT durable.start('kept'); SELECT durable.start_child(wf('kept'), 0, 'kept child', queue => 'kept'); SELECT durable.complete(wf('kept'));
 	SELECT durable.purge('0 s');
+	SELECT durable.start('never started', queue => 'kept'); SELECT durable.cancel_tree(wf('never started'));
 
 	-- ended: completed; cancelled and failed trees
 	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
