@@ -1104,6 +1104,7 @@ COMMENT ON FUNCTION durable.filters() IS
 -- FROM items of ids.
 CREATE FUNCTION durable.standing(status durable.task_status) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE
   WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p'
@@ -1125,7 +1126,7 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET enable_sort = off SET enable_seqscan = off
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
   small CONSTANT int := 2000;
@@ -1193,6 +1194,7 @@ COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, tex
 -- first, nothing behind it has started later: page by page, until that settles it.
 CREATE FUNCTION durable.latest_started(root_only boolean, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   step bigint := 2 * most + 100;
