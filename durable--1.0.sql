@@ -110,6 +110,9 @@ CREATE TABLE durable.workflow
 	detail jsonb,
 	-- of one that is suspended: since when; it is PENDING, or PAUSED from that
 	suspended_at timestamptz,
+	-- of a run of a schedule: which one, and the time of the plan for which it was started
+	scheduled_for timestamptz,
+	scheduled_by text COLLATE "C",
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -277,6 +280,27 @@ CREATE TABLE durable.unstarted
 );
 COMMENT ON TABLE durable.unstarted IS
 	'Register of the finished workflows that have never started; a trigger keeps it';
+
+-- tick: the runs of a schedule that are unfinished
+CREATE TABLE durable.active_run
+(
+	scheduled_by text COLLATE "C" NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT active_run_pkey PRIMARY KEY (scheduled_by, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.active_run IS
+	'Register of the unfinished runs of schedules; a trigger keeps it';
+
+-- tick, backfill_schedule: which times of a schedule have a run, finished or not
+CREATE TABLE durable.scheduled_run
+(
+	scheduled_by text COLLATE "C" NOT NULL,
+	scheduled_for timestamptz NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT scheduled_run_pkey PRIMARY KEY (scheduled_by, scheduled_for, id)
+);
+COMMENT ON TABLE durable.scheduled_run IS
+	'Register of the runs of schedules, by the times for which they were started; a trigger keeps it';
 
 CREATE FUNCTION durable.keep_registers() RETURNS trigger
 AS 'MODULE_PATHNAME', 'durable_keep_registers'
@@ -519,6 +543,48 @@ CREATE TABLE durable.executor
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with its last heartbeat';
 
+CREATE TABLE durable.schedule
+(
+	name text COLLATE "C" NOT NULL,
+	-- the settings
+	cron text NOT NULL,
+	queue text COLLATE "C" NOT NULL,
+	workflow text COLLATE "C",		-- NULL: the schedule's name
+	handler text COLLATE "C",
+	input jsonb,
+	timezone text NOT NULL,
+	overlap text NOT NULL,
+	catch_up text NOT NULL,
+	priority int NOT NULL,
+	timeout interval,
+	jitter interval NOT NULL,
+	starts_at timestamptz,
+	ends_at timestamptz,
+	max_recovery_attempts int NOT NULL,
+	app_version text COLLATE "C",
+	-- the first time of the plan that nothing has been done about; NULL: none is to come
+	next_run_at timestamptz,
+	paused boolean NOT NULL,
+	created_at timestamptz NOT NULL,
+	-- the last run, and the time for which it was started
+	last_run_at timestamptz,
+	last_workflow_id uuid,
+	-- overlap queue: a time that waits for the end of the run
+	waiting_for timestamptz,
+	-- times that were dropped since a run was unfinished
+	skipped bigint NOT NULL,
+	-- why the last tick could not start a run
+	error text,
+	CONSTRAINT schedule_pkey PRIMARY KEY (name)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+-- tick: what is due
+CREATE INDEX schedule_due ON durable.schedule (next_run_at) WHERE NOT paused;
+-- tick: what waits for the end of a run
+CREATE INDEX schedule_waiting ON durable.schedule (name) WHERE waiting_for IS NOT NULL;
+-- drop_queue
+CREATE INDEX schedule_queue ON durable.schedule (queue);
+COMMENT ON TABLE durable.schedule IS 'One row for each schedule, with its settings and when it comes next';
+
 -- What is long is compressed by lz4, where the server has it: faster by far.
 DO $$
 BEGIN
@@ -527,6 +593,7 @@ BEGIN
 	ALTER TABLE durable.event ALTER payload SET COMPRESSION lz4;
 	ALTER TABLE durable.signal ALTER payload SET COMPRESSION lz4;
 	ALTER TABLE durable.awaited_outcome ALTER output SET COMPRESSION lz4, ALTER error SET COMPRESSION lz4, ALTER detail SET COMPRESSION lz4;
+	ALTER TABLE durable.schedule ALTER input SET COMPRESSION lz4;
 EXCEPTION WHEN feature_not_supported THEN
 	NULL;
 END $$;
@@ -545,6 +612,7 @@ SELECT pg_catalog.pg_extension_config_dump('durable.queue_count', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_late', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.executor', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.schedule', '');
 
 ---------------------------------------------------------------------------
 -- Identity: pure arithmetic, looks nothing up
@@ -928,11 +996,12 @@ COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
 ---------------------------------------------------------------------------
 
 CREATE FUNCTION durable.create_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
-	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
+	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false,
+	if_exists text = 'refuse') RETURNS void
 AS 'MODULE_PATHNAME', 'durable_create_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.create_queue(text, int, int, interval, int, boolean) IS
-	'Creates a queue from which at most max_concurrency workflows run at once, at most key_concurrency of one concurrency_key, and at most rate_limit start in each rate_limit_window (one window after the other: up to twice as many in a time that lies across two); NULL is no limit. fair: among equal priorities, the key that has the fewest running goes first, then the one that was served longest ago. Again with the same settings changes nothing. Errors: 42710 (with others), 22023, 22004';
+COMMENT ON FUNCTION durable.create_queue(text, int, int, interval, int, boolean, text) IS
+	'Creates a queue from which at most max_concurrency workflows run at once, at most key_concurrency of one concurrency_key, and at most rate_limit start in each rate_limit_window (one window after the other: up to twice as many in a time that lies across two); NULL is no limit. fair: among equal priorities, the key that has the fewest running goes first, then the one that was served longest ago. One that is there with the same settings is left alone; with others it is refused, kept, or altered, as if_exists says (refuse, keep, alter). Errors: 42710, 22023, 22004';
 
 CREATE FUNCTION durable.alter_queue(name text, max_concurrency int = NULL, rate_limit int = NULL,
 	rate_limit_window interval = '1 second', key_concurrency int = NULL, fair boolean = false) RETURNS void
@@ -945,7 +1014,7 @@ CREATE FUNCTION durable.drop_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_drop_queue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.drop_queue(text) IS
-	'Drops a queue that has no unfinished workflow. Errors: WF002, WF012, 22023, 22004';
+	'Drops a queue that has no unfinished workflow, and in which no schedule starts any. Errors: WF002, WF012, 22023, 22004';
 
 CREATE FUNCTION durable.pause_queue(name text) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_pause_queue'
@@ -961,17 +1030,17 @@ COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: W
 CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1, handlers text[] = NULL,
 	app_version text = NULL,
 	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
-	OUT created_at timestamptz)
+	OUT created_at timestamptz, OUT scheduled_for timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim(text, text, int, text[], text) IS
-	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), then run_at, id, or, if the queue is fair, by turns of keys. handlers: those with one of these handlers only; app_version: those of that version or of none only. The cost is linear in what these pass over: where that is much, use a queue each. Errors: WF012, 22023, 22004';
+	'Takes up to max_workflows due workflows from a queue, within its limits, by priority (higher first), then run_at, id, or, if the queue is fair, by turns of keys; scheduled_for is the time of a schedule''s plan for which it was started. handlers: those with one of these handlers only; app_version: those of that version or of none only. The cost is linear in what these pass over: where that is much, use a queue each. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.claim_from(queues text[], executor_id text, max_workflows int = 1, handlers text[] = NULL,
 	app_version text = NULL,
 	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
-	OUT created_at timestamptz, OUT queue text)
+	OUT created_at timestamptz, OUT scheduled_for timestamptz, OUT queue text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_claim_from'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1003,6 +1072,71 @@ COMMENT ON FUNCTION durable.release(text, uuid, timestamptz) IS
 	'Hands all workflows of an executor back and forgets it, or just the one, not before run_at. Returns how many. Errors: WF001, 22023, 22004';
 
 ---------------------------------------------------------------------------
+-- Schedules, and what time brings
+---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.create_schedule(name text, cron text, queue text, workflow text = NULL, handler text = NULL,
+	input jsonb = NULL, timezone text = 'UTC', overlap text = 'skip', catch_up text = 'last', priority int = 0,
+	timeout interval = NULL, jitter interval = '0', starts_at timestamptz = NULL, ends_at timestamptz = NULL,
+	max_recovery_attempts int = 100, app_version text = NULL, if_exists text = 'refuse') RETURNS void
+AS 'MODULE_PATHNAME', 'durable_create_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.create_schedule(text, text, text, text, text, jsonb, text, text, text, int, interval, interval, timestamptz, timestamptz, int, text, text) IS
+	'Creates a schedule: at each time of cron, in the time zone, from starts_at to ends_at, tick starts a root named <workflow, by default the schedule''s name>@<time in UTC> in the queue, up to jitter later. overlap says what happens while a run is unfinished (skip, queue, all, cancel), catch_up what happens with times missed by more than a minute (none, last, all). One that is there with the same settings is left alone; with others it is refused, kept, or altered, as if_exists says (refuse, keep, alter). Errors: 42710, WF012 (no such queue), 22023, 22004';
+
+CREATE FUNCTION durable.alter_schedule(name text, cron text, queue text, workflow text = NULL, handler text = NULL,
+	input jsonb = NULL, timezone text = 'UTC', overlap text = 'skip', catch_up text = 'last', priority int = 0,
+	timeout interval = NULL, jitter interval = '0', starts_at timestamptz = NULL, ends_at timestamptz = NULL,
+	max_recovery_attempts int = 100, app_version text = NULL) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_alter_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.alter_schedule(text, text, text, text, text, jsonb, text, text, text, int, interval, interval, timestamptz, timestamptz, int, text) IS
+	'Sets all settings of a schedule. It keeps next_run_at if cron and time zone stay, else it counts from now. Errors: WF012 (no such schedule or queue), 22023, 22004';
+
+CREATE FUNCTION durable.drop_schedule(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_drop_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.drop_schedule(text) IS
+	'Drops a schedule; its runs go on. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.pause_schedule(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_pause_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.pause_schedule(text) IS
+	'A schedule starts nothing until resume_schedule; its runs go on. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.resume_schedule(name text) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_resume_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.resume_schedule(text) IS
+	'Undoes pause_schedule; catch_up says what becomes of the times in between. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.trigger_schedule(name text) RETURNS uuid
+AS 'MODULE_PATHNAME', 'durable_trigger_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.trigger_schedule(text) IS
+	'Starts a run of a schedule now, outside of its plan, by the same overlap rule, and returns its id; NULL if it was skipped or has to wait. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.backfill_schedule(name text, from_time timestamptz, to_time timestamptz) RETURNS int
+AS 'MODULE_PATHNAME', 'durable_backfill_schedule'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.backfill_schedule(text, timestamptz, timestamptz) IS
+	'Starts a run for each past time of a schedule''s plan from from_time to to_time, both included, that has none, at most 1000 of them, the oldest first, whatever runs. Returns how many. Errors: WF012, 22023, 22004';
+
+CREATE FUNCTION durable.next_runs(cron text, timezone text = 'UTC', after timestamptz = NULL, max_rows int = 10)
+RETURNS SETOF timestamptz
+AS 'MODULE_PATHNAME', 'durable_next_runs'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.next_runs(text, text, timestamptz, int) IS
+	'The first max_rows times (at most 1000000) at which a schedule with that cron and time zone would come after that time, by default now. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.tick(max_rows int = 1000) RETURNS int
+AS 'MODULE_PATHNAME', 'durable_tick'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.tick(int) IS
+	'Does what time has brought: starts what schedules are due, returns workflows of dead executors or past their deadline to their queue, purges by durable.retention, forgets dead executors. Returns how much it has done, at most max_rows. Waits for nobody; any number may call it at any time. Errors: 22023, 22004';
+
+---------------------------------------------------------------------------
 -- Looking
 ---------------------------------------------------------------------------
 
@@ -1028,6 +1162,7 @@ COMMENT ON FUNCTION durable.filters() IS
 -- FROM items of ids.
 CREATE FUNCTION durable.standing(status durable.task_status) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT CASE
   WHEN standing.status = 'PENDING' THEN '(SELECT p.id FROM durable.pending p UNION ALL SELECT s.id FROM durable.suspended s WHERE NOT s.has_time'
@@ -1049,7 +1184,7 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET enable_sort = off SET enable_seqscan = off
+SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
   small CONSTANT int := 2000;
@@ -1117,6 +1252,7 @@ COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, tex
 -- first, nothing behind it has started later: page by page, until that settles it.
 CREATE FUNCTION durable.latest_started(root_only boolean, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   step bigint := 2 * most + 100;
@@ -1549,6 +1685,18 @@ SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id), 'not in the register of what never started as it belongs'
   FROM durable.unstarted r FULL JOIN (SELECT w.id FROM durable.workflow w
     WHERE w.started_at IS NULL AND w.status IN ('COMPLETED', 'FAILED', 'CANCELLED')) w ON w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of unfinished runs of schedules as it belongs'
+  FROM durable.active_run r FULL JOIN (SELECT w.id, w.scheduled_by FROM durable.workflow w
+    WHERE w.scheduled_by IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
+    ON w.scheduled_by = r.scheduled_by AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of runs of schedules as it belongs'
+  FROM durable.scheduled_run r FULL JOIN (SELECT w.id, w.scheduled_by, w.scheduled_for FROM durable.workflow w
+    WHERE w.scheduled_by IS NOT NULL AND w.scheduled_for IS NOT NULL) w
+    ON w.scheduled_by = r.scheduled_by AND w.scheduled_for = r.scheduled_for AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL) r
 UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
@@ -1583,6 +1731,8 @@ FROM durable.workflow w WHERE w.executor_id IS NOT NULL AND NOT (w.parent_id IS 
 UNION ALL SELECT w.id, 'unfinished in a queue that does not exist'
 FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+UNION ALL SELECT w.id, 'started by a schedule for no time, or for a time by no schedule'
+FROM durable.workflow w WHERE (w.scheduled_by IS NULL) <> (w.scheduled_for IS NULL)
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN waiting w ON w.queue_name = h.queue_name AND w.rank = h.rank
 WHERE w.key = '' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
@@ -1695,6 +1845,14 @@ UNION ALL SELECT e.workflow_id, CASE WHEN w.id IS NULL THEN 'has events, but doe
 FROM (SELECT workflow_id, min(n) AS first, max(n) AS last, count(*) AS count FROM durable.event GROUP BY workflow_id) e
 LEFT JOIN durable.workflow w ON w.id = e.workflow_id
 WHERE w.id IS NULL OR e.first <> 1 OR e.last <> e.count
+
+-- schedules, which have no id
+UNION ALL SELECT NULL, format('schedule "%s" starts in a queue that does not exist', s.name)
+FROM durable.schedule s LEFT JOIN durable.queue q ON q.name = s.queue WHERE q.name IS NULL
+UNION ALL SELECT NULL, format('schedule "%s" has a time that waits, but does not queue what overlaps', s.name)
+FROM durable.schedule s WHERE s.waiting_for IS NOT NULL AND s.overlap <> 'queue'
+UNION ALL SELECT NULL, format('schedule "%s" comes next after its end', s.name)
+FROM durable.schedule s WHERE s.next_run_at > s.ends_at
 $$;
 COMMENT ON FUNCTION durable.check() IS
 	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';

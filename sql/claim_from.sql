@@ -8,11 +8,11 @@ CREATE FUNCTION pg_temp.put(q text, name text, handler text = NULL, version text
 $$;
 CREATE FUNCTION pg_temp.take(q text, n int = 1, handlers text[] = NULL, version text = NULL, executor text = 'from') RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(c.name, ', ' ORDER BY i), 'none')
-  FROM durable.claim(q, executor, n, handlers, version) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)
+  FROM durable.claim(q, executor, n, handlers, version) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, scheduled_for, i)
 $$;
 CREATE FUNCTION pg_temp.take_from(qs text[], n int = 1, handlers text[] = NULL, version text = NULL) RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(c.name || ' (' || c.queue || ')', ', ' ORDER BY i), 'none')
-  FROM durable.claim_from(qs, 'from', n, handlers, version) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, queue, i)
+  FROM durable.claim_from(qs, 'from', n, handlers, version) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, scheduled_for, queue, i)
 $$;
 CREATE FUNCTION pg_temp.waiting() RETURNS text LANGUAGE sql AS $$
   SELECT string_agg(queue_name || ' ' || waiting_for_version, ', ' ORDER BY queue_name) FROM durable.stats() WHERE queue_name LIKE 'from-%'

@@ -14,7 +14,7 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.take(q text, n int = 1) RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(substr(name, length(q) + 2), ' ' ORDER BY i), 'none')
-  FROM durable.claim(q, 'lanes', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)
+  FROM durable.claim(q, 'lanes', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, scheduled_for, i)
 $$;
 CREATE FUNCTION pg_temp.finish(q text, VARIADIC jobs text[]) RETURNS text LANGUAGE sql AS $$
   SELECT string_agg(durable.complete(w.id)::text, ' ' ORDER BY w.id) FROM unnest(jobs) j JOIN durable.workflow w ON w.name = q || ' ' || j AND w.status = 'RUNNING'

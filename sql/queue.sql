@@ -12,7 +12,7 @@ CREATE FUNCTION pg_temp.put(q text, names text[]) RETURNS bigint LANGUAGE sql AS
 $$;
 CREATE FUNCTION pg_temp.claim(q text, most int = 1, executor text = 'queue-a') RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(name || ' ' || lease, ', ' ORDER BY n), 'none')
-    FROM ROWS FROM (durable.claim(q, executor, most)) WITH ORDINALITY c(workflow_id, name, handler, input, lease, recovery_count, created_at, n)
+    FROM ROWS FROM (durable.claim(q, executor, most)) WITH ORDINALITY c(workflow_id, name, handler, input, lease, recovery_count, created_at, scheduled_for, n)
 $$;
 
 -- The queues themselves. --------------------------------------------------------------------------------------------

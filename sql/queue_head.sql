@@ -4,7 +4,7 @@ SET durable.claim_walk = 0;
 SELECT durable.create_queue('head'), durable.create_queue('other');
 -- A claim, by the names of what it gets; the heads, by the name of what stands right before, and who is late there.
 CREATE FUNCTION test.take(n int = 1, q text = 'head') RETURNS text LANGUAGE sql AS
-  $$SELECT coalesce(string_agg(name, ' ' ORDER BY i), '-') FROM durable.claim(q, 'head-1', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, i)$$;
+  $$SELECT coalesce(string_agg(name, ' ' ORDER BY i), '-') FROM durable.claim(q, 'head-1', n) WITH ORDINALITY c(id, name, handler, input, lease, rc, at, scheduled_for, i)$$;
 CREATE FUNCTION test.heads() RETURNS TABLE (queue text, priority bigint, behind text, late text) LANGUAGE sql AS
   $$SELECT h.queue_name, h.rank / 2,
       (SELECT w.name FROM durable.workflow w WHERE w.queue_name = h.queue_name AND w.priority = h.rank / 2 AND (w.run_at, w.id) < (h.run_at, h.workflow_id)

@@ -14,11 +14,11 @@
 #include "refusal.h"
 
 #include "access/detoast.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
-
-#define MAX_NAME_BYTES	1024
 
 /* Raises 22023, "argument %s %s"; detail says what the value is, hint what to pass. */
 void
@@ -38,9 +38,9 @@ require(NullableDatum arg, const char *name)
 				 errhint("Pass a value.")));
 }
 
-/* Names, handlers, queue names, executor ids and topics are 1 to 1024 bytes. */
+/* A name that has at most so many bytes. */
 void
-check_name(NullableDatum arg, const char *name)
+check_name_of(NullableDatum arg, const char *name, int most)
 {
 	Size		len;
 
@@ -48,10 +48,17 @@ check_name(NullableDatum arg, const char *name)
 		return;
 	/* does not read the value, which may be long and stored elsewhere */
 	len = toast_raw_datum_size(arg.value) - VARHDRSZ;
-	if (len < 1 || len > MAX_NAME_BYTES)
-		bad_argument(name, psprintf("must be 1 to %d bytes long", MAX_NAME_BYTES),
+	if (len < 1 || len > most)
+		bad_argument(name, psprintf("must be 1 to %d bytes long", most),
 					 psprintf("It is %zu bytes long.", len),
 					 "Pass a short name; what is long belongs into the input.");
+}
+
+/* Names, handlers, queue names, executor ids and topics are 1 to 1024 bytes. */
+void
+check_name(NullableDatum arg, const char *name)
+{
+	check_name_of(arg, name, MAX_NAME_BYTES);
 }
 
 void
@@ -254,4 +261,44 @@ check_run_at(NullableDatum run_at)
 	if (!run_at.isnull && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(run_at.value)))
 		bad_argument("run_at", "must be finite", "It is infinity, or minus infinity.",
 					 "Pass a time, or NULL for now.");
+}
+
+/* A time by the calendar of clients: 0001-01-01 to 9999-12-31. */
+void
+check_time(NullableDatum arg, const char *name)
+{
+	const TimestampTz least = (TimestampTz) (date2j(1, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	const TimestampTz most = (TimestampTz) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+
+	if (!arg.isnull && (DatumGetTimestampTz(arg.value) < least || DatumGetTimestampTz(arg.value) >= most))
+		bad_argument(name, "must be in the years 1 to 9999",
+					 psprintf("It is %s.", timestamptz_to_str(DatumGetTimestampTz(arg.value))),
+					 "Pass a time in between, or NULL where there is to be none.");
+}
+
+/* One of some names; returns its position. */
+int
+require_choice(NullableDatum arg, const char *name, const char *const *choices, int count)
+{
+	StringInfoData all;
+
+	require(arg, name);
+	initStringInfo(&all);
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(TextDatumGetCString(arg.value), choices[i]) == 0)
+			return i;
+		appendStringInfo(&all, "%s%s", i == 0 ? "" : i == count - 1 ? " or " : ", ", choices[i]);
+	}
+	bad_argument(name, psprintf("must be %s", all.data), psprintf("It is \"%s\".", TextDatumGetCString(arg.value)),
+				 "Pass one of these.");
+}
+
+/* What is to be done with a schedule, or a queue, that is there already. */
+IfExists
+require_if_exists(NullableDatum arg)
+{
+	static const char *const names[] = {"refuse", "keep", "alter"};
+
+	return (IfExists) require_choice(arg, "if_exists", names, lengthof(names));
 }

@@ -10,13 +10,26 @@
 
 #include "durable.h"
 
+/* So long a name may be. */
+#define MAX_NAME_BYTES	1024
+
 /* A batch has at most so many elements, since it may take a lock for each. */
 #define MAX_BATCH 1000
 
+/* What create_queue and create_schedule do with one that is there already, with other settings. */
+typedef enum IfExists
+{
+	EXISTING_REFUSED,
+	EXISTING_KEPT,
+	EXISTING_ALTERED
+} IfExists;
+
+extern IfExists require_if_exists(NullableDatum arg);
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
 extern void check_key(NullableDatum key, const char *name, NullableDatum queue);
+extern void check_name_of(NullableDatum arg, const char *name, int most);
 extern void require_sequence(NullableDatum sequence);
 extern struct Refusal *refuse_sequence(int32 sequence, const char *name);
 extern void require_not_negative(NullableDatum arg, const char *name);
@@ -25,6 +38,8 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern void check_time(NullableDatum arg, const char *name);
+extern int	require_choice(NullableDatum arg, const char *name, const char *const *choices, int count);
 extern void require_sequences(NullableDatum first, int count);
 extern int	check_array(NullableDatum arg, const char *name);
 extern void check_array_beside(NullableDatum arg, const char *name, int count, const char *other);

@@ -60,6 +60,14 @@ end_call(const Call *call)
 	SetUserIdAndSecContext(call->user, call->security);
 }
 
+/* Frees all that a call has read and allocated since it began, or since the last round. */
+void
+free_round(void)
+{
+	if (SPI_finish() != SPI_OK_FINISH || SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI could not be begun anew");
+}
+
 /* So many looks in a row may see the same, since others may come and go in between. */
 #define MOST_UNCHANGED 1000
 
@@ -77,8 +85,7 @@ next_round(Rounds *rounds, const char *table, uint64 seen)
 	rounds->seen = seen;
 	if (rounds->unchanged > MOST_UNCHANGED)
 		raise_kept_away(table);
-	if (SPI_finish() != SPI_OK_FINISH || SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI could not be begun anew");
+	free_round();
 }
 
 /* A statement may take so much longer for each row (microseconds). */

@@ -32,6 +32,7 @@ typedef struct Rounds
 } Rounds;
 
 extern Call begin_call(FunctionCallInfo fcinfo);
+extern void free_round(void);
 extern void next_round(Rounds *rounds, const char *table, uint64 seen);
 extern bool has_waited(Rounds *rounds, int rows);
 extern bool in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error);

@@ -47,6 +47,7 @@ extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);
 extern int64 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now);
 
+extern bool try_lock_rows_of_tree(const pg_uuid_t *root_id);
 extern Datum takeable(Datum *seen, int64 most, int *count);
 
 /*

@@ -117,7 +117,7 @@ lock_queue_to_claim(QueueClaim *claim, bool *out_of_date)
 /* The columns of claim_from's result, and, but for the last, of claim's. */
 #define CLAIMED_LIST(F, C, t) \
 	F(t, id) C(t, name) C(t, handler) C(t, input) C(t, lease) C(t, recovery_count) C(t, created_at) \
-	C(t, queue_name)
+	C(t, scheduled_for) C(t, queue_name)
 ROW(ClaimedRow, CLAIMED_LIST);
 
 #define CLAIM_NEW(P) \

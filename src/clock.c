@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(durable_clock);
@@ -127,6 +128,25 @@ TimestampTz
 clock_latest(TimestampTz t)
 {
 	return Min(t, LAST_INSTANT);
+}
+
+/* Reads an interval as the server does; false if it is none. */
+bool
+read_interval(const char *text, Interval *interval)
+{
+	char		buffer[256];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			count;
+	int			kind;
+	struct pg_itm_in parts = {0};
+	int			error = ParseDateTime(text, buffer, sizeof(buffer), fields, types, MAXDATEFIELDS, &count);
+
+	if (error == 0)
+		error = DecodeInterval(fields, types, count, INTERVAL_FULL_RANGE, &kind, &parts);
+	if (error == DTERR_BAD_FORMAT)
+		error = DecodeISO8601Interval(pstrdup(text), &kind, &parts);
+	return error == 0 && kind == DTK_DELTA && itmin2interval(&parts, interval) == 0;
 }
 
 /* start + timeout by the server's calendar; NULL where there is no timeout. */

@@ -28,6 +28,7 @@ extern double interval_seconds(const Interval *interval);
 extern double interval_least_seconds(const Interval *interval);
 extern TimestampTz clock_latest(TimestampTz t);
 extern TimestampTz clock_until(TimestampTz start, const Interval *interval);
+extern bool read_interval(const char *text, Interval *interval);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 

@@ -83,6 +83,15 @@ unpin_search_path(int level)
 }
 #endif
 
+/* what a check of a setting hands to its assignment; since 16 in memory of its own */
+#if PG_VERSION_NUM >= 160000
+#define setting_alloc(size) guc_malloc(LOG, size)
+#define setting_free(p) guc_free(p)
+#else
+#define setting_alloc(size) malloc(size)
+#define setting_free(p) free(p)
+#endif
+
 /* 17 has infinite intervals */
 #if PG_VERSION_NUM < 170000
 #define INTERVAL_NOT_FINITE(interval) false

@@ -9,6 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "control.h"
 #include "plan.h"
 #include "sql.h"
 
@@ -132,6 +133,26 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
 	}
 	return cascade_tree(cascade, &workflow.id, &pause, now);
+}
+
+/*
+ * cancel_tree of a root; one that has finished is left alone.  If it must not wait,
+ * it returns false where the tree, or the row of a workflow in it, is locked; the
+ * caller then gives back what it has locked so far.
+ */
+bool
+cancel_root(const pg_uuid_t *id, bool may_wait)
+{
+	Workflow	workflow;
+
+	if (may_wait)
+		lock_tree(id, TREE_EXCLUSIVE);
+	else if (tree_locks_left() <= 0 || !try_lock_whole_tree(id) || !try_lock_rows_of_tree(id))
+		return false;
+	look_workflow_or_raise(id, "workflow_id", NEWEST, &workflow);
+	if (workflow_transition(EVENT_CANCEL, workflow.status, NULL))
+		(void) cascade_tree(CASCADE_CANCEL, id, NULL, clock_now());
+	return true;
 }
 
 /* ---- resume_failed --------------------------------------------------------------- */

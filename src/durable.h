@@ -21,7 +21,8 @@
  *
  * Locks, in the one order in which they are taken (lock.c has the functions):
  *
- *	1. executor rows		where one is registered, refreshed or forgotten
+ *	1. executor rows		where one is registered, refreshed or forgotten; then the
+ *							rows of schedules (schedule.c)
  *	2. the queue's lock		heavyweight; what may start in a queue, and its limits
  *	3. the tree's lock		heavyweight, by root; shared by each call that writes
  *							steps or ends or starts workflows in the tree,

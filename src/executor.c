@@ -42,6 +42,21 @@ durable_is_dead(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(is_dead(fcinfo->args[0], PG_GETARG_TIMESTAMPTZ(1)));
 }
 
+/* Whether an executor is dead; -1 if that cannot be told here.  For the fast paths of statements that look for such. */
+int
+any_executor_dead(TimestampTz stale_before)
+{
+	Look		look;
+	bool		found = false;
+
+	if (!begin_look(&look, &executor_by_id, AccessShareLock, NULL, 0))
+		return -1;
+	for (; look.row && !found; next_row(&look))
+		found = is_dead(column_of_row(&look, executor_last_seen), stale_before);
+	end_look(&look);
+	return found;
+}
+
 /* app_version: that it has claimed with; NULL is any, or none */
 #define LOOK_ALIVE(P) \
 	P(executor_id, TEXTOID) \

@@ -11,6 +11,7 @@
 #include "durable.h"
 
 extern bool is_dead(NullableDatum last_seen, TimestampTz stale_before);
+extern int	any_executor_dead(TimestampTz stale_before);
 extern bool executor_alive(Datum executor_id, TimestampTz stale_before);
 extern int64 register_executor(NullableDatum executor_id, NullableDatum stale_after);
 extern int64 register_claimer(NullableDatum executor_id, NullableDatum stale_after, NullableDatum app_version);

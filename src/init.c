@@ -9,6 +9,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "purge.h"
 
 #include <float.h>
 #include <limits.h>
@@ -57,6 +58,13 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomStringVariable("durable.retention",
+							   "tick purges trees that have ended before that time.",
+							   "An interval; empty is never.",
+							   &durable_retention,
+							   "",
+							   PGC_SUSET, 0,
+							   check_retention, assign_retention, NULL);
 	MarkGUCPrefixReserved("durable");
 	watch_transactions();
 }

@@ -16,6 +16,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "purge.h"
 #include "sql.h"
 #include "suspend.h"
 #include "wait.h"
@@ -249,6 +250,15 @@ purge_page(Purge *purge, Datum statuses)
 	return true;
 }
 
+/* Deletes trees whose roots have such statuses, until there are no more or there is no room. */
+static void
+purge_trees(Purge *purge, Datum statuses)
+{
+	purge->full = purge->most == 0;
+	while (!purge->full && purge_page(purge, statuses))
+		;
+}
+
 /* ---- executors ------------------------------------------------------------------ */
 
 #define FORGET_DEAD(P) \
@@ -256,32 +266,65 @@ purge_page(Purge *purge, Datum statuses)
 	P(most, INT8OID)
 PARAMETERS(ForgetDead, FORGET_DEAD);
 
+static int64
+fast_forget_dead(const void *params)
+{
+	return any_executor_dead(DatumGetTimestampTz(((const ForgetDead *) params)->stale_before.value)) == 0 ? 0 : NOT_FAST;
+}
+
 static Statement forget_dead = STATEMENT(ForgetDead,
 	"WITH dead AS MATERIALIZED ("
 	"  SELECT e.executor_id FROM durable.executor e "
 	"  WHERE durable.is_dead(e.last_seen, :stale_before) AND NOT EXISTS ("
 	"    SELECT 1 FROM durable.driven d WHERE d.executor_id = e.executor_id)"
 	"  LIMIT :most FOR UPDATE OF e SKIP LOCKED) "
-	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))");
+	"DELETE FROM durable.executor e WHERE e.executor_id = ANY (ARRAY(SELECT d.executor_id FROM dead d))",
+	.fast = fast_forget_dead);
 
-/* Forgets executors that are dead, and were for so long, and drive nothing. */
-static void
-forget_executors(const Purge *purge)
+/* Forgets executors that were last seen before that, and drive nothing; returns how many. */
+static int64
+forget_executors(TimestampTz stale_before, int64 most)
 {
-	TimestampTz stale_before = Min(purge->before, clock_stale_before(purge->now, a_null()));
+	return (int64) run(&forget_dead, &(ForgetDead) {.stale_before = a_time(stale_before),.most = a_bigint(most)}, NEWEST);
+}
 
-	run(&forget_dead, &(ForgetDead) {.stale_before = a_time(stale_before),.most = a_bigint(purge->most)}, NEWEST);
+/* Those that are dead (for tick). */
+int64
+forget_dead_executors(TimestampTz now, int64 most)
+{
+	return most > 0 ? forget_executors(clock_stale_before(now, a_null()), most) : 0;
 }
 
 /* ---- the call -------------------------------------------------------------------- */
 
-/* The labels of the statuses of roots, each once, as an array of text. */
+/* The labels of statuses, as an array of text. */
+static Datum
+labels_of(const bool *wanted)
+{
+	Datum		labels[STATUS_COUNT];
+	int			count = 0;
+
+	for (TaskStatus status = PENDING; status < STATUS_COUNT; status++)
+		if (wanted[status])
+			labels[count++] = CStringGetTextDatum(status_label(status));
+	return PointerGetDatum(construct_array(labels, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static Datum
+labels_of_finished(void)
+{
+	bool		finished[STATUS_COUNT] = {false};
+
+	for (TaskStatus status = PENDING; status < STATUS_COUNT; status++)
+		finished[status] = is_finished(status);
+	return labels_of(finished);
+}
+
+/* The labels of the statuses of roots, each once. */
 static Datum
 root_statuses(NullableDatum arg)
 {
 	bool		wanted[STATUS_COUNT] = {false};
-	Datum		labels[STATUS_COUNT];
-	int			count = 0;
 	ArrayIterator iterator;
 	Datum		element;
 	bool		isnull;
@@ -297,10 +340,7 @@ root_statuses(NullableDatum arg)
 						 "Pass COMPLETED, FAILED or CANCELLED.");
 		wanted[status] = true;
 	}
-	for (TaskStatus status = PENDING; status < STATUS_COUNT; status++)
-		if (wanted[status])
-			labels[count++] = CStringGetTextDatum(status_label(status));
-	return PointerGetDatum(construct_array(labels, count, TEXTOID, -1, false, TYPALIGN_INT));
+	return labels_of(wanted);
 }
 
 /*
@@ -337,14 +377,66 @@ durable_purge(PG_FUNCTION_ARGS)
 
 	call = begin_call(fcinfo);
 	statuses = root_statuses(status);
-	purge.full = purge.most == 0;
-	while (!purge.full && purge_page(&purge, statuses))
-		;
-	forget_executors(&purge);
+	purge_trees(&purge, statuses);
+	forget_executors(Min(purge.before, clock_stale_before(purge.now, a_null())), purge.most);
 	forget_awaited_outcomes(purge.most);
 	sweep_heads();
 
 	columns[0] = a_value(Int64GetDatum(purge.workflows));
 	columns[1] = a_value(Int64GetDatum(purge.steps));
 	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
+}
+
+/* ---- the setting durable.retention ----------------------------------------------- */
+
+char	   *durable_retention;
+
+/* What it says; NULL is never. */
+static const Interval *retention;
+
+/* An interval, as purge takes it, or the empty string. */
+bool
+check_retention(char **text, void **extra, GucSource source)
+{
+	Interval   *interval;
+
+	*extra = NULL;
+	if (*text == NULL || **text == '\0')
+		return true;
+	interval = setting_alloc(sizeof(Interval));
+	if (interval == NULL)
+		return false;
+	if (!read_interval(*text, interval) || INTERVAL_NOT_FINITE(interval) || interval_least_seconds(interval) < 0 ||
+		interval_seconds(interval) > (double) 1000 * 366 * SECS_PER_DAY)
+	{
+		setting_free(interval);
+		GUC_check_errhint("Set it to an interval of 0 to 1000 years, such as \"30 days\", or to the empty string for never.");
+		return false;
+	}
+	*extra = interval;
+	return true;
+}
+
+void
+assign_retention(const char *text, void *extra)
+{
+	retention = extra;
+}
+
+/* purge, as durable.retention says (for tick); returns how many workflows have gone. */
+int64
+purge_by_retention(TimestampTz now, int64 most)
+{
+	Purge		purge = {.now = now,.most = most};
+
+	if (retention == NULL || most <= 0)
+		return 0;
+	purge.before = clock_stale_before(now, a_value(IntervalPGetDatum(retention)));
+	purge_trees(&purge, labels_of_finished());
+	if (purge.workflows > 0)
+	{
+		forget_awaited_outcomes(most);
+		sweep_heads();
+	}
+	return Min(purge.workflows, most);
 }

@@ -138,6 +138,8 @@ lock_queue_to_start(NullableDatum name, TimestampTz now)
 PARAMETERS(CreateQueue, CREATE_QUEUE);
 PARAMETERS(AlterQueue, SETTINGS);
 
+static void alter_queue(const AlterQueue *settings);
+
 static Statement insert_queue = STATEMENT(CreateQueue,
 	"INSERT INTO durable.queue (name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair, created_at) "
 	"SELECT :name, :max_concurrency, :rate_limit, :rate_limit_window, :key_concurrency, :fair, :created_at "
@@ -178,16 +180,9 @@ limit_text(NullableDatum limit)
 	return limit.isnull ? "NULL" : psprintf("%d", DatumGetInt32(limit.value));
 }
 
-/* A queue that is there already must have the same settings. */
-static void
-raise_if_other_settings(const Queue *queue, const AlterQueue *settings)
+pg_noreturn static void
+raise_other_settings(const Queue *queue, const AlterQueue *settings)
 {
-	if (same_int(queue->max_concurrency, settings->max_concurrency) &&
-		same_int(queue->rate_limit, settings->rate_limit) &&
-		same_int(queue->key_concurrency, settings->key_concurrency) && queue->fair == DatumGetBool(settings->fair.value) &&
-		DatumGetBool(DirectFunctionCall2(interval_eq, queue->rate_limit_window.value,
-										 settings->rate_limit_window.value)))
-		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DUPLICATE_OBJECT),
 			 errmsg("queue \"%s\" already exists with other settings", TextDatumGetCString(settings->name.value)),
@@ -195,11 +190,22 @@ raise_if_other_settings(const Queue *queue, const AlterQueue *settings)
 					   limit_text(queue->max_concurrency), limit_text(queue->rate_limit),
 					   DatumGetCString(DirectFunctionCall1(interval_out, queue->rate_limit_window.value)),
 					   limit_text(queue->key_concurrency), queue->fair ? "fair" : "not fair"),
-			 errhint("Use alter_queue to change them.")));
+			 errhint("Use alter_queue to change them, or pass if_exists.")));
+}
+
+static bool
+has_settings(const Queue *queue, const AlterQueue *settings)
+{
+	return same_int(queue->max_concurrency, settings->max_concurrency) &&
+		same_int(queue->rate_limit, settings->rate_limit) &&
+		same_int(queue->key_concurrency, settings->key_concurrency) &&
+		queue->fair == DatumGetBool(settings->fair.value) &&
+		DatumGetBool(DirectFunctionCall2(interval_eq, queue->rate_limit_window.value,
+										 settings->rate_limit_window.value));
 }
 
 static void
-create_queue(const AlterQueue *settings, TimestampTz now)
+create_queue(const AlterQueue *settings, IfExists if_exists, TimestampTz now)
 {
 	CreateQueue params = {
 		.name = settings->name,.max_concurrency = settings->max_concurrency,.rate_limit = settings->rate_limit,
@@ -212,7 +218,11 @@ create_queue(const AlterQueue *settings, TimestampTz now)
 	{
 		if (look_queue(settings->name.value, now, &queue))
 		{
-			raise_if_other_settings(&queue, settings);
+			if (if_exists == EXISTING_KEPT || has_settings(&queue, settings))
+				return;
+			if (if_exists == EXISTING_REFUSED)
+				raise_other_settings(&queue, settings);
+			alter_queue(settings);
 			return;
 		}
 		/* Somebody may have created it before our INSERT, and dropped it since: once, but not again and again. */
@@ -252,6 +262,9 @@ static Statement look_unfinished = STATEMENT(LookUnfinished,
 	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "d.") " FROM durable.driven d WHERE d.queue_name = :queue "
 	"UNION ALL SELECT " COLUMNS(UNFINISHED_LIST, "h.") " FROM durable.paused h WHERE h.queue_name = :queue "
 	"LIMIT 1");
+
+static Statement look_schedules = STATEMENT(LookUnfinished,
+	"SELECT s.name FROM durable.schedule s WHERE s.queue = :queue LIMIT 1");
 
 #define PAUSE_QUEUE(P) \
 	P(name, TEXTOID) \
@@ -310,6 +323,8 @@ drop_queue(Datum name)
 		fetch(0, 0, &row);
 		raise_refusal(refuse_queue_in_use(TextDatumGetCString(name), DatumGetUUIDP(row.id.value)));
 	}
+	if (run(&look_schedules, &(LookUnfinished) {.queue = a_value(name)}, NEWEST) > 0)
+		raise_refusal(refuse_queue_of_schedule(TextDatumGetCString(name), TextDatumGetCString(result_value(0, 0))));
 	drop_all_heads(name);
 	drop_tickets(name);
 	drop_counts(name);
@@ -317,16 +332,17 @@ drop_queue(Datum name)
 
 /* ---- from SQL ---------------------------------------------------------------------- */
 
-/* create_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair) */
+/* create_queue(name, max_concurrency, rate_limit, rate_limit_window, key_concurrency, fair, if_exists) */
 Datum
 durable_create_queue(PG_FUNCTION_ARGS)
 {
 	AlterQueue	settings = settings_of_call(fcinfo);
+	IfExists	if_exists = require_if_exists(fcinfo->args[6]);
 	TimestampTz now = clock_now();
 	Call		call;
 
 	call = begin_call(fcinfo);
-	create_queue(&settings, now);
+	create_queue(&settings, if_exists, now);
 	end_call(&call);
 	PG_RETURN_VOID();
 }

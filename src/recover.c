@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * recover.c
- *	  recover: takes over the workflows that nobody alive drives, that are past
- *	  their deadline, or that were released.
+ *	  Workflows that nobody alive drives, that are past their deadline, or that were
+ *	  released: recover takes them over, tick returns those that have a queue there.
  *
  * For each reason, one after the other, a statement finds such workflows and
  * locks their rows, takeable() (takeable.c) leaves out what cannot be had without
- * waiting, and one statement makes the caller their owner.  Whoever was recovered
- * too often fails instead.
+ * waiting, and one statement makes the caller their owner, or makes them wait in
+ * their queues again.  Whoever was recovered too often fails instead.
  *
- * Locks the executor's row, the queue that it is narrowed to (shared), then the
+ * recover locks the executor's row, the queue that it is narrowed to (shared), then the
  * workflows' rows, their trees (shared), and the rows of their unfinished inline
  * descendants, these three without waiting: so it does not matter that they do
  * not come in the order of all locks, and any number of callers get disjoint
@@ -20,9 +20,12 @@
  */
 #include "outcome.h"
 #include "plan.h"
+#include "recover.h"
 #include "sql.h"
 #include "suspend.h"
+#include "table.h"
 
+#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(durable_recover);
@@ -37,12 +40,93 @@ PG_FUNCTION_INFO_V1(durable_recover);
 	P(queue, TEXTOID) \
 	P(handlers, TEXTARRAYOID) \
 	P(app_version, TEXTOID) \
+	P(queued, BOOLOID) \
 	P(seen, UUIDARRAYOID)
 PARAMETERS(Find, FIND);
 
+/*
+ * The fast paths only find that there is nothing to find: what makes tick cheap where
+ * nothing is due.  Anything else is left to the statement.
+ */
+
+static int64
+fast_find_stale(const void *params)
+{
+	return any_executor_dead(DatumGetTimestampTz(((const Find *) params)->since.value)) == 0 ? 0 : NOT_FAST;
+}
+
+static int64
+fast_find_late(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &deadline_by_time, AccessShareLock,
+					(Key[]) {IS_UNTIL(deadline_deadline, ((const Find *) params)->since)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+/* Whether something that no executor owns has begun before that; -1 if that cannot be told. */
+static int
+any_ownerless(NullableDatum since)
+{
+	NullableDatum nobody = a_value(CStringGetTextDatum(""));
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT(driven_executor_id, nobody)}, 1))
+		return -1;
+	/* the oldest comes first */
+	found = look.row && DatumGetTimestampTz(column_of_row(&look, driven_started_at).value) < DatumGetTimestampTz(since.value);
+	end_look(&look);
+	return found;
+}
+
+/* The first owner after one, in the order of their names; NULL if there is none, or if that cannot be told. */
+static NullableDatum
+next_owner(NullableDatum after)
+{
+	Look		look;
+	NullableDatum owner = a_null();
+
+	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, after)}, 1))
+		return owner;
+	if (look.row)
+	{
+		keep_row(&look);
+		owner = column_of_row(&look, driven_executor_id);
+	}
+	end_look(&look);
+	return owner;
+}
+
+/* Compares the owners with the registered executors, both in the order of their names. */
+static int64
+fast_find_orphans(const void *params)
+{
+	const Find *p = params;
+	Look		executors;
+	NullableDatum owner = a_value(CStringGetTextDatum(""));
+	int			order = 0;
+
+	if (any_ownerless(p->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
+		return NOT_FAST;
+	while (order == 0 && !(owner = next_owner(owner)).isnull)
+	{
+		for (order = 1; order > 0 && executors.row; order > 0 ? next_row(&executors) : (void) 0)
+			order = DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, owner.value,
+														  column_of_row(&executors, executor_executor_id).value));
+	}
+	end_look(&executors);
+	return order == 0 ? 0 : NOT_FAST;
+}
+
 /* The caller has asked for such workflows, and has not seen this one in the call. */
 #define ASKED_FOR \
-	"    (:queue IS NULL OR w.queue_name = :queue) AND " WANTED " " \
+	"    (:queue IS NULL OR w.queue_name = :queue) AND (NOT :queued OR w.queue_name IS NOT NULL) AND " WANTED " " \
 	"    AND NOT w.id = ANY (:seen) "
 
 /*
@@ -56,14 +140,15 @@ static Statement find_stale = STATEMENT(Find,
 	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
 	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
 	"    FOR NO KEY UPDATE SKIP LOCKED) w "
-	"  WHERE d.executor_id = e.executor_id LIMIT :most) d "
-	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id <> :executor_id "
-	"LIMIT :most");
+	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
+	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id IS DISTINCT FROM :executor_id "
+	"LIMIT :most",
+	.fast = fast_find_stale);
 
 /*
  * Owners that are not registered lie in the gaps between those that are, each of
  * which is one range of the index; each of their workflows is asked for signs of
- * life.  The caller is registered, so there is one.  '' is no owner.
+ * life.  '' is no owner, and no caller (NULL, of tick) owns anything.
  */
 static Statement find_orphans = STATEMENT(Find,
 	"WITH registered AS MATERIALIZED ("
@@ -71,19 +156,23 @@ static Statement find_orphans = STATEMENT(Find,
 	"candidate AS ("
 	"  SELECT d.id, d.executor_id FROM registered r CROSS JOIN LATERAL ("
 	"    SELECT d.id, d.executor_id FROM durable.driven d "
-	"    WHERE d.executor_id > r.before AND d.executor_id < r.executor_id AND d.started_at < :since OFFSET 0) d "
+	"    WHERE d.executor_id > r.before AND d.executor_id < r.executor_id AND d.started_at < :since"
+	"      AND (NOT :queued OR d.queue_name <> '') OFFSET 0) d "
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id FROM durable.driven d "
-	"  WHERE d.executor_id > (SELECT max(r.executor_id) FROM registered r) AND d.started_at < :since "
+	"  WHERE d.executor_id > coalesce((SELECT max(r.executor_id) FROM registered r), '') AND d.started_at < :since"
+	"    AND (NOT :queued OR d.queue_name <> '') "
 	"  UNION ALL "
-	"  SELECT d.id, d.executor_id FROM durable.driven d WHERE d.executor_id = '' AND d.started_at < :since) "
+	"  SELECT d.id, d.executor_id FROM durable.driven d "
+	"  WHERE d.executor_id = '' AND d.started_at < :since AND (NOT :queued OR d.queue_name <> '')) "
 	"SELECT w.id, w.root_id FROM candidate c CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = c.id AND c.executor_id <> :executor_id"
+	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = c.id AND c.executor_id IS DISTINCT FROM :executor_id"
 	"    AND " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id AND w.started_at < :since")
 	"    AND " ASKED_FOR
 	"    AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since)) "
 	"  FOR NO KEY UPDATE SKIP LOCKED) w "
-	"LIMIT :most");
+	"LIMIT :most",
+	.fast = fast_find_orphans);
 
 /* A workflow past its deadline is found also if the caller drives it. */
 static Statement find_late = STATEMENT(Find,
@@ -91,7 +180,8 @@ static Statement find_late = STATEMENT(Find,
 	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
 	"    AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " ASKED_FOR
 	"  FOR NO KEY UPDATE SKIP LOCKED) w "
-	"WHERE d.deadline <= :since LIMIT :most");
+	"WHERE d.deadline <= :since LIMIT :most",
+	.fast = fast_find_late);
 
 static Statement find_released = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM ("
@@ -117,6 +207,9 @@ static const Reason reasons[] = {
 	{"deadline", &find_late, true, true},
 	{"released", &find_released, true, false},
 };
+
+/* The first ones are of workflows that are RUNNING; what was released from a queue waits there already. */
+#define REASONS_OF_DRIVEN 3
 
 /* ---- taking, or giving up ------------------------------------------------------ */
 
@@ -149,6 +242,17 @@ static Statement take_over = STATEMENT(TakeOver,
 	"  AND " CHECKED("w.status = ANY {workflow from TAKE}") " "
 	"RETURNING w.id, w.parent_id, w.name, w.handler, w.input, w.lease, w.recovery_count, :reason");
 
+#define RETURN_TO_QUEUE(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(ReturnToQueue, RETURN_TO_QUEUE);
+
+/* As release does: it is due at the time at which it was, and so before what has come later. */
+static Statement return_to_queue = STATEMENT(ReturnToQueue,
+	"UPDATE durable.workflow w SET status = {workflow to RELEASE w.status}, lease = w.lease + 1, executor_id = NULL,"
+	"  deadline = NULL, recovery_count = w.recovery_count + 1 "
+	"WHERE w.id = ANY (:ids) AND w.recovery_count < w.max_recovery_attempts AND " CHECKED("w.status = 'RUNNING'") " "
+	"RETURNING w.id");
+
 /* Ends those that have been recovered too often; returns how many. */
 static int
 give_up(Datum ids, TimestampTz now, const char *reason)
@@ -173,6 +277,98 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 	return count;
 }
 
+/* ---- the rounds ------------------------------------------------------------------- */
+
+/* A call, and what it asks for. */
+typedef struct Recovery
+{
+	FunctionCallInfo fcinfo;	/* recover, which returns what it takes over; NULL: tick */
+	Find		find;			/* for whom, and narrowed to what */
+	TimestampTz now;
+	TimestampTz stale_before;
+	int64		left;			/* so many more may be dealt with */
+} Recovery;
+
+/*
+ * Takes over, or returns to their queues, workflows that are locked and may be had;
+ * what has been recovered too often has ended before.  Returns how many.
+ */
+static int64
+take_or_return(const Recovery *r, const Reason *reason, Datum ids)
+{
+	uint64		taken;
+
+	if (r->fcinfo)
+		taken = run(&take_over, &(TakeOver)
+					{
+						.ids = a_value(ids),.executor_id = r->find.executor_id,.now = a_time(r->now),
+						.counts = a_bool(reason->counts),.reason = a_value(CStringGetTextDatum(reason->name))
+					}, NEWEST);
+	else
+		taken = run(&return_to_queue, &(ReturnToQueue) {.ids = a_value(ids)}, NEWEST);
+	if (taken == 0)
+		return 0;
+	ids = result_ids(0);
+	raised_leases_of_result(0);
+	if (r->fcinfo)
+		return_rows(r->fcinfo);
+	cascade_below(CASCADE_FENCE, ids, 0, r->now);
+	if (r->fcinfo)
+		forget_suspensions(ids);
+	else
+		now_waiting(ids);
+	return (int64) taken;
+}
+
+/* Deals with the workflows that are found for so many reasons, up to as many as are left. */
+static void
+recover_all(Recovery *r, int reason_count)
+{
+	Datum		seen = id_array(NULL, 0);
+	int64		page = r->left;		/* so many are looked for at once */
+
+	for (int i = 0; i < reason_count && r->left > 0 && can_lock_trees_of_claim();)
+	{
+		const Reason *reason = &reasons[i];
+		Find		find = r->find;
+		int64		found;
+		int64		taken;
+		int64		failed = 0;
+		int			takeable_count;
+		Datum		ids;
+
+		find.since = a_time(reason->since_now ? r->now : r->stale_before);
+		find.most = an_int((int32) page);
+		find.seen = a_value(seen);
+		found = (int64) run(reason->find, &find, NEWEST);
+		if (found == 0)
+		{
+			i++;
+			page = r->left;
+			continue;
+		}
+		ids = takeable(&seen, r->left, &takeable_count);
+		if (reason->counts && takeable_count > 0)
+			failed = give_up(ids, r->now, reason->name);
+		taken = takeable_count > failed ? take_or_return(r, reason, ids) : 0;
+		/* their rows are locked, so nothing can have overtaken us */
+		if (taken + failed != takeable_count)
+			raise_kept_away("durable.workflow");
+		r->left -= taken;
+		/* to recover, what has failed is no work; tick counts it */
+		if (r->fcinfo == NULL)
+			r->left -= failed;
+		/* what was given up or left out leaves room for others of the same reason */
+		if (taken < found)
+			page = next_page(page, r->left, taken);
+		else
+		{
+			i++;
+			page = r->left;
+		}
+	}
+}
+
 /* recover(executor_id, max_workflows, stale_after, queue, handlers, app_version) */
 Datum
 durable_recover(PG_FUNCTION_ARGS)
@@ -180,14 +376,9 @@ durable_recover(PG_FUNCTION_ARGS)
 	NullableDatum executor_id = fcinfo->args[0];
 	NullableDatum stale_after = fcinfo->args[2];
 	NullableDatum queue = fcinfo->args[3];
-	NullableDatum handlers = fcinfo->args[4];
 	NullableDatum app_version = fcinfo->args[5];
-	TimestampTz now;
-	TimestampTz stale_before;
+	Recovery	r = {.fcinfo = fcinfo};
 	int64		registered;
-	Datum		seen;
-	int32		left;
-	int32		page;			/* so many are looked for at once */
 	Call		call;
 
 	require_name(executor_id, "executor_id");
@@ -195,7 +386,12 @@ durable_recover(PG_FUNCTION_ARGS)
 	check_interval(stale_after, "stale_after");
 	check_name(queue, "queue");
 	check_name(app_version, "app_version");
-	left = PG_GETARG_INT32(1);
+	r.find = (Find)
+	{
+		.executor_id = executor_id,.queue = queue,.handlers = fcinfo->args[4],
+		.app_version = app_version,.queued = a_bool(false)
+	};
+	r.left = PG_GETARG_INT32(1);
 
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
@@ -203,55 +399,28 @@ durable_recover(PG_FUNCTION_ARGS)
 	lock_queue_to_start(queue, clock_now());
 	register_again(executor_id, registered);
 	act_on_notes();
-	now = clock_now();
-	stale_before = clock_stale_before(now, stale_after);
-	seen = id_array(NULL, 0);
-	page = left;
-
-	for (int i = 0; i < lengthof(reasons) && left > 0 && can_lock_trees_of_claim();)
-	{
-		const Reason *reason = &reasons[i];
-		uint64		found;
-		uint64		taken;
-		int			takeable_count;
-		Datum		ids;
-
-		found = run(reason->find, &(Find)
-					{
-						.executor_id = executor_id,.since = a_time(reason->since_now ? now : stale_before),
-						.most = an_int(page),.queue = queue,.handlers = handlers,
-						.app_version = app_version,.seen = a_value(seen)
-					}, NEWEST);
-		ids = takeable(&seen, left, &takeable_count);
-
-		if (reason->counts)
-			takeable_count -= give_up(ids, now, reason->name);
-		taken = run(&take_over, &(TakeOver)
-					{
-						.ids = a_value(ids),.executor_id = executor_id,.now = a_time(now),
-						.counts = a_bool(reason->counts),.reason = a_value(CStringGetTextDatum(reason->name))
-					}, NEWEST);
-		/* their rows are locked, so nothing can have overtaken us */
-		if (taken != takeable_count)
-			raise_kept_away("durable.workflow");
-		if (taken > 0)
-		{
-			ids = result_ids(0);
-			raised_leases_of_result(0);
-			return_rows(fcinfo);
-			cascade_below(CASCADE_FENCE, ids, 0, now);
-			forget_suspensions(ids);
-			left -= (int32) taken;
-		}
-		/* what was given up or left out leaves room for others of the same reason */
-		if (taken < found)
-			page = next_page(page, left, taken);
-		else
-		{
-			i++;
-			page = left;
-		}
-	}
+	r.now = clock_now();
+	r.stale_before = clock_stale_before(r.now, stale_after);
+	recover_all(&r, lengthof(reasons));
 	end_call(&call);
 	return (Datum) 0;
+}
+
+/*
+ * Workflows that have a queue, and whose executor is dead, or that are past their
+ * deadline, wait there again at once (for tick).  Returns how many, with those that
+ * have failed since they were recovered too often.
+ */
+int64
+return_to_queues(TimestampTz now, int64 most)
+{
+	Recovery	r = {
+		.now = now,.stale_before = clock_stale_before(now, a_null()),.left = most,
+		.find = {
+			.executor_id = a_null(),.queue = a_null(),.handlers = a_null(),.app_version = a_null(),.queued = a_bool(true)
+		}
+	};
+
+	recover_all(&r, REASONS_OF_DRIVEN);
+	return most - r.left;
 }

@@ -375,3 +375,21 @@ refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id)
 				   psprintf("Workflow %s is one of them.", uuid_text(workflow_id)),
 				   "Let them finish, or cancel them with cancel_tree.");
 }
+
+Refusal *
+refuse_queue_of_schedule(const char *name, const char *schedule)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot drop queue \"%s\", in which schedules start workflows", name),
+				   psprintf("Schedule \"%s\" is one of them.", schedule),
+				   "Drop them with drop_schedule, or give them another queue with alter_schedule.");
+}
+
+Refusal *
+refuse_unknown_schedule(const char *name)
+{
+	return refusal(ERRCODE_NO_SUCH_QUEUE,
+				   psprintf("schedule \"%s\" does not exist", name),
+				   "There is no row with this name in durable.schedule.",
+				   "Create it with create_schedule.");
+}

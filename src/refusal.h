@@ -20,7 +20,7 @@
 #define ERRCODE_RECOVERY_LIMIT		MAKE_SQLSTATE('W', 'F', '0', '0', '9')
 #define ERRCODE_TOO_MANY_SIGNALS	MAKE_SQLSTATE('W', 'F', '0', '1', '0')
 #define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
-#define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')
+#define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')	/* or schedule */
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
 
 /*
@@ -66,6 +66,8 @@ extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const
 extern Refusal *refuse_other_run(const struct Workflow *workflow, const struct Workflow *other);
 extern Refusal *refuse_unknown_queue(const char *name);
 extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
+extern Refusal *refuse_queue_of_schedule(const char *name, const char *schedule);
+extern Refusal *refuse_unknown_schedule(const char *name);
 extern char *uuid_text(const pg_uuid_t *id);
 
 #endif							/* DURABLE_REFUSAL_H */

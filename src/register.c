@@ -55,7 +55,8 @@ typedef enum WorkflowColumn
 {
 	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
 	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
-	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT
+	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT,
+	SCHEDULED_FOR, SCHEDULED_BY
 } WorkflowColumn;
 
 typedef struct Column
@@ -71,7 +72,8 @@ static const Column workflow_columns[] = {
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
 	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
-	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID},[SUSPENDED_AT] = {"suspended_at", TIMESTAMPTZOID}
+	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID},[SUSPENDED_AT] = {"suspended_at", TIMESTAMPTZOID},
+	[SCHEDULED_FOR] = {"scheduled_for", TIMESTAMPTZOID},[SCHEDULED_BY] = {"scheduled_by", TEXTOID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -293,6 +295,27 @@ entry_of_unstarted(const Standing *w, Datum *entry)
 	return true;
 }
 
+static bool
+entry_of_active_run(const Standing *w, Datum *entry)
+{
+	if (!has(w, SCHEDULED_BY) || is_finished(w->status))
+		return false;
+	entry[0] = text_in(w, SCHEDULED_BY);
+	entry[1] = w->values[ID];
+	return true;
+}
+
+static bool
+entry_of_scheduled_run(const Standing *w, Datum *entry)
+{
+	if (!has(w, SCHEDULED_BY) || !has(w, SCHEDULED_FOR))
+		return false;
+	entry[0] = text_in(w, SCHEDULED_BY);
+	entry[1] = w->values[SCHEDULED_FOR];
+	entry[2] = w->values[ID];
+	return true;
+}
+
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
 	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
@@ -315,6 +338,9 @@ static const Register registers[] = {
 	{"inline_child", "inline_child_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_inline_child},
 	{"left_tree", "left_tree_pkey", 2, 2, {{"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_left_tree},
 	{"unstarted", "unstarted_pkey", 1, 1, {{"id", UUIDOID}}, entry_of_unstarted},
+	{"active_run", "active_run_pkey", 2, 2, {{"scheduled_by", TEXTOID}, {"id", UUIDOID}}, entry_of_active_run},
+	{"scheduled_run", "scheduled_run_pkey", 3, 3,
+		{{"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_scheduled_run},
 };
 
 /* ---- are they ours? --------------------------------------------------------------- */
@@ -524,6 +550,33 @@ join(const Register *r, Datum *entry)
 	table_close(table, NoLock);
 	if (r->entry_of == entry_of_pending)
 		waits_in_lane(entry);
+}
+
+/*
+ * Whether a start of that name would have to wait: another transaction, not yet
+ * ended, has entered the name, or has removed it.
+ */
+bool
+is_root_name_busy(Datum name)
+{
+	const Register *r = &registers[0];
+	Relation	table = open_register(r);
+	Relation	key = open_key(r, table);
+	SnapshotData dirty;
+	ScanKeyData by_name;
+	SysScanDesc scan;
+	bool		is_busy = false;
+
+	Assert(r->entry_of == entry_of_active_root);
+	InitDirtySnapshot(dirty);
+	ScanKeyInit(&by_name, 1, BTEqualStrategyNumber, F_TEXTEQ, name);
+	scan = systable_beginscan_ordered(table, key, &dirty, 1, &by_name);
+	while (!is_busy && systable_getnext_ordered(scan, ForwardScanDirection))
+		is_busy = TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax);
+	systable_endscan_ordered(scan);
+	index_close(key, NoLock);
+	table_close(table, NoLock);
+	return is_busy;
 }
 
 /* The values of a row of durable.workflow. */

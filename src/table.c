@@ -65,6 +65,9 @@ static const ColumnUsed signal_columns[] = {SIGNAL_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed open_position_columns[] = {OPEN_POSITION_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed watch_columns[] = {WATCH_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed wake_note_columns[] = {WAKE_NOTE_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed driven_columns[] = {DRIVEN_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed deadline_columns[] = {DEADLINE_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed schedule_columns[] = {SCHEDULE_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
 StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
@@ -112,6 +115,9 @@ static Table signals = {"signal", signal_columns, SIGNAL_COLUMN_COUNT};
 static Table open_position = {"open_position", open_position_columns, OPEN_POSITION_COLUMN_COUNT};
 static Table watch = {"watch", watch_columns, WATCH_COLUMN_COUNT};
 static Table wake_note = {"wake_note", wake_note_columns, WAKE_NOTE_COLUMN_COUNT};
+static Table driven = {"driven", driven_columns, DRIVEN_COLUMN_COUNT};
+static Table deadline = {"deadline", deadline_columns, DEADLINE_COLUMN_COUNT};
+static Table schedule = {"schedule", schedule_columns, SCHEDULE_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
@@ -132,6 +138,10 @@ TableIndex		signal_counted_of = {
 TableIndex		open_position_by_workflow = {&open_position, "open_position_pkey", 1, {open_position_workflow_id}};
 TableIndex		watch_by_key = {&watch, "watch_pkey", 2, {watch_key, watch_signal}};
 TableIndex		wake_note_by_id = {&wake_note, "wake_note_pkey", 1, {wake_note_id}};
+TableIndex		driven_by_executor = {&driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
+TableIndex		deadline_by_time = {&deadline, "deadline_pkey", 1, {deadline_deadline}};
+TableIndex		schedule_by_next_run = {&schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
+TableIndex		schedule_by_waiting = {&schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
 
 /* The number that the server knows a column by. */
 static AttrNumber

@@ -48,7 +48,9 @@
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \
 	C(workflow, slot, INT8OID) \
-	C(workflow, suspended_at, TIMESTAMPTZOID)
+	C(workflow, suspended_at, TIMESTAMPTZOID) \
+	C(workflow, scheduled_for, TIMESTAMPTZOID) \
+	C(workflow, scheduled_by, TEXTOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -122,6 +124,17 @@
 #define WAKE_NOTE_COLUMNS_USED(C) \
 	C(wake_note, id, UUIDOID)
 
+#define DRIVEN_COLUMNS_USED(C) \
+	C(driven, executor_id, TEXTOID) \
+	C(driven, started_at, TIMESTAMPTZOID)
+
+#define DEADLINE_COLUMNS_USED(C) \
+	C(deadline, deadline, TIMESTAMPTZOID)
+
+#define SCHEDULE_COLUMNS_USED(C) \
+	C(schedule, name, TEXTOID) \
+	C(schedule, next_run_at, TIMESTAMPTZOID)
+
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
 
@@ -169,8 +182,20 @@ enum
 
 enum
 {
+	DRIVEN_COLUMNS_USED(COLUMN_NUMBER)
+	DRIVEN_COLUMN_COUNT
+};
+
+enum
+{
 	OPEN_POSITION_COLUMNS_USED(COLUMN_NUMBER)
 	OPEN_POSITION_COLUMN_COUNT
+};
+
+enum
+{
+	DEADLINE_COLUMNS_USED(COLUMN_NUMBER)
+	DEADLINE_COLUMN_COUNT
 };
 
 enum
@@ -183,6 +208,12 @@ enum
 {
 	WAKE_NOTE_COLUMNS_USED(COLUMN_NUMBER)
 	WAKE_NOTE_COLUMN_COUNT
+};
+
+enum
+{
+	SCHEDULE_COLUMNS_USED(COLUMN_NUMBER)
+	SCHEDULE_COLUMN_COUNT
 };
 
 /* A table, and an index by which its rows are found (table.c has them). */
@@ -202,6 +233,10 @@ extern TableIndex signal_counted_of;
 extern TableIndex open_position_by_workflow;
 extern TableIndex watch_by_key;
 extern TableIndex wake_note_by_id;
+extern TableIndex driven_by_executor;
+extern TableIndex deadline_by_time;
+extern TableIndex schedule_by_next_run;
+extern TableIndex schedule_by_waiting;
 
 /* A condition on a column of an index: its key, in the index's order. */
 typedef struct Key
@@ -214,6 +249,8 @@ typedef struct Key
 
 #define IS_ID(number, its_id) {number, BTEqualStrategyNumber, F_UUID_EQ, its_id}
 #define IS_TEXT(number, text) {number, BTEqualStrategyNumber, F_TEXTEQ, text}
+#define IS_TEXT_AFTER(number, text) {number, BTGreaterStrategyNumber, F_TEXT_GT, text}
+#define IS_UNTIL(number, time) {number, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, time}
 #define IS_INT(number, n) {number, BTEqualStrategyNumber, F_INT4EQ, n}
 #define IS_BEHIND(number, its_id) {number, BTGreaterStrategyNumber, F_UUID_GT, its_id}
 #define IS_FROM(number, n) {number, BTGreaterEqualStrategyNumber, F_INT4GE, n}

@@ -18,21 +18,34 @@ PARAMETERS(OfIds, OF_IDS);
 static Statement lock_if_free = STATEMENT(OfIds,
 	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) FOR NO KEY UPDATE SKIP LOCKED");
 
-/* Locks all unfinished inline descendants of a workflow, without waiting; false if one is not free. */
+/* Locks the rows of workflows and of those below them, without waiting; false if one is not free. */
+static bool
+try_lock_rows(IdList level, Scope scope)
+{
+	for (; level.count > 0; level = children(&level, scope, 0))
+		if (run_over_ids(&lock_if_free, &level, NULL, NULL) < level.count)
+			return false;
+	return true;
+}
+
+/* Of all workflows of a tree, which the caller has locked. */
+bool
+try_lock_rows_of_tree(const pg_uuid_t *root_id)
+{
+	IdList		root = {0};
+
+	append_id(&root, root_id);
+	return try_lock_rows(root, ALL_CHILDREN);
+}
+
+/* Of all unfinished inline descendants of a workflow. */
 static bool
 try_lock_inline_below(const pg_uuid_t *id)
 {
-	IdList		level = {0};
+	IdList		above = {0};
 
-	append_id(&level, id);
-	for (;;)
-	{
-		level = children(&level, INLINE_UNFINISHED, 0);
-		if (level.count == 0)
-			return true;
-		if (run_over_ids(&lock_if_free, &level, NULL, NULL) < level.count)
-			return false;
-	}
+	append_id(&above, id);
+	return try_lock_rows(children(&above, INLINE_UNFINISHED, 0), INLINE_UNFINISHED);
 }
 
 /*

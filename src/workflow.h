@@ -12,6 +12,22 @@
 
 /* ---- workflow_start.c ------------------------------------------------------ */
 
+/* The arguments of start from handler on, and what only a schedule passes. */
+typedef struct StartArgs
+{
+	NullableDatum handler;
+	NullableDatum executor_id;
+	NullableDatum queue;
+	NullableDatum priority;
+	NullableDatum run_at;
+	NullableDatum timeout;
+	NullableDatum max_recovery_attempts;
+	NullableDatum app_version;
+	NullableDatum scheduled_for;
+	NullableDatum scheduled_by;
+} StartArgs;
+
+extern bool start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uuid_t *id);
 extern bool look_active_root(Datum name, Workflow *workflow);
 extern void take_back_workflow(const pg_uuid_t *id);
 

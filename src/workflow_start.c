@@ -32,19 +32,6 @@
 PG_FUNCTION_INFO_V1(durable_start);
 PG_FUNCTION_INFO_V1(durable_start_many);
 
-/* The arguments of start from handler on. */
-typedef struct StartArgs
-{
-	NullableDatum handler;
-	NullableDatum executor_id;
-	NullableDatum queue;
-	NullableDatum priority;
-	NullableDatum run_at;
-	NullableDatum timeout;
-	NullableDatum max_recovery_attempts;
-	NullableDatum app_version;
-} StartArgs;
-
 /* An element of a batch. */
 typedef struct Start
 {
@@ -136,12 +123,15 @@ static Statement look_roots = STATEMENT(ActiveRoots,
 	P(run_at, TIMESTAMPTZOID) \
 	P(timeout, INTERVALOID) \
 	P(max_recovery_attempts, INT4OID) \
-	P(app_version, TEXTOID)
+	P(app_version, TEXTOID) \
+	P(scheduled_for, TIMESTAMPTZOID) \
+	P(scheduled_by, TEXTOID)
 
 #define VALUES_OF(args) \
 	.handler = (args)->handler, .executor_id = (args)->executor_id, .queue = (args)->queue, \
 	.priority = (args)->priority, .run_at = (args)->run_at, .timeout = (args)->timeout, \
-	.max_recovery_attempts = (args)->max_recovery_attempts, .app_version = (args)->app_version
+	.max_recovery_attempts = (args)->max_recovery_attempts, .app_version = (args)->app_version, \
+	.scheduled_for = (args)->scheduled_for, .scheduled_by = (args)->scheduled_by
 
 #define CREATE_ROOT(P) \
 	P(id, UUIDOID) \
@@ -169,14 +159,16 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  INSERT INTO durable.active_root (name, id) SELECT b.name, b.id FROM root b " \
 	"  ON CONFLICT (name) DO NOTHING RETURNING id) " \
 	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
-	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version, concurrency_key) " \
+	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version," \
+	"  concurrency_key, scheduled_for, scheduled_by) " \
 	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
 	"  b.created_at, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at END, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
 	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
 	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
-	"  :max_recovery_attempts, :app_version, b.concurrency_key FROM entered e JOIN root b ON b.id = e.id"
+	"  :max_recovery_attempts, :app_version, b.concurrency_key, :scheduled_for, :scheduled_by " \
+	"FROM entered e JOIN root b ON b.id = e.id"
 
 /* Enters a root's name; false if the statement has to find out whether it is free. */
 static bool
@@ -231,6 +223,8 @@ fast_create_root(const void *params)
 	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
 	set(&writing, workflow_app_version, p->app_version);
 	set(&writing, workflow_concurrency_key, p->concurrency_key);
+	set(&writing, workflow_scheduled_for, p->scheduled_for);
+	set(&writing, workflow_scheduled_by, p->scheduled_by);
 	done = end_row(&writing) && enter_name(p);
 	if (done)
 		insert_row(&writing);
@@ -588,6 +582,26 @@ start(Starts *starts)
 	}
 }
 
+/*
+ * start of one name, for a caller who knows the arguments to be good; *id is the
+ * workflow's, whether it was created, which is returned, or found.
+ */
+bool
+start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uuid_t *id)
+{
+	Start		element = {.name = name,.input = input,.concurrency_key = a_null()};
+	Start	   *elements = &element;
+	Root		root = {.elements = &elements,.count = 1};
+	Starts		starts = {
+		.args = args,.argument = "name",.count = 1,.elements = &element,.root_count = 1,.roots = &root
+	};
+
+	element.root = &root;
+	start(&starts);
+	*id = root.workflow.id;
+	return element.created;
+}
+
 /* ---- SQL functions ------------------------------------------------------------------ */
 
 /* Reads and checks the arguments from handler on. */
@@ -605,6 +619,8 @@ start_args(FunctionCallInfo fcinfo)
 	args.timeout = arg[5];
 	args.max_recovery_attempts = arg[6];
 	args.app_version = arg[7];
+	args.scheduled_for = a_null();
+	args.scheduled_by = a_null();
 
 	check_name(args.handler, "handler");
 	check_name(args.executor_id, "executor_id");

@@ -82,7 +82,11 @@ my $work = q{
 	SELECT durable.await_callback(wf('waiting'), 5, 'late', '0 s');
 	SELECT durable.sleep(wf('waiting'), 6, 'nap', '1 day');
 	SELECT durable.complete(wf('awaited'), '"a"');
+	-- an ended root that purge has to leave, for a child that waits; what was cancelled before it started
+	SELECT durable.create_queue('kept');
+	SELECT durable.start('kept'); SELECT durable.start_child(wf('kept'), 0, 'kept child', queue => 'kept'); SELECT durable.complete(wf('kept'));
 	SELECT durable.purge('0 s');
+	SELECT durable.start('never started', queue => 'kept'); SELECT durable.cancel_tree(wf('never started'));
 
 	-- suspended until its child has ended; one that could be
 	SELECT durable.create_queue('naps');
@@ -148,6 +152,16 @@ my $work = q{
 
 	-- a note, as two sessions leave it that end something at the same time
 	INSERT INTO durable.wake_note (id, workflow_id) VALUES (wf('asleep'), wf('asleep'));
+	-- schedules: one is due, and has a time that waits for the end of its run; another is paused
+	SELECT durable.create_queue('planned');
+	SET durable.clock_offset = -100;
+	SELECT durable.create_schedule('hourly', '@every 1 hour', 'planned', 'plan ä', 'handler', '{"p": "ä"}', 'Asia/Kathmandu', 'queue', jitter => '0 s',
+		starts_at => date_trunc('second', now() - interval '10 s'), timeout => '1 hour');
+	SELECT durable.create_schedule('resting', '0 0 1 1 *', 'planned', overlap => 'skip');
+	SELECT durable.trigger_schedule('hourly'); SELECT durable.trigger_schedule('hourly');
+	SELECT durable.trigger_schedule('resting'); SELECT durable.trigger_schedule('resting');
+	SELECT durable.pause_schedule('resting');
+	RESET durable.clock_offset;
 };
 
 # Calls, and what the contract says to them. First what writes nothing: replays, refusals, joining.
@@ -268,6 +282,16 @@ my @go_on = (
 	q{SELECT action, attempt FROM durable.claim_step(wf('left'), 0, 'broken off', lease => 2, executor_id => 'other')} => 'EXECUTE|2',
 	q{SELECT created, status, lease, owner FROM durable.start('released until', executor_id => 'other')} => 'f|RUNNING|3|other',
 
+	# schedules: what is due is dropped, since another time waits already; the end of the run makes that one due
+	q{SELECT durable.tick() > 0, count(*) FROM durable.active_run WHERE scheduled_by = 'hourly'} => 't|1',
+	q{SELECT name ~ '^plan ä@.*\.[0-9]{6}Z$', scheduled_for IS NOT NULL, durable.complete(workflow_id) FROM durable.claim('planned', 'other') WHERE handler = 'handler'} => 't|t|t',
+	q{SELECT durable.tick()} => '1',
+	q{SELECT count(*), bool_and(status = 'COMPLETED') FROM durable.workflow WHERE scheduled_by = 'hourly'} => '2|f',
+	q{SELECT skipped, paused, waiting_for IS NULL FROM durable.schedule ORDER BY name} => "1|f|t\n1|t|t",
+	q{SELECT durable.trigger_schedule('resting') IS NULL} => 't',
+	q{SELECT durable.drop_schedule('resting')} => '',
+	q{SELECT refused($$SELECT durable.drop_queue('planned')$$)} => 'WF002',
+
 	q{SELECT * FROM durable.check()} => '',
 );
 
@@ -309,10 +333,19 @@ our %calls = (
 	answer => q{durable.answer(durable.step_id(wf('waiting'), 0), '1')},
 	signal => q{durable.signal(wf('run'), 'go')},
 	signal_root => q{durable.signal_root('run', 'go')},
+	create_schedule => q{durable.create_schedule('new', '* * * * *', 'line')},
+	alter_schedule => q{durable.alter_schedule('hourly', '* * * * *', 'line')},
+	drop_schedule => q{durable.drop_schedule('hourly')},
+	pause_schedule => q{durable.pause_schedule('hourly')},
+	resume_schedule => q{durable.resume_schedule('resting')},
+	trigger_schedule => q{durable.trigger_schedule('hourly')},
+	backfill_schedule => q{durable.backfill_schedule('resting', now() - interval '1 year', now())},
+	tick => q{durable.tick()},
 	grant_to => q{durable.grant_to('pg_monitor', 'reader')},
 	revoke_from => q{durable.revoke_from('pg_monitor', 'reader')},
 
 	events => q{durable.events(wf('run'))},
+	next_runs => q{durable.next_runs('* * * * *')},
 	history => q{durable.history(wf('run'))},
 	status => q{durable.status(wf('run'))},
 	input => q{durable.input(wf('run'))},

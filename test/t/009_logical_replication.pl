@@ -42,6 +42,9 @@ $from->safe_psql('postgres', q{
 	SELECT durable.drop_queue('short-lived');
 	SELECT durable.heartbeat('leaver');
 	SELECT durable.release('leaver');
+	SELECT durable.alter_schedule('resting', '0 0 1 2 *', 'planned', overlap => 'skip');
+	SELECT durable.create_schedule('dropped', '0 0 1 2 *', 'planned');
+	SELECT durable.trigger_schedule('dropped'), durable.drop_schedule('dropped');
 });
 $from->wait_for_catchup('move');
 my $contents = contents($from, 'postgres');
