@@ -396,7 +396,8 @@ may_claim_under_keys(const QueueClaim *claim)
 		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 
 		while (!found && next_ticket(tickets, &ticket) && ticket.from.run_at <= claim->search.now)
-			if (most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most)
+			if ((claim->starts_left > 0 || is_suspended_rank(ticket.from.rank)) &&
+				(most == PG_INT64_MAX || count_slots_of_key(queue, &claim->counts, ticket.from.key, most) < most))
 				found = first_in_lane(queue, &ticket.from, false, claim->search.now, &first) || ++stale > MOST_STALE;
 		end_tickets(tickets);
 		highest = ticket.from.rank - 1;

@@ -34,9 +34,9 @@
 
 PG_FUNCTION_INFO_V1(durable_entries);
 
-/* So many pages are looked into; of more there are, each row of so many is looked at. */
+/* So many pages are looked into; if there are more, about so many rows of each. */
 #define SAMPLES		32
-#define ROW_STEP	4
+#define SAMPLE_ROWS	32
 
 /* A place between two entries: before those that have the key, or behind them.  A key of no columns: all have it. */
 typedef struct Boundary
@@ -115,10 +115,11 @@ rows_between(Page page, OffsetNumber from, OffsetNumber to, ItemPointerData *row
 	return count;
 }
 
-/* How many of the rows are seen; of each so many one is looked at. */
+/* How many of the rows are seen, if need be from a sample. */
 static double
-seen_of(Relation table, ItemPointerData *rows, int count, int step)
+seen_of(Relation table, ItemPointerData *rows, int count, bool sample)
 {
+	int			step = sample ? Max(count / SAMPLE_ROWS, 1) : 1;
 	Snapshot	snapshot = GetActiveSnapshot();
 	int			looked = 0;
 	int			seen = 0;
@@ -138,7 +139,7 @@ seen_of(Relation table, ItemPointerData *rows, int count, int step)
 
 /* The entries of a leaf between two boundaries, NULL is its begin, or its end, whose rows are seen. */
 static double
-entries_of_leaf(const Range *range, BlockNumber block, const Boundary *low, const Boundary *high, int step)
+entries_of_leaf(const Range *range, BlockNumber block, const Boundary *low, const Boundary *high, bool sample)
 {
 	ItemPointerData rows[MaxTIDsPerBTreePage];
 	Buffer		buffer;
@@ -150,7 +151,7 @@ entries_of_leaf(const Range *range, BlockNumber block, const Boundary *low, cons
 		count = rows_between(page, low ? first_behind(range->index, low, page) : P_FIRSTDATAKEY(opaque),
 							 high ? first_behind(range->index, high, page) : PageGetMaxOffsetNumber(page) + 1, rows);
 	UnlockReleaseBuffer(buffer);
-	return seen_of(range->table, rows, count, step);
+	return seen_of(range->table, rows, count, sample);
 }
 
 /* ---- down the tree --------------------------------------------------------------- */
@@ -246,27 +247,27 @@ about(const Range *range)
 	int64		count;
 	int64		inner;
 	int64		samples;
-	int			step;
+	bool		sample;
 	double		found = 0;
 
 	if (!find_root(range->index, &root, &level))
 		return 0;
 	if (level == 0)
-		return (int64) entries_of_leaf(range, root, &range->low, &range->high, 1);
+		return (int64) entries_of_leaf(range, root, &range->low, &range->high, false);
 	leaves = leaves_of(range, root, &count);
 	if (count == 0)
 		return 0;
 	if (count == 1)
-		return (int64) entries_of_leaf(range, leaves[0], &range->low, &range->high, 1);
+		return (int64) entries_of_leaf(range, leaves[0], &range->low, &range->high, false);
 	inner = count - 2;
 	samples = Min(inner, SAMPLES);
-	step = inner > SAMPLES ? ROW_STEP : 1;
+	sample = inner > SAMPLES;
 	for (int64 i = 0; i < samples; i++)
-		found += entries_of_leaf(range, leaves[1 + i * inner / samples], NULL, NULL, step);
+		found += entries_of_leaf(range, leaves[1 + i * inner / samples], NULL, NULL, sample);
 	if (samples > 0)
 		found = found * inner / samples;
-	return (int64) (found + entries_of_leaf(range, leaves[0], &range->low, NULL, step) +
-					entries_of_leaf(range, leaves[count - 1], NULL, &range->high, step));
+	return (int64) (found + entries_of_leaf(range, leaves[0], &range->low, NULL, sample) +
+					entries_of_leaf(range, leaves[count - 1], NULL, &range->high, sample));
 }
 
 /* ---- the call ---------------------------------------------------------------------- */
