@@ -30,6 +30,7 @@
 #include "head_internal.h"
 #include "sql.h"
 #include "table.h"
+#include "wake.h"
 
 #include "access/xact.h"
 #include "utils/snapmgr.h"
@@ -76,7 +77,7 @@ is_limited(const Queue *queue)
 }
 
 /* How many the limits allow now.  Exact only while no other claimer is in the queue. */
-static int64
+int64
 allowed_by_limits(Datum name, const Queue *queue, int64 wanted)
 {
 	if (queue->paused)
@@ -471,10 +472,10 @@ claim_lanes(QueueClaim *claim, int64 wanted)
 
 /*
  * Claims up to so many, when a look without locks has found a lane in which
- * something is due.  The time of all that is done is that at which the queue was
- * locked.
+ * something is due; returns their number.  The time of all that is done is that at
+ * which the queue was locked.
  */
-static void
+static int64
 claim_locked(QueueClaim *claim, int64 wanted)
 {
 	Datum		name = claim->search.queue;
@@ -487,16 +488,17 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	claim->search.now = now = clock_now();
 	wanted = allowed_by_limits(name, &claim->queue, wanted);
 	if (wanted == 0)
-		return;
+		return 0;
 	if (out_of_date)
 	{
 		claim->search = begin_search(name, now);
 		if (!next_due(&claim->search, &claim->due))
-			return;
+			return 0;
 	}
 	claimed = claim_lanes(claim, wanted);
 	if (claimed > 0 && !claim->queue.rate_limit.isnull)
 		count_starts(name, now, claimed);
+	return claimed;
 }
 
 /* Claims up to so many workflows of a queue. */
@@ -504,11 +506,13 @@ static void
 claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 {
 	TimestampTz now = clock_now();
+	int64		claimed = 0;
 
 	look_queue_or_raise(name, now, &claim->queue);
 	claim->search = begin_search(name, now);
 	if (next_due(&claim->search, &claim->due) && allowed_by_limits(name, &claim->queue, wanted) > 0)
-		claim_locked(claim, wanted);
+		claimed = claim_locked(claim, wanted);
+	note_claim(name, claim->executor_id.value, claimed);
 	raise_heads(&claim->search);
 }
 

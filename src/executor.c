@@ -15,6 +15,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "bind.h"
 #include "table.h"
 
 #include "utils/timestamp.h"
@@ -57,14 +58,16 @@ fast_look_alive(const void *params)
 	if (!begin_look(&look, &executor_by_id, AccessShareLock, (Key[]) {IS_TEXT(executor_executor_id, p->executor_id)}, 1))
 		return NOT_FAST;
 	alive = look.row &&
-		!is_dead(column_of_row(&look, executor_last_seen), DatumGetTimestampTz(p->stale_before.value));
+		!is_dead(column_of_row(&look, executor_last_seen), DatumGetTimestampTz(p->stale_before.value)) &&
+		!session_has_ended(p->executor_id.value, column_of_row(&look, executor_bound_run),
+						   column_of_row(&look, executor_bound));
 	end_look(&look);
 	return alive ? 1 : 0;
 }
 
 static Statement look_alive = STATEMENT(LookAlive,
 	"SELECT 1 FROM durable.executor e "
-	"WHERE e.executor_id = :executor_id AND NOT durable.is_dead(e.last_seen, :stale_before)",
+	"WHERE e.executor_id = :executor_id AND NOT " IS_DEAD("e", ":stale_before"),
 	.fast = fast_look_alive);
 
 /* Whether the executor is registered, and not dead. */
@@ -84,25 +87,43 @@ executor_alive(Datum executor_id, TimestampTz stale_before)
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(Refresh, REFRESH);
 
+#define BOUND_LIST(F, C, t) F(t, bound_run) C(t, bound)
+ROW(BoundRow, BOUND_LIST);
+
 static Statement refresh = STATEMENT(Refresh,
 	"INSERT INTO durable.executor AS e (executor_id, last_seen) SELECT :executor_id, :now "
-	"ON CONFLICT (executor_id) DO UPDATE SET last_seen = greatest(e.last_seen, :now)");
+	"ON CONFLICT (executor_id) DO UPDATE SET last_seen = greatest(e.last_seen, :now) "
+	"RETURNING " COLUMNS(BOUND_LIST, "e."));
 
 /*
  * Writes that the executor was seen now.  Locks its row, before any row of a
- * workflow.  If it had to wait for the row, it writes the time once more.
+ * workflow.  If it had to wait for the row, it writes the time once more.  An executor
+ * whose session has ended is not bound to it any more (bind.c).
  */
 static void
 refresh_executor(Datum executor_id)
 {
 	Rounds		rounds = {0};
+	BoundRow	row;
 
 	do
 	{
 		rounds.since = clock_monotonic();
 		if (run(&refresh, &(Refresh) {.executor_id = a_value(executor_id),.now = a_time(clock_now())}, NEWEST) == 0)
 			raise_kept_away("durable.executor");
+		fetch(0, 0, &row);
 	} while (has_waited(&rounds, 1));
+	unbind_ended(executor_id, row.bound_run, row.bound);
+}
+
+/* A heartbeat, if the last one is older than a tenth of executor_timeout; returns whether it wrote one. */
+bool
+beat(Datum executor_id)
+{
+	if (executor_alive(executor_id, clock_add(clock_now(), -durable_executor_timeout / 10)))
+		return false;
+	refresh_executor(executor_id);
+	return true;
 }
 
 /*

@@ -83,9 +83,12 @@ static const struct
 	{"status", READER},
 	{"step_id", READER},
 	{"tree", READER},
+	{"wake_mode", READER},
 
 	{"start", CLIENT},
 	{"start_many", CLIENT},
+	{"wait_for_end", CLIENT},
+	{"wait_for_event", CLIENT},
 
 	{"attach", WORKER},
 	{"claim", WORKER},
@@ -101,6 +104,7 @@ static const struct
 	{"release", WORKER},
 	{"set_timeout", WORKER},
 	{"start_child", WORKER},
+	{"wait_for_work", WORKER},
 
 	{"alter_queue", OPERATOR},
 	{"cancel_tree", OPERATOR},
@@ -129,6 +133,7 @@ static const struct
 	{"queue_head", OWNER},
 	{"queue_late", OWNER},
 	{"revoke_from", OWNER},
+	{"session_ended", OWNER},
 	{"signs_of_life", OWNER},
 	{"stale_before", OWNER},
 	{"statements", OWNER},
@@ -228,7 +233,7 @@ grant_object(ObjectType type, Oid oid, char *schema, char *name)
 			return (Node *) makeString(name);
 		case OBJECT_TABLE:
 			return (Node *) makeRangeVar(schema, name, -1);
-		case OBJECT_FUNCTION:
+		case OBJECT_ROUTINE:
 			function = makeNode(ObjectWithArgs);
 			function->objname = names;
 			get_func_signature(oid, &argtypes, &nargs);
@@ -285,7 +290,7 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 	Target		targets[] = {
 		{NamespaceRelationId, OBJECT_SCHEMA, "usage"},
 		{TypeRelationId, OBJECT_TYPE, "usage"},
-		{ProcedureRelationId, OBJECT_FUNCTION, "execute"},
+		{ProcedureRelationId, OBJECT_ROUTINE, "execute"},
 		{RelationRelationId, OBJECT_TABLE, "select"},
 	};
 	Call		call;
@@ -323,7 +328,7 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 		name = TextDatumGetCString(member.name.value);
 		while (target->catalog != DatumGetObjectId(member.catalog.value))
 			target++;
-		if (target->type == OBJECT_FUNCTION || target->type == OBJECT_TABLE)
+		if (target->type == OBJECT_ROUTINE || target->type == OBJECT_TABLE)
 			needed = level_of(name);
 		if (grant ? needed > level : needed < level)
 			continue;

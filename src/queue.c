@@ -20,6 +20,7 @@
  */
 #include "sql.h"
 #include "table.h"
+#include "wake.h"
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -45,7 +46,7 @@ PG_FUNCTION_INFO_V1(durable_resume_queue);
 PARAMETERS(LookQueue, LOOK_QUEUE);
 
 #define QUEUE_LIST(F, C, t) \
-	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count)
+	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, window_count) C(t, window_end)
 ROW(QueueRow, QUEUE_LIST);
 
 /* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
@@ -75,7 +76,7 @@ fast_look_queue(const void *params)
 			.max_concurrency = column_of_row(&look, queue_max_concurrency),
 			.rate_limit = column_of_row(&look, queue_rate_limit),
 			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
-			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0))
+			.paused = column_of_row(&look, queue_paused),.window_count = a_value(Int32GetDatum(0)),.window_end = a_null()
 		};
 		fast->done = fast->row.rate_limit.isnull;
 	}
@@ -86,7 +87,8 @@ fast_look_queue(const void *params)
 static Statement look_at_queue = STATEMENT(LookQueue,
 	"SELECT " COLUMNS(QUEUE_LIST, "l.") " FROM"
 	"  (SELECT q.max_concurrency, q.rate_limit, q.rate_limit_window, q.paused,"
-	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count"
+	"     CASE WHEN " WINDOW_OVER " THEN 0 ELSE q.window_count END AS window_count,"
+	"     q.window_start + q.rate_limit_window AS window_end"
 	"   FROM durable.queue q WHERE q.name = :name) l",
 	.fast = fast_look_queue);
 
@@ -107,7 +109,7 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,
 		.rate_limit_window = row.rate_limit_window,.paused = DatumGetBool(row.paused.value),
-		.window_count = DatumGetInt32(row.window_count.value)
+		.window_count = DatumGetInt32(row.window_count.value),.window_end = row.window_end
 	};
 	return true;
 }
@@ -291,6 +293,7 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	Queue		queue;
 
 	lock_queue(name, mode);
+	note_queue(name);
 	for (int tries = 0; run(change, params, NEWEST) == 0; tries++)
 	{
 		look_queue_or_raise(name, clock_now(), &queue);

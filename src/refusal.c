@@ -305,3 +305,13 @@ refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id)
 				   psprintf("Workflow %s is one of them.", uuid_text(workflow_id)),
 				   "Let them finish, or cancel them with cancel_tree.");
 }
+
+/* Another session has bound the executor. */
+Refusal *
+refuse_bound(const char *executor_id)
+{
+	return refusal(ERRCODE_LEASE_LOST,
+				   psprintf("executor \"%s\" is bound to another session", executor_id),
+				   "Another session has bound it since this one did.",
+				   "Stop driving its workflows: they are recovered. One executor id names one process.");
+}

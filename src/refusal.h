@@ -58,6 +58,7 @@ extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const
 extern Refusal *refuse_other_run(const struct Workflow *workflow, const struct Workflow *other);
 extern Refusal *refuse_unknown_queue(const char *name);
 extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
+extern Refusal *refuse_bound(const char *executor_id);
 extern char *uuid_text(const pg_uuid_t *id);
 
 #endif							/* DURABLE_REFUSAL_H */

@@ -85,7 +85,9 @@
 
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
-	C(executor, last_seen, TIMESTAMPTZOID)
+	C(executor, last_seen, TIMESTAMPTZOID) \
+	C(executor, bound_run, TIMESTAMPTZOID) \
+	C(executor, bound, INT4OID)
 
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,

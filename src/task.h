@@ -76,6 +76,17 @@ is_inline(const Workflow *workflow)
 	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
 	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at)
 
+/* A workflow or a step, as the accessors answer about it. */
+typedef struct Task
+{
+	TaskStatus	status;
+	NullableDatum status_datum;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum child_id;		/* of a stand-in */
+} Task;
+
 /* Whose view of the database a statement has (plan.c). */
 typedef enum View
 {
@@ -90,6 +101,7 @@ extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, W
 extern void look_steps(NullableDatum workflow_ids, NullableDatum sequences);
 extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
 							  Workflow *workflow, Step *step);
+extern Task look_task(NullableDatum task_id, View view);	/* look.c */
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
 
