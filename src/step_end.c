@@ -21,6 +21,7 @@
  */
 #include "batch.h"
 #include "step_internal.h"
+#include "wake.h"
 
 #include <math.h>
 
@@ -199,6 +200,7 @@ complete_if_free(const StepCompletion *completion)
 	if (run(&record_output, &values, NEWEST) == 0)
 		return false;
 	recorded_under(&completion->workflow_id, completion->lease);
+	note_end(&completion->id);
 	return true;
 }
 
@@ -272,7 +274,10 @@ complete_steps(const StepCompletion *completions, int count, TimestampTz now)
 			}, NEWEST) < count)
 		return false;
 	for (int i = 0; i < count; i++)
+	{
 		recorded_under(&completions[i].workflow_id, completions[i].lease);
+		note_end(&completions[i].id);
+	}
 	return true;
 }
 
@@ -381,6 +386,8 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 				}, NEWEST) > 0)
 		{
 			recorded_under(&step.workflow_id, failure->lease);
+			if (!retry)
+				note_end(&step.id);
 			return answer;
 		}
 	}

@@ -18,6 +18,7 @@
  *-------------------------------------------------------------------------
  */
 #include "step_internal.h"
+#include "wake.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -101,7 +102,10 @@ complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, con
 	uint64		done = run(&complete_and_claim, &values, NEWEST);
 
 	if (done > 0)
+	{
 		recorded_under(&completion->workflow_id, args->lease);
+		note_end(&completion->id);
+	}
 	return done;
 }
 

@@ -58,6 +58,8 @@ extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDat
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
 
+extern void note_news_of(const pg_uuid_t *workflow_id);
+
 /* event.c */
 extern NullableDatum look_event(NullableDatum workflow_id, NullableDatum topic, NullableDatum after);
 
