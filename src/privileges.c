@@ -233,7 +233,7 @@ grant_object(ObjectType type, Oid oid, char *schema, char *name)
 			return (Node *) makeString(name);
 		case OBJECT_TABLE:
 			return (Node *) makeRangeVar(schema, name, -1);
-		case OBJECT_ROUTINE:
+		case OBJECT_FUNCTION:
 			function = makeNode(ObjectWithArgs);
 			function->objname = names;
 			get_func_signature(oid, &argtypes, &nargs);
@@ -263,7 +263,8 @@ execute(bool grant, const Target *target, char *role)
 
 	stmt->is_grant = grant;
 	stmt->targtype = ACL_TARGET_OBJECT;
-	stmt->objtype = target->type;
+	/* procedures, too */
+	stmt->objtype = target->type == OBJECT_FUNCTION ? OBJECT_ROUTINE : target->type;
 	stmt->objects = target->objects;
 	stmt->privileges = grant ? list_make1(privilege) : NIL;
 	stmt->grantees = list_make1(grantee);
@@ -290,7 +291,7 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 	Target		targets[] = {
 		{NamespaceRelationId, OBJECT_SCHEMA, "usage"},
 		{TypeRelationId, OBJECT_TYPE, "usage"},
-		{ProcedureRelationId, OBJECT_ROUTINE, "execute"},
+		{ProcedureRelationId, OBJECT_FUNCTION, "execute"},
 		{RelationRelationId, OBJECT_TABLE, "select"},
 	};
 	Call		call;
@@ -328,7 +329,7 @@ grant_or_revoke(FunctionCallInfo fcinfo, bool grant)
 		name = TextDatumGetCString(member.name.value);
 		while (target->catalog != DatumGetObjectId(member.catalog.value))
 			target++;
-		if (target->type == OBJECT_ROUTINE || target->type == OBJECT_TABLE)
+		if (target->type == OBJECT_FUNCTION || target->type == OBJECT_TABLE)
 			needed = level_of(name);
 		if (grant ? needed > level : needed < level)
 			continue;

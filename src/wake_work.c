@@ -135,19 +135,18 @@ has_work(WorkWait *wait, bool older)
 PARAMETERS(LookDeadlines, LOOK_DEADLINES);
 
 static Statement look_next_deadline = STATEMENT(LookDeadlines,
-	"SELECT min(w.deadline) FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
-	"WHERE d.executor_id = :executor_id AND " CHECKED("w.status = 'RUNNING' AND w.deadline > :after"));
+	"SELECT w.deadline FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"WHERE d.executor_id = :executor_id AND " CHECKED("w.status = 'RUNNING' AND w.deadline > :after") " "
+	"ORDER BY w.deadline LIMIT 1");
 
 /* When the next of the executor's workflows comes to its deadline, of which it was not told. */
 static TimestampTz
 next_deadline(Datum executor_id)
 {
-	NullableDatum next;
-
-	run(&look_next_deadline,
-		&(LookDeadlines) {.executor_id = a_value(executor_id),.after = a_time(told_deadlines)}, NEWEST);
-	next = result_column(0, 0);
-	return next.isnull ? DT_NOEND : DatumGetTimestampTz(next.value);
+	if (run(&look_next_deadline,
+			&(LookDeadlines) {.executor_id = a_value(executor_id),.after = a_time(told_deadlines)}, NEWEST) == 0)
+		return DT_NOEND;
+	return DatumGetTimestampTz(result_value(0, 0));
 }
 
 /* ---- one look ---------------------------------------------------------------------------------- */
