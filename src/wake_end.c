@@ -64,13 +64,12 @@ look(const Wait *wait, Datum *result)
 static void
 sleep_until_told(const Wait *wait, bool is_told)
 {
-	for (;;)
-	{
-		sleep_until(Min(wait->until, clock_monotonic() + (is_told ? TICK_TIME : LOOKING_TIME)), wait->memory);
-		require_still_there(wait->fcinfo);
-		if (!is_told || was_told() || clock_monotonic() >= wait->until || is_due_to_look(wait->keys, 1))
-			return;
-	}
+	end_transaction();
+	do
+		doze_until(Min(wait->until, clock_monotonic() + (is_told ? TICK_TIME : LOOKING_TIME)), wait->memory);
+	while (is_told && !was_told() && clock_monotonic() < wait->until && !is_due_to_look(wait->keys, 1));
+	begin_transaction(wait->memory);
+	require_still_there(wait->fcinfo);
 }
 
 /* Looks and sleeps until there is a result. */

@@ -66,8 +66,8 @@ int			durable_wake = WAKE_AUTO;
 /* A session that was promised work and got none is not promised any for so long. */
 #define QUIET_TIME		INT64CONST(100000)
 
-/* Somebody looks for what nobody was told of, so often. */
-#define LOOK_TIME		INT64CONST(1000000)
+/* Somebody looks for what nobody was told of, so often (milliseconds). */
+#define LOOK_TIME		1000
 
 /* Where the memory could not be had, it is asked for again after that time. */
 #define RETRY_TIME		INT64CONST(60000000)
@@ -106,7 +106,7 @@ typedef struct Memory
 	pg_atomic_uint32 waiting[BUCKETS];
 	pg_atomic_uint32 held_back[BUCKETS];
 	pg_atomic_uint32 promised[BUCKETS];
-	/* by bucket: when somebody has looked last without being told */
+	/* by bucket: a key, and when somebody has looked last without being told (milliseconds) */
 	pg_atomic_uint64 looked[BUCKETS];
 	Place		places[PLACES];
 } Memory;
@@ -709,11 +709,14 @@ wait_on(bool held_back, TimestampTz next_due)
 	unlock();
 }
 
-/* Whether it is time that somebody looks who was not told: nobody has for one of the keys. */
+/*
+ * Whether it is time that somebody looks who was not told: nobody has for one of the keys.  Two keys of one
+ * bucket may both be looked for more often.
+ */
 bool
 is_due_to_look(const WakeKey *keys, int count)
 {
-	uint64		now = clock_monotonic();
+	uint32		now = (uint32) (clock_monotonic() / 1000);
 	bool		is_time = false;
 
 	if (mine == NULL)
@@ -723,7 +726,8 @@ is_due_to_look(const WakeKey *keys, int count)
 		pg_atomic_uint64 *looked = &memory->looked[keys[i] % BUCKETS];
 		uint64		before = pg_atomic_read_u64(looked);
 
-		if (now - before >= LOOK_TIME && pg_atomic_compare_exchange_u64(looked, &before, now))
+		if (((WakeKey) (before >> 32) != keys[i] || now - (uint32) before >= LOOK_TIME) &&
+			pg_atomic_compare_exchange_u64(looked, &before, (uint64) keys[i] << 32 | now))
 			is_time = true;
 	}
 	return is_time;
@@ -768,6 +772,14 @@ tell_others(WakeKey queue)
 {
 	if (mine)
 		tell(&(Note) {.kind = NOTE_WORK,.key = queue,.count = 1}, 1);
+}
+
+/* Tells all who wait for work here to look. */
+void
+tell_everybody(void)
+{
+	if (memory)
+		tell(&(Note) {.kind = NOTE_QUEUE,.key = recover_key()}, 1);
 }
 
 /* Tells one of those who wait for work that an executor is dead. */

@@ -47,21 +47,23 @@ require_no_transaction(FunctionCallInfo fcinfo, const char *procedure)
 				 errhint("Call it by a CALL of its own, not in a block, a function, or a pipeline behind other statements.")));
 }
 
-/* Raises 55000 if the extension was dropped meanwhile. */
+/* Raises 55000 if the extension was dropped meanwhile; the others who wait then see it, too. */
 void
 require_still_there(FunctionCallInfo fcinfo)
 {
 	AcceptInvalidationMessages();
-	if (!SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"durable\" was dropped"),
-				 errdetail("A procedure of it was waiting."),
-				 errhint("Create the extension again, and call the procedure again.")));
+	if (SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid)))
+		return;
+	tell_everybody();
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"durable\" was dropped"),
+			 errdetail("A procedure of it was waiting."),
+			 errhint("Create the extension again, and call the procedure again.")));
 }
 
 /* Ends the transaction, as COMMIT in a procedure does, and begins no other one. */
-static void
+void
 end_transaction(void)
 {
 	HoldPinnedPortals();
@@ -70,7 +72,7 @@ end_transaction(void)
 }
 
 /* Begins one.  Each statement in it sees what is committed when it starts, whatever the session's default. */
-static void
+void
 begin_transaction(MemoryContext memory)
 {
 	StartTransactionCommand();
@@ -144,15 +146,14 @@ wait_for_latch(int64 us)
 }
 
 /*
- * Sleeps until that time (clock_monotonic), or until the session is told something.
- * Ends the transaction for it, and begins another one.
+ * Sleeps until that time (clock_monotonic), or until the session is told something.  Between
+ * end_transaction and begin_transaction.
  */
 void
-sleep_until(int64 time, MemoryContext memory)
+doze_until(int64 time, MemoryContext memory)
 {
 	int64		us;
 
-	end_transaction();
 	while (!was_told() && (us = time - clock_monotonic()) > 0)
 	{
 		wait_for_latch(us);
@@ -163,7 +164,6 @@ sleep_until(int64 time, MemoryContext memory)
 			end_transaction();
 		}
 	}
-	begin_transaction(memory);
 }
 
 /* What a procedure returns: a row of its INOUT arguments. */

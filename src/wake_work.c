@@ -53,6 +53,8 @@ typedef struct WorkWait
 	TimestampTz next_due;		/* in the queues */
 	TimestampTz next_deadline;	/* of what the executor drives */
 	bool		held_back;		/* there is work that it may not have */
+	bool		tick_queues;	/* nobody has looked at its queues for a while ... */
+	bool		tick_recover;	/* ... nor for what is to be recovered */
 } WorkWait;
 
 /* ---- what this session remembers ------------------------------------------------------- */
@@ -202,16 +204,14 @@ look(WorkWait *wait, const LookAt *at, const Told *told)
 	return reason;
 }
 
-/* What the look has to be about: at first all, later what has happened meanwhile. */
+/* What the first look has to be about: all; a later one: what has happened meanwhile. */
 static LookAt
 what_to_look_at(WorkWait *wait, bool is_first, bool is_quiet, const Told *told)
 {
-	int64		now = clock_monotonic();
-	bool		is_tick = now >= wait->tick;
 	LookAt		at = {
 		.queues = is_first || !wait->is_told || told->key != 0 || clock_now() >= wait->next_due,
 		.deadlines = is_first || told->deadline || told->news,
-		.recover = told->key == recover_key()
+		.recover = told->key == recover_key() || wait->tick_recover
 	};
 
 	if (wait->quiet_until != 0 && !is_quiet)
@@ -219,14 +219,11 @@ what_to_look_at(WorkWait *wait, bool is_first, bool is_quiet, const Told *told)
 		at.queues = true;
 		wait->quiet_until = 0;
 	}
-	if (is_tick)
-		wait->tick = now + TICK_TIME;
-	if ((is_first || is_tick) && now - told_recover_at >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS))
-		at.recover = true;
-	if (is_tick && !at.queues && is_due_to_look(wait->keys + OTHER_KEYS, wait->key_count - OTHER_KEYS))
+	if (wait->tick_queues && !at.queues)
 		at.queues = at.older = true;
 	if (is_quiet)
 		at.queues = false;
+	wait->tick_queues = wait->tick_recover = false;
 	return at;
 }
 
@@ -246,7 +243,9 @@ beat_while_waiting(WorkWait *wait)
 	end_call(&call);
 	if (wrote)
 		begin_anew(wait->memory);
-	wait->next_beat = clock_monotonic() + (int64) (durable_executor_timeout * USECS_PER_SEC / 40);
+	/* somebody else's may get old earlier */
+	wait->next_beat = clock_monotonic() +
+		Max((int64) (durable_executor_timeout * USECS_PER_SEC / (wrote ? 10 : 40)), LOOKING_TIME / 5);
 }
 
 static void
@@ -260,18 +259,44 @@ bind_to_session(const WorkWait *wait)
 		begin_anew(wait->memory);
 }
 
+/* When the session next has to look, or to see whether it has to. */
 static int64
-next_look(const WorkWait *wait)
+next_time(const WorkWait *wait)
 {
-	int64		time = Min(Min(wait->until, wait->tick), Max(wait->next_beat, clock_monotonic() + 10000));
+	int64		time = Min(Min(wait->until, wait->tick), wait->next_beat);
 
 	if (!wait->is_told)
 		time = Min(time, clock_monotonic() + LOOKING_TIME);
-	if (wait->quiet_until > clock_monotonic())
+	if (wait->quiet_until != 0)
 		time = Min(time, wait->quiet_until);
 	else
 		time = Min(time, monotonic_of(wait->next_due));
 	return Min(time, monotonic_of(wait->next_deadline));
+}
+
+/* Once a second, whether the session has to look for what nobody was told of. */
+static bool
+tick(WorkWait *wait)
+{
+	int64		now = clock_monotonic();
+
+	if (now < wait->tick)
+		return false;
+	wait->tick = now + TICK_TIME;
+	wait->tick_queues = is_due_to_look(wait->keys + OTHER_KEYS, wait->key_count - OTHER_KEYS);
+	wait->tick_recover = now - told_recover_at >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS);
+	return wait->tick_queues || wait->tick_recover;
+}
+
+/* Sleeps until the session has to look, without a transaction.  Where a second has gone by and others look, it begins none. */
+static void
+sleep_until_look(WorkWait *wait)
+{
+	end_transaction();
+	do
+		doze_until(next_time(wait), wait->memory);
+	while (!was_told() && !tick(wait) && next_time(wait) > clock_monotonic() && wait->is_told);
+	begin_transaction(wait->memory);
 }
 
 /* Looks and sleeps until there is a reason to return. */
@@ -301,7 +326,7 @@ wait_for_reason(WorkWait *wait)
 			return reason;
 		}
 		wait_on(wait->held_back, wait->next_due);
-		sleep_until(next_look(wait), wait->memory);
+		sleep_until_look(wait);
 	}
 }
 
@@ -364,7 +389,7 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	{
 		wait.is_told = begin_waiting(wait.keys, wait.key_count, executor_key(wait.executor_id));
 		wait.quiet_until = quiet_until();
-		wait.tick = clock_monotonic() + TICK_TIME;
+		(void) tick(&wait);
 		reason = wait_for_reason(&wait);
 	}
 	PG_CATCH();
