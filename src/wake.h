@@ -98,10 +98,10 @@ extern void tell_everybody(void);
 /* wake_sleep.c: how a procedure sleeps */
 extern void require_no_transaction(FunctionCallInfo fcinfo, const char *procedure);
 extern void require_still_there(FunctionCallInfo fcinfo);
-extern void begin_anew(MemoryContext memory);
+extern void begin_anew(void);
 extern void end_transaction(void);
-extern void begin_transaction(MemoryContext memory);
-extern void doze_until(int64 time, MemoryContext memory);
+extern void begin_transaction(void);
+extern void doze_until(int64 time);
 extern int64 end_of_wait(NullableDatum timeout);
 extern int64 monotonic_of(TimestampTz time);
 extern Datum row_of_procedure(TupleDesc desc, const NullableDatum *columns);

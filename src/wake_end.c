@@ -56,7 +56,6 @@ look(const Wait *wait, Datum *result)
 		return true;
 	}
 	end_call(&call);
-	MemoryContextSwitchTo(wait->memory);
 	return false;
 }
 
@@ -66,9 +65,9 @@ sleep_until_told(const Wait *wait, bool is_told)
 {
 	end_transaction();
 	do
-		doze_until(Min(wait->until, clock_monotonic() + (is_told ? TICK_TIME : LOOKING_TIME)), wait->memory);
+		doze_until(Min(wait->until, clock_monotonic() + (is_told ? TICK_TIME : LOOKING_TIME)));
 	while (is_told && !was_told() && clock_monotonic() < wait->until && !is_due_to_look(wait->keys, 1));
-	begin_transaction(wait->memory);
+	begin_transaction();
 	require_still_there(wait->fcinfo);
 }
 
@@ -105,6 +104,7 @@ wait_until(const Wait *wait)
 	}
 	PG_END_TRY();
 	end_waiting();
+	MemoryContextSwitchTo(wait->memory);
 	return result;
 }
 
@@ -140,7 +140,6 @@ add_keys_of_end(Wait *wait)
 	if (!task.child_id.isnull)
 		add_key(wait, end_key(DatumGetUUIDP(task.child_id.value)));
 	end_call(&call);
-	MemoryContextSwitchTo(wait->memory);
 }
 
 /* wait_for_end(task_id, timeout, status, output, error) */
@@ -153,7 +152,7 @@ durable_wait_for_end(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "task_id");
 	wait.until = end_of_wait(fcinfo->args[1]);
 	wait.desc = result_desc(fcinfo, 3);
-	begin_anew(wait.memory);
+	begin_anew();
 	add_keys_of_end(&wait);
 	return wait_until(&wait);
 }
@@ -185,6 +184,6 @@ durable_wait_for_event(PG_FUNCTION_ARGS)
 	wait.desc = result_desc(fcinfo, 1);
 	add_key(&wait, event_key(PG_GETARG_UUID_P(0)));
 	add_key(&wait, end_key(PG_GETARG_UUID_P(0)));
-	begin_anew(wait.memory);
+	begin_anew();
 	return wait_until(&wait);
 }

@@ -29,6 +29,7 @@
 #include "utils/portal.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 /* Raises 25001 unless the procedure may end its transaction; 25006 on a standby. */
 void
@@ -71,23 +72,25 @@ end_transaction(void)
 	CommitTransactionCommand();
 }
 
-/* Begins one.  Each statement in it sees what is committed when it starts, whatever the session's default. */
+/*
+ * Begins one.  Each statement in it sees what is committed when it starts, whatever the session's
+ * default.  What is allocated lives as long as the transaction.
+ */
 void
-begin_transaction(MemoryContext memory)
+begin_transaction(void)
 {
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactDeferrable = false;
 	EnsurePortalSnapshotExists();
-	MemoryContextSwitchTo(memory);
 }
 
 /* Commits what was done so far. */
 void
-begin_anew(MemoryContext memory)
+begin_anew(void)
 {
 	end_transaction();
-	begin_transaction(memory);
+	begin_transaction();
 }
 
 /* When a wait ends that begins now (clock_monotonic); NULL is never. */
@@ -150,7 +153,7 @@ wait_for_latch(int64 us)
  * end_transaction and begin_transaction.
  */
 void
-doze_until(int64 time, MemoryContext memory)
+doze_until(int64 time)
 {
 	int64		us;
 
@@ -159,7 +162,7 @@ doze_until(int64 time, MemoryContext memory)
 		wait_for_latch(us);
 		if (InterruptPending)
 		{
-			begin_transaction(memory);
+			begin_transaction();
 			CHECK_FOR_INTERRUPTS();
 			end_transaction();
 		}

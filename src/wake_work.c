@@ -200,7 +200,6 @@ look(WorkWait *wait, const LookAt *at, const Told *told)
 	else if (at->recover && has_to_recover(wait))
 		reason = "recover";
 	end_call(&call);
-	MemoryContextSwitchTo(wait->memory);
 	return reason;
 }
 
@@ -242,7 +241,7 @@ beat_while_waiting(WorkWait *wait)
 	wrote = beat(wait->executor_id);
 	end_call(&call);
 	if (wrote)
-		begin_anew(wait->memory);
+		begin_anew();
 	/* somebody else's may get old earlier */
 	wait->next_beat = clock_monotonic() +
 		Max((int64) (durable_executor_timeout * USECS_PER_SEC / (wrote ? 10 : 40)), LOOKING_TIME / 5);
@@ -256,7 +255,7 @@ bind_to_session(const WorkWait *wait)
 
 	end_call(&call);
 	if (wrote)
-		begin_anew(wait->memory);
+		begin_anew();
 }
 
 /* When the session next has to look, or to see whether it has to. */
@@ -294,9 +293,9 @@ sleep_until_look(WorkWait *wait)
 {
 	end_transaction();
 	do
-		doze_until(next_time(wait), wait->memory);
+		doze_until(next_time(wait));
 	while (!was_told() && !tick(wait) && next_time(wait) > clock_monotonic() && wait->is_told);
-	begin_transaction(wait->memory);
+	begin_transaction();
 }
 
 /* Looks and sleeps until there is a reason to return. */
@@ -380,7 +379,7 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	make_keys(&wait);
 	desc = result_desc(fcinfo, 1);
 
-	begin_anew(wait.memory);
+	begin_anew();
 	if (PG_GETARG_BOOL(3))
 		bind_to_session(&wait);
 	if (told_deadlines == 0)
@@ -399,5 +398,6 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	end_waiting();
+	MemoryContextSwitchTo(wait.memory);
 	PG_RETURN_DATUM(row_of_procedure(desc, (NullableDatum[]) {a_value(CStringGetTextDatum(reason))}));
 }
