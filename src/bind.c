@@ -273,7 +273,7 @@ bind_executor(Datum executor_id)
 			if (DatumGetInt32(row.bound.value) == mine->number)
 			{
 				/* somebody may just be asking whether it is free */
-				for (int tries = 0; !try_lock_bound(name, mine->number); tries++)
+				while (!try_lock_bound(name, mine->number))
 				{
 					CHECK_FOR_INTERRUPTS();
 					pg_usleep(1000);

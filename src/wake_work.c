@@ -163,8 +163,9 @@ typedef struct LookAt
 } LookAt;
 
 /*
- * Whether recover would find something.  What is in a queue counts, too: nobody else
- * returns it there.
+ * Whether recover would find something.  What is in a queue counts, too, as long as nobody else
+ * returns it there.  (This is the place to do what time has brought, once a second in a
+ * database: what that puts back into its queue is then left to claim.)
  */
 static bool
 has_to_recover(const WorkWait *wait)
