@@ -98,7 +98,7 @@ extern void tell_everybody(void);
 /* wake_sleep.c: how a procedure sleeps */
 extern void require_no_transaction(FunctionCallInfo fcinfo, const char *procedure);
 extern void require_still_there(FunctionCallInfo fcinfo);
-extern void begin_anew(void);
+extern void begin_anew(FunctionCallInfo fcinfo);
 extern void end_transaction(void);
 extern void begin_transaction(void);
 extern void doze_until(int64 time);

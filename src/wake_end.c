@@ -152,7 +152,7 @@ durable_wait_for_end(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "task_id");
 	wait.until = end_of_wait(fcinfo->args[1]);
 	wait.desc = result_desc(fcinfo, 3);
-	begin_anew();
+	begin_anew(fcinfo);
 	add_keys_of_end(&wait);
 	return wait_until(&wait);
 }
@@ -184,6 +184,6 @@ durable_wait_for_event(PG_FUNCTION_ARGS)
 	wait.desc = result_desc(fcinfo, 1);
 	add_key(&wait, event_key(PG_GETARG_UUID_P(0)));
 	add_key(&wait, end_key(PG_GETARG_UUID_P(0)));
-	begin_anew();
+	begin_anew(fcinfo);
 	return wait_until(&wait);
 }

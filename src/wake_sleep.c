@@ -19,11 +19,14 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/portal.h"
@@ -48,21 +51,6 @@ require_no_transaction(FunctionCallInfo fcinfo, const char *procedure)
 				 errhint("Call it by a CALL of its own, not in a block, a function, or a pipeline behind other statements.")));
 }
 
-/* Raises 55000 if the extension was dropped meanwhile; the others who wait then see it, too. */
-void
-require_still_there(FunctionCallInfo fcinfo)
-{
-	AcceptInvalidationMessages();
-	if (SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid)))
-		return;
-	tell_everybody();
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("extension \"durable\" was dropped"),
-			 errdetail("A procedure of it was waiting."),
-			 errhint("Create the extension again, and call the procedure again.")));
-}
-
 /* Ends the transaction, as COMMIT in a procedure does, and begins no other one. */
 void
 end_transaction(void)
@@ -85,12 +73,36 @@ begin_transaction(void)
 	EnsurePortalSnapshotExists();
 }
 
-/* Commits what was done so far. */
+/*
+ * Raises 55000 if the extension was dropped meanwhile; the others who wait then see it,
+ * too.  Locks it to the end of the transaction, as its first lock, which is the first of a DROP as well: so it does not
+ * go away during a look.
+ */
 void
-begin_anew(void)
+require_still_there(FunctionCallInfo fcinfo)
+{
+	Oid			extension = get_extension_oid("durable", true);
+
+	if (OidIsValid(extension))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	AcceptInvalidationMessages();
+	if (SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid)))
+		return;
+	tell_everybody();
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension \"durable\" was dropped"),
+			 errdetail("A procedure of it was waiting."),
+			 errhint("Create the extension again, and call the procedure again.")));
+}
+
+/* Commits what was done so far, and begins another transaction. */
+void
+begin_anew(FunctionCallInfo fcinfo)
 {
 	end_transaction();
 	begin_transaction();
+	require_still_there(fcinfo);
 }
 
 /* When a wait ends that begins now (clock_monotonic); NULL is never. */

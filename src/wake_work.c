@@ -242,7 +242,7 @@ beat_while_waiting(WorkWait *wait)
 	wrote = beat(wait->executor_id);
 	end_call(&call);
 	if (wrote)
-		begin_anew();
+		begin_anew(wait->fcinfo);
 	/* somebody else's may get old earlier */
 	wait->next_beat = clock_monotonic() +
 		Max((int64) (durable_executor_timeout * USECS_PER_SEC / (wrote ? 10 : 40)), LOOKING_TIME / 5);
@@ -256,7 +256,7 @@ bind_to_session(const WorkWait *wait)
 
 	end_call(&call);
 	if (wrote)
-		begin_anew();
+		begin_anew(wait->fcinfo);
 }
 
 /* When the session next has to look, or to see whether it has to. */
@@ -380,7 +380,7 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	make_keys(&wait);
 	desc = result_desc(fcinfo, 1);
 
-	begin_anew();
+	begin_anew(fcinfo);
 	if (PG_GETARG_BOOL(3))
 		bind_to_session(&wait);
 	if (told_deadlines == 0)

@@ -282,7 +282,7 @@ sub test_all
 	$call = sleeping("$bound");
 	sql(q{SELECT durable.start('driven', executor_id => 'bound')});
 	my $taker = begin("$bound\nSELECT pg_sleep(20);");
-	is(answer($call), 'news', "$name: another session binds it: the first does not drive its workflows any more");
+	like(answer($call), $told ? qr/^news$/ : qr/^(news|recover)$/, "$name: another session binds it: the first does not drive its workflows any more");
 	is(sql(q{SELECT reason FROM durable.recover('other')}), 'session ended', "$name: as that of an ended session");
 	sql(q{SELECT durable.start('driven by the second', executor_id => 'bound')});
 	is(sql(q{SELECT count(*) FROM durable.recover('other')}), '0', "$name: but not that of the second one");
