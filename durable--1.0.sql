@@ -539,6 +539,9 @@ CREATE TABLE durable.executor
 	executor_id text COLLATE "C" NOT NULL,
 	last_seen timestamptz NOT NULL,
 	app_version text COLLATE "C",	-- that it has claimed with
+	-- of one that is bound to a session: in which run of the server, and how often it was
+	bound_run timestamptz,
+	bound int,
 	CONSTRAINT executor_pkey PRIMARY KEY (executor_id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.executor IS 'One row for each registered executor, with its last heartbeat';
@@ -675,6 +678,12 @@ AS 'MODULE_PATHNAME', 'durable_is_dead'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.is_dead(timestamptz, timestamptz) IS
 	'Whether an executor is dead that was last seen then, or, if NULL, is not registered. Errors: 22004';
+
+CREATE FUNCTION durable.session_ended(executor_id text, bound_run timestamptz, bound int) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_session_ended'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.session_ended(text, timestamptz, int) IS
+	'Whether an executor was bound to a session (by wait_for_work) in this run of the server, and that session has ended: then it is dead. Errors: 22004';
 
 -- This is put into the statements that name it, which are planned as if it stood
 -- there.  (For that it is not SECURITY DEFINER and has no search_path: it has
@@ -1135,6 +1144,38 @@ AS 'MODULE_PATHNAME', 'durable_tick'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.tick(int) IS
 	'Does what time has brought: starts what schedules are due, returns workflows of dead executors or past their deadline to their queue, purges by durable.retention, forgets dead executors. Returns how much it has done, at most max_rows. Waits for nobody; any number may call it at any time. Errors: 22023, 22004';
+
+---------------------------------------------------------------------------
+-- Waiting: procedures, called by CALL outside of a transaction block, that wait
+-- without a transaction
+---------------------------------------------------------------------------
+
+CREATE PROCEDURE durable.wait_for_work(executor_id text, queues text[] = '{}', timeout interval = '30 s',
+	bind boolean = false, INOUT reason text = NULL)
+AS 'MODULE_PATHNAME', 'durable_wait_for_work'
+LANGUAGE C;
+COMMENT ON PROCEDURE durable.wait_for_work(text, text[], interval, boolean, text) IS
+	'Waits until there is something for the executor to do: work (to claim from one of the queues; without queues, released roots to recover), news (of a workflow that it drives), recover (what a dead executor has left), or timeout (NULL: never). Also its heartbeat. With bind the executor is dead as soon as this session ends. Errors: WF008 (another session has bound it), WF012, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
+
+CREATE PROCEDURE durable.wait_for_end(task_id uuid, timeout interval = '30 s',
+	INOUT status durable.task_status = NULL, INOUT output jsonb = NULL, INOUT error text = NULL)
+AS 'MODULE_PATHNAME', 'durable_wait_for_end'
+LANGUAGE C;
+COMMENT ON PROCEDURE durable.wait_for_end(uuid, interval, durable.task_status, jsonb, text) IS
+	'Waits until a workflow or step has ended, or for that long (NULL: for ever), and answers its status, output and error as they are then. Errors: WF001, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
+
+CREATE PROCEDURE durable.wait_for_event(workflow_id uuid, topic text = NULL, after bigint = 0, timeout interval = '30 s',
+	INOUT n bigint = NULL)
+AS 'MODULE_PATHNAME', 'durable_wait_for_event'
+LANGUAGE C;
+COMMENT ON PROCEDURE durable.wait_for_event(uuid, text, bigint, interval, bigint) IS
+	'Waits until the workflow has emitted an event (of that topic) after number n, or has ended, or for that long (NULL: for ever), and answers the number of the first such event, or NULL. Errors: WF001, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
+
+CREATE FUNCTION durable.wake_mode() RETURNS text
+AS 'MODULE_PATHNAME', 'durable_wake_mode'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.wake_mode() IS
+	'How this session is woken from a wait: by shared memory, or looking every 50 ms, where that cannot be had or durable.wake forbids it';
 
 ---------------------------------------------------------------------------
 -- Looking
@@ -1974,7 +2015,7 @@ BEGIN
       -- signs of life cost more
       greatest(20, enough / (CASE WHEN e.executor_id IS NULL THEN 4 ELSE 1 END * count(*) OVER ())) AS enough
     FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
-    WHERE e.executor_id IS NULL OR durable.is_dead(e.last_seen, since)),
+    WHERE e.executor_id IS NULL OR durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound)),
   stale AS MATERIALIZED (
     SELECT nullif(s.queue_name, '') AS name, sum(s.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
     FROM dead d CROSS JOIN LATERAL (
@@ -2157,7 +2198,7 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 
 -- Nothing is PUBLIC's.  Last here, to reach all of the above, and last in each
 -- script that adds something.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA durable FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step FROM PUBLIC;
 -- The types of the tables' and views' rows.  REVOKE in a script would note down

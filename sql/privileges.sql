@@ -33,7 +33,7 @@ CREATE VIEW test.attempts AS
   relation AS (SELECT c.* FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid)
   -- each function, called with NULL for each argument
   SELECT 'function' AS what, p.proname AS name, 'call' AS attempt,
-         format('SELECT durable.%I(%s)', p.proname, (SELECT string_agg(format('NULL::%s', t), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[]::regtype[]) WITH ORDINALITY a(t, n))) AS statement
+         format('%s durable.%I(%s)', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.proname, (SELECT string_agg(format('NULL::%s', t), ', ' ORDER BY n) FROM unnest(p.proargtypes::oid[]::regtype[]) WITH ORDINALITY a(t, n))) AS statement
     FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
   UNION ALL
   SELECT 'relation', r.relname, a.attempt, format(a.statement, r.relname, (SELECT attname FROM pg_attribute WHERE attrelid = r.oid AND attnum = 1))
@@ -343,7 +343,7 @@ SELECT test.level('regress_durable_guest'), test.level('regress_durable_reader')
 CREATE ROLE regress_durable_granter;
 GRANT USAGE ON SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
 GRANT USAGE ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step TO regress_durable_granter WITH GRANT OPTION;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
 GRANT SELECT ON durable.stats, durable.waiting, durable.lock_waits TO regress_durable_granter WITH GRANT OPTION;
 SET ROLE regress_durable_granter;
 SELECT durable.grant_to('regress_durable_none', 'operator');

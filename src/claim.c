@@ -33,6 +33,7 @@
 #include "sql.h"
 #include "suspend.h"
 #include "table.h"
+#include "wake.h"
 
 #include "access/xact.h"
 #include "utils/builtins.h"
@@ -625,6 +626,7 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&
 		free_slots(name, &claim->queue, &claim->counts, wanted) > 0)
 		claimed = claim_locked(claim, wanted);
+	note_claim(name, claim->executor_id.value, claimed);
 	raise_heads(&claim->search);
 	return claimed;
 }

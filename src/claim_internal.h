@@ -35,5 +35,7 @@ extern int64 claim_in_lane(QueueClaim *claim, const Due *due, bool late, Positio
 /* claim_lanes.c */
 extern bool may_claim_under_keys(const QueueClaim *claim);
 extern int64 claim_by_lanes(QueueClaim *claim, int64 wanted);
+extern int64 count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, TimestampTz now, int64 most,
+								  int64 *due, TimestampTz *next);
 
 #endif							/* DURABLE_CLAIM_INTERNAL_H */

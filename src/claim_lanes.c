@@ -404,3 +404,45 @@ may_claim_under_keys(const QueueClaim *claim)
 	}
 	return found;
 }
+
+/*
+ * How many are due under keys that are not full, at most so many (of what is in a rank
+ * that the rate limit does not allow, none).  *due is raised by those that are due at all,
+ * counted up to the same; *next is set to the first that is due later, if it is earlier.  For who waits for
+ * work: locks nothing.
+ */
+int64
+count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, TimestampTz now, int64 most,
+					 int64 *due, TimestampTz *next)
+{
+	int64		most_a_key = most_of_key(limits);
+	int64		starts = starts_left(limits, counts);
+	int64		highest = HIGHEST_RANK;
+	int64		allowed = 0;
+	Ticket		ticket;
+
+	while (allowed < most && first_ticket(queue, highest, &ticket))
+	{
+		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
+
+		while (allowed < most && next_ticket(tickets, &ticket))
+		{
+			int64		count;
+
+			if (ticket.from.run_at > now)
+			{
+				*next = Min(*next, ticket.from.run_at);
+				break;
+			}
+			count = count_from(queue, &ticket.from, now, most, next);
+			*due += count;
+			if (most_a_key < PG_INT64_MAX && count > 0)
+				count = Min(count, most_a_key - count_slots_of_key(queue, counts, ticket.from.key, most_a_key));
+			if (starts > 0 || is_suspended_rank(ticket.from.rank))
+				allowed += Max(count, 0);
+		}
+		end_tickets(tickets);
+		highest = ticket.from.rank - 1;
+	}
+	return Min(allowed, most);
+}

@@ -173,4 +173,89 @@ typedef Oid RelFileNumber;
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
+/*
+ * wake_memory.c: shared memory by its name, without preloading the library.  Up
+ * to 16 it is taken from what the server has left over, since 17 it is a segment
+ * of its own.
+ */
+#include "storage/lwlock.h"
+
+#if PG_VERSION_NUM >= 190000
+#define SHARED_MEMORY_TO_INIT void *memory, void *arg
+#else
+#define SHARED_MEMORY_TO_INIT void *memory
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+
+static inline void *
+shared_memory(const char *name, Size size, void (*init) (SHARED_MEMORY_TO_INIT))
+{
+	bool		found;
+
+#if PG_VERSION_NUM >= 190000
+	return GetNamedDSMSegment(name, size, init, &found, NULL);
+#else
+	return GetNamedDSMSegment(name, size, init, &found);
+#endif
+}
+#else
+#include "storage/shmem.h"
+
+static inline void *
+shared_memory(const char *name, Size size, void (*init) (SHARED_MEMORY_TO_INIT))
+{
+	bool		found;
+	void	   *memory;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	memory = ShmemInitStruct(name, size, &found);
+	if (!found)
+		init(memory);
+	LWLockRelease(AddinShmemInitLock);
+	return memory;
+}
+#endif
+
+/* 19 names a tranche once, before that each backend does */
+#if PG_VERSION_NUM >= 190000
+#define new_tranche(name) LWLockNewTrancheId(name)
+#define name_tranche(id, name) ((void) 0)
+#else
+#define new_tranche(name) LWLockNewTrancheId()
+#define name_tranche(id, name) LWLockRegisterTranche(id, name)
+#endif
+
+/* wake_sleep.c: what pg_stat_activity says a session waits for; 17 lets an extension name it */
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM >= 170000
+#define new_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define new_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+/*
+ * wake_sleep.c: the events for which the server waits for its client.  Declared
+ * here, since their header includes those of libraries that need not be installed.
+ */
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
+#define FEBE_SOCKET 0
+#define FEBE_EVENTS 3
+
+/* bind.c: what pg_stat_activity shows; 16 has renamed the function */
+#include "utils/backend_status.h"
+
+#if PG_VERSION_NUM >= 160000
+#define status_of_backend(i) (&pgstat_get_local_beentry_by_index(i)->backendStatus)
+#else
+#define status_of_backend(i) (&pgstat_fetch_stat_local_beentry(i)->backendStatus)
+#endif
+
 #endif							/* DURABLE_COMPAT_H */

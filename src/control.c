@@ -116,6 +116,7 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 	Workflow	workflow;
 	TimestampTz now;
 	Pause		pause;
+	int64		changed;
 
 	lock_and_look(id, &workflow);
 	if (!workflow_transition(event, workflow.status, NULL))
@@ -132,7 +133,11 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 		pause.paused_by = *DatumGetUUIDP(workflow.paused_by.value);
 		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
 	}
-	return cascade_tree(cascade, &workflow.id, &pause, now);
+	changed = cascade_tree(cascade, &workflow.id, &pause, now);
+	/* that of another one is told when its row changes */
+	if (is_inline(&workflow))
+		note_news_of(id);
+	return changed;
 }
 
 /*

@@ -40,7 +40,8 @@
  *	7. a workflow's events	heavyweight; who emits one (event.c)
  *	8. fences				heavyweight, at the commit only (fence.c)
  *
- * The heads of queues are kept true without any lock (head.c).
+ * The heads of queues are kept true without any lock (head.c).  For the lock that a
+ * session has of an executor that is bound to it, nobody waits (bind.c).
  *
  * The heavyweight locks write nothing, are held to the end of the transaction,
  * and are granted in the order of arrival, so that a cascade waits for those

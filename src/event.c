@@ -27,6 +27,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "wake.h"
 
 #include "access/xact.h"
 
@@ -90,6 +91,7 @@ append_event(const InsertEvent *event)
 	if (run(&insert_event, &values, NEWEST) == 0)
 		return 0;
 	recorded_under(DatumGetUUIDP(event->workflow_id.value), event->lease);
+	note_event(DatumGetUUIDP(event->workflow_id.value));
 	return DatumGetInt64(result_value(0, 0));
 }
 
@@ -158,6 +160,21 @@ static Statement events_after = STATEMENT(EventsAfter,
 static Statement events_of_topic_after = STATEMENT(EventsAfter,
 	SELECT_EVENTS "AND (e.topic, e.n) > (:topic, :after) AND e.topic <= :topic ORDER BY e.topic, e.n LIMIT :max_rows");
 
+static uint64
+look_events(const EventsAfter *asked, View view)
+{
+	return run(asked->topic.isnull ? &events_after : &events_of_topic_after, asked, view);
+}
+
+/* The number of the first event after that one (of a topic, or NULL); NULL if there is none. */
+NullableDatum
+look_event(NullableDatum workflow_id, NullableDatum topic, NullableDatum after)
+{
+	EventsAfter asked = {.workflow_id = workflow_id,.topic = topic,.after = after,.max_rows = an_int(1)};
+
+	return look_events(&asked, NEWEST) > 0 ? result_column(0, 0) : a_null();
+}
+
 /*
  * events(workflow_id, topic, after, max_rows)
  *
@@ -180,7 +197,7 @@ durable_events(PG_FUNCTION_ARGS)
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
 	/* no event: there are no more of them, or there is no such workflow */
-	if (run(asked.topic.isnull ? &events_after : &events_of_topic_after, &asked, CALLERS) == 0)
+	if (look_events(&asked, CALLERS) == 0)
 		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
 	else
 		return_rows(fcinfo);

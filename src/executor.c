@@ -15,6 +15,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "bind.h"
 #include "table.h"
 
 #include "utils/timestamp.h"
@@ -57,6 +58,22 @@ any_executor_dead(TimestampTz stale_before)
 	return found;
 }
 
+/* Whether the session of a bound executor has ended; -1 if that cannot be told here.  For the same. */
+int
+any_session_ended(void)
+{
+	Look		look;
+	bool		found = false;
+
+	if (!begin_look(&look, &executor_by_id, AccessShareLock, NULL, 0))
+		return -1;
+	for (; look.row && !found; next_row(&look))
+		found = session_has_ended(column_of_row(&look, executor_executor_id).value,
+								  column_of_row(&look, executor_bound_run), column_of_row(&look, executor_bound));
+	end_look(&look);
+	return found;
+}
+
 /* app_version: that it has claimed with; NULL is any, or none */
 #define LOOK_ALIVE(P) \
 	P(executor_id, TEXTOID) \
@@ -75,6 +92,8 @@ fast_look_alive(const void *params)
 		return NOT_FAST;
 	alive = look.row &&
 		!is_dead(column_of_row(&look, executor_last_seen), DatumGetTimestampTz(p->stale_before.value)) &&
+		!session_has_ended(p->executor_id.value, column_of_row(&look, executor_bound_run),
+						   column_of_row(&look, executor_bound)) &&
 		(p->app_version.isnull || same_text(column_of_row(&look, executor_app_version), p->app_version));
 	end_look(&look);
 	return alive ? 1 : 0;
@@ -82,7 +101,7 @@ fast_look_alive(const void *params)
 
 static Statement look_alive = STATEMENT(LookAlive,
 	"SELECT 1 FROM durable.executor e "
-	"WHERE e.executor_id = :executor_id AND NOT durable.is_dead(e.last_seen, :stale_before)"
+	"WHERE e.executor_id = :executor_id AND NOT " IS_DEAD("e", ":stale_before")
 	"  AND (:app_version IS NULL OR e.app_version = :app_version)",
 	.fast = fast_look_alive);
 
@@ -111,21 +130,27 @@ executor_alive(Datum executor_id, TimestampTz stale_before)
 	P(app_version, TEXTOID)
 PARAMETERS(Refresh, REFRESH);
 
+#define BOUND_LIST(F, C, t) F(t, bound_run) C(t, bound)
+ROW(BoundRow, BOUND_LIST);
+
 static Statement refresh = STATEMENT(Refresh,
 	"INSERT INTO durable.executor AS e (executor_id, last_seen, app_version) SELECT :executor_id, :now, :app_version "
 	"ON CONFLICT (executor_id) DO UPDATE SET last_seen = greatest(e.last_seen, :now),"
-	"  app_version = coalesce(:app_version, e.app_version)");
+	"  app_version = coalesce(:app_version, e.app_version) "
+	"RETURNING " COLUMNS(BOUND_LIST, "e."));
 
 /*
  * Writes that the executor was seen now, and the version with which it claims, if
  * given.  Locks its row, before any row of a
- * workflow.  If it had to wait for the row, it writes the time once more.
+ * workflow.  If it had to wait for the row, it writes the time once more.  An executor
+ * whose session has ended is not bound to it any more (bind.c).
  */
 static void
 refresh_executor(Datum executor_id, NullableDatum app_version)
 {
 	Refresh		params = {.executor_id = a_value(executor_id),.app_version = app_version};
 	Rounds		rounds = {0};
+	BoundRow	row;
 
 	do
 	{
@@ -133,7 +158,19 @@ refresh_executor(Datum executor_id, NullableDatum app_version)
 		params.now = a_time(clock_now());
 		if (run(&refresh, &params, NEWEST) == 0)
 			raise_kept_away("durable.executor");
+		fetch(0, 0, &row);
 	} while (has_waited(&rounds, 1));
+	unbind_ended(executor_id, row.bound_run, row.bound);
+}
+
+/* A heartbeat, if the last one is older than a tenth of executor_timeout; returns whether it wrote one. */
+bool
+beat(Datum executor_id)
+{
+	if (executor_alive(executor_id, clock_add(clock_now(), -durable_executor_timeout / 10)))
+		return false;
+	refresh_executor(executor_id, a_null());
+	return true;
 }
 
 /*

@@ -145,7 +145,7 @@ look_first(Datum queue, int64 highest, int64 lowest, Snapshot snapshot, Position
 
 /* The first that is due on the list of a head. */
 static bool
-look_late(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, Position *first)
+look_late(Search *search, const Head *head, Snapshot snapshot, Position *first)
 {
 	Walk		walk;
 	bool		found = false;
@@ -153,10 +153,15 @@ look_late(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, Pos
 	if (is_untouched(&late_places))
 		return false;
 	walk_late(&walk, snapshot, &head->id);
-	while (!found && next_place(&walk, first) && first->run_at <= now)
+	while (!found && next_place(&walk, first))
 	{
+		if (first->run_at > search->now)
+		{
+			search->next = Min(search->next, first->run_at);
+			break;
+		}
 		first->rank = head->at.rank;
-		found = waits_at(queue, first, snapshot);
+		found = waits_at(search->queue, first, snapshot);
 	}
 	end_walk(&walk);
 	return found;
@@ -164,14 +169,21 @@ look_late(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, Pos
 
 /* The first that is due in a lane, from its head on. */
 static bool
-look_behind(Datum queue, const Head *head, TimestampTz now, Snapshot snapshot, Position *first)
+look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first)
 {
 	Walk		walk;
 	bool		found = false;
 
-	walk_lane(&walk, &waiting_places, snapshot, queue, &head->at);
-	while (!found && next_place(&walk, first) && first->run_at <= now)
+	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
+	while (!found && next_place(&walk, first))
+	{
+		if (first->run_at > search->now)
+		{
+			search->next = Min(search->next, first->run_at);
+			break;
+		}
 		found = compare_positions(first, &head->at) >= 0;
+	}
 	end_walk(&walk);
 	return found;
 }
@@ -200,12 +212,12 @@ look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 
 	due->head_id = head->id;
 	due->head = head->at;
-	due->is_late = look_late(search->queue, head, search->now, snapshot, &due->first);
+	due->is_late = look_late(search, head, snapshot, &due->first);
 	count_walk(search, before);
 	if (due->is_late)
 		return true;
 	before = buffers_read();
-	found = look_behind(search->queue, head, search->now, snapshot, &due->first);
+	found = look_behind(search, head, snapshot, &due->first);
 	count_walk(search, before);
 	return found;
 }
@@ -246,6 +258,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 			search->highest = due->first.rank - 1;
 			if (due->first.run_at <= search->now)
 				return true;
+			search->next = Min(search->next, due->first.run_at);
 		}
 		else if (has_head)
 		{
@@ -262,7 +275,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 Search
 begin_search(Datum queue, TimestampTz now)
 {
-	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK};
+	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK,.next = DT_NOEND};
 
 	return search;
 }
@@ -277,4 +290,35 @@ next_due(Search *search, Due *due)
 	found = look_next(search, due, GetActiveSnapshot());
 	PopActiveSnapshot();
 	return found;
+}
+
+/* How many of those that are due wait in a lane, from where it is read on; at most so many. */
+static int64
+count_in_lane(const Search *search, const Due *due, int64 most)
+{
+	const Position *from = due->is_late ? &due->head : &due->first;
+	int64		count = due->is_late ? 1 : 0;
+	Position	at;
+	Walk		walk;
+
+	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), search->queue, from);
+	while (count < most && next_place(&walk, &at) && at.run_at <= search->now)
+		if (compare_positions(&at, from) >= 0)
+			count++;
+	end_walk(&walk);
+	return count;
+}
+
+/* How many are due in all lanes; at most so many.  Of those before a head it counts one. */
+int64
+count_due(Search *search, int64 most)
+{
+	int64		count = 0;
+	Due			due;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	while (count < most && look_next(search, &due, GetActiveSnapshot()))
+		count += most == 1 ? 1 : count_in_lane(search, &due, most - count);
+	PopActiveSnapshot();
+	return count;
 }

@@ -55,6 +55,7 @@ typedef struct Search
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		walked;			/* so many buffers were read over dead entries */
+	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 
 /* A lane in which something is due. */
@@ -72,6 +73,7 @@ extern int	durable_claim_walk;
 /* head.c: what a claim reads */
 extern Search begin_search(Datum queue, TimestampTz now);
 extern bool next_due(Search *search, Due *due);
+extern int64 count_due(Search *search, int64 most);
 
 /* head_waiting.c: workflows that now wait */
 extern void now_waiting(Datum workflow_ids);

@@ -3,13 +3,14 @@
  * init.c
  *	  Loading the library: its settings, and its hook.
  *
- * Nothing is allocated or started: CREATE EXTENSION is all it takes.  The one
- * hook is that for the ends of transactions (fence.c).
+ * Nothing is allocated or started: CREATE EXTENSION is all it takes.  The hooks
+ * are those for the ends of transactions (fence.c, wake_note.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
 #include "purge.h"
+#include "wake.h"
 
 #include <float.h>
 #include <limits.h>
@@ -26,6 +27,12 @@ void		_PG_init(void);
  * nanoseconds, can hold.
  */
 #define MAX_OFFSET 1e9
+
+static const struct config_enum_entry wake_modes[] = {
+	{"auto", WAKE_AUTO, false},
+	{"looking", WAKE_LOOKING, false},
+	{NULL, 0, false}
+};
 
 void
 _PG_init(void)
@@ -65,6 +72,14 @@ _PG_init(void)
 							   "",
 							   PGC_SUSET, 0,
 							   check_retention, assign_retention, NULL);
+	DefineCustomEnumVariable("durable.wake",
+							 "How those who wait are woken.",
+							 "auto: by shared memory, if that can be had; looking: they look again and again.",
+							 &durable_wake,
+							 WAKE_AUTO, wake_modes,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");
 	watch_transactions();
+	watch_notes();
 }

@@ -216,6 +216,31 @@ first_in_lane(Datum queue, const Position *from, bool from_is_done, TimestampTz 
 	return found;
 }
 
+/* How many are due in a lane from a position on, at most so many; *next: the first that is due later, if it is earlier. */
+int64
+count_from(Datum queue, const Position *from, TimestampTz now, int64 most, TimestampTz *next)
+{
+	Walk		walk;
+	Position	at;
+	int64		count = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), queue, from);
+	while (count < most && next_place(&walk, &at))
+	{
+		if (at.run_at > now)
+		{
+			*next = Min(*next, at.run_at);
+			break;
+		}
+		if (compare_positions(&at, from) >= 0)
+			count++;
+	}
+	end_walk(&walk);
+	PopActiveSnapshot();
+	return count;
+}
+
 /* When the lane of a rank without a key was served last, if a claim has marked that. */
 bool
 last_served(Datum queue, int64 rank, Ticket *marker)

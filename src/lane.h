@@ -31,6 +31,7 @@ extern void end_tickets(TicketWalk *walk);
 extern bool first_ticket(Datum queue, int64 highest, Ticket *ticket);
 extern bool last_served(Datum queue, int64 rank, Ticket *marker);
 extern bool first_in_lane(Datum queue, const Position *from, bool from_is_done, TimestampTz now, Position *first);
+extern int64 count_from(Datum queue, const Position *from, TimestampTz now, int64 most, TimestampTz *next);
 extern bool waits_at_tickets(Datum queue, const Ticket *tickets, int count);
 extern void replace_tickets(Datum queue, const Ticket *tickets, int count, TimestampTz served);
 extern void mark_served(Datum queue, int64 rank, const Ticket *before, TimestampTz served);

@@ -258,6 +258,16 @@ free_slots(Datum queue, const Queue *limits, Counts *counts, int64 wanted)
 	return Max(wanted, 0);
 }
 
+/* When the window of the rate limit ends, if one has begun; else DT_NOEND. */
+TimestampTz
+end_of_window(const Queue *limits, const Counts *counts)
+{
+	if (limits->rate_limit.isnull || counts->window_start.isnull)
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, counts->window_start.value,
+												   limits->rate_limit_window.value));
+}
+
 #define COUNT_KEY(P) \
 	P(queue, TEXTOID) \
 	P(key, TEXTOID) \

@@ -24,6 +24,7 @@ typedef struct Counts
 
 extern void look_counts(Datum queue, const Queue *limits, TimestampTz now, Counts *counts);
 extern int64 starts_left(const Queue *limits, const Counts *counts);
+extern TimestampTz end_of_window(const Queue *limits, const Counts *counts);
 extern int64 free_slots(Datum queue, const Queue *limits, Counts *counts, int64 wanted);
 extern int64 count_slots_of_key(Datum queue, const Counts *counts, Datum key, int64 most);
 extern void write_counts(Datum queue, const Queue *limits, Counts *counts, TimestampTz now, int64 claimed,

@@ -389,6 +389,51 @@ try_lock_queue(Datum name, LOCKMODE mode)
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* ---- executors that are bound to a session (bind.c) --------------------------------- */
+
+/* Nobody waits for these: they are taken at once, or not at all. */
+static LOCKTAG
+bound_tag(const char *executor_id, int32 number)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, hash_bytes((const unsigned char *) executor_id, strlen(executor_id)),
+						 (uint32) number, LOCK_CLASS_BOUND);
+	return tag;
+}
+
+/* Takes the lock to the end of the session; true also if the session has it. */
+bool
+try_lock_bound(const char *executor_id, int32 number)
+{
+	LOCKTAG		tag = bound_tag(executor_id, number);
+
+	return lock_is_held(&tag, ExclusiveLock) || LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+unlock_bound(const char *executor_id, int32 number)
+{
+	LOCKTAG		tag = bound_tag(executor_id, number);
+
+	if (lock_is_held(&tag, ExclusiveLock))
+		(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* Whether some session has the lock. */
+bool
+is_bound(const char *executor_id, int32 number)
+{
+	LOCKTAG		tag = bound_tag(executor_id, number);
+
+	if (lock_is_held(&tag, ExclusiveLock))
+		return true;
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	unlock(tag, ShareLock);
+	return false;
+}
+
 /* ---- what pg_locks shows ---------------------------------------------------------- */
 
 /* A tag as one number; for the view durable.lock_waits. */

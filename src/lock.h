@@ -27,7 +27,8 @@ typedef enum LockClass
 	LOCK_CLASS_FENCE,
 	LOCK_CLASS_EVENTS,
 	LOCK_CLASS_ENDS,
-	LOCK_CLASS_GROUP_OF_ENDS
+	LOCK_CLASS_GROUP_OF_ENDS,
+	LOCK_CLASS_BOUND
 } LockClass;
 
 /* the tree's lock, and that of a workflow's children */
@@ -73,6 +74,9 @@ extern void lock_events(const pg_uuid_t *workflow_id);
 extern void lock_queue(Datum name, LOCKMODE mode);
 extern void unlock_queue(Datum name, LOCKMODE mode);
 extern bool try_lock_queue(Datum name, LOCKMODE mode);
+extern bool try_lock_bound(const char *executor_id, int32 number);
+extern void unlock_bound(const char *executor_id, int32 number);
+extern bool is_bound(const char *executor_id, int32 number);
 
 extern void forget_locks(void);
 extern void forget_locks_of_subtransaction(bool committed);

@@ -51,18 +51,9 @@ durable_history(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What the accessors answer from: a workflow's row or a step's. */
-typedef struct Task
-{
-	TaskStatus	status;
-	NullableDatum status_datum;
-	NullableDatum input;
-	NullableDatum output;
-	NullableDatum error;
-} Task;
-
-static Task
-look_task(NullableDatum task_id)
+/* Looks at a workflow or step. */
+Task
+look_task(NullableDatum task_id, View view)
 {
 	const pg_uuid_t *id = DatumGetUUIDP(task_id.value);
 	Workflow	workflow;
@@ -72,22 +63,24 @@ look_task(NullableDatum task_id)
 
 	if (id_sequence(id) < 0)
 	{
-		look_workflow_or_raise(id, "task_id", CALLERS, &workflow);
+		look_workflow_or_raise(id, "task_id", view, &workflow);
 		task.status = workflow.status;
 		task.status_datum = workflow.status_datum;
 		task.input = workflow.input;
 		task.output = workflow.output;
 		task.error = workflow.error;
+		task.child_id = a_null();
 		return task;
 	}
 	id_workflow(id, &workflow_id);
-	if (!look_step(&workflow_id, id_sequence(id), CALLERS, &workflow, &step) || step.status == NO_TASK)
+	if (!look_step(&workflow_id, id_sequence(id), view, &workflow, &step) || step.status == NO_TASK)
 		raise_refusal(refuse_unknown_task(id));
 	task.status = step.status;
 	task.status_datum = step.status_datum;
 	task.input = step.input;
 	task.output = step.output;
 	task.error = step.error;
+	task.child_id = step.child_id;
 	return task;
 }
 
@@ -100,7 +93,7 @@ durable_status(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	task = look_task(fcinfo->args[0]);
+	task = look_task(fcinfo->args[0], CALLERS);
 	end_call(&call);
 	PG_RETURN_DATUM(task.status_datum.value);
 }
@@ -113,7 +106,7 @@ durable_input(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0]).input);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).input);
 }
 
 /* output(task_id): NULL unless COMPLETED */
@@ -125,7 +118,7 @@ durable_output(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	task = look_task(fcinfo->args[0]);
+	task = look_task(fcinfo->args[0], CALLERS);
 	return end_call_with_value(fcinfo, &call, task.status == COMPLETED ? task.output : a_null());
 }
 
@@ -137,7 +130,7 @@ durable_error(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0]).error);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).error);
 }
 
 /* is_completed(task_id) */
@@ -149,7 +142,7 @@ durable_is_completed(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	task = look_task(fcinfo->args[0]);
+	task = look_task(fcinfo->args[0], CALLERS);
 	end_call(&call);
 	PG_RETURN_BOOL(task.status == COMPLETED);
 }

@@ -14,12 +14,14 @@
 #include "outcome.h"
 #include "suspend.h"
 #include "wait.h"
+#include "wake.h"
 
 /*
  * These tasks have ended, all workflows or all steps.
  *
  * A workflow takes its open waits with it.  Who waits for it, or for a step, finds
- * the outcome when it asks; what is suspended for that is now due.
+ * the outcome when it asks; what is suspended for that is now due.  Who sleeps until a
+ * step has ended is woken; of a workflow keep_registers() tells that (register.c).
  */
 void
 have_ended(const pg_uuid_t *task_ids, uint64 count)
@@ -30,7 +32,10 @@ have_ended(const pg_uuid_t *task_ids, uint64 count)
 		if (id_sequence(&task_ids[i]) < 0)
 			wake_for_workflow(&task_ids[i]);
 		else
+		{
 			wake_for_step(&task_ids[i]);
+			note_end(&task_ids[i]);
+		}
 }
 
 /*
@@ -43,4 +48,6 @@ step_has_ended(const pg_uuid_t *id, NullableDatum lease, bool was_fast)
 {
 	if (lease.isnull || !was_fast)
 		have_ended(id, 1);
+	else
+		note_end(id);
 }

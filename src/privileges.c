@@ -86,12 +86,15 @@ static const struct
 	{"step_id", READER},
 	{"tree", READER},
 	{"waiting", READER},
+	{"wake_mode", READER},
 
 	{"answer", CLIENT},
 	{"signal", CLIENT},
 	{"signal_root", CLIENT},
 	{"start", CLIENT},
 	{"start_many", CLIENT},
+	{"wait_for_end", CLIENT},
+	{"wait_for_event", CLIENT},
 
 	{"attach", WORKER},
 	{"await_any", WORKER},
@@ -116,6 +119,7 @@ static const struct
 	{"start_child", WORKER},
 	{"suspend", WORKER},
 	{"tick", WORKER},
+	{"wait_for_work", WORKER},
 
 	{"alter_queue", OPERATOR},
 	{"alter_schedule", OPERATOR},
@@ -168,6 +172,7 @@ static const struct
 	{"schedule", OWNER},
 	{"scheduled_run", OWNER},
 	{"signal (table)", OWNER},
+	{"session_ended", OWNER},
 	{"signs_of_life", OWNER},
 	{"slot", OWNER},
 	{"standing", OWNER},
@@ -317,7 +322,8 @@ execute(bool grant, const Target *target, char *role)
 
 	stmt->is_grant = grant;
 	stmt->targtype = ACL_TARGET_OBJECT;
-	stmt->objtype = target->type;
+	/* procedures, too */
+	stmt->objtype = target->type == OBJECT_FUNCTION ? OBJECT_ROUTINE : target->type;
 	stmt->objects = target->objects;
 	stmt->privileges = grant ? list_make1(privilege) : NIL;
 	stmt->grantees = list_make1(grantee);

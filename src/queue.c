@@ -21,6 +21,7 @@
 #include "limit.h"
 #include "sql.h"
 #include "table.h"
+#include "wake.h"
 
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -281,6 +282,7 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	Queue		queue;
 
 	lock_queue(name, mode);
+	note_queue(name);
 	for (int tries = 0; run(change, params, NEWEST) == 0; tries++)
 	{
 		look_queue_or_raise(name, clock_now(), &queue);

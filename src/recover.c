@@ -50,6 +50,12 @@ PARAMETERS(Find, FIND);
  */
 
 static int64
+fast_find_ended(const void *params)
+{
+	return any_session_ended() == 0 ? 0 : NOT_FAST;
+}
+
+static int64
 fast_find_stale(const void *params)
 {
 	return any_executor_dead(DatumGetTimestampTz(((const Find *) params)->since.value)) == 0 ? 0 : NOT_FAST;
@@ -145,6 +151,19 @@ static Statement find_stale = STATEMENT(Find,
 	"LIMIT :most",
 	.fast = fast_find_stale);
 
+/* What a session drove to which an executor was bound, and which has ended (bind.c). */
+static Statement find_ended = STATEMENT(Find,
+	"SELECT d.id, d.root_id "
+	"FROM durable.executor e CROSS JOIN LATERAL ("
+	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
+	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
+	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
+	"    FOR NO KEY UPDATE SKIP LOCKED) w "
+	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
+	"WHERE e.bound IS NOT NULL AND " SESSION_ENDED("e") " AND e.executor_id IS DISTINCT FROM :executor_id "
+	"LIMIT :most",
+	.fast = fast_find_ended);
+
 /*
  * Owners that are not registered lie in the gaps between those that are, each of
  * which is one range of the index; each of their workflows is asked for signs of
@@ -202,6 +221,7 @@ typedef struct Reason
 } Reason;
 
 static const Reason reasons[] = {
+	{"session ended", &find_ended, false, true},
 	{"stale executor", &find_stale, false, true},
 	{"no executor", &find_orphans, false, true},
 	{"deadline", &find_late, true, true},
@@ -209,7 +229,7 @@ static const Reason reasons[] = {
 };
 
 /* The first ones are of workflows that are RUNNING; what was released from a queue waits there already. */
-#define REASONS_OF_DRIVEN 3
+#define REASONS_OF_DRIVEN 4
 
 /* ---- taking, or giving up ------------------------------------------------------ */
 
@@ -368,6 +388,63 @@ recover_all(Recovery *r, int reason_count)
 		}
 	}
 }
+
+/* ---- is there something? --------------------------------------------------------- */
+
+#define LOOK_RECOVERABLE(P) \
+	P(executor_id, TEXTOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(since, TIMESTAMPTZOID) \
+	P(released_before, TIMESTAMPTZOID) \
+	P(queued, BOOLOID)
+PARAMETERS(LookRecoverable, LOOK_RECOVERABLE);
+
+/* Without queued, only what is in no queue.  Locks nothing, so it may find what recover then has to leave. */
+static Statement look_recoverable = STATEMENT(LookRecoverable,
+	"WITH RECURSIVE owner AS ("
+	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
+	"  UNION ALL "
+	"  SELECT (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id"
+	"    ORDER BY d.executor_id LIMIT 1)"
+	"  FROM owner o WHERE o.executor_id IS NOT NULL), "
+	"candidate AS ("
+	"  SELECT d.id, d.executor_id, e.executor_id IS NOT NULL AS is_registered"
+	"  FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id"
+	"  JOIN durable.driven d ON d.executor_id = o.executor_id"
+	"  WHERE o.executor_id <> :executor_id AND (:queued OR d.queue_name = '')"
+	"    AND CASE WHEN e.executor_id IS NULL THEN d.started_at < :since ELSE " IS_DEAD("e", ":since") " END"
+	"  UNION ALL "
+	"  SELECT d.id, d.executor_id, false FROM durable.driven d"
+	"  WHERE d.executor_id = '' AND d.started_at < :since AND (:queued OR d.queue_name = '')) "
+	"(SELECT 1 FROM candidate c JOIN durable.workflow w ON w.id = c.id "
+	" WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id")
+	"   AND (c.is_registered OR NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since))) LIMIT 1) "
+	"UNION ALL "
+	"(SELECT 1 FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
+	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND (:queued OR w.queue_name IS NULL)"
+											 " AND coalesce(w.executor_id, '') <> :executor_id") " LIMIT 1) "
+	"UNION ALL "
+	"(SELECT 1 FROM durable.pending p WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :released_before LIMIT 1) "
+	"LIMIT 1");
+
+/*
+ * Whether recover would find something for the executor: in queues, too, or only
+ * what is in none; of what was released, what was before that time.
+ */
+bool
+something_to_recover(Datum executor_id, bool queued, TimestampTz released_before)
+{
+	TimestampTz now = clock_now();
+
+	return run(&look_recoverable, &(LookRecoverable)
+			   {
+				   .executor_id = a_value(executor_id),.now = a_time(now),
+				   .since = a_time(clock_stale_before(now, a_null())),.released_before = a_time(released_before),
+				   .queued = a_bool(queued)
+			   }, NEWEST) > 0;
+}
+
+/* ---- recover ------------------------------------------------------------------------ */
 
 /* recover(executor_id, max_workflows, stale_after, queue, handlers, app_version) */
 Datum

@@ -393,3 +393,13 @@ refuse_unknown_schedule(const char *name)
 				   "There is no row with this name in durable.schedule.",
 				   "Create it with create_schedule.");
 }
+
+/* Another session has bound the executor. */
+Refusal *
+refuse_bound(const char *executor_id)
+{
+	return refusal(ERRCODE_LEASE_LOST,
+				   psprintf("executor \"%s\" is bound to another session", executor_id),
+				   "Another session has bound it since this one did.",
+				   "Stop driving its workflows: they are recovered. One executor id names one process.");
+}

@@ -68,6 +68,7 @@ extern Refusal *refuse_unknown_queue(const char *name);
 extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
 extern Refusal *refuse_queue_of_schedule(const char *name, const char *schedule);
 extern Refusal *refuse_unknown_schedule(const char *name);
+extern Refusal *refuse_bound(const char *executor_id);
 extern char *uuid_text(const pg_uuid_t *id);
 
 #endif							/* DURABLE_REFUSAL_H */

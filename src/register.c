@@ -23,6 +23,7 @@
 #include "ids.h"
 #include "lane.h"
 #include "state.h"
+#include "wake.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -591,6 +592,34 @@ values_of_row(Relation workflow, HeapTuple row)
 	return (WorkflowValues) {.values = values,.nulls = nulls};
 }
 
+/*
+ * Tells those who wait what changes of a workflow (wake_note.c): every change of its
+ * row comes by here.  A driver knows what it does itself: that it claims, that it
+ * completes or fails, that it hands back.
+ */
+static void
+note_change(const Standing *old, const Standing *new)
+{
+	Datum		old_entry[MOST_COLUMNS];
+	Datum		new_entry[MOST_COLUMNS];
+	bool		was_driven = old && entry_of_driven(old, old_entry);
+
+	if (was_driven && has(old, QUEUE_NAME) && !(new && entry_of_driven(new, new_entry)))
+		note_slot(old_entry[3]);
+	if (new == NULL)
+		return;
+	if (is_finished(new->status) && !(old && is_finished(old->status)))
+		note_end(DatumGetUUIDP(new->values[ID]));
+	if (has(new, DEADLINE) && new->status == RUNNING && has(new, EXECUTOR_ID) &&
+		!(old && has(old, DEADLINE) && old->values[DEADLINE] == new->values[DEADLINE]))
+		note_deadline(text_in(new, EXECUTOR_ID));
+	if (!was_driven || !has(old, EXECUTOR_ID))
+		return;
+	if (new->status == CANCELLED || (new->status == PAUSED) != (old->status == PAUSED) ||
+		(has(new, EXECUTOR_ID) && !same_value(TEXTOID, old_entry[0], text_in(new, EXECUTOR_ID))))
+		note_news(old_entry[0]);
+}
+
 /* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
 void
 keep_registers(const WorkflowValues *before, const WorkflowValues *after)
@@ -616,7 +645,10 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 			leave(r, old_entry);
 		if (is_in)
 			join(r, new_entry);
+		if (is_in && r->entry_of == entry_of_pending)
+			note_work(new_entry[0], DatumGetTimestampTz(new_entry[3]));
 	}
+	note_change(before ? &old : NULL, after ? &new : NULL);
 }
 
 /* ---- the trigger ----------------------------------------------------------------------- */

@@ -21,6 +21,11 @@
  */
 #define CHECKED(condition) "(CASE WHEN " condition " THEN true ELSE false END)"
 
+/* Executor e was silent for too long, or its session has ended. */
+#define IS_DEAD(e, stale_before) \
+	"(durable.is_dead(" e ".last_seen, " stale_before ") OR " SESSION_ENDED(e) ")"
+#define SESSION_ENDED(e) "durable.session_ended(" e ".executor_id, " e ".bound_run, " e ".bound)"
+
 /* In workflow w a step can be claimed, or a child started, at that time. */
 #define OPEN_AT(now) \
 	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")

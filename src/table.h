@@ -97,7 +97,9 @@
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
 	C(executor, last_seen, TIMESTAMPTZOID) \
-	C(executor, app_version, TEXTOID)
+	C(executor, app_version, TEXTOID) \
+	C(executor, bound_run, TIMESTAMPTZOID) \
+	C(executor, bound, INT4OID)
 
 #define OPEN_WAIT_COLUMNS_USED(C) \
 	C(open_wait, workflow_id, UUIDOID) \

@@ -86,6 +86,17 @@ is_inline(const Workflow *workflow)
 	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at) \
 	C(t, suspended_at)
 
+/* A workflow or a step, as the accessors answer about it. */
+typedef struct Task
+{
+	TaskStatus	status;
+	NullableDatum status_datum;
+	NullableDatum input;
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum child_id;		/* of a stand-in */
+} Task;
+
 /* Whose view of the database a statement has (plan.c). */
 typedef enum View
 {
@@ -100,6 +111,7 @@ extern bool look_step(const pg_uuid_t *workflow_id, int32 sequence, View view, W
 extern void look_steps(NullableDatum workflow_ids, NullableDatum sequences);
 extern bool read_look_at_step(uint64 row, const pg_uuid_t *workflow_id, int32 sequence,
 							  Workflow *workflow, Step *step);
+extern Task look_task(NullableDatum task_id, View view);	/* look.c */
 extern bool same_json(NullableDatum a, NullableDatum b);
 extern bool same_text(NullableDatum a, NullableDatum b);
 

@@ -76,4 +76,9 @@ extern bool complete_workflow_row(NullableDatum id, NullableDatum lease, Nullabl
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
 extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
 
+extern void note_news_of(const pg_uuid_t *workflow_id);
+
+/* event.c */
+extern NullableDatum look_event(NullableDatum workflow_id, NullableDatum topic, NullableDatum after);
+
 #endif							/* DURABLE_WORKFLOW_H */

@@ -15,6 +15,7 @@
 #include "plan.h"
 #include "sql.h"
 #include "suspend.h"
+#include "wake.h"
 
 #include "utils/builtins.h"
 
@@ -105,6 +106,26 @@ raise_if_inline(const Workflow *workflow, Event event)
 		return;
 	driven = driven_ancestor(workflow);
 	raise_refusal(refuse_inline(workflow, event, &driven));
+}
+
+/*
+ * Something has happened to a workflow, or in it, that whoever drives it should know:
+ * tells that executor, if it waits.
+ */
+void
+note_news_of(const pg_uuid_t *workflow_id)
+{
+	Workflow	workflow;
+	pg_uuid_t	driven;
+
+	look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
+	if (is_inline(&workflow))
+	{
+		driven = driven_ancestor(&workflow);
+		look_workflow_or_raise(&driven, "workflow_id", NEWEST, &workflow);
+	}
+	if (!workflow.executor_id.isnull)
+		note_news(workflow.executor_id.value);
 }
 
 /* ---- who becomes the owner -------------------------------------------------------- */

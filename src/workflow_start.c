@@ -104,13 +104,13 @@ PARAMETERS(ActiveRoots, ACTIVE_ROOTS);
 
 /* A row for each name, in their order; it is all NULL where there is no root. */
 static Statement look_roots = STATEMENT(ActiveRoots,
-	"SELECT e.last_seen, " COLUMNS(WORKFLOW_LIST, "w.") " "
+	"SELECT CASE WHEN NOT e.has_ended THEN e.last_seen END, " COLUMNS(WORKFLOW_LIST, "w.") " "
 	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
 	"LEFT JOIN LATERAL ("
 	"  SELECT o.* FROM durable.active_root r JOIN durable.workflow o ON o.id = r.id "
 	"  WHERE r.name = b.name OFFSET 0) w ON true "
 	"LEFT JOIN LATERAL ("
-	"  SELECT o.last_seen FROM durable.executor o WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
+	"  SELECT o.last_seen, " SESSION_ENDED("o") " AS has_ended FROM durable.executor o WHERE o.executor_id = w.executor_id OFFSET 0) e ON true "
 	"ORDER BY b.n");
 
 /* ---- statements: creating -------------------------------------------------------- */

@@ -320,6 +320,9 @@ our %calls = (
 	heartbeat => q{durable.heartbeat('other')},
 	recover => q{durable.recover('other')},
 	release => q{durable.release('worker')},
+	wait_for_work => q{durable.wait_for_work('worker', timeout => '0')},
+	wait_for_end => q{durable.wait_for_end(wf('run'), '0')},
+	wait_for_event => q{durable.wait_for_event(wf('run'))},
 	start_many => q{durable.start_many('{new}')},
 	complete_many => q{durable.complete_many(ARRAY[durable.step_id(wf('run'), 3)])},
 	claim_steps => q{durable.claim_steps(wf('run'), 7, '{next}')},
@@ -357,6 +360,8 @@ our %calls = (
 	tree => q{durable.tree(wf('run'))},
 	check => q{durable.check()},
 
+	wake_mode => q{durable.wake_mode()},
+	session_ended => q{durable.session_ended('worker', NULL, NULL)},
 	stats => q{durable.stats()},
 	metrics => q{durable.metrics()},
 	statements => q{durable.statements()},

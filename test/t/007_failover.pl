@@ -37,12 +37,12 @@ my $contents = contents($primary, 'work');
 is(contents($standby, 'work'), $contents, 'the standby has every row');
 my $session = session($standby, 'work');
 
-# As STABLE or IMMUTABLE as it is declared; the clock and statements() are neither, and write nothing.
+# As STABLE or IMMUTABLE as it is declared; the clock and some others are neither, and write nothing.
 my %reads = map { $_ => 1 } split /\n/, $primary->safe_psql('work',
-	q{SELECT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND (provolatile <> 'v' OR proname IN ('clock', 'statements'))});
+	q{SELECT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND (provolatile <> 'v' OR proname IN ('clock', 'statements', 'session_ended', 'wake_mode'))});
 for my $function (functions($standby, 'work'))
 {
-	my $call = 'SELECT ' . ($calls{$function} // "'an unknown function: add it to %calls in test/perl/InFlight.pm'::regproc");
+	my $call = ($function =~ /^wait_for_/ ? 'CALL ' : 'SELECT ') . ($calls{$function} // "'an unknown function: add it to %calls in test/perl/InFlight.pm'::regproc");
 	if ($reads{$function})
 	{
 		is($session->("SELECT refused(\$\$$call\$\$)"), 'done', "$function answers");
