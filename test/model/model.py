@@ -180,7 +180,8 @@ class Model:
         self.next_id = None
         self.note = None  # what happened, for the count of what was covered
         self.also = set()  # and what happened to others
-        self.seen = ()  # what the extension answered, where the contract leaves it the choice
+        self.seen = ()  # what the extension answered, where the contract leaves it the choice ...
+        self.failed = ()  # ... and which workflows have failed there
 
     # ---- what the functions share -------------------------------------------------------
 
@@ -972,6 +973,9 @@ class Model:
             found = found[:max_workflows]
         for w, reason, too_often in found:
             if too_often:
+                # a child was given up first: a sign of life
+                if reason == "no executor" and w.id not in self.failed and any(f[2] and w in f[0].ancestors() for f in found):
+                    continue
                 self.end(w, "FAILED", error=Text(reason))
         taken = []
         for w, reason, too_often in found:
