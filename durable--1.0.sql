@@ -1260,17 +1260,22 @@ DECLARE
     AND (status IS NULL OR NOT root_only);
   is_ordered CONSTANT boolean := filter IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
   is_small boolean;
-  walked bigint;
+  is_all boolean;
   found uuid[];
 BEGIN
   IF register IS NOT NULL THEN
     EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register) INTO is_small;
     IF NOT is_small THEN
-      EXECUTE format('SELECT array_agg(t.id %1$s) FILTER (WHERE %2$s), count(*) FROM (SELECT t.* FROM durable.workflow t WHERE %3$s %1$s LIMIT $8) t',
-          ordered, is_it, along)
-        INTO found, walked USING status, parent_id, root_only, name, queue_name, handler, after_id, step;
-      IF cardinality(found) >= most OR walked < step THEN
-        RETURN coalesce(found[1:most], '{}');
+      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $9) t WHERE %3$s %2$s LIMIT $8)',
+          along, ordered, is_it)
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most, step;
+      IF cardinality(found) >= most THEN
+        RETURN found;
+      END IF;
+      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $8 LIMIT 1)', along, ordered)
+        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, after_id, step;
+      IF is_all THEN
+        RETURN found;
       END IF;
     END IF;
     IF is_small OR is_exact OR is_ordered THEN
@@ -1926,7 +1931,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
-SET enable_indexscan = on SET enable_bitmapscan = on SET enable_nestloop = on
+SET enable_indexscan = on SET enable_bitmapscan = on SET enable_tidscan = on SET enable_nestloop = on
 SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = off SET max_parallel_workers_per_gather = 0 SET datestyle = ISO
 AS $$
 DECLARE
@@ -1977,14 +1982,20 @@ BEGIN
         count(*) FILTER (WHERE w.parent_id IS NULL OR l.name <> '') AS units,
         count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
       FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
+  driven AS MATERIALIZED (
+    SELECT l.name, d.id, d.executor_id, d.started_at, EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id) AS is_paused
+    FROM line l CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d),
   slot AS MATERIALIZED (
-    SELECT l.name, CASE WHEN d.counted > enough THEN greatest(d.running, durable.entries('driven_queue', ARRAY[l.name]) - h.driven)
-        ELSE d.running END AS running
-    FROM line l JOIN held h ON h.name = l.name CROSS JOIN LATERAL (
-      SELECT count(*) AS counted, count(*) FILTER (WHERE p.id IS NULL) AS running
-      FROM (SELECT d.id FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d
-        LEFT JOIN durable.paused p ON p.id = d.id) d),
+    SELECT d.name, d.counted > enough AS is_large, CASE WHEN d.counted > enough
+        THEN greatest(d.running, durable.entries('driven_queue', ARRAY[d.name]) - h.driven) ELSE d.running END AS running
+    FROM (SELECT d.name, count(*) AS counted, count(*) FILTER (WHERE NOT d.is_paused) AS running FROM driven d GROUP BY d.name) d
+      JOIN held h ON h.name = d.name),
 
+  -- where more are driven, ten pages of the register stand for all
+  page AS (
+    SELECT DISTINCT p.pages * g / 10 AS n, p.pages / least(p.pages, 10)::float8 AS weight
+    FROM (SELECT pg_relation_size('durable.driven') / current_setting('block_size')::bigint AS pages) p CROSS JOIN generate_series(0, 9) g
+    WHERE EXISTS (SELECT 1 FROM slot s WHERE s.is_large)),
   version AS (
     (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
     UNION ALL
@@ -2005,39 +2016,29 @@ BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
     GROUP BY v.queue_name),
 
-  owner AS (
-    (SELECT d.executor_id FROM durable.driven d ORDER BY d.executor_id LIMIT 1)
-    UNION ALL
-    SELECT n.executor_id FROM owner o CROSS JOIN LATERAL
-      (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id ORDER BY d.executor_id LIMIT 1) n),
-  dead AS MATERIALIZED (
-    SELECT o.executor_id, e.executor_id IS NOT NULL AS is_registered,
-      -- signs of life cost more
-      greatest(20, enough / (CASE WHEN e.executor_id IS NULL THEN 4 ELSE 1 END * count(*) OVER ())) AS enough
-    FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
-    WHERE e.executor_id IS NULL OR durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound)),
   stale AS MATERIALIZED (
-    SELECT nullif(s.queue_name, '') AS name, sum(s.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
-    FROM dead d CROSS JOIN LATERAL (
-      SELECT s.id, s.queue_name, CASE WHEN count(*) OVER () <= d.enough THEN 1
-        WHEN d.is_registered THEN durable.entries('driven_pkey', ARRAY[d.executor_id]) / count(*) OVER ()::float8
-        ELSE durable.entries('driven_pkey', ARRAY[d.executor_id, since::text], '<=') / count(*) OVER ()::float8 END AS weight
-      FROM (
-        (SELECT s.id, s.queue_name FROM durable.driven s WHERE d.is_registered AND s.executor_id = d.executor_id LIMIT d.enough + 1)
+    SELECT d.name, sum(d.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
+    FROM (
+        SELECT d.name, d.id, d.executor_id, d.started_at, 1 AS weight FROM driven d JOIN slot s ON s.name = d.name
+        WHERE NOT d.is_paused AND NOT s.is_large
         UNION ALL
-        (SELECT s.id, s.queue_name FROM durable.driven s WHERE NOT d.is_registered AND s.executor_id = d.executor_id AND s.started_at < since
-          LIMIT d.enough + 1)) s) s
-    WHERE CASE WHEN EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = s.id) THEN false WHEN d.is_registered THEN true
-      ELSE NOT EXISTS (SELECT 1 FROM durable.signs_of_life(s.id, since)) END
-    GROUP BY s.queue_name),
+        SELECT d.queue_name, d.id, d.executor_id, d.started_at, p.weight
+        FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
+            WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
+          JOIN slot s ON s.name = d.queue_name
+        WHERE s.is_large AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)) d
+      LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
+    WHERE CASE WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound)
+      ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END
+    GROUP BY d.name),
 
   retry AS MATERIALIZED (
-    SELECT coalesce(w.queue_name, '') AS name,
-      (count(*) * max(CASE WHEN s.counted > enough THEN durable.entries('step_retry') / s.counted::float8 ELSE 1 END))::bigint AS retries
-    FROM (SELECT s.workflow_id, s.status, count(*) OVER () AS counted
+    SELECT coalesce(w.queue_name, '') AS name, (count(*) * max(s.weight))::bigint AS retries
+    FROM (SELECT array_agg(s.workflow_id) FILTER (WHERE s.status = 'PENDING') AS ids,
+          CASE WHEN count(*) <= enough THEN 1 ELSE durable.entries('step_retry') / count(*)::float8 END AS weight
         FROM (SELECT s.workflow_id, s.status FROM durable.step s WHERE s.run_at IS NOT NULL AND s.wait IS NULL LIMIT enough + 1) s) s
-      JOIN durable.workflow w ON w.id = s.workflow_id
-    WHERE s.status = 'PENDING' AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
+      CROSS JOIN LATERAL unnest(s.ids) u (id) JOIN durable.workflow w ON w.id = u.id
+    WHERE w.status IN ('PENDING', 'RUNNING', 'PAUSED')
     GROUP BY coalesce(w.queue_name, '')),
 
   ended AS MATERIALIZED (
@@ -2047,11 +2048,11 @@ BEGIN
       sum(e.weight) FILTER (WHERE f.status = 'CANCELLED')::bigint AS cancelled
     FROM (VALUES (false), (true)) AS r (is_root)
       CROSS JOIN (VALUES ('COMPLETED'::durable.task_status), ('FAILED'), ('CANCELLED')) AS f (status)
-      CROSS JOIN LATERAL (SELECT e.id, CASE WHEN count(*) OVER () <= enough THEN 1
-          ELSE durable.entries('ended_pkey', ARRAY[r.is_root::text, f.status::text, minute::text], '>') / count(*) OVER ()::float8 END AS weight
+      CROSS JOIN LATERAL (SELECT array_agg(e.id) AS ids, CASE WHEN count(*) <= enough THEN 1
+          ELSE durable.entries('ended_pkey', ARRAY[r.is_root::text, f.status::text, minute::text], '>') / count(*)::float8 END AS weight
         FROM (SELECT e.id FROM durable.ended e WHERE e.is_root = r.is_root AND e.status = f.status AND e.ended_at > minute
           LIMIT enough + 1) e) e
-      JOIN durable.workflow w ON w.id = e.id
+      CROSS JOIN LATERAL unnest(e.ids) u (id) JOIN durable.workflow w ON w.id = u.id
     -- a root that purge has marked has ended before
     WHERE w.completed_at > minute
     GROUP BY coalesce(w.queue_name, ''))
@@ -2059,17 +2060,17 @@ BEGIN
     n.timeless + CASE WHEN w.counted > enough THEN greatest(w.counted, durable.entries('pending_pkey', ARRAY[l.name])) ELSE w.counted END,
     CASE WHEN w.counted > enough THEN coalesce(b.due, 0)::bigint ELSE w.due END,
     now - CASE WHEN w.counted > enough THEN b.due_since ELSE w.due_since END,
-    s.running, h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
+    coalesce(s.running, 0), h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
     coalesce(e.completed, 0), coalesce(e.failed, 0), coalesce(e.cancelled, 0),
     l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended
-  FROM line l JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name JOIN slot s ON s.name = l.name
-    LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON coalesce(x.name, '') = l.name
+  FROM line l JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name LEFT JOIN slot s ON s.name = l.name
+    LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON x.name = l.name
     LEFT JOIN retry r ON r.name = l.name LEFT JOIN ended e ON e.name = l.name
     LEFT JOIN unclaimed v ON v.name = l.name
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: up to 500 in all that no registered executor drives; of several dead executors, 2,000 of all together; retries and what has ended: 2,000 of all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with. Suspended ones are counted as pending, too';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with. Suspended ones are counted as pending, too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';

@@ -76,8 +76,14 @@ BEGIN
 END $$;
 SELECT * FROM wrong();
 SELECT * FROM miscounted();
--- Large groups, each newer than the one before; then some of all.
-SELECT add('COMPLETED', 0, 3000), add('FAILED', 3000, 3000), add('CANCELLED', 6000, 3000), add('RUNNING', 9000, 3000);
+-- Large groups, each newer than the one before; then some of all. At first all have ended; then those that were created first have started last.
+SELECT add('COMPLETED', 0, 3000), add('FAILED', 3000, 3000);
+SELECT * FROM wrong();
+BEGIN;
+UPDATE durable.workflow SET started_at = '2025-01-01 00:02+00', completed_at = '2025-01-01 00:03+00' WHERE created_at < '2025-01-01 00:00:55+00';
+SELECT * FROM wrong();
+ROLLBACK;
+SELECT add('CANCELLED', 6000, 3000), add('RUNNING', 9000, 3000);
 SELECT * FROM wrong();
 SELECT add('PAUSED', 12000, 3000), add('PENDING', 15000, 3000);
 SELECT * FROM wrong();

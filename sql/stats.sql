@@ -91,8 +91,8 @@ CREATE FUNCTION add(status text, q text, n int, executor text = NULL, started in
   FROM generate_series(1, n) i, LATERAL (SELECT (left(gen_random_uuid()::text, 29 + 0 * i) || '0000000')::uuid AS u OFFSET 0) u
 $$;
 -- Whether the numbers of queue "big" are about these.
-CREATE FUNCTION about(pend int, due int, run int, stale int, done int, fail int) RETURNS TABLE (about boolean, hours numeric, owners bigint) LANGUAGE sql AS $$
-  SELECT bool_and(abs(n - should) <= should / 10), max(round(extract(epoch FROM s.oldest_pending) / 3600)), max(s.stale_executors)
+CREATE FUNCTION about(pend int, due int, run int, stale int, done int, fail int) RETURNS TABLE (about boolean, hours numeric, owners boolean) LANGUAGE sql AS $$
+  SELECT bool_and(abs(n - should) <= should / 10), max(round(extract(epoch FROM s.oldest_pending) / 3600)), max(s.stale_executors) > 0
   FROM durable.stats s, unnest(ARRAY[s.pending, s.due, s.running, s.stale, s.completed_last_minute, s.failed_last_minute], ARRAY[pend, due, run, about.stale, done, fail]) x (n, should)
   WHERE s.queue_name = 'big'
 $$;
@@ -104,6 +104,13 @@ SELECT * FROM about(30000, 20000, 35000, 10000, 12000, 5000);
 SELECT * FROM s WHERE q = 'few';
 ANALYZE;
 SELECT * FROM about(30000, 20000, 35000, 10000, 12000, 5000);
+-- Of many dead executors, each with many; then none of them is registered.
+SELECT count(add('RUNNING', 'big', 300, 'gone ' || i, '1 day')) FROM generate_series(1, 30) i;
+INSERT INTO durable.executor SELECT 'gone ' || i, durable.clock() - interval '1 day' FROM generate_series(1, 30) i;
+SELECT * FROM about(30000, 20000, 44000, 19000, 12000, 5000);
+DELETE FROM durable.executor WHERE executor_id LIKE 'gone %';
+SELECT * FROM about(30000, 20000, 44000, 19000, 12000, 5000);
+DELETE FROM durable.workflow WHERE executor_id LIKE 'gone %';
 -- What was claimed does not wait, and does not run when it is completed, long before it is vacuumed.
 SELECT count(*) FROM durable.claim('big', 'alive', 10000) WHERE durable.complete(workflow_id);
 SELECT * FROM about(20000, 10000, 35000, 10000, 22000, 5000);

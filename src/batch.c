@@ -25,6 +25,7 @@
  */
 #include "batch.h"
 
+#include "access/xact.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
@@ -113,6 +114,27 @@ append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequen
 
 /* ---- writing --------------------------------------------------------------- */
 
+/* So often in a statement a batch begins anew when it was chosen to end a deadlock. */
+#define MOST_DEADLOCKS	3
+
+/*
+ * Whether the server has ended a deadlock by this error: what the batch had locked is
+ * given back, so who waited for it goes on, and the batch may begin anew.
+ */
+static bool
+ends_deadlock(const ErrorData *error)
+{
+	static TimestampTz statement;
+	static int	deadlocks;
+
+	if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		return false;
+	if (statement != GetCurrentStatementStartTimestamp())
+		deadlocks = 0;
+	statement = GetCurrentStatementStartTimestamp();
+	return deadlocks++ < MOST_DEADLOCKS;
+}
+
 /* Writes a batch in a subtransaction; false if it was overtaken, and is given back. */
 bool
 write_batch(bool (*write) (void *batch), void *batch)
@@ -120,7 +142,7 @@ write_batch(bool (*write) (void *batch), void *batch)
 	ErrorData  *error;
 	bool		done = in_subtransaction(write, batch, &error);
 
-	if (error)
+	if (error && !ends_deadlock(error))
 		ReThrowError(error);
 	return done;
 }

@@ -183,7 +183,8 @@ class Model:
         self.next_id = None
         self.note = None  # what happened, for the count of what was covered
         self.also = set()  # and what happened to others
-        self.seen = ()  # what the extension answered, where the contract leaves it the choice
+        self.seen = ()  # what the extension answered, where the contract leaves it the choice ...
+        self.failed = ()  # ... and which workflows have failed there
 
     # ---- what the functions share -------------------------------------------------------
 
