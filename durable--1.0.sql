@@ -113,6 +113,9 @@ CREATE TABLE durable.workflow
 	-- of a run of a schedule: which one, and the time of the plan for which it was started
 	scheduled_for timestamptz,
 	scheduled_by text COLLATE "C",
+	-- of a run that goes on in a next one, and of that: which run the other is
+	continued_as uuid,
+	continued_from uuid,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -753,7 +756,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_claim_step'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
-	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.complete(task_id uuid, output jsonb = NULL, lease int = NULL, attempt int = NULL)
 RETURNS boolean
@@ -769,6 +772,13 @@ AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
 	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
+
+CREATE FUNCTION durable.continue_as(workflow_id uuid, input jsonb, lease int,
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_continue_as'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.continue_as(uuid, jsonb, int) IS
+	'Completes a root workflow, without an output, and starts the next run of its name with that input and all else from it, owned by the same executor where it has no queue; signals that nobody has taken go there. Answers the next run; again with an equal input, the same. lease NULL is no fence. Errors: WF001, WF002, WF004, WF005, WF008, 22023 (a child), 22004';
 
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
@@ -857,7 +867,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_sleep'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.sleep(uuid, int, text, interval, timestamptz, int) IS
-	'A wait that ends after duration, counted from its first call, or at until: action WAIT with run_at until then, afterwards REPLAY. An open wait asked again writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends after duration, counted from its first call, or at until: action WAIT with run_at until then, afterwards REPLAY. An open wait asked again writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_signal(workflow_id uuid, sequence int, name text, timeout interval = NULL,
 	lease int = NULL, signals text[] = NULL)
@@ -865,7 +875,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_signal'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_signal(uuid, int, text, interval, int, text[]) IS
-	'A wait that ends with the first signal of that name, its output the payload; with signals, of any of these names, its output {"signal": name, "payload": payload}. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends with the first signal of that name, its output the payload; with signals, of any of these names, its output {"signal": name, "payload": payload}. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_workflow(workflow_id uuid, sequence int, name text, awaited uuid,
 	timeout interval = NULL, lease int = NULL)
@@ -873,7 +883,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_workflow'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_workflow(uuid, int, text, uuid, interval, int) IS
-	'A wait that ends when another workflow is finished, with its output or error; not for itself, an ancestor or an inline descendant. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when another workflow is finished, with its output or error; not for itself, an ancestor or an inline descendant. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_callback(workflow_id uuid, sequence int, name text, timeout interval = NULL,
 	lease int = NULL)
@@ -881,7 +891,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_callback'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_callback(uuid, int, text, interval, int) IS
-	'A wait that ends when somebody calls answer with step_id. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when somebody calls answer with step_id. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_any(workflow_id uuid, sequence int, name text, sequences int[],
 	timeout interval = NULL, lease int = NULL)
@@ -889,7 +899,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_any'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_any(uuid, int, text, int[], interval, int) IS
-	'A wait that ends when one of those positions has ended in whatever way: its output is {"sequence": n} of the first. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when one of those positions has ended in whatever way: its output is {"sequence": n} of the first. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.answer(step_id uuid, output jsonb = NULL, error text = NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_answer'
@@ -1779,6 +1789,12 @@ FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'started by a schedule for no time, or for a time by no schedule'
 FROM durable.workflow w WHERE (w.scheduled_by IS NULL) <> (w.scheduled_for IS NULL)
+UNION ALL SELECT w.id, 'goes on in a next run without being completed'
+FROM durable.workflow w WHERE w.continued_as IS NOT NULL AND (w.status <> 'COMPLETED' OR w.parent_id IS NOT NULL)
+UNION ALL SELECT w.id, 'goes on in a run that does not say so'
+FROM durable.workflow w JOIN durable.workflow n ON n.id = w.continued_as WHERE n.continued_from IS DISTINCT FROM w.id
+UNION ALL SELECT n.id, 'continues a run that goes on in another one'
+FROM durable.workflow n JOIN durable.workflow w ON w.id = n.continued_from WHERE w.continued_as IS DISTINCT FROM n.id
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN waiting w ON w.queue_name = h.queue_name AND w.rank = h.rank
 WHERE w.key = '' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)

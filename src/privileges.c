@@ -109,6 +109,7 @@ static const struct
 	{"complete_and_claim", WORKER},
 	{"complete_and_claim_many", WORKER},
 	{"complete_many", WORKER},
+	{"continue_as", WORKER},
 	{"emit", WORKER},
 	{"fail", WORKER},
 	{"heartbeat", WORKER},

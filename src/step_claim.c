@@ -301,16 +301,14 @@ static Refusal *
 refuse_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args)
 {
 	const Step *step = &claim->step;
+	const char *name = TextDatumGetCString(claim->name.value);
 
-	if (step->status != NO_TASK)
-	{
-		const char *name = TextDatumGetCString(claim->name.value);
-
-		if (step->kind != args->kind || strcmp(step->name, name) != 0)
-			return refuse_other_step(step, name, args->kind);
-		if (step->status == COMPLETED || step->status == FAILED)
-			return NULL;
-	}
+	if (step->status == NO_TASK)
+		return refuse_new_position(workflow, claim->sequence);
+	if (step->kind != args->kind || strcmp(step->name, name) != 0)
+		return refuse_other_step(step, name, args->kind);
+	if (step->status == COMPLETED || step->status == FAILED)
+		return NULL;
 	if (workflow->status != RUNNING)
 		return refuse_finished(workflow);
 	if (!step_transition(EVENT_CLAIM, step->status, NULL))
@@ -589,7 +587,8 @@ claim_as_expected(void *arg)
 	Claims	   *claims = &((ClaimsInOne *) arg)->claims;
 	pg_uuid_t	root_id;
 
-	if (!try_lock_known_tree(&claims->elements->workflow_id, &root_id))
+	if (is_beyond_max_steps(claims->elements[claims->count - 1].sequence) ||
+		!try_lock_known_tree(&claims->elements->workflow_id, &root_id))
 		return false;
 	for (int i = 0; i < claims->count; i++)
 	{

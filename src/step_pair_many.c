@@ -261,13 +261,14 @@ run_expected(Pairs *pairs)
 
 /*
  * Whether one statement may do all: each step is completed or claimed by one
- * element, whose lease is given.
+ * element, whose lease is given, and may be new.
  */
 static bool
 may_expect_all(const Pairs *pairs)
 {
 	for (int i = 0; i < pairs->count; i++)
-		if (pairs->elements[i].completion.lease.isnull)
+		if (pairs->elements[i].completion.lease.isnull ||
+			(pairs->elements[i].claim && is_beyond_max_steps(pairs->elements[i].claim->sequence)))
 			return false;
 	return pairs->count > 0 && pairs->step_count == 2 * pairs->count;
 }

@@ -19,6 +19,7 @@
 	EVENT(TAKE, "take over")				/* start by name, attach as owner, recover */ \
 	EVENT(START_AGAIN, "start")				/* start_child of an existing child */ \
 	EVENT(COMPLETE, "complete") \
+	EVENT(CONTINUE, "continue")				/* in a new run */ \
 	EVENT(FAIL, "fail") \
 	EVENT(FAIL_BELOW, "fail")				/* with its parent, of an inline child */ \
 	EVENT(RETRY, "fail")					/* a failure with retries left */ \
@@ -45,6 +46,7 @@
 	ROW(TAKE, RUNNING, RUNNING) \
 	ROW(START_AGAIN, PENDING, RUNNING) \
 	ROW(COMPLETE, RUNNING, COMPLETED) \
+	ROW(CONTINUE, RUNNING, COMPLETED) \
 	ROW(FAIL, RUNNING, FAILED) \
 	ROW(FAIL_BELOW, PENDING, FAILED) \
 	ROW(FAIL_BELOW, RUNNING, FAILED) \

@@ -15,6 +15,9 @@
 
 PG_FUNCTION_INFO_V1(durable_start_child);
 
+/* setting */
+int			durable_max_steps;
+
 /* The arguments of start_child. */
 typedef struct ChildArgs
 {
@@ -117,6 +120,17 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
 	}
 }
 
+/* What forbids to record something at a new position, after what refuse_claim_in asks for. */
+Refusal *
+refuse_new_position(const Workflow *workflow, int32 sequence)
+{
+	if (workflow->status != RUNNING)
+		return refuse_finished(workflow);
+	if (is_beyond_max_steps(sequence))
+		return refuse_too_many_steps(workflow, sequence);
+	return NULL;
+}
+
 /* ---- the acts -------------------------------------------------------------------- */
 
 /*
@@ -210,8 +224,8 @@ start_child(const ChildArgs *args, Workflow *child)
 
 		if (stand_in.status == NO_TASK)
 		{
-			if (parent.status != RUNNING)
-				raise_refusal(refuse_finished(&parent));
+			if ((refusal = refuse_new_position(&parent, args->sequence)) != NULL)
+				raise_refusal(refusal);
 			if (create_child(args, &parent, &rounds, child))
 				return true;
 			continue;

@@ -36,6 +36,7 @@ static Statement look_inline_unfinished = STATEMENT(InlineUnfinishedOf,
 	P(output, JSONBOID) \
 	P(error, TEXTOID) \
 	P(detail, JSONBOID) \
+	P(continued_as, UUIDOID) \
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(EndOfWorkflow, END_OF_WORKFLOW);
 
@@ -43,7 +44,7 @@ PARAMETERS(EndOfWorkflow, END_OF_WORKFLOW);
 static Statement end_one = STATEMENT(EndOfWorkflow,
 	"UPDATE durable.workflow w "
 	"SET status = CASE WHEN :completes THEN {workflow to COMPLETE} ELSE {workflow to FAIL} END, "
-	"  output = :output, error = :error, detail = :detail, completed_at = :now "
+	"  output = :output, error = :error, detail = :detail, continued_as = :continued_as, completed_at = :now "
 	"WHERE w.id = :id AND w.lease = :lease "
 	"  AND CASE WHEN :completes THEN w.status = ANY {workflow from COMPLETE} ELSE w.status = ANY {workflow from FAIL} END");
 
@@ -150,15 +151,14 @@ lock_to_complete(const Workflow *workflow)
  * stand-in at its parent.  If the row has changed when we get it, we keep it and all
  * locks before it: to take one of these again would be to lock out of order.
  */
-static bool
-end_workflow(const Workflow *workflow, bool completes, NullableDatum output, NullableDatum error,
-			 NullableDatum detail)
+bool
+end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 {
 	bool		abandons = false;
 	TimestampTz now;
 	Datum		self = id_array(&workflow->id, 1);
 
-	if (completes)
+	if (end->completes)
 		abandons = lock_to_complete(workflow);
 	else
 		lock_tree(&workflow->root_id, TREE_SHARED);
@@ -166,18 +166,19 @@ end_workflow(const Workflow *workflow, bool completes, NullableDatum output, Nul
 	now = clock_now();
 	if (run(&end_one,
 			&(EndOfWorkflow) {
-				.id = an_id(&workflow->id),.lease = an_int(workflow->lease),.completes = a_bool(completes),
-				.output = output,.error = error,.detail = detail,.now = a_time(now)
+				.id = an_id(&workflow->id),.lease = an_int(workflow->lease),.completes = a_bool(end->completes),
+				.output = end->output,.error = end->error,.detail = end->detail,.continued_as = end->continued_as,
+				.now = a_time(now)
 			}, NEWEST) == 0)
 		return false;
 
 	/* from now on the changed row keeps start_child away */
-	if (completes && !abandons)
+	if (end->completes && !abandons)
 		unlock_children(&workflow->id, CHILDREN_END);
 	have_ended(&workflow->id, 1);
 	if (abandons)
 		cascade_below(CASCADE_ABANDON, self, 0, now);
-	else if (!completes)
+	else if (!end->completes)
 		cascade_below(CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self, 1);
@@ -239,6 +240,9 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 bool
 complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
+	WorkflowEnd end = {
+		.completes = true,.output = output,.error = a_null(),.detail = a_null(),.continued_as = a_null()
+	};
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
@@ -254,7 +258,7 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 			raise_refusal(refusal);
 		if (repeated)
 			return false;
-		if (end_workflow(&workflow, true, output, a_null(), a_null()))
+		if (end_workflow(&workflow, &end))
 			return true;
 	}
 }
@@ -265,6 +269,9 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 void
 fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease)
 {
+	WorkflowEnd end = {
+		.completes = false,.output = a_null(),.error = error,.detail = detail,.continued_as = a_null()
+	};
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
@@ -277,7 +284,7 @@ fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, Nu
 			return;
 		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
 			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
-		if (end_workflow(&workflow, false, a_null(), error, detail))
+		if (end_workflow(&workflow, &end))
 			return;
 	}
 }
