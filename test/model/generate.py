@@ -19,7 +19,7 @@ FUNCTIONS = {  # how often each
     "complete_and_claim_many": 10, "start_child": 14,
     "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
-    "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
+    "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
     "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
@@ -27,7 +27,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("step_ids", None), ("step_ids", []),
     ("names", None), ("sequences", None), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
     ("executor_id", None), ("executor_id", ""), ("queue", ""), ("queue", "unknown"), ("handler", ""), ("sequence", None),
-    ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
+    ("sequence", -1), ("sequence", 16777214), ("sequence", 100000), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
     ("kind", "TRANSACTION"), ("retry_after", ("span", -1)),
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
@@ -72,7 +72,7 @@ class Generator:
                     function = "claim_step"
                 elif function == "resume_failed" and not any(w.status == "FAILED" and not w.inline for w in workflows):
                     function = "fail"
-                elif not any(w.status in ("RUNNING", "PAUSED") for w in workflows):
+                elif not any(w.status in ("RUNNING", "PAUSED") for w in workflows) and function != "continue_as":
                     function = self.rng.choice(("start", "claim"))
                 elif function == "resume_tree" and not any(w.status == "PAUSED" for w in workflows):
                     function = "claim_step"
@@ -88,7 +88,7 @@ class Generator:
                 yield "claim", self.claim(), None
 
     def operation(self, function, args):
-        if function not in ("start", "start_child"):
+        if function not in ("start", "start_child", "continue_as"):
             return function, args, None
         self.labels += 1
         return function, args, self.labels
@@ -261,6 +261,18 @@ class Generator:
         return {**self.task("RUNNING", "FAILED"), "error": self.rng.choice(("e", "f")), "retryable": self.rng.random() < 0.85,
                 "detail": self.rng.choice(VALUES), "retry_after": self.rng.choice(SPANS)}
 
+    def continue_as(self):
+        """Rather a root; often one that has gone on, with the same input or another."""
+        roots = [w for w in self.model.workflows.values() if w.parent is None and w.status == "RUNNING"]
+        gone = [w for w in self.model.workflows.values() if w.next]
+        w = self.rng.choice(roots) if roots and self.rng.random() < 0.8 else self.pick("RUNNING")
+        input = self.rng.choice(VALUES)
+        if gone and self.rng.random() < 0.4:
+            w = self.rng.choice(gone)
+            if self.rng.random() < 0.6:
+                input = None if w.next.input is None else ("json", w.next.input)
+        return {"workflow_id": self.ref(w), "input": input, "lease": self.lease(w)}
+
     def complete_and_claim(self):
         w, ref, attempt = self.step("RUNNING")
         position = self.position(w, "step") if self.rng.random() < 0.6 else {"sequence": None, "name": f"step{ref[2] + 1}"}
@@ -363,6 +375,10 @@ class Generator:
         all = self.waits("PENDING", "PAUSED", sort="signal")
         w = self.rng.choice(all)[0] if all and self.rng.random() < 0.6 else self.pick(*ACTIVE)
         name, payload, key = self.what_is_sent(w)
+        moved = [(v, g) for v in self.model.workflows.values() if v.next for g in v.next.signals if g.key]
+        if moved and self.rng.random() < 0.3:
+            w, g = self.rng.choice(moved)
+            name, key = g.name, g.key
         return {"workflow_id": self.ref(w), "name": name, "payload": payload, "key": key}
 
     def signal_root(self):

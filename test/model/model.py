@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 ACTIVE = ("PENDING", "RUNNING", "PAUSED")
 EXECUTOR_TIMEOUT = 1.5
 MAX_SEQUENCE = 16777213
+MAX_STEPS = 100000
 
 
 class Refused(Exception):
@@ -122,6 +123,7 @@ class Workflow:
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
+    next: "Workflow" = None  # the run in which it goes on
 
     @property
     def inline(self):
@@ -287,6 +289,10 @@ class Model:
             raise Refused("WF006")
         return w.status != "RUNNING"
 
+    def new_position(self, sequence):
+        if sequence >= MAX_STEPS:
+            raise Refused("WF015")
+
     def fenced(self, id, lease, attempt):
         """The task whose outcome is to be recorded: the id, the lease, the attempt, in this order."""
         w, s = self.task(id)
@@ -370,6 +376,7 @@ class Model:
         if finished:
             raise Refused("WF011")
         if s is None:
+            self.new_position(sequence)
             s = w.steps[sequence] = Step(name, kind, self.now, input)
         elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
             return answer("WAIT", s.attempt, run_at=s.run_at)
@@ -427,6 +434,30 @@ class Model:
         else:
             self.end(w, "COMPLETED", output)
         return [dict(complete=True)]
+
+    def continue_as(self, workflow_id, input=None, lease=None):
+        w = self.workflow(workflow_id)
+        if w.parent:
+            raise Refused("22023")
+        if lease is not None and lease != w.lease:
+            raise Refused("WF008")
+        n = w.next
+        if n:
+            if input != n.input or (input is None) != (n.input is None):
+                raise Refused("WF002")
+            self.note = "again"
+        else:
+            if w.status == "PAUSED":
+                raise Refused("WF004")
+            self.allow(w, "RUNNING")
+            self.end(w, "COMPLETED")
+            n = w.next = self.create(None, None, w.name, input, w.handler, w.queue, w.priority, None, w.timeout, w.limit)
+            n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
+            n.signals = [g for g in w.signals if g.sequence is None]
+            w.signals = [g for g in w.signals if g.sequence is not None]
+            self.also.update(["moved a signal"] if n.signals else [])
+            self.note = n.status
+        return [dict(workflow_id=n.id, status="RUNNING" if w.queue is None else "PENDING", lease=1 if w.queue is None else 0)]
 
     def fail(self, task_id, error, lease=None, attempt=None, retryable=True, detail=None, retry_after=None):
         needed(task_id, error, retryable)
@@ -529,6 +560,7 @@ class Model:
         else:
             if finished:
                 raise Refused("WF011")
+            self.new_position(sequence)
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
             w.key, w.version = concurrency_key, p.version
@@ -632,6 +664,7 @@ class Model:
             raise Refused("WF011")
         new = s is None
         if new:
+            self.new_position(sequence)
             check()
             s = wanted
         end = self.end_of(w, s)
@@ -726,9 +759,12 @@ class Model:
         return [dict(answer=done)]
 
     def send(self, w, name, payload, key):
-        if key is not None and any((g.name, g.key) == (name, key) for g in w.signals):
-            self.note = "sent before"
-            return False
+        run = w
+        while run and key is not None:  # what was not taken has gone to the next run
+            if any((g.name, g.key) == (name, key) for g in run.signals):
+                self.note = "sent before" if run is w else "sent before, and went on"
+                return False
+            run = run.next
         if w.status in ("COMPLETED", "FAILED"):
             raise Refused("WF011")
         self.allow(w, *ACTIVE)

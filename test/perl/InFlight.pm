@@ -304,6 +304,7 @@ our %calls = (
 	complete_and_claim => q{durable.complete_and_claim(durable.step_id(wf('run'), 3), NULL, 'next', 7)},
 	complete_and_claim_many => q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 3)], NULL, '{next}', sequences => '{7}')},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
+	continue_as => q{durable.continue_as(wf('run'), '1', 1)},
 	emit => q{durable.emit(wf('run'), 'progress')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},
