@@ -113,6 +113,14 @@ CREATE TABLE durable.workflow
 	-- of a run of a schedule: which one, and the time of the plan for which it was started
 	scheduled_for timestamptz,
 	scheduled_by text COLLATE "C",
+	-- retries of the whole workflow: how many there may be and have been, and the backoff; NULL where there are none
+	max_retries int,
+	retry_count int,
+	backoff interval,
+	backoff_multiplier float8,
+	max_backoff interval,
+	-- of a child with a queue that ends with its parent: cancel; else NULL
+	on_parent_end text COLLATE "C",
 	-- of a run that goes on in a next one, and of that: which run the other is
 	continued_as uuid,
 	continued_from uuid,
@@ -1660,7 +1668,7 @@ child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
     p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,
     s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,
-    s.error AS stand_in_error, s.detail AS stand_in_detail
+    s.error AS stand_in_error, s.detail AS stand_in_detail, w.on_parent_end
   FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id = w.parent_id
   LEFT JOIN durable.step s ON s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence
   WHERE w.parent_id IS NOT NULL)
@@ -1834,6 +1842,9 @@ FROM child c WHERE c.stand_in_status <> CASE WHEN c.status IN ('PENDING', 'RUNNI
   OR (c.detail IS NULL) <> (c.stand_in_detail IS NULL) OR c.detail <> c.stand_in_detail
 UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow'
 FROM child c WHERE c.queue_name IS NULL AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
+  AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+UNION ALL SELECT c.id, 'unfinished, though its parent has ended, with which it ends'
+FROM child c WHERE c.on_parent_end = 'cancel' AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
   AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled'
 FROM doomed d WHERE d.status IN ('PENDING', 'RUNNING', 'PAUSED')

@@ -122,6 +122,7 @@ static Statement lock_by_id = STATEMENT(OfIds,
 	P(ids, UUIDARRAYOID) \
 	P(from_sequence, INT4OID) \
 	P(inline_unfinished, BOOLOID) \
+	P(queued_to_cancel, BOOLOID) \
 	P(failed, BOOLOID)
 PARAMETERS(ChildrenOf, CHILDREN_OF);
 
@@ -129,11 +130,16 @@ static Statement look_children = STATEMENT(ChildrenOf,
 	"SELECT w.id FROM durable.workflow w "
 	"WHERE w.parent_id = ANY (:ids) AND w.parent_sequence >= :from_sequence "
 	"  AND (NOT :inline_unfinished OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
+	"  AND (NOT :queued_to_cancel OR (w.on_parent_end = 'cancel' AND " UNFINISHED("w") ")) "
 	"  AND (NOT :failed OR w.status = 'FAILED')");
 
 static Statement look_inline_parents = STATEMENT(OfIds,
 	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
+
+static Statement look_parents_to_end = STATEMENT(OfIds,
+	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND " ENDS_WITH_PARENT("w") " AND " CHECKED(UNFINISHED("w")));
 
 /* ---- rules ------------------------------------------------------------------- */
 
@@ -150,6 +156,7 @@ typedef struct CascadeRule
 	bool		locks_first;	/* others may be in the tree: rows are locked in the order of ids */
 	bool		raises;			/* the leases of what changed */
 	bool		ends;			/* what changed */
+	bool		ends_queued;	/* and cancels what is in a queue and ends with its parent */
 	bool		reopens;		/* the waits of what changed */
 } CascadeRule;
 
@@ -169,10 +176,12 @@ static const CascadeRule rules[] = {
 		&rerun_workflows, &rerun_steps, FAILED_ONLY,.records = true,.requeues = true,.raises = true,.reopens = true
 	},
 	[CASCADE_ABANDON] = {
-		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true,.ends = true
+		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true,.ends = true,
+		.ends_queued = true
 	},
 	[CASCADE_FAIL] = {
-		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true,.ends = true
+		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true,.ends = true,
+		.ends_queued = true
 	},
 	[CASCADE_FENCE] = {
 		&fence_workflows, NULL, INLINE_UNFINISHED,.locks_first = true,.raises = true
@@ -190,6 +199,7 @@ children(const IdList *parents, Scope scope, int32 from_sequence)
 	run_over_ids(&look_children, parents,
 				 &(ChildrenOf) {
 					 .from_sequence = an_int(from_sequence),.inline_unfinished = a_bool(scope == INLINE_UNFINISHED),
+					 .queued_to_cancel = a_bool(scope == QUEUED_TO_CANCEL),
 					 .failed = a_bool(scope == FAILED_ONLY)
 				 }, &list);
 	return list;
@@ -202,6 +212,16 @@ with_inline_unfinished(const IdList *workflows)
 	IdList		list = {0};
 
 	run_over_ids(&look_inline_parents, workflows, NULL, &list);
+	return list;
+}
+
+/* Those of the workflows that have unfinished children which end with them. */
+IdList
+with_children_to_end(const IdList *workflows)
+{
+	IdList		list = {0};
+
+	run_over_ids(&look_parents_to_end, workflows, NULL, &list);
 	return list;
 }
 
@@ -259,7 +279,7 @@ rerun_steps_of(Datum workflow_ids, int32 from_sequence)
  * Changes the workflows of a level, then looks for their children, until there is
  * no level left; then all steps, then the stand-ins.  Returns the number of tasks
  * changed.  above: workflows that the caller has changed itself, and that may now
- * wait in a queue, too.
+ * wait in a queue, too, or have ended.
  */
 static int64
 walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
@@ -305,6 +325,15 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	if (rule->ends)
 		have_ended(stand_ins.ids, stand_ins.count);
 	tasks += changed.count;
+	if (rule->ends_queued)
+	{
+		IdList		none = {0};
+		IdList		ended = {0};
+
+		append_ids(&ended, above);
+		append_ids(&ended, &changed);
+		tasks += walk(&rules[CASCADE_CANCEL], &none, children(&ended, QUEUED_TO_CANCEL, 0), change);
+	}
 	if (rule->requeues)
 	{
 		append_ids(&changed, above);

@@ -35,11 +35,13 @@ typedef enum Scope
 {
 	ALL_CHILDREN,
 	INLINE_UNFINISHED,
+	QUEUED_TO_CANCEL,			/* unfinished, and to be cancelled when the parent ends */
 	FAILED_ONLY
 } Scope;
 
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 extern IdList with_inline_unfinished(const IdList *workflows);
+extern IdList with_children_to_end(const IdList *workflows);
 extern void lock_workflows(Datum workflow_ids);
 extern void record_on_stand_ins(Datum workflow_ids, int children);
 extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);

@@ -50,7 +50,8 @@
 	C(workflow, slot, INT8OID) \
 	C(workflow, suspended_at, TIMESTAMPTZOID) \
 	C(workflow, scheduled_for, TIMESTAMPTZOID) \
-	C(workflow, scheduled_by, TEXTOID)
+	C(workflow, scheduled_by, TEXTOID) \
+	C(workflow, on_parent_end, TEXTOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \

@@ -3,11 +3,11 @@
  * workflow_end.c
  *	  How a workflow ends: complete and fail, of a workflow.
  *
- * Whoever ends one takes the tree's lock (shared), for a completion also that of
- * the workflow's children, then its row, those of its unfinished inline
- * descendants and their steps, and last the stand-in at its parent.  While the
- * lock of the children is held exclusively, none can be started: so none is
- * missed that has to be cancelled with a workflow that completes.
+ * Whoever ends one takes the tree's lock (shared) and that of the workflow's
+ * children, then its row, and last the stand-in at its parent.  While the lock of the
+ * children is held exclusively, none can be started: so none is missed that has to
+ * end with it.  Where there are such, the tree is locked exclusively instead, and their
+ * rows and steps follow that of the workflow.
  *
  * complete_many is in complete.c.
  *
@@ -21,13 +21,13 @@
 
 /* ---- statements -------------------------------------------------------------- */
 
-#define INLINE_UNFINISHED_OF(P) \
+#define CHILD_TO_END(P) \
 	P(id, UUIDOID)
-PARAMETERS(InlineUnfinishedOf, INLINE_UNFINISHED_OF);
+PARAMETERS(ChildToEnd, CHILD_TO_END);
 
-static Statement look_inline_unfinished = STATEMENT(InlineUnfinishedOf,
+static Statement look_child_to_end = STATEMENT(ChildToEnd,
 	"SELECT 1 FROM durable.workflow w "
-	"WHERE w.parent_id = :id AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1");
+	"WHERE w.parent_id = :id AND " ENDS_WITH_PARENT("w") " AND " UNFINISHED("w") " LIMIT 1");
 
 #define END_OF_WORKFLOW(P) \
 	P(id, UUIDOID) \
@@ -55,9 +55,9 @@ static Statement end_one = STATEMENT(EndOfWorkflow,
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(CompleteRoot, COMPLETE_ROOT);
 
-/* Whether a workflow has only children that are finished, or have a queue. */
+/* Whether a workflow has no unfinished child that ends with it. */
 static bool
-has_no_child_to_cancel(NullableDatum id)
+has_no_child_to_end(NullableDatum id)
 {
 	Look		look;
 	bool		found = false;
@@ -65,7 +65,7 @@ has_no_child_to_cancel(NullableDatum id)
 	if (!begin_look(&look, &workflow_by_parent, AccessShareLock, (Key[]) {IS_ID(workflow_parent_id, id)}, 1))
 		return false;
 	for (; look.row && !found; next_row(&look))
-		found = column_of_row(&look, workflow_queue_name).isnull &&
+		found = (column_of_row(&look, workflow_queue_name).isnull || !column_of_row(&look, workflow_on_parent_end).isnull) &&
 			!is_finished(status_of_row(&look, workflow_status));
 	end_look(&look);
 	return !found;
@@ -102,17 +102,17 @@ fast_complete_root(const void *params)
 {
 	const CompleteRoot *p = params;
 
-	return !XactReadOnly && has_no_child_to_cancel(p->id) && complete_workflow_row(p->id, p->lease, p->output, p->now) ?
+	return !XactReadOnly && has_no_child_to_end(p->id) && complete_workflow_row(p->id, p->lease, p->output, p->now) ?
 		1 : NOT_FAST;
 }
 
-/* Completes a root that nobody has locked, without unfinished inline children.  A root has no stand-in. */
+/* Completes a root that nobody has locked, without unfinished children that end with it.  A root has no stand-in. */
 static Statement complete_free_root = STATEMENT(CompleteRoot,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
 	"  WHERE w.id = :id AND (:lease IS NULL OR w.lease = :lease) AND " CHECKED("w.status = ANY {workflow from COMPLETE}")
 	"    AND NOT EXISTS ("
-	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND c.queue_name IS NULL AND " UNFINISHED("c") ") "
+	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND " ENDS_WITH_PARENT("c") " AND " UNFINISHED("c") ") "
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
 	"UPDATE durable.workflow w SET status = {workflow to COMPLETE}, output = :output, completed_at = :now "
 	"FROM free f WHERE w.id = f.id",
@@ -121,20 +121,21 @@ static Statement complete_free_root = STATEMENT(CompleteRoot,
 /* ---- the end of a workflow that was looked at -------------------------------------- */
 
 /*
- * Takes the locks under which a workflow is completed; true if it has
- * unfinished inline children that are to be cancelled with it.
+ * Takes the locks under which a workflow ends; true if it has unfinished children
+ * that are to end with it.
  *
- * Their steps are cancelled too, and no claim may overlap that.  So the tree is then
- * locked exclusively, before any row.  No child can be started after we have looked
- * for them: the lock of the children, or of the tree, keeps it away.
+ * The steps of those that are cancelled are cancelled too, and no claim may overlap
+ * that.  So the tree is then locked exclusively, before any row.  No child can be
+ * started after we have looked for them: the lock of the children, or of the tree,
+ * keeps it away.
  */
 static bool
-lock_to_complete(const Workflow *workflow)
+lock_to_end(const Workflow *workflow)
 {
 	bool		locked = lock_tree(&workflow->root_id, TREE_SHARED);
 
 	lock_children(&workflow->id, CHILDREN_END);
-	if (run(&look_inline_unfinished, &(InlineUnfinishedOf) {.id = an_id(&workflow->id)}, NEWEST) == 0)
+	if (run(&look_child_to_end, &(ChildToEnd) {.id = an_id(&workflow->id)}, NEWEST) == 0)
 		return false;
 	unlock_children(&workflow->id, CHILDREN_END);
 	if (locked)
@@ -146,22 +147,18 @@ lock_to_complete(const Workflow *workflow)
 /*
  * Ends a workflow as it was looked at; false if something overtook us.
  *
- * Locks as above (for a failure, the tree shared), then the workflow's row,
- * those of its unfinished inline descendants and their steps, and last the
- * stand-in at its parent.  If the row has changed when we get it, we keep it and all
- * locks before it: to take one of these again would be to lock out of order.
+ * Locks as above, then the workflow's row, those of the descendants that end with
+ * it and their steps, and last the stand-in at its parent.  If the row has changed when
+ * we get it, we keep it and all locks before it: to take one of these again would be to
+ * lock out of order.
  */
 bool
 end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 {
-	bool		abandons = false;
-	TimestampTz now;
+	bool		ends_others = lock_to_end(workflow);
 	Datum		self = id_array(&workflow->id, 1);
+	TimestampTz now;
 
-	if (end->completes)
-		abandons = lock_to_complete(workflow);
-	else
-		lock_tree(&workflow->root_id, TREE_SHARED);
 	lock_workflows(self);
 	now = clock_now();
 	if (run(&end_one,
@@ -173,13 +170,11 @@ end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 		return false;
 
 	/* from now on the changed row keeps start_child away */
-	if (end->completes && !abandons)
+	if (!ends_others)
 		unlock_children(&workflow->id, CHILDREN_END);
 	have_ended(&workflow->id, 1);
-	if (abandons)
-		cascade_below(CASCADE_ABANDON, self, 0, now);
-	else if (!end->completes)
-		cascade_below(CASCADE_FAIL, self, 0, now);
+	if (ends_others)
+		cascade_below(end->completes ? CASCADE_ABANDON : CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self, 1);
 	return true;
@@ -209,7 +204,7 @@ refuse_workflow_completion(const Workflow *workflow, NullableDatum output, Nulla
  * makes this legal; false if it did nothing, for whatever reason.
  *
  * Locks the tree (shared) and the workflow's children exclusively, as
- * lock_to_complete does, then its row.  If it does nothing, it must give these back,
+ * lock_to_end does, then its row.  If it does nothing, it must give these back,
  * since the tree may then be locked exclusively.  So it is not tried where the
  * transaction has written before.
  */
