@@ -360,6 +360,8 @@ CREATE TABLE durable.step
 	signals text[] COLLATE "C",
 	awaited uuid,
 	sequences int[],
+	-- when its position was first recorded, where started_at has changed since
+	recorded_at timestamptz,
 	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
 ) WITH (fillfactor = 50);
 -- stats: steps that wait for a retry, the only ones that have an entry there
@@ -1838,8 +1840,10 @@ FROM child c WHERE c.child_id IS NULL OR c.child_id <> c.id OR c.stand_in_name <
 UNION ALL SELECT c.id, 'the step that stands for it says otherwise'
 FROM child c WHERE c.stand_in_status <> CASE WHEN c.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN 'RUNNING' ELSE c.status END
   OR (c.output IS NULL) <> (c.stand_in_output IS NULL) OR c.output <> c.stand_in_output
-  OR (c.error IS NULL) <> (c.stand_in_error IS NULL) OR c.error <> c.stand_in_error
-  OR (c.detail IS NULL) <> (c.stand_in_detail IS NULL) OR c.detail <> c.stand_in_detail
+  -- one that is tried again keeps its last error for itself
+  OR (c.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND c.error IS DISTINCT FROM c.stand_in_error)
+  OR (c.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND c.detail IS DISTINCT FROM c.stand_in_detail)
+  OR (c.stand_in_status = 'RUNNING' AND (c.stand_in_error IS NOT NULL OR c.stand_in_detail IS NOT NULL))
 UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow'
 FROM child c WHERE c.queue_name IS NULL AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
   AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')

@@ -18,6 +18,7 @@ typedef enum Cascade
 	CASCADE_RESUME,				/* resume_tree */
 	CASCADE_CANCEL,				/* cancel_tree */
 	CASCADE_RERUN,				/* resume_failed */
+	CASCADE_RETRY,				/* the parent has failed, and is tried again */
 	CASCADE_ABANDON,			/* the parent completed */
 	CASCADE_FAIL,				/* the parent failed */
 	CASCADE_FENCE				/* the parent changed hands */
@@ -36,7 +37,8 @@ typedef enum Scope
 	ALL_CHILDREN,
 	INLINE_UNFINISHED,
 	QUEUED_TO_CANCEL,			/* unfinished, and to be cancelled when the parent ends */
-	FAILED_ONLY
+	FAILED_ONLY,
+	RETRIED						/* inline and unfinished; or failed, and the parent has not gone past that */
 } Scope;
 
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);

@@ -241,7 +241,7 @@ static const Reason reasons[] = {
 PARAMETERS(FailPoison, FAIL_POISON);
 
 static Statement fail_poison = STATEMENT(FailPoison,
-	"UPDATE durable.workflow w SET status = {workflow to FAIL}, completed_at = :now, "
+	"UPDATE durable.workflow w SET status = {workflow to FAIL}, completed_at = :now, detail = NULL, "
 	"  error = format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, :reason) "
 	"WHERE w.id = ANY (:ids) AND w.recovery_count >= w.max_recovery_attempts "
 	"  AND " CHECKED("w.status = ANY {workflow from FAIL}") " "

@@ -164,7 +164,8 @@ static Statement insert_steps_of_one = STATEMENT(InsertSteps,
 	"UPDATE durable.step s SET" \
 	"  status = {step to CLAIM}, lease = w.lease, attempt = " next_attempt ", executor_id = :executor_id," \
 	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier," \
-	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL " \
+	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL," \
+	"  recorded_at = coalesce(s.recorded_at, s.started_at) " \
 	"FROM durable.workflow w "
 #define STEP_TO_CLAIM_AGAIN(workflow_id, workflow_lease, sequence, pending, lease, attempt) \
 	OPEN_WORKFLOW(workflow_id, workflow_lease) " AND s.workflow_id = " workflow_id " AND s.sequence = " sequence \

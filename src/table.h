@@ -44,6 +44,7 @@
 	C(workflow, input, JSONBOID) \
 	C(workflow, output, JSONBOID) \
 	C(workflow, error, TEXTOID) \
+	C(workflow, detail, JSONBOID) \
 	C(workflow, paused_by, UUIDOID) \
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \

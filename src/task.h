@@ -97,6 +97,25 @@ typedef struct Task
 	NullableDatum child_id;		/* of a stand-in */
 } Task;
 
+/* What the caller tells of a failure. */
+typedef struct Failure
+{
+	NullableDatum error;
+	NullableDatum detail;
+	NullableDatum lease;
+	NullableDatum attempt;
+	bool		retryable;
+	NullableDatum retry_after;
+} Failure;
+
+/* What fail answers. */
+typedef struct FailAnswer
+{
+	TaskStatus	status;
+	int32		retry_count;
+	NullableDatum run_at;
+} FailAnswer;
+
 /* Whose view of the database a statement has (plan.c). */
 typedef enum View
 {

@@ -23,6 +23,7 @@
 	EVENT(FAIL, "fail") \
 	EVENT(FAIL_BELOW, "fail")				/* with its parent, of an inline child */ \
 	EVENT(RETRY, "fail")					/* a failure with retries left */ \
+	EVENT(RERUN_BELOW, "resume")			/* of what has failed, or is inline, with what is above it */ \
 	EVENT(WAIT, "wait in")					/* a wait begins */ \
 	EVENT(END_WAIT, "answer")				/* what it waited for has come */ \
 	EVENT(FAIL_WAIT, "answer")				/* its time has passed, or an error has come */ \
@@ -51,6 +52,11 @@
 	ROW(FAIL_BELOW, PENDING, FAILED) \
 	ROW(FAIL_BELOW, RUNNING, FAILED) \
 	ROW(FAIL_BELOW, PAUSED, FAILED) \
+	ROW(RETRY, RUNNING, PENDING) \
+	ROW(RERUN_BELOW, PENDING, PENDING) \
+	ROW(RERUN_BELOW, RUNNING, PENDING) \
+	ROW(RERUN_BELOW, PAUSED, PENDING) \
+	ROW(RERUN_BELOW, FAILED, PENDING) \
 	ROW(SIGNAL, PENDING, PENDING) \
 	ROW(SIGNAL, RUNNING, RUNNING) \
 	ROW(SIGNAL, PAUSED, PAUSED) \

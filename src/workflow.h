@@ -95,7 +95,23 @@ extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDat
 extern bool end_workflow(const Workflow *workflow, const WorkflowEnd *end);
 extern bool complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum output, NullableDatum now);
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
-extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
+extern FailAnswer fail_workflow(const pg_uuid_t *id, const Failure *failure);
+
+/* ---- workflow_retry.c ------------------------------------------------------ */
+
+/* How often a workflow may be tried again, has been, and after which time. */
+typedef struct Retries
+{
+	int32		most;
+	int32		count;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+} Retries;
+
+extern Retries look_retries(const Workflow *workflow);
+extern bool retry_workflow(const Workflow *workflow, const Retries *retries, const Failure *failure,
+						   FailAnswer *answer);
 
 extern void note_news_of(const pg_uuid_t *workflow_id);
 

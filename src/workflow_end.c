@@ -89,6 +89,9 @@ complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum outpu
 		row_as_seen(&writing, &look);
 		set_label(&writing, workflow_status, status_label(completed));
 		set(&writing, workflow_output, output);
+		/* of a failure after which it was tried again */
+		set(&writing, workflow_error, a_null());
+		set(&writing, workflow_detail, a_null());
 		set(&writing, workflow_completed_at, now);
 		done = update_row(&writing, &look);
 		end_writing(&writing);
@@ -114,7 +117,8 @@ static Statement complete_free_root = STATEMENT(CompleteRoot,
 	"    AND NOT EXISTS ("
 	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND " ENDS_WITH_PARENT("c") " AND " UNFINISHED("c") ") "
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
-	"UPDATE durable.workflow w SET status = {workflow to COMPLETE}, output = :output, completed_at = :now "
+	"UPDATE durable.workflow w SET"
+	"  status = {workflow to COMPLETE}, output = :output, error = NULL, detail = NULL, completed_at = :now "
 	"FROM free f WHERE w.id = f.id",
 	.fast = fast_complete_root);
 
@@ -260,26 +264,34 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 
 /* ---- fail ------------------------------------------------------------------------ */
 
-/* fail of a workflow; again with the same error changes nothing. */
-void
-fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease)
+/* fail of a workflow; one that has failed with the same error is left alone. */
+FailAnswer
+fail_workflow(const pg_uuid_t *id, const Failure *failure)
 {
 	WorkflowEnd end = {
-		.completes = false,.output = a_null(),.error = error,.detail = detail,.continued_as = a_null()
+		.completes = false,.output = a_null(),.error = failure->error,.detail = failure->detail,
+		.continued_as = a_null()
 	};
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
 	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
 	{
+		Retries		retries;
+		FailAnswer	answer = {.status = FAILED,.run_at = a_null()};
+		bool		retry;
+
 		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
-		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
-			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
-		if (workflow.status == FAILED && same_text(error, workflow.error))
-			return;
-		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
+		if (!failure->lease.isnull && DatumGetInt32(failure->lease.value) != workflow.lease)
+			raise_refusal(refuse_lease(&workflow, DatumGetInt32(failure->lease.value)));
+		retries = look_retries(&workflow);
+		answer.retry_count = retries.count;
+		if (workflow.status == FAILED && same_text(failure->error, workflow.error))
+			return answer;
+		retry = failure->retryable && retries.count < retries.most;
+		if (!workflow_transition(retry ? EVENT_RETRY : EVENT_FAIL, workflow.status, NULL))
 			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
-		if (end_workflow(&workflow, &end))
-			return;
+		if (retry ? retry_workflow(&workflow, &retries, failure, &answer) : end_workflow(&workflow, &end))
+			return answer;
 	}
 }
