@@ -154,20 +154,19 @@ read_interval(const char *text, Interval *interval)
  * else after backoff * max(1, multiplier ^ retries), at most max_backoff.
  */
 TimestampTz
-clock_retry_at(NullableDatum backoff, NullableDatum multiplier, NullableDatum max_backoff, int32 retries,
-			   NullableDatum retry_after, TimestampTz now)
+clock_retry_at(const RetryPolicy *policy, int32 retries, NullableDatum retry_after, TimestampTz now)
 {
 	double		wait = 0;
 
 	if (!retry_after.isnull)
 		return clock_add(now, interval_seconds(DatumGetIntervalP(retry_after.value)));
-	if (!backoff.isnull)
-		wait = interval_seconds(DatumGetIntervalP(backoff.value));
+	if (!policy->backoff.isnull)
+		wait = interval_seconds(DatumGetIntervalP(policy->backoff.value));
 	/* 0 * infinity is no number */
 	if (wait > 0)
-		wait *= Max(1, pow(DatumGetFloat8(multiplier.value), retries));
-	if (!max_backoff.isnull)
-		wait = Min(wait, interval_seconds(DatumGetIntervalP(max_backoff.value)));
+		wait *= Max(1, pow(DatumGetFloat8(policy->backoff_multiplier.value), retries));
+	if (!policy->max_backoff.isnull)
+		wait = Min(wait, interval_seconds(DatumGetIntervalP(policy->max_backoff.value)));
 	return clock_add(now, wait);
 }
 

@@ -345,7 +345,7 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		if ((step.status == FAILED || step.status == PENDING) && same_text(failure->error, step.error))
 			return (FailAnswer) {.status = step.status,.retry_count = step.retry_count,.run_at = step.run_at};
 
-		retry = failure->retryable && step.retry_count < step.max_retries;
+		retry = failure->retryable && has_retry_left(&step.retries, step.retry_count);
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
 		lock_tree(&workflow.root_id, TREE_SHARED);
@@ -353,8 +353,7 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		now = clock_now();
 		answer.retry_count = step.retry_count + (retry ? 1 : 0);
 		answer.run_at = !retry ? a_null() :
-			a_time(clock_retry_at(step.backoff, step.backoff_multiplier, step.max_backoff, step.retry_count,
-								  failure->retry_after, now));
+			a_time(clock_retry_at(&step.retries, step.retry_count, failure->retry_after, now));
 		if (run(&record_failure, &(RecordFailure)
 				{
 					.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),

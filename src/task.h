@@ -8,6 +8,7 @@
 #ifndef DURABLE_TASK_H
 #define DURABLE_TASK_H
 
+#include "args.h"
 #include "refusal.h"
 
 /*
@@ -47,14 +48,11 @@ typedef struct Step
 	TaskKind	kind;
 	int32		lease;
 	int32		attempt;
-	int32		max_retries;
 	int32		retry_count;
 	char	   *name;
 	NullableDatum status_datum;
 	NullableDatum executor_id;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
+	RetryPolicy retries;
 	NullableDatum input;
 	NullableDatum output;
 	NullableDatum error;

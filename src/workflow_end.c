@@ -288,7 +288,7 @@ fail_workflow(const pg_uuid_t *id, const Failure *failure)
 		answer.retry_count = retries.count;
 		if (workflow.status == FAILED && same_text(failure->error, workflow.error))
 			return answer;
-		retry = failure->retryable && retries.count < retries.most;
+		retry = failure->retryable && has_retry_left(&retries.policy, retries.count);
 		if (!workflow_transition(retry ? EVENT_RETRY : EVENT_FAIL, workflow.status, NULL))
 			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
 		if (retry ? retry_workflow(&workflow, &retries, failure, &answer) : end_workflow(&workflow, &end))

@@ -12,6 +12,9 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "table.h"
+
+#include "access/xact.h"
 
 /* ---- what is left of the retries -------------------------------------------------- */
 
@@ -19,34 +22,68 @@
 	P(id, UUIDOID)
 PARAMETERS(OfOne, OF_ONE);
 
-#define RETRIES(F, C, t) \
-	F(t, max_retries) C(t, retry_count) C(t, backoff) C(t, backoff_multiplier) C(t, max_backoff)
-ROW(RetriesRow, RETRIES);
+#define RETRIES_LIST(F, C, t) \
+	F(t, queue_name) C(t, priority) C(t, max_retries) C(t, retry_count) C(t, backoff) C(t, backoff_multiplier) \
+	C(t, max_backoff)
+ROW(RetriesRow, RETRIES_LIST);
+
+/* Parameters of look_at_retries, and what its fast path has read; the statement leaves the rest alone. */
+typedef struct FastRetries
+{
+	OfOne		params;
+	bool		done;
+	RetriesRow	row;
+} FastRetries;
+
+#define FETCH(t, name) fast->row.name = column_of_row(&look, workflow_##name);
+
+static int64
+fast_look_at_retries(const void *params)
+{
+	FastRetries *fast = (FastRetries *) params;
+	Look		look;
+
+	if (!begin_look(&look, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, fast->params.id)}, 1))
+		return NOT_FAST;
+	fast->done = look.row != NULL;
+	if (fast->done)
+	{
+		keep_row(&look);
+		RETRIES_LIST(FETCH, FETCH, )
+	}
+	end_look(&look);
+	return fast->done ? 1 : 0;
+}
 
 static Statement look_at_retries = STATEMENT(OfOne,
-	"SELECT " COLUMNS(RETRIES, "w.") " FROM durable.workflow w WHERE w.id = :id");
+	"SELECT " COLUMNS(RETRIES_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id",
+	.fast = fast_look_at_retries);
 
 /* Reads the retries of a workflow: none without a queue. */
 Retries
 look_retries(const Workflow *workflow)
 {
-	Retries		retries = {.backoff = a_null(),.backoff_multiplier = a_null(),.max_backoff = a_null()};
+	FastRetries look = {.params = {.id = an_id(&workflow->id)}};
 	RetriesRow	row;
 
-	if (!workflow->has_queue || run(&look_at_retries, &(OfOne) {.id = an_id(&workflow->id)}, NEWEST) == 0)
-		return retries;
-	fetch(0, 0, &row);
-	if (row.max_retries.isnull)
-		return retries;
-	retries.most = DatumGetInt32(row.max_retries.value);
-	retries.count = row.retry_count.isnull ? 0 : DatumGetInt32(row.retry_count.value);
-	retries.backoff = row.backoff;
-	retries.backoff_multiplier = row.backoff_multiplier;
-	retries.max_backoff = row.max_backoff;
-	return retries;
+	if (!workflow->has_queue || run(&look_at_retries, &look, NEWEST) == 0)
+		return (Retries) {.policy = no_retries};
+	if (look.done)
+		row = look.row;
+	else
+		fetch(0, 0, &row);
+	return (Retries)
+	{
+		.policy = {
+			.max_retries = row.max_retries,.backoff = row.backoff,.backoff_multiplier = row.backoff_multiplier,
+			.max_backoff = row.max_backoff
+		},
+		.count = row.retry_count.isnull ? 0 : DatumGetInt32(row.retry_count.value),
+		.queue = row.queue_name,.priority = DatumGetInt32(row.priority.value)
+	};
 }
 
-/* ---- the act -------------------------------------------------------------------------- */
+/* ---- statements ----------------------------------------------------------------------- */
 
 #define RETRY_WORKFLOW(P) \
 	P(id, UUIDOID) \
@@ -67,20 +104,68 @@ PARAMETERS(RetryWorkflow, RETRY_WORKFLOW);
 static Statement retry_one = STATEMENT(RetryWorkflow,
 	WAIT_AGAIN "WHERE " IS_TO_RETRY);
 
+static bool
+has_step(NullableDatum workflow_id)
+{
+	Look		look;
+	bool		found = true;
+
+	if (begin_look(&look, &step_by_position, AccessShareLock, (Key[]) {IS_ID(step_workflow_id, workflow_id)}, 1))
+	{
+		found = look.row != NULL;
+		end_look(&look);
+	}
+	return found;
+}
+
+static int64
+fast_retry_free_job(const void *params)
+{
+	const RetryWorkflow *p = params;
+	Look		look;
+	Writing		writing;
+	TaskStatus	status;
+	bool		done = false;
+
+	if (XactReadOnly || has_step(p->id) ||
+		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, p->id)}, 1))
+		return NOT_FAST;
+	if (look.row && int_of_row(&look, workflow_lease) == DatumGetInt32(p->lease.value) &&
+		workflow_transition(EVENT_RETRY, status_of_row(&look, workflow_status), &status))
+	{
+		begin_writing(&writing, &look);
+		row_as_seen(&writing, &look);
+		set_label(&writing, workflow_status, status_label(status));
+		set_int(&writing, workflow_lease, DatumGetInt32(p->lease.value) + 1);
+		set(&writing, workflow_executor_id, a_null());
+		set(&writing, workflow_deadline, a_null());
+		set(&writing, workflow_retry_count, p->retry_count);
+		set(&writing, workflow_run_at, p->run_at);
+		set(&writing, workflow_error, p->error);
+		set(&writing, workflow_detail, p->detail);
+		done = update_row(&writing, &look);
+		end_writing(&writing);
+	}
+	end_look(&look);
+	return done ? 1 : NOT_FAST;
+}
+
 /* A job: nothing is recorded in it, so there is nothing below it.  Does not wait for its row. */
 static Statement retry_free_job = STATEMENT(RetryWorkflow,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
 	"  WHERE " IS_TO_RETRY " AND NOT EXISTS (SELECT 1 FROM durable.step s WHERE s.workflow_id = :id) "
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
-	WAIT_AGAIN "FROM free f WHERE w.id = f.id");
+	WAIT_AGAIN "FROM free f WHERE w.id = f.id",
+	.fast = fast_retry_free_job);
+
+/* ---- the act -------------------------------------------------------------------------- */
 
 /* The parameters of a retry that is decided now; the answer of fail with it. */
 static RetryWorkflow
 retry_now(const Workflow *workflow, const Retries *retries, const Failure *failure, FailAnswer *answer)
 {
-	TimestampTz run_at = clock_retry_at(retries->backoff, retries->backoff_multiplier, retries->max_backoff,
-										retries->count, failure->retry_after, clock_now());
+	TimestampTz run_at = clock_retry_at(&retries->policy, retries->count, failure->retry_after, clock_now());
 
 	*answer = (FailAnswer) {.status = PENDING,.retry_count = retries->count + 1,.run_at = a_time(run_at)};
 	return (RetryWorkflow)
@@ -113,7 +198,7 @@ retry_workflow(const Workflow *workflow, const Retries *retries, const Failure *
 	if (run(&retry_free_job, &values, NEWEST) > 0)
 	{
 		raised_lease_of(&workflow->id);
-		now_waiting(self);
+		started_waiting(retries->queue, retries->priority, values.run_at, self);
 	}
 	else
 	{
