@@ -292,6 +292,17 @@ static Statement look_poison_above = STATEMENT(OfIds,
 	"    SELECT 1 FROM durable.workflow o "
 	"    WHERE o.parent_id = e.id AND o.on_parent_end = 'cancel' AND " CHECKED(UNFINISHED("o")) " OFFSET 0) c)");
 
+static Statement look_unfinished = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND " CHECKED(UNFINISHED("w")));
+
+/* Leaves out what has ended by now: was given up, or was cancelled with that. */
+static Datum
+without_ended(Datum ids, int *count)
+{
+	*count = (int) run(&look_unfinished, &(OfIds) {.ids = a_value(ids)}, NEWEST);
+	return result_ids(0);
+}
+
 /*
  * Leaves out those whose end would cancel children in trees that are not to be had: no
  * claim may overlap that.  The others are locked as a whole, without waiting.
@@ -426,9 +437,11 @@ recover_all(Recovery *r, int reason_count)
 			ids = without_busy_trees(ids, &takeable_count);
 		if (reason->counts && takeable_count > 0)
 			failed = give_up(ids, r->now, reason->name);
-		taken = takeable_count > failed ? take_or_return(r, reason, ids) : 0;
+		if (failed > 0)
+			ids = without_ended(ids, &takeable_count);
+		taken = takeable_count > 0 ? take_or_return(r, reason, ids) : 0;
 		/* their rows are locked, so nothing can have overtaken us */
-		if (taken + failed != takeable_count)
+		if (taken != takeable_count)
 			raise_kept_away("durable.workflow");
 		r->left -= taken;
 		/* to recover, what has failed is no work; tick counts it */
