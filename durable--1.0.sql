@@ -796,7 +796,7 @@ CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt
 AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
-	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
+	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff; a workflow with retries left too, in its queue, under a new lease. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), WF012 (of a failed child that would run again), 22023, 22004';
 
 CREATE FUNCTION durable.continue_as(workflow_id uuid, input jsonb, lease int,
 	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int)
@@ -1688,7 +1688,7 @@ child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
     p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,
     s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,
-    s.error AS stand_in_error, s.detail AS stand_in_detail, w.on_parent_end
+    s.error AS stand_in_error, s.detail AS stand_in_detail, w.on_parent_end, w.recovery_count
   FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id = w.parent_id
   LEFT JOIN durable.step s ON s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence
   WHERE w.parent_id IS NOT NULL)
@@ -1872,7 +1872,7 @@ UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow'
 FROM child c WHERE c.queue_name IS NULL AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
   AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 UNION ALL SELECT c.id, 'unfinished, though its parent has ended, with which it ends'
-FROM child c WHERE c.on_parent_end = 'cancel' AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
+FROM child c WHERE c.on_parent_end = 'cancel' AND c.recovery_count = 0 AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
   AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled'
 FROM doomed d WHERE d.status IN ('PENDING', 'RUNNING', 'PAUSED')

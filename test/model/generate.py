@@ -36,7 +36,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
     ("after", None), ("after", -1), ("max_rows", None),
-    ("max_rows", -1), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
+    ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
 SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
@@ -61,7 +61,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -150,6 +150,52 @@ class Generator:
             yield self.operation("resume_tree", {"workflow_id": top})
         yield self.operation(*claim)
 
+    def tried(self):
+        """A workflow that fails and is tried again, after it has caught some failures and not others."""
+        there = self.model.workflows
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("start", {"name": "t", "queue": "q", "max_retries": 2, "backoff": ("span", self.rng.choice((0, 0.5)))})
+        for _ in range(self.rng.choice((1, 2, 3))):
+            yield self.operation("claim", {"queue": "q", "executor_id": "x", "max_workflows": 4})
+            top = next((w for w in there.values() if w.name == "t" and w.status == "RUNNING"), None)
+            if top is None:
+                return
+            ref = ("w", top.id)
+            for n in range(self.rng.choice((2, 3, 4))):
+                n = len(top.steps) if self.rng.random() < 0.7 else n
+                plot = self.rng.choice(("step", "step", "inline", "queued", "sleep"))
+                if plot == "step":
+                    yield self.operation("claim_step", {"workflow_id": ref, "sequence": n, "name": f"step{n}", "max_retries": self.rng.choice((0, 1))})
+                elif plot == "sleep":
+                    yield self.operation("sleep", {"workflow_id": ref, "sequence": n, "name": f"sleep-{n}", "duration": ("span", 1.5)})
+                else:
+                    yield self.operation("start_child", {
+                        "parent_id": ref, "sequence": n, "name": f"child{n}", **({"queue": "q", "max_retries": self.rng.choice((0, 1)),
+                        "on_parent_end": self.rng.choice(("leave", "cancel"))} if plot == "queued" else {})})
+                for _ in range(2):
+                    open = [n for n, s in top.steps.items() if s.status in ("RUNNING", "PENDING")]
+                    if not open or self.rng.random() < 0.3:
+                        continue
+                    n = self.rng.choice(open)
+                    child = top.steps[n].child
+                    about = ("w", child.id) if child else ("s", top.id, n)
+                    if child and child.status == "RUNNING" and self.rng.random() < 0.5:
+                        m = len(child.steps)
+                        yield self.operation("claim_step", {"workflow_id": about, "sequence": m, "name": f"step{m}"})
+                        yield self.operation("fail", {"task_id": ("s", child.id, m), "error": "e"})
+                    elif child and child.status == "PENDING" and child.queue:
+                        yield self.operation("claim", {"queue": "q", "executor_id": "x"})
+                    elif child and self.rng.random() < 0.2:
+                        yield self.operation("pause_tree", {"workflow_id": about})
+                    else:
+                        yield self.operation("fail", {"task_id": about, "error": "e"})
+            if self.rng.random() < 0.1:
+                yield self.operation("drop_queue", {"name": "q"})
+            yield self.operation(*self.rng.choice((("fail", {"task_id": ref, "error": "e", "lease": ("lease", top.id, 0)}),) * 5 + (
+                ("complete", {"task_id": ref}),)))
+            if self.rng.random() < 0.7:
+                yield "clock", {"ticks": 1}, None
+
     # ---- what is there -------------------------------------------------------------------
 
     def maybe(self, chance, *values):
@@ -211,7 +257,14 @@ class Generator:
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
                 "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
-                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue)}
+                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue), **self.retries(queue)}
+
+    def retries(self, queue):
+        """Of a whole workflow."""
+        if self.rng.random() < (0.6 if queue else 0.98):
+            return {}
+        return {"max_retries": self.rng.choice((1, 1, 2)), "backoff": ("span", self.rng.choice((0, 0, 0.5, 1.5))),
+                "backoff_multiplier": self.rng.choice((1.0, 2.0)), "max_backoff": self.maybe(0.3, ("span", 1.5))}
 
     def key(self, queue):
         return self.maybe(0.5, "k", "k", "l") if queue or self.rng.random() < 0.02 else None
@@ -308,7 +361,8 @@ class Generator:
         queue = self.maybe(self.queued, self.queue())
         return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
                 "lease": self.lease(w), "queue": queue, "priority": self.rng.choice((0, 0, 1)),
-                "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue)}
+                "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue), **self.retries(queue),
+                "on_parent_end": self.rng.choice(("leave", "cancel")) if queue or self.rng.random() < 0.02 else "leave"}
 
     # ---- waits ----------------------------------------------------------------------------
 

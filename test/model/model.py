@@ -37,6 +37,7 @@ class Step:
     name: str
     kind: str
     started_at: float
+    recorded_at: float = None
     input: object = None
     child: "Workflow" = None
     own_status: str = "RUNNING"
@@ -68,6 +69,10 @@ class Step:
     @property
     def ended_at(self):
         return self.own_ended_at if self.child is None else self.child.ended_at
+
+    def of(self, what):
+        """Its output, error or detail: of a child, once it has ended."""
+        return getattr(self, what) if self.child is None else getattr(self.child, what) if self.child.status not in ACTIVE else None
 
 
 @dataclass(eq=False)
@@ -124,6 +129,9 @@ class Workflow:
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
     next: "Workflow" = None  # the run in which it goes on
+    policy: tuple = None  # of its retries, None where there are none
+    retry_count: int = None
+    ends_with_parent: bool = False
 
     @property
     def inline(self):
@@ -131,6 +139,10 @@ class Workflow:
 
     def children(self):
         return [s.child for s in self.steps.values() if s.child]
+
+    def caught(self, sequence):
+        """Whether a later position was first recorded after this one had ended."""
+        return any(n > sequence and s.recorded_at > self.steps[sequence].ended_at for n, s in self.steps.items())
 
     def own_steps(self, *statuses):
         return [s for s in self.steps.values() if s.child is None and s.status in statuses]
@@ -251,6 +263,17 @@ class Model:
             s.own_status, s.own_ended_at = "CANCELLED", self.now
         return len(steps)
 
+    def cancel(self, top):
+        """All that is unfinished in it and below it; how many they are."""
+        changed = 0
+        for w in [top] + list(top.below()):
+            if w.status in ACTIVE:
+                self.finish(w, "CANCELLED", error=w.error, detail=w.detail)
+                changed += 1
+                self.also.update(["cancelled below"] if w is not top else [])
+            changed += self.cancel_steps(w)
+        return changed
+
     def end(self, workflow, status, output=None, error=None, detail=None):
         below = workflow.inline_below()
         self.finish(workflow, status, output, error, detail)
@@ -263,6 +286,21 @@ class Model:
                 self.finish(w, "FAILED", error="parent workflow failed")
                 for s in w.own_steps("PAUSED"):
                     s.own_status = "PENDING"
+        for w in [workflow] + below:
+            for child in w.children():
+                if child.ends_with_parent and child.status in ACTIVE:
+                    self.cancel(child)
+                    self.also.add("cancelled with it" if w is workflow else "cancelled with what is below")
+
+    def with_retries(self, w, queue, *policy):
+        """Of a new workflow."""
+        w.policy, w.retry_count = (policy, 0) if policy[0] else (None, None)
+
+    def check_retries(self, queue, max_retries, backoff, backoff_multiplier, max_backoff):
+        needed(max_retries, backoff, backoff_multiplier)
+        not_negative(max_retries, backoff, backoff_multiplier, max_backoff)
+        if max_retries > 0 and queue is None:
+            raise Refused("22023")
 
     def becomes_owner(self, w, executor, takeover=False):
         if w.inline:
@@ -307,12 +345,14 @@ class Model:
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
-              max_recovery_attempts=100, app_version=None, concurrency_key=None):
+              max_recovery_attempts=100, app_version=None, concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2,
+              max_backoff=None):
         needed(name, priority, max_recovery_attempts)
         words(name, handler, executor_id, queue, app_version, concurrency_key)
         not_negative(timeout, max_recovery_attempts)
         if (run_at is not None or concurrency_key is not None) and queue is None:
             raise Refused("22023")
+        self.check_retries(queue, max_retries, backoff, backoff_multiplier, max_backoff)
         created = False
         w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
         if w is None:
@@ -320,6 +360,7 @@ class Model:
             self.register(executor_id)
             w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
             w.key, w.version = concurrency_key, app_version
+            self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
             w.owner = executor_id if queue is None else None
             created, self.note = True, "created a " + w.status
         elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
@@ -377,7 +418,7 @@ class Model:
             raise Refused("WF011")
         if s is None:
             self.new_position(sequence)
-            s = w.steps[sequence] = Step(name, kind, self.now, input)
+            s = w.steps[sequence] = Step(name, kind, self.now, self.now, input)
         elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
             return answer("WAIT", s.attempt, run_at=s.run_at)
         elif s.status == "RUNNING" and s.lease == w.lease and not (s.deadline is not None and s.deadline <= self.now):
@@ -452,6 +493,7 @@ class Model:
             self.allow(w, "RUNNING")
             self.end(w, "COMPLETED")
             n = w.next = self.create(None, None, w.name, input, w.handler, w.queue, w.priority, None, w.timeout, w.limit)
+            self.with_retries(n, w.queue, *(w.policy or (0,)))
             n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
             n.signals = [g for g in w.signals if g.sequence is None]
             w.signals = [g for g in w.signals if g.sequence is not None]
@@ -476,20 +518,64 @@ class Model:
             if w is t and w.status == "PAUSED":
                 raise Refused("WF004")
             self.allow(t, "RUNNING")
-            if w is t:
-                self.end(w, "FAILED", error=error, detail=detail)
-            elif retryable and s.retry_count < s.policy[0]:
-                _, backoff, multiplier, most = s.policy
-                wait = backoff * max(1, multiplier ** s.retry_count)
-                s.retry_count += 1
-                s.own_status, s.error, s.detail, s.failed_at = "PENDING", error, detail, self.now
+            if t.policy and retryable and t.retry_count < t.policy[0]:
+                _, backoff, multiplier, most = t.policy
+                wait = backoff * max(1, multiplier ** t.retry_count)
                 wait = wait if most is None else min(wait, most)
-                s.run_at = self.now + (wait if retry_after is None else retry_after)
+                if w is t:
+                    self.try_again(w)
+                else:
+                    s.own_status, s.failed_at = "PENDING", self.now
+                t.retry_count += 1
+                t.error, t.detail = error, detail
+                t.run_at = self.now + (wait if retry_after is None else retry_after)
+            elif w is t:
+                self.end(w, "FAILED", error=error, detail=detail)
             else:
                 s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", error, detail, self.now
-            self.note = t.status
-        return [dict(status=t.status, retry_count=s.retry_count if s else 0,
-                     run_at=s.run_at if s and s.status == "PENDING" else None)]
+            self.note = ("workflow " if w is t else "") + t.status
+        return [dict(status=t.status, retry_count=t.retry_count or 0, run_at=t.run_at if t.status == "PENDING" else None)]
+
+    def try_again(self, w):
+        """Lets a RUNNING workflow wait in its queue for its next try."""
+        def again(child):
+            return child.inline and child.status in ACTIVE or (
+                child.status == "FAILED" and not child.parent.caught(child.sequence))
+
+        below = list(w.below(again))
+        if any(v.queue is not None and v.queue not in self.queues for v in below):
+            raise Refused("WF012")
+        self.also.update("tried again inline" if v.inline else "tried again queued" for v in below)
+        self.also.update("kept a child" for c in w.children() if c.status == "FAILED" and c not in below)
+        w.status, w.owner, w.deadline = "PENDING", None, None
+        w.lease += 1
+        for v in below:
+            self.again(v)
+        for v in [w] + below:
+            self.steps_again(v, lambda n: not v.caught(n))
+
+    def again(self, w):
+        w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
+        w.paused_from = w.pause = None
+        w.retry_count = 0 if w.policy else None
+        w.lease += 1
+
+    def steps_again(self, w, of_failed):
+        """Those that were left running, and those that have failed and for which that holds."""
+        chosen = [(n, s) for n, s in w.steps.items()
+                  if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and of_failed(n)))]
+        self.also.update("kept a step" for n, s in w.steps.items() if s.status == "FAILED" and not of_failed(n))
+        for s in w.own_steps("PAUSED"):
+            s.own_status = "PENDING"
+        for n, s in chosen:
+            if s.kind == "WAIT":
+                if n < max(w.steps):  # the program has gone past it
+                    continue
+                self.also.add("a wait again")
+                s.started_at = None  # its time counts from the next call; a time of day stays
+            if s.timeout is not None or s.kind != "WAIT":
+                s.run_at = None
+            s.own_status, s.retry_count, s.error, s.detail, s.own_ended_at = "PENDING", 0, None, None, None
 
     def complete_and_claim(self, step_id, output, name, sequence=None, input=None, kind="STEP", lease=None, executor_id=None,
                            max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, timeout=None, attempt=None):
@@ -534,10 +620,12 @@ class Model:
         return rows
 
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None,
-                    concurrency_key=None):
+                    concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, on_parent_end="leave"):
         needed(parent_id, sequence, name, priority)
         words(name, handler, queue, concurrency_key)
-        if concurrency_key is not None and queue is None:
+        needed(on_parent_end)
+        self.check_retries(queue, max_retries, backoff, backoff_multiplier, max_backoff)
+        if ((concurrency_key is not None or on_parent_end == "cancel") and queue is None) or on_parent_end not in ("leave", "cancel"):
             raise Refused("22023")
         not_negative(sequence, timeout)
         if sequence > MAX_SEQUENCE:
@@ -563,23 +651,24 @@ class Model:
             self.new_position(sequence)
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
-            w.key, w.version = concurrency_key, p.version
-            p.steps[sequence] = Step(name, "WORKFLOW", self.now, input, child=w)
+            w.key, w.version, w.ends_with_parent = concurrency_key, p.version, on_parent_end == "cancel"
+            self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
+            p.steps[sequence] = Step(name, "WORKFLOW", self.now, self.now, input, child=w)
             created, self.note = True, "created a " + w.status
         return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
 
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
         return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
-                     output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
-                     detail=s.child.detail if s.child else s.detail,
+                     output=s.of("output"), error=s.of("error"), detail=s.of("detail"),
                      child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
 
     def look(self, task_id):
         """status, input, output, error and is_completed in one."""
         w, s = self.task(task_id)
         t = w if s is None else s.child or s
-        return [dict(status=(s or w).status, input=t.input, output=t.output, error=t.error, is_completed=t.status == "COMPLETED")]
+        return [dict(status=(s or w).status, input=t.input, output=t.output, error=s.of("error") if s else w.error,
+                     is_completed=t.status == "COMPLETED")]
 
     def set_timeout(self, task_id, timeout=None):
         needed(task_id)
@@ -670,6 +759,7 @@ class Model:
         end = self.end_of(w, s)
         again = not new and s.started_at is None
         w.steps[sequence] = s
+        s.recorded_at = self.now if new else s.recorded_at
         if end:
             self.record_end(w, s, end)
             return answer("REPLAY" if s.status == "COMPLETED" else "FAILED", ("at once " if new else "") + end.how)
@@ -824,14 +914,7 @@ class Model:
     def cancel_tree(self, workflow_id):
         top = self.workflow(workflow_id)
         self.allow(top, *ACTIVE)
-        changed = 0
-        for w in [top] + list(top.below()):
-            if w.status in ACTIVE:
-                self.finish(w, "CANCELLED", error=w.error)
-                changed += 1
-                self.also.update(["cancelled below"] if w is not top else [])
-            changed += self.cancel_steps(w)
-        return [dict(cancel_tree=changed)]
+        return [dict(cancel_tree=self.cancel(top))]
 
     def abandoned(self, w):
         """Cancelled because its parent completed."""
@@ -867,18 +950,8 @@ class Model:
         self.register(executor_id)
         top.recovery_count += 1
         for w in [top] + again:
-            w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
-            w.lease += 1
-            for n, s in w.steps.items():
-                if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
-                    if s.kind == "WAIT":
-                        if n < max(w.steps):  # the program has gone past it
-                            continue
-                        self.also.add("a wait again")
-                        s.started_at = None  # its time counts from the next call; a time of day stays
-                    if s.timeout is not None or s.kind != "WAIT":
-                        s.run_at = None
-                    s.own_status, s.retry_count, s.error, s.detail, s.own_ended_at = "PENDING", 0, None, None, None
+            self.again(w)
+            self.steps_again(w, lambda n: w is not top or n >= from_sequence)
         self.also.update("again inline" if w.inline else "again queued" for w in again)
         self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now
@@ -1035,13 +1108,16 @@ class Model:
         if len(found) > max_workflows:  # which ones is the extension's choice
             found.sort(key=lambda f: f[0].id not in self.seen)
             found = found[:max_workflows]
-        for w, reason, too_often in found:
-            # (its child was just given up, as that of a dead executor: a sign of life)
-            if too_often and not (reason == "no executor" and self.last_sign(w) == self.now):
-                self.end(w, "FAILED", error=Text(reason))
         taken = []
-        for w, reason, too_often in found:
+        order = ["stale executor", "no executor", "deadline", "released"]
+        # for each reason, who is given up comes first
+        for w, reason, too_often in sorted(found, key=lambda f: (order.index(f[1]), not f[2])):
+            if w.status not in ACTIVE:  # ended with what was given up
+                continue
             if too_often:
+                # (its child was just given up, as that of a dead executor: a sign of life)
+                if not (reason == "no executor" and self.last_sign(w) == self.now):
+                    self.end(w, "FAILED", error=Text(reason))
                 continue
             if reason == "no executor" and self.last_sign(w) == self.now:
                 # its child was just given up: a sign of life, if that came first
