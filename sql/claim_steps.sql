@@ -104,6 +104,7 @@ ROLLBACK;
 SELECT count(*) FROM durable.history(:'w');
 
 -- The first and the last position, as many as there may be, and one more; nothing.
+SET durable.max_steps = 0;
 SELECT sequence, action FROM durable.claim_steps(:'w', 0, '{first}') UNION ALL SELECT sequence, action FROM durable.claim_steps(:'w', 16777212, '{last but one,last}');
 SELECT action, count(*), min(sequence), max(sequence) FROM durable.claim_steps(:'w', 1000, array_fill('x'::text, '{1000}')) GROUP BY 1;
 SELECT count(*) FROM durable.claim_steps(:'w', 1000, array_fill('x'::text, '{1001}'));

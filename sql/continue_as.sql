@@ -2,7 +2,7 @@
 \set VERBOSITY sqlstate
 
 -- without a queue: driven by the same executor; untaken signals go there, taken ones stay
-SELECT workflow_id AS w FROM durable.start('loop', '{"n": 1}', 'h', 'ex', timeout => '1 hour', max_recovery_attempts => 7,
+SELECT workflow_id AS w FROM durable.start('ca loop', '{"n": 1}', 'h', 'ex', timeout => '1 hour', max_recovery_attempts => 7,
 	app_version => 'v1') \gset
 SELECT durable.signal(:'w', 'go', '1', 'k1'), durable.signal(:'w', 'go', '2', 'k2'), durable.signal(:'w', 'stop');
 SELECT action, output FROM durable.await_signal(:'w', 0, 'go', lease => 1);
@@ -11,10 +11,10 @@ SELECT workflow_id AS n, status, lease FROM durable.continue_as(:'w', '{"n": 2}'
 SELECT name, handler, status, lease, executor_id, input, output, timeout, max_recovery_attempts, app_version,
 	deadline = started_at + '1 hour' AS has_deadline,
 	continued_as = :'n' AS goes_on, continued_from = :'w' AS went_on, root_id = id AS is_root
-FROM durable.workflow WHERE name = 'loop' ORDER BY created_at;
+FROM durable.workflow WHERE name = 'ca loop' ORDER BY created_at;
 SELECT name, key, workflow_id = :'n' AS is_there, sequence FROM durable.signal WHERE workflow_id IN (:'w', :'n') ORDER BY id;
 SELECT action, output FROM durable.await_signal(:'n', 0, 'go', lease => 1);
-SELECT workflow_id = :'n' AS is_next FROM durable.start('loop');
+SELECT workflow_id = :'n' AS is_next FROM durable.start('ca loop');
 
 -- again: the same answer, whatever has become of the next run
 SELECT workflow_id = :'n' AS same, status, lease FROM durable.continue_as(:'w', '{"n": 2.0}', 1);
@@ -35,7 +35,7 @@ SELECT durable.signal(:'w', 'go', '3', 'k3');
 
 -- with a queue: waits there with what it has from the old run; the slot is free
 SELECT durable.create_queue('cq', max_concurrency => 1);
-SELECT created FROM durable.start('queued', '1', 'h', queue => 'cq', priority => 3, concurrency_key => 'key');
+SELECT created FROM durable.start('ca queued', '1', 'h', queue => 'cq', priority => 3, concurrency_key => 'key');
 SELECT workflow_id AS w FROM durable.claim('cq', 'ex') \gset
 SELECT workflow_id AS n, status, lease FROM durable.continue_as(:'w', '2', 1) \gset
 \echo :status :lease
@@ -45,10 +45,10 @@ SELECT workflow_id = :'n' AS is_next, input, lease FROM durable.claim('cq', 'ex'
 -- a chain
 SELECT workflow_id AS n2 FROM durable.continue_as(:'n', '3', 1) \gset
 SELECT workflow_id = :'n' AS same, status, lease FROM durable.continue_as(:'w', '2', 1);
-SELECT count(*), count(continued_as), count(continued_from) FROM durable.workflow WHERE name = 'queued';
+SELECT count(*), count(continued_as), count(continued_from) FROM durable.workflow WHERE name = 'ca queued';
 
 -- what the old run leaves: its inline children are cancelled with it, queued ones go on
-SELECT workflow_id AS w FROM durable.start('parent', executor_id => 'ex') \gset
+SELECT workflow_id AS w FROM durable.start('ca parent', executor_id => 'ex') \gset
 SELECT workflow_id AS inline FROM durable.start_child(:'w', 0, 'inline') \gset
 SELECT workflow_id AS queued FROM durable.start_child(:'w', 1, 'on its own', queue => 'cq') \gset
 SELECT durable.continue_as(:'inline', '2', 1);
@@ -56,24 +56,24 @@ SELECT status FROM durable.continue_as(:'w', '2', 1);
 SELECT durable.status(:'w'), durable.status(:'inline'), durable.status(:'queued');
 
 -- in which status
-SELECT workflow_id AS w FROM durable.start('held', executor_id => 'ex') \gset
+SELECT workflow_id AS w FROM durable.start('ca held', executor_id => 'ex') \gset
 SELECT durable.pause_tree(:'w');
 SELECT durable.continue_as(:'w', '2', 1);
 SELECT durable.resume_tree(:'w'), durable.cancel_tree(:'w');
 SELECT durable.continue_as(:'w', '2', 1);
-SELECT workflow_id AS w FROM durable.start('failed', executor_id => 'ex') \gset
+SELECT workflow_id AS w FROM durable.start('ca failed', executor_id => 'ex') \gset
 SELECT status FROM durable.fail(:'w', 'boom');
 SELECT durable.continue_as(:'w', '2', 1);
-SELECT created FROM durable.start('waits', queue => 'cq');
-SELECT durable.continue_as(test.id('waits'), '2', 0);
+SELECT created FROM durable.start('ca waits', queue => 'cq');
+SELECT durable.continue_as(test.id('ca waits'), '2', 0);
 SELECT durable.continue_as(gen_random_uuid(), '2', 1);
 SELECT durable.continue_as(NULL, '2', 1);
 -- rolled back
-SELECT workflow_id AS w FROM durable.start('back', executor_id => 'ex') \gset
+SELECT workflow_id AS w FROM durable.start('ca back', executor_id => 'ex') \gset
 BEGIN;
 SELECT status FROM durable.continue_as(:'w', '2', 1);
 ROLLBACK;
-SELECT status, continued_as FROM durable.workflow WHERE name = 'back';
+SELECT status, continued_as FROM durable.workflow WHERE name = 'ca back';
 
 -- a run of a schedule stays one
 SELECT durable.create_schedule('cs', '0 0 1 1 *', 'cq') \gset
@@ -87,7 +87,7 @@ SELECT count(*) FROM durable.active_run WHERE id = :'n';
 SELECT durable.drop_schedule('cs') \gset
 
 -- max_steps: each way to a new position; what is recorded is answered as before
-SELECT workflow_id AS w FROM durable.start('long', executor_id => 'ex') \gset
+SELECT workflow_id AS w FROM durable.start('ca long', executor_id => 'ex') \gset
 SELECT action FROM durable.claim_steps(:'w', 0, '{a,b}', lease => 1);
 SET durable.max_steps = 2;
 SELECT action FROM durable.claim_step(:'w', 1, 'b', lease => 1);
