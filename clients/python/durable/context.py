@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
@@ -126,8 +127,8 @@ class Flow:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the workflow was cancelled, paused or lost: for loops that make no call."""
-        return self._driven.interrupt is not None
+        """Whether the workflow was cancelled, or is somebody else's now: for loops that make no call."""
+        return isinstance(self._driven.interrupt, Cancelled | LeaseLost)
 
     def uuid(self) -> UUID:
         """A new UUID, the same on a replay."""
@@ -261,7 +262,7 @@ class Flow:
     def _until_due(self, name: str, row: Any, event: Any, tries: int) -> Gen:
         """Until a step can be asked for again: its retry is due, or somebody has recorded what he was about to."""
         if row.action == "WAIT":
-            yield from self._wait([row.step_id], row.run_at, event, None)
+            yield from self._wait([row.step_id], row.run_at, event)
         elif tries < 50:
             yield Pause(self._driven.event, min(0.01 * 2**tries, 0.2))
         else:
@@ -534,32 +535,31 @@ class Flow:
 
         return self._busy(select())
 
-    def _wait(
-        self, open: list[UUID], run_at: datetime | None, event: Any, began: float | None, until: str = "any"
-    ) -> Gen:
-        """Waits for open steps: in place, or, if that takes longer than the host's patience, suspended.
+    def _wait(self, open: list[UUID], due: datetime | None, event: Any, began: float = 0, until: str = "any") -> Gen:
+        """Waits for open steps: in place, or, if that takes longer than the patience, suspended.
 
-        `event` was taken before the server was asked, so that nothing is missed. `began` is the local time at which
-        the wait began for what may end at any time; None for what ends at `run_at` and not before.
+        What is due at a time ends then and not before. All else can end at any time: it is asked again, each time a
+        bit later, or when `event` says so, which was taken before the server was asked, so that nothing is missed.
         """
-        driven, host = self._driven, self._host
+        driven = self._driven
         if driven.interrupt:
             raise driven.interrupt
-        left: float | None = None
-        if run_at is not None:
-            left = max((run_at - (yield Call("clock", {}))).total_seconds(), 0)
-        spent = 0.0 if began is None else time.monotonic() - began
-        patience = 0.0 if driven.patience and began is not None and host.crowded else driven.patience
+        patience = math.inf if driven.patience is None else driven.patience
+        if due is not None:
+            left = max((due - (yield Call("clock", {}))).total_seconds(), 0)
+            is_long, pause = left > patience, min(left, patience)
+        else:
+            spent = time.monotonic() - began
+            is_long = spent >= patience or (self._host.crowded and patience < math.inf)
+            pause = min(max(spent / 2, 0.01), 1)
         key = object()
         driven.blocked[key] = open
         try:
-            is_long = patience is not None and (left is None or left > patience - spent)
-            if is_long and (began is None or spent >= (patience or 0)) and len(driven.blocked) == len(driven.active):
+            if is_long and len(driven.blocked) == len(driven.active):
                 ids = list({id: None for ids in driven.blocked.values() for id in ids})
                 yield from self._suspend(ids, until if len(driven.blocked) == 1 else "any")
-                return
-            rest = [left, None if patience is None else max(patience - spent, 0.05)]
-            yield Pause(event, min((seconds for seconds in rest if seconds is not None), default=60.0))
+            else:
+                yield Pause(event, max(pause, 0.001))
         finally:
             driven.blocked.pop(key)
         if driven.interrupt:
@@ -637,10 +637,8 @@ class Waiting(Generic[T]):
             if row.action == "LOCKED":
                 yield Pause(event, 0.02)
                 continue
-            alone = self._timed and not open
-            yield from flow._wait(
-                open or [row.step_id], row.run_at if alone or not open else None, event, None if alone else began, until
-            )
+            due = row.run_at if self._timed and not open else None
+            yield from flow._wait(open or [row.step_id], due, event, began, until)
 
     def result(self) -> Any:
         """Waits for it, and returns what came of it; awaitable in an `AsyncContext`."""

@@ -94,9 +94,9 @@ class Executor:
     def work(self) -> Gen:
         """Claims, recovers, drives and listens until it was asked to stop; then hands back what is left."""
         yield Spawn(self._listen())
-        until: float | None = None
+        until = math.inf
         items: list[tuple[str, Any]] = [("recover", None)]
-        while not self.draining or (self.running and self.draining < 2 and (until is None or time.monotonic() < until)):
+        while True:
             for what, item in items:
                 try:
                     yield from self._handle(what, item)
@@ -104,14 +104,16 @@ class Executor:
                     log.error("%s: %s", what, error)
                     if what == "taken":
                         raise
-            if self.draining and until is None:
+            if self.draining and until == math.inf:
                 until = time.monotonic() + self.grace
                 for flow in list(self.running.values()):
                     flow._driven.tell(Shutdown("the executor is draining"))
+            if self.draining > 1 or (self.draining and not self.running) or time.monotonic() >= until:
+                break
             if self.room and self.more:
                 yield from self._claim()
             yield from self._arm()
-            items = yield Receive(self.inbox, None if until is None else max(until - time.monotonic(), 0.01))
+            items = yield Receive(self.inbox, None if until == math.inf else max(until - time.monotonic(), 0.01))
         yield from self._close()
 
     def _handle(self, what: str, item: Any) -> Gen:
@@ -211,7 +213,9 @@ class Executor:
                     yield from self._attach(row.workflow_id)
             elif not is_ours or row.lease != flow.lease:
                 kinds: dict[str, type[BaseException]] = {"PAUSED": Paused, "CANCELLED": Cancelled}
-                flow._driven.tell(kinds.get(row.status, LeaseLost)(f"it is {row.status}, at lease {row.lease}, of {row.owner}"))
+                flow._driven.tell(
+                    kinds.get(row.status, LeaseLost)(f"it is {row.status}, at lease {row.lease}, of {row.owner}")
+                )
         for flow in flows.values():
             flow._driven.tell()
 
