@@ -52,7 +52,7 @@ def fault(op: dict[str, Any], name: str, when: str) -> None:
 
 
 async def wait(value: Any) -> Any:
-    return await value if IS_ASYNC and inspect.isawaitable(value) else value
+    return await value if inspect.iscoroutine(value) or (IS_ASYNC and inspect.isawaitable(value)) else value
 
 
 class Program:
