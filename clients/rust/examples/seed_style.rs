@@ -41,14 +41,7 @@ async fn main() -> Result<(), DurableError> {
         staleness_threshold: Duration::from_millis(600),
     };
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let (db, recovered) = durable::init_with_config(&url, config).await?;
+    let (db, _recovered) = durable::init_with_config(&url, config).await?;
     let ctx = durable_ten_steps(&db, &name, name.clone()).await?.into_ctx();
-    if recovered.iter().all(|task| task.id != ctx.task_id()) {
-        return ten_steps(ctx, name).await;
-    }
-    // it runs already, in the background
-    while !ctx.is_completed().await? {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    ten_steps(ctx, name).await
 }

@@ -46,6 +46,8 @@ pub struct RecoveredTask {
     pub kind: String,
     /// the function that runs it
     pub handler: Option<String>,
+    /// under this lease it is ours
+    pub lease: i32,
 }
 
 /// Runs a workflow from its beginning, as a replay.
@@ -71,13 +73,18 @@ pub async fn init_db(database_url: &str) -> Result<DatabaseConnection, DurableEr
     let mut options = ConnectOptions::new(database_url);
     options.sqlx_logging(false);
     let db = Database::connect(options).await?;
-    value::<String>(&db, "SELECT durable.version()::text", vec![]).await?;
-    Ok(db)
+    let sql = "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'durable')";
+    match value::<Option<String>>(&db, sql, vec![]).await? {
+        Some(_) => Ok(db),
+        None => Err(DurableError::custom("the database has no extension durable: CREATE EXTENSION durable")),
+    }
 }
 
 /// Connects, becomes an executor that shows its heartbeat, and takes over what dead
 /// executors have left. Those workflows whose function is registered are run at once, in
-/// the background; the others are for the caller to run, after [`Ctx::from_id`].
+/// the background; the others are for the caller to run, after [`Ctx::from_id`]. A program
+/// that starts one of them by its name as well takes it over from there: the later run
+/// goes on, the earlier one ends at its next step.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), durable::DurableError> {
@@ -115,10 +122,9 @@ fn dispatch(db: &DatabaseConnection, task: &RecoveredTask) {
         tracing::warn!(workflow = task.name, handler, "recovered, but no such function is registered");
         return;
     };
-    let (db, id) = (db.clone(), task.id);
+    let (id, ctx) = (task.id, Ctx::new(db, task.id, task.lease, false));
     tokio::spawn(async move {
-        let result = async { (workflow.resume_fn)(Ctx::from_id(&db, id).await?).await };
-        if let Err(error) = result.await {
+        if let Err(error) = (workflow.resume_fn)(ctx).await {
             tracing::error!(%id, %error, "a recovered workflow has ended with an error");
         }
     });
@@ -176,7 +182,7 @@ impl Executor {
 
     /// Takes over what executors have left that were silent for that long.
     pub async fn recover(&self, stale_after: Duration) -> Result<Vec<RecoveredTask>, DurableError> {
-        let sql = "SELECT workflow_id, parent_id, name, handler \
+        let sql = "SELECT workflow_id, parent_id, name, handler, lease \
                    FROM durable.recover($1, stale_after => make_interval(secs => $2))";
         let arguments: Vec<Value> = vec![self.executor_id.clone().into(), stale_after.as_secs_f64().into()];
         let mut recovered = Vec::new();
@@ -187,6 +193,7 @@ impl Executor {
                 name: column(&row, 2)?,
                 kind: "WORKFLOW".to_owned(),
                 handler: column(&row, 3)?,
+                lease: column(&row, 4)?,
             });
         }
         Ok(recovered)

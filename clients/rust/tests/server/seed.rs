@@ -93,7 +93,7 @@ async fn a_child_has_steps_of_its_own() {
     let replay = Ctx::from_id(&db, ctx.task_id()).await.unwrap();
     let child = replay.child("embed_batch", None).await.unwrap();
     assert_eq!(child.get_output::<Value>().await.unwrap(), Some(json!({"done": true})));
-    assert_eq!(child.step("embed", || async { panic!("runs again") }).await.unwrap(), 7u32);
+    assert_eq!(child.step::<u32, _, _>("embed", || async { panic!("runs again") }).await.unwrap(), 7);
 }
 
 #[tokio::test]

@@ -100,11 +100,9 @@ async fn a_worker_outlives_its_connections() {
     let running = worker(&queue).await;
     let first = enqueue(&db, &queue, "double", "1").await;
     until(&db, &format!("durable.output('{first}')"), "2").await;
-    let others = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-         WHERE query LIKE 'CALL durable.wait_for_work%' AND pid <> pg_backend_pid()"
-    );
-    ask(&db, &others).await;
+    let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                  WHERE query LIKE 'CALL durable.wait_for_work%' AND pid <> pg_backend_pid()";
+    ask(&db, others).await;
     let second = enqueue(&db, &queue, "double", "2").await;
     until(&db, &format!("durable.output('{second}')"), "4").await;
     running.stop().await;
