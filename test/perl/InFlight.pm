@@ -96,6 +96,18 @@ my $work = q{
 	SELECT durable.start('patient', executor_id => 'driver');
 	SELECT durable.start_child(wf('patient'), 1, 'errand', queue => 'naps', priority => -1);
 
+	-- jobs: one waits for its next try, with a failed step that will run again; one has retries left, and a child that ends with
+	-- it; a run that goes on in another
+	SELECT durable.create_queue('jobs');
+	SELECT durable.start('job', queue => 'jobs', max_retries => 2, backoff => '1 day', max_backoff => '2 days'); SELECT durable.claim('jobs', 'driver');
+	SELECT durable.claim_step(wf('job'), 0, 'try', max_retries => 1); SELECT durable.fail(durable.step_id(wf('job'), 0), 'once');
+	SELECT durable.claim_step(wf('job'), 0, 'try'); SELECT durable.fail(durable.step_id(wf('job'), 0), 'twice');
+	SELECT durable.fail(wf('job'), 'boom', 1, detail => '1');
+	SELECT durable.start('other job', queue => 'jobs', max_retries => 1); SELECT durable.claim('jobs', 'driver');
+	SELECT durable.start_child(wf('other job'), 0, 'its end', queue => 'jobs', on_parent_end => 'cancel', priority => -1);
+	SELECT durable.start('loop', '1', executor_id => 'driver'); SELECT durable.signal(wf('loop'), 'go', key => 'k');
+	SELECT durable.continue_as(wf('loop'), '2', 1);
+
 	-- ended: completed; cancelled and failed trees
 	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
 	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
@@ -255,6 +267,17 @@ my @go_on = (
 	q{SELECT durable.complete(wf('errand'))} => 't',
 	q{SELECT status, lease, owner FROM durable.start('patient', executor_id => 'driver')} => 'RUNNING|3|driver',
 	q{SELECT durable.complete(wf('asleep')), durable.complete(wf('patient'))} => 't|t',
+
+	# jobs, and runs that go on
+	q{SELECT status, lease, retry_count, error, run_at > now() + interval '20 hours' FROM durable.workflow WHERE id = wf('job')} => 'PENDING|2|1|boom|t',
+	q{SELECT status, retry_count FROM durable.fail(wf('other job'), 'boom', 1)} => 'PENDING|1',
+	q{SELECT name, lease FROM durable.claim('jobs', 'other')} => 'other job|3',
+	q{SELECT status, retry_count FROM durable.fail(wf('other job'), 'boom', 3)} => 'FAILED|1',
+	q{SELECT durable.status(wf('its end'))} => 'CANCELLED',
+	q{SELECT c.workflow_id = wf('loop'), c.status, c.lease FROM durable.workflow w, durable.continue_as(w.id, '2', 1) c WHERE w.continued_as IS NOT NULL} => 't|RUNNING|1',
+	q{SELECT durable.signal(continued_from, 'go', key => 'k') FROM durable.workflow WHERE id = wf('loop')} => 'f',
+	q{SELECT action FROM durable.await_signal(wf('loop'), 0, 'go')} => 'REPLAY',
+	q{SELECT durable.complete(wf('loop'))} => 't',
 
 	# queues
 	q{SELECT name, lease FROM durable.claim('line', 'other', 10)} => 'queued|1',
