@@ -3,7 +3,7 @@
 
 -- without a queue: driven by the same executor; untaken signals go there, taken ones stay
 SELECT workflow_id AS w FROM durable.start('ca loop', '{"n": 1}', 'h', 'ex', timeout => '1 hour', max_recovery_attempts => 7,
-	app_version => 'v1') \gset
+	app_version => 'v1', tags => '{"customer": 42}') \gset
 SELECT durable.signal(:'w', 'go', '1', 'k1'), durable.signal(:'w', 'go', '2', 'k2'), durable.signal(:'w', 'stop');
 SELECT action, output FROM durable.await_signal(:'w', 0, 'go', lease => 1);
 SELECT workflow_id AS n, status, lease FROM durable.continue_as(:'w', '{"n": 2}', 1) \gset
@@ -12,6 +12,7 @@ SELECT name, handler, status, lease, executor_id, input, output, timeout, max_re
 	deadline = started_at + '1 hour' AS has_deadline,
 	continued_as = :'n' AS goes_on, continued_from = :'w' AS went_on, root_id = id AS is_root
 FROM durable.workflow WHERE name = 'ca loop' ORDER BY created_at;
+SELECT id = :'n' AS is_next, tags FROM durable.task WHERE name = 'ca loop' ORDER BY created_at;
 SELECT name, key, workflow_id = :'n' AS is_there, sequence FROM durable.signal WHERE workflow_id IN (:'w', :'n') ORDER BY id;
 SELECT action, output FROM durable.await_signal(:'n', 0, 'go', lease => 1);
 SELECT workflow_id = :'n' AS is_next FROM durable.start('ca loop');
