@@ -263,6 +263,16 @@ check_run_at(NullableDatum run_at)
 					 "Pass a time, or NULL for now.");
 }
 
+/* The same for a workflow that is started in a queue, or in none. */
+void
+check_run_at_in(NullableDatum run_at, NullableDatum queue)
+{
+	if (!run_at.isnull && queue.isnull)
+		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
+					 "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_run_at(run_at);
+}
+
 /* A time by the calendar of clients: 0001-01-01 to 9999-12-31. */
 void
 check_time(NullableDatum arg, const char *name)

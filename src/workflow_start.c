@@ -630,10 +630,7 @@ start_args(FunctionCallInfo fcinfo)
 	check_interval(args.timeout, "timeout");
 	require_not_negative(args.max_recovery_attempts, "max_recovery_attempts");
 	check_name(args.app_version, "app_version");
-	if (!args.run_at.isnull && args.queue.isnull)
-		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
-					 "Pass a queue, whose executors claim the workflow when its time has come.");
-	check_run_at(args.run_at);
+	check_run_at_in(args.run_at, args.queue);
 	return args;
 }
 
