@@ -101,6 +101,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.is_completed(trial.step(''a'', 0)), durable.bucket(trial.id(''a'')), durable.bucket(''a'')'),
   ('SELECT durable.set_timeout(trial.id(''a''), ''1 hour'')'),
   ('SELECT durable.set_timeout(trial.step(''a'', 5), ''1 hour'')'),
+  ('SELECT durable.patched(trial.id(''a''), 40, ''p'')'),
+  ('SELECT durable.fork(trial.id(''a''), 1, ''forked'')'),
   ('SELECT durable.pause_tree(trial.id(''a''))'),
   ('SELECT durable.resume_tree(trial.id(''a''))'),
   ('SELECT durable.pause_tree(trial.id(''a-inline''))'),
