@@ -92,16 +92,17 @@ patched(const pg_uuid_t *workflow_id, int32 sequence, const char *name, Nullable
 Datum
 durable_patched(PG_FUNCTION_ARGS)
 {
-	Call		call;
+	char	   *name;
 	bool		is_new_way;
+	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
 	require_sequence(fcinfo->args[1]);
 	require_name(fcinfo->args[2], "name");
+	name = psprintf("patch:%s", TextDatumGetCString(fcinfo->args[2].value));
 
 	call = begin_call(fcinfo);
-	is_new_way = patched(PG_GETARG_UUID_P(0), PG_GETARG_INT32(1),
-						 psprintf("patch:%s", TextDatumGetCString(fcinfo->args[2].value)), fcinfo->args[3]);
+	is_new_way = patched(PG_GETARG_UUID_P(0), PG_GETARG_INT32(1), name, fcinfo->args[3]);
 	end_call(&call);
 	PG_RETURN_BOOL(is_new_way);
 }
