@@ -101,15 +101,16 @@ SELECT forked_from = :'w' AS forked_from FROM durable.workflow WHERE id = :'f';
 SELECT * FROM durable.check();
 ROLLBACK;
 
--- Into a queue: PENDING there, with the original's concurrency_key; what is given is taken. From any status, and of a child.
-SELECT workflow_id AS c, created FROM durable.start('fork-keyed', '1', queue => 'fork-q', concurrency_key => 'k', priority => 2) \gset
+-- Into a queue: PENDING there, with the original's concurrency_key and retries; what is given is taken. From any status, and of a child.
+SELECT workflow_id AS c, created FROM durable.start('fork-keyed', '1', queue => 'fork-q', concurrency_key => 'k', priority => 2, tags => '{"t": [1]}', max_retries => 4, backoff => '5 s', backoff_multiplier => 3, max_backoff => '1 min') \gset
 CREATE FUNCTION pg_temp.forks(w uuid, what text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   f record;
 BEGIN
   f := durable.fork(w, 0, 'fork of ' || what, '"given"', 'fork-other', run_at => '2100-01-01 UTC', app_version => '9');
-  RETURN (SELECT concat_ws(' ', f.status, f.lease, n.name, n.input, n.queue_name, n.concurrency_key, n.priority, n.run_at AT TIME ZONE 'UTC', n.app_version, n.forked_at_sequence)
-    FROM durable.workflow n WHERE id = f.workflow_id);
+  RETURN (SELECT concat_ws(' ', f.status, f.lease, n.name, n.input, n.queue_name, n.concurrency_key, n.priority, n.run_at AT TIME ZONE 'UTC', n.app_version, n.forked_at_sequence,
+      t.tags, n.max_retries, n.retry_count, n.backoff, n.backoff_multiplier, n.max_backoff)
+    FROM durable.workflow n LEFT JOIN durable.workflow_tags t ON t.workflow_id = n.id WHERE n.id = f.workflow_id);
 END $$;
 SELECT pg_temp.forks(:'c', 'PENDING');
 SELECT name, lease FROM durable.claim('fork-q', 'fork-b');
@@ -119,9 +120,9 @@ BEGIN;
 SELECT durable.cancel_tree(:'c'), pg_temp.forks(:'c', 'CANCELLED');
 ROLLBACK;
 SELECT durable.complete(:'c'), pg_temp.forks(:'c', 'COMPLETED'), pg_temp.forks(:'w', 'FAILED'), pg_temp.forks(test.id('fork-queued'), 'a child');
--- Without a queue it has no key.
+-- Without a queue it has no key, and no retries.
 SELECT workflow_id AS k, status, lease FROM durable.fork(:'c', 0) \gset
-SELECT queue_name, concurrency_key FROM durable.workflow WHERE id = :'k';
+SELECT queue_name, concurrency_key, max_retries, retry_count, backoff, tags FROM durable.workflow JOIN durable.workflow_tags ON workflow_id = id WHERE id = :'k';
 SELECT durable.count(queue_name => 'fork-other');
 -- A fork of a fork. Nothing is copied at 0, and all at any position behind the last; between them stand what the program has not recorded.
 SELECT workflow_id AS ff FROM durable.fork(:'f', 2, 'fork of a fork') \gset
@@ -194,4 +195,4 @@ SELECT test.mask(task_id::text), problem FROM durable.check() ORDER BY 1, 2;
 ROLLBACK;
 
 -- (other files empty the tables of workflows and steps only)
-TRUNCATE durable.signal;
+TRUNCATE durable.signal, durable.workflow_tags;
