@@ -596,7 +596,7 @@ start(Starts *starts)
 		seen = seen_roots(starts);
 		if (!decide(starts))
 			return;
-		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts))
+		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts, &starts->rounds))
 			return;
 	}
 }
