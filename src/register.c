@@ -313,29 +313,25 @@ entry_of_scheduled_run(const Standing *w, Datum *entry)
 OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID},
 										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
 
+#define REGISTER(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table}
+
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
-	{&(OurIndex) A_REGISTER(active_root, 1, {"name", TEXTOID}, {"id", UUIDOID}), entry_of_active_root},
+	REGISTER(active_root, 1, {"name", TEXTOID}, {"id", UUIDOID}),
 	{&pending_register, entry_of_pending},
-	{&(OurIndex) A_REGISTER(suspended, 3, {"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}),
-	entry_of_suspended},
-	{&(OurIndex) A_REGISTER(pending_version, 3, {"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}),
-	entry_of_pending_version},
-	{&(OurIndex) A_REGISTER(slot, 2, {"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}),
-	entry_of_slot},
-	{&(OurIndex) A_REGISTER(driven, 3, {"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
-	entry_of_driven},
-	{&(OurIndex) A_REGISTER(paused, 2, {"queue_name", TEXTOID}, {"id", UUIDOID}), entry_of_paused},
-	{&(OurIndex) A_REGISTER(deadline, 2, {"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}), entry_of_deadline},
-	{&(OurIndex) A_REGISTER(ended, 4, {"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
-	entry_of_ended},
-	{&(OurIndex) A_REGISTER(unsuccessful, 2, {"status", InvalidOid}, {"id", UUIDOID}), entry_of_unsuccessful},
-	{&(OurIndex) A_REGISTER(inline_child, 2, {"status", InvalidOid}, {"id", UUIDOID}), entry_of_inline_child},
-	{&(OurIndex) A_REGISTER(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}), entry_of_left_tree},
-	{&(OurIndex) A_REGISTER(unstarted, 1, {"id", UUIDOID}), entry_of_unstarted},
-	{&(OurIndex) A_REGISTER(active_run, 2, {"scheduled_by", TEXTOID}, {"id", UUIDOID}), entry_of_active_run},
-	{&(OurIndex) A_REGISTER(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
-	entry_of_scheduled_run},
+	REGISTER(suspended, 3, {"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}),
+	REGISTER(pending_version, 3, {"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(slot, 2, {"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(driven, 3, {"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
+	REGISTER(paused, 2, {"queue_name", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(deadline, 2, {"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(ended, 4, {"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(unsuccessful, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	REGISTER(inline_child, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	REGISTER(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(unstarted, 1, {"id", UUIDOID}),
+	REGISTER(active_run, 2, {"scheduled_by", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
 };
 
 bool
