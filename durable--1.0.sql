@@ -124,6 +124,10 @@ CREATE TABLE durable.workflow
 	-- of a run that goes on in a next one, and of that: which run the other is
 	continued_as uuid,
 	continued_from uuid,
+	-- of a fork: the workflow that it was forked from, and the position before which it has copies of
+	-- the steps there; their lease is 0
+	forked_from uuid,
+	forked_at_sequence int,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -826,6 +830,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text, jsonb, int, interval, float8, interval, text) IS
 	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes), max_retries and on_parent_end => ''cancel'' need a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
+CREATE FUNCTION durable.patched(workflow_id uuid, sequence int, name text, lease int = NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_patched'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.patched(uuid, int, text, int) IS
+	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, 22023, 22004';
+
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
 	timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL,
@@ -1012,6 +1022,14 @@ COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
 ---------------------------------------------------------------------------
 -- Control
 ---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.fork(workflow_id uuid, from_sequence int, name text = NULL, input jsonb = NULL,
+	queue text = NULL, executor_id text = NULL, run_at timestamptz = NULL, app_version text = NULL,
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_fork'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.fork(uuid, int, text, jsonb, text, text, timestamptz, text) IS
+	'A new root with copies of all that a workflow, in whatever status, has recorded before from_sequence, and the signals that it has not taken there; name and input are those of the original unless given, run_at needs a queue. What was a child is a record: start_child answers from it. Errors: WF001, WF002 (a step without an outcome), WF012, WF014 (the name is active), 22023, 22004';
 
 CREATE FUNCTION durable.pause_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_pause_tree'
@@ -1598,13 +1616,15 @@ BEGIN
   task AS (
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
       w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
-      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended
+      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended,
+      ' forked from ' || w.forked_from || ' at ' || w.forked_at_sequence AS origin
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
-    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind <> 'WAIT' THEN s.attempt END, NULL,
+    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind NOT IN ('WAIT', 'WORKFLOW') THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
-      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false
-    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false,
+      CASE WHEN s.lease = 0 THEN ' copied' END
+    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND (s.kind <> 'WORKFLOW' OR s.lease = 0)),
   line AS (
     SELECT t.*, extract(epoch FROM
       CASE WHEN t.completed_at IS NOT NULL THEN t.completed_at WHEN t.status = 'RUNNING' THEN now END
@@ -1619,6 +1639,7 @@ BEGIN
       CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || coalesce(': ' || l.wait, '') || ')' END,
       CASE WHEN l.is_suspended THEN ' suspended' END,
       ' until ' || l.until,
+      l.origin,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,
       ' attempt ' || l.attempt,
@@ -1939,7 +1960,13 @@ UNION ALL SELECT min(g.workflow_id::text)::uuid, 'a wait that has taken more tha
 FROM durable.signal g WHERE g.sequence IS NOT NULL GROUP BY g.workflow_id, g.sequence HAVING count(*) > 1
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
 FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
-WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)
+WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL AND s.lease > 0)
+UNION ALL SELECT w.id, 'forked from nothing, or at no position, or as a child'
+FROM durable.workflow w WHERE (w.forked_from IS NULL) <> (w.forked_at_sequence IS NULL)
+  OR (w.forked_from IS NOT NULL AND w.parent_id IS NOT NULL)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'recorded under no lease, and not copied by a fork'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+WHERE s.lease < 1 AND (s.lease < 0 OR w.forked_at_sequence IS NULL OR s.sequence >= w.forked_at_sequence)
 
 UNION ALL SELECT e.workflow_id, CASE WHEN w.id IS NULL THEN 'has events, but does not exist'
   ELSE 'its events are not numbered 1, 2 ... without gaps' END

@@ -101,6 +101,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.is_completed(trial.step(''a'', 0)), durable.bucket(trial.id(''a'')), durable.bucket(''a'')'),
   ('SELECT durable.set_timeout(trial.id(''a''), ''1 hour'')'),
   ('SELECT durable.set_timeout(trial.step(''a'', 5), ''1 hour'')'),
+  ('SELECT durable.patched(trial.id(''a''), 40, ''p'')'),
+  ('SELECT durable.fork(trial.id(''a''), 1, ''forked'')'),
   ('SELECT durable.pause_tree(trial.id(''a''))'),
   ('SELECT durable.resume_tree(trial.id(''a''))'),
   ('SELECT durable.pause_tree(trial.id(''a-inline''))'),
@@ -279,6 +281,7 @@ BEGIN
   CREATE AGGREGATE evil.count(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.count("any") (SFUNC = int8inc_any, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.max(timestamptz) (SFUNC = timestamptz_larger, STYPE = timestamptz);
+  CREATE AGGREGATE evil.min(int) (SFUNC = int4smaller, STYPE = int);
   FOR f IN SELECT o.oprname, l.t AS l, r.t AS r, o.oprcode::regproc AS code
              FROM pg_operator o
              CROSS JOIN LATERAL (SELECT o.oprleft::regtype AS t UNION SELECT e FROM unnest('{durable.task_status,durable.task_kind}'::regtype[]) e WHERE o.oprleft = 'anyenum'::regtype) l

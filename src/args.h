@@ -64,6 +64,7 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern void check_run_at_in(NullableDatum run_at, NullableDatum queue);
 extern void check_time(NullableDatum arg, const char *name);
 extern int	require_choice(NullableDatum arg, const char *name, const char *const *choices, int count);
 extern void require_sequences(NullableDatum first, int count);

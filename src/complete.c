@@ -558,13 +558,13 @@ static void
 complete_many(Completions *c)
 {
 	/* in a read-only transaction the look still answers a repeated call */
-	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c))
+	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c, &c->rounds))
 		return;
 	for (;;)
 	{
 		uint64		seen = look_at_tasks(c);
 
-		if (!decide_tasks(c) || write_batch(complete_tasks, c))
+		if (!decide_tasks(c) || write_batch(complete_tasks, c, &c->rounds))
 			return;
 		c->again = true;
 		next_round(&c->rounds, c->table, seen);

@@ -368,6 +368,29 @@ refuse_no_active_root(const char *name)
 				   "Start it first, or send to the id of a workflow.");
 }
 
+/* A workflow of that name is active. */
+Refusal *
+refuse_active_root(const Workflow *active)
+{
+	return refusal(ERRCODE_ACTIVE_ROOT,
+				   psprintf("a root workflow \"%s\" is active", active->name),
+				   psprintf("Workflow %s of that name is %s.", uuid_text(&active->id), status_label(active->status)),
+				   "Wait for it, cancel it with cancel_tree, or give another name.");
+}
+
+/* A step has no outcome that a fork could have. */
+Refusal *
+refuse_copy(const Step *step)
+{
+	Refusal    *r = refuse_step_status(step, EVENT_FORK);
+
+	r->sqlstate = ERRCODE_WRONG_STATUS;
+	r->hint = step->status == CANCELLED ?
+		psprintf("Fork from position %d or before.", step->sequence) :
+		psprintf("Fork from position %d or before, or wait until the step is COMPLETED or FAILED.", step->sequence);
+	return r;
+}
+
 Refusal *
 refuse_recovery_limit(const Workflow *workflow)
 {

@@ -22,6 +22,7 @@
 #define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
 #define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')	/* or schedule */
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
+#define ERRCODE_ACTIVE_ROOT			MAKE_SQLSTATE('W', 'F', '0', '1', '4')
 #define ERRCODE_TOO_MANY_STEPS		MAKE_SQLSTATE('W', 'F', '0', '1', '5')
 
 /*
@@ -62,6 +63,8 @@ extern Refusal *refuse_timed_out(const struct Step *wait);
 extern Refusal *refuse_late_answer(const struct Step *wait);
 extern Refusal *refuse_too_many_signals(const struct Workflow *workflow);
 extern Refusal *refuse_no_active_root(const char *name);
+extern Refusal *refuse_active_root(const struct Workflow *active);
+extern Refusal *refuse_copy(const struct Step *step);
 extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
 extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, const pg_uuid_t *driven);
 extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,

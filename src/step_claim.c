@@ -606,7 +606,7 @@ claim_as_expected(void *arg)
 static bool
 write_one_or_batch(bool (*write) (void *claims), ClaimsInOne *one)
 {
-	return one->claims.count == 1 ? write(one) : write_batch(write, one);
+	return one->claims.count == 1 ? write(one) : write_batch(write, one, &one->claims.rounds);
 }
 
 /*

@@ -58,6 +58,7 @@ refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 		return refuse_argument(argument, "must not be a step that stands for a child workflow",
 							   psprintf("%s is step %d of workflow %s, the child \"%s\".", uuid_text(&step->id),
 										step->sequence, uuid_text(&step->workflow_id), step->name),
+							   is_copy(step) ? "It has its outcome from the workflow that was forked, for good." :
 							   psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
 	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
 		return refuse_lease(workflow, DatumGetInt32(lease.value));

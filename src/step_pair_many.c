@@ -479,13 +479,13 @@ static void
 complete_and_claim_all(Pairs *pairs)
 {
 	/* in a read-only transaction the look still answers a repeated call */
-	if (!XactReadOnly && may_expect_all(pairs) && write_batch(write_as_expected, pairs))
+	if (!XactReadOnly && may_expect_all(pairs) && write_batch(write_as_expected, pairs, &pairs->claims.rounds))
 		return;
 	for (;;)
 	{
 		uint64		seen = look_at_pairs(pairs);
 
-		if (!decide_pairs(pairs) || write_batch(write_as_decided, pairs))
+		if (!decide_pairs(pairs) || write_batch(write_as_decided, pairs, &pairs->claims.rounds))
 			return;
 		pairs->again = true;
 		next_round(&pairs->claims.rounds, "durable.step", seen);

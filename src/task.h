@@ -70,6 +70,13 @@ typedef struct Step
 	NullableDatum sequences;
 } Step;
 
+/* Was recorded in another workflow, from which this one was forked, so under no lease of its own. */
+static inline bool
+is_copy(const Step *step)
+{
+	return step->status != NO_TASK && step->lease == 0;
+}
+
 /* An inline child is driven by whoever drives its parent. */
 static inline bool
 is_inline(const Workflow *workflow)

@@ -27,6 +27,8 @@
 	EVENT(WAIT, "wait in")					/* a wait begins */ \
 	EVENT(END_WAIT, "answer")				/* what it waited for has come */ \
 	EVENT(FAIL_WAIT, "answer")				/* its time has passed, or an error has come */ \
+	EVENT(PATCH, "patch")					/* the marker of a patch, which is never run */ \
+	EVENT(FORK, "copy")						/* a step, into a new run */ \
 	EVENT(SIGNAL, "signal") \
 	EVENT(RELEASE, "release") \
 	EVENT(SUSPEND, "suspend") \
@@ -87,6 +89,9 @@
 	ROW(END_WAIT, PAUSED, COMPLETED) \
 	ROW(FAIL_WAIT, PENDING, FAILED) \
 	ROW(FAIL_WAIT, PAUSED, FAILED) \
+	ROW(PATCH, NO_TASK, COMPLETED) \
+	ROW(FORK, COMPLETED, COMPLETED) \
+	ROW(FORK, FAILED, FAILED) \
 	ROW(PAUSE, PENDING, PAUSED) \
 	ROW(RESUME, PAUSED, PENDING) \
 	ROW(CANCEL, PENDING, CANCELLED) \

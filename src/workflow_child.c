@@ -208,6 +208,17 @@ start_child_again(const Workflow *parent, Workflow *child)
 	return true;
 }
 
+/* The child of the workflow that was forked, as it is recorded here: it need not be there any more. */
+static void
+answer_copy(const Step *stand_in, Workflow *child)
+{
+	*child = (Workflow)
+	{
+		.id = *DatumGetUUIDP(stand_in->child_id.value),.status = stand_in->status,.output = stand_in->output,
+		.error = stand_in->error,.lease = stand_in->lease
+	};
+}
+
 /*
  * Finds or creates the child, and runs it again where it is inline and nobody
  * drives it; returns whether it was created.  A child that is there and need not
@@ -243,6 +254,11 @@ start_child(const ChildArgs *args, Workflow *child)
 			raise_refusal(refuse_other_step(&stand_in, name, WORKFLOW));
 		if (parent.status != RUNNING && stand_in.status != COMPLETED && stand_in.status != FAILED)
 			raise_refusal(refuse_finished(&parent));
+		if (is_copy(&stand_in))
+		{
+			answer_copy(&stand_in, child);
+			return false;
+		}
 		look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, child);
 		if (parent.status != RUNNING || !is_inline(child) ||
 			!workflow_transition(EVENT_START_AGAIN, child->status, NULL) ||

@@ -17,10 +17,10 @@ UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 20, "complete": 10, "fail": 11, "complete_and_claim": 14,
     "complete_and_claim_many": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
+    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
-    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2}
+    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -61,7 +61,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -88,7 +88,7 @@ class Generator:
                 yield "claim", self.claim(), None
 
     def operation(self, function, args):
-        if function not in ("start", "start_child", "continue_as"):
+        if function not in ("start", "start_child", "continue_as", "fork"):
             return function, args, None
         self.labels += 1
         return function, args, self.labels
@@ -520,6 +520,64 @@ class Generator:
             yield self.operation("resume_failed", {"workflow_id": ref, "executor_id": "x", "from_sequence": self.rng.choice((0, 0, 1, 2))})
             yield asks
             yield asks
+
+    def patched(self):
+        w = self.pick("RUNNING", *self.rng.choice(((), ("COMPLETED", "FAILED"))))
+        position = self.position(w, self.rng.choice(("patch:", "patch:", "step")))
+        return {"workflow_id": self.ref(w), "sequence": position["sequence"], "name": position["name"].removeprefix("patch:"), "lease": self.lease(w)}
+
+    def fork(self):
+        w = self.pick("FAILED", "COMPLETED", "CANCELLED", *self.rng.choice(((), ACTIVE)))
+        rich = [v for v in self.model.workflows.values() if len(v.steps) > 1 or any(g.sequence is not None for g in v.signals)]
+        if rich and self.rng.random() < 0.7:
+            w = self.rng.choice(rich)
+        open = [n for n, s in (w.steps.items() if w else ()) if s.status not in ("COMPLETED", "FAILED")]
+        first = min(open, default=5) if self.rng.random() < 0.8 else self.rng.randrange(6)
+        queue = self.maybe(self.queued, self.queue())
+        return {"workflow_id": self.ref(w), "from_sequence": first if self.rng.random() < 0.7 else self.rng.randint(0, first),
+                "name": self.maybe(0.8, "f", "g", *"abcd"), "input": self.rng.choice(VALUES), "queue": queue,
+                "executor_id": self.maybe(0.6, *EXECUTORS),
+                "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
+                "app_version": self.maybe(0.3, "v1", "v2")}
+
+    def mended(self):
+        """A workflow with outcomes of every sort is forked, and the fork replays them and goes on."""
+        yield self.operation("start", {"name": "mended", "executor_id": "x"})
+        top = next((w for w in self.model.workflows.values() if w.name == "mended" and w.status == "RUNNING"), None)
+        if top is None or top.steps:
+            return
+        ref = ("w", top.id)
+        asked = [("start_child", {"parent_id": ref, "sequence": 0, "name": "child0"}),
+                 ("claim_step", {"workflow_id": ref, "sequence": 1, "name": "step1"}),
+                 ("await_signal", {"workflow_id": ref, "sequence": 2, "name": "s", "timeout": ("span", 1.5)}),
+                 ("patched", {"workflow_id": ref, "sequence": 3, "name": "3"}),
+                 ("await_any", {"workflow_id": ref, "sequence": 4, "name": "any-4", "sequences": [1, 0]}),
+                 ("await_signal", {"workflow_id": ref, "sequence": 5, "name": "s"})]
+        yield self.operation(*asked[0])
+        child = top.steps[0].child if top.steps else None
+        if child is None:
+            return
+        for ended in (("w", child.id), ("s", top.id, 1)):
+            yield self.operation(*self.rng.choice((("complete", {"task_id": ended, "output": ("json", 1)}), ("fail", {"task_id": ended, "error": "e"}))))
+            if ended[0] == "w":
+                yield self.operation(*asked[1])
+        for _ in range(self.rng.randrange(4)):
+            yield self.operation("signal", {"workflow_id": ref, "name": "s", "payload": ("json", "one"), "key": self.maybe(0.5, "k")})
+        for each in asked[2:]:
+            yield self.operation(*each)
+        if self.rng.random() < 0.5:
+            yield self.operation("fail", {"task_id": ref, "error": "e"})
+        yield self.operation("fork", {"workflow_id": ref, "from_sequence": self.rng.randint(1, 6), "name": "fork", "executor_id": "x"})
+        fork = next((w for w in self.model.workflows.values() if w.name == "fork" and w.status == "RUNNING"), None)
+        if fork is None:
+            return
+        asked = [(f, {n: ("w", fork.id) if v == ref else v for n, v in args.items()}) for f, args in asked]
+        for each in asked:
+            yield self.operation(*each)
+        yield self.operation("fail", {"task_id": ("w", fork.id), "error": "e"})
+        yield self.operation("resume_failed", {"workflow_id": ("w", fork.id), "executor_id": "x"})
+        for each in asked:
+            yield self.operation(*each)
 
     def set_timeout(self):
         return {"task_id": self.task("RUNNING", "PENDING", "PAUSED")["task_id"], "timeout": self.rng.choice(SPANS)}

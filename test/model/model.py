@@ -6,7 +6,7 @@ returns its rows, and raises Refused before it has changed anything. A workflow'
 creation), a step's is (workflow, sequence). Time is a number, too, in ticks; the test moves it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ACTIVE = ("PENDING", "RUNNING", "PAUSED")
 EXECUTOR_TIMEOUT = 1.5
@@ -40,6 +40,7 @@ class Step:
     recorded_at: float = None
     input: object = None
     child: "Workflow" = None
+    record_of: "Workflow" = None  # of a copy in a fork: the child whose outcome it has
     own_status: str = "RUNNING"
     lease: int = 0
     attempt: int = 1
@@ -123,6 +124,7 @@ class Workflow:
     recovery_count: int = 0
     key: str = None
     version: str = None
+    forked: tuple = (None, None)  # from which workflow, and at which position
     paused_from: str = None
     pause: object = None
     steps: dict = field(default_factory=dict)
@@ -334,7 +336,7 @@ class Model:
     def fenced(self, id, lease, attempt):
         """The task whose outcome is to be recorded: the id, the lease, the attempt, in this order."""
         w, s = self.task(id)
-        if s and s.child:
+        if s and s.kind == "WORKFLOW":
             raise Refused("22023")
         if lease is not None and lease != w.lease:
             raise Refused("WF008")
@@ -563,7 +565,7 @@ class Model:
     def steps_again(self, w, of_failed):
         """Those that were left running, and those that have failed and for which that holds."""
         chosen = [(n, s) for n, s in w.steps.items()
-                  if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and of_failed(n)))]
+                  if s.kind != "WORKFLOW" and (s.status == "RUNNING" or (s.status == "FAILED" and of_failed(n)))]
         self.also.update("kept a step" for n, s in w.steps.items() if s.status == "FAILED" and not of_failed(n))
         for s in w.own_steps("PAUSED"):
             s.own_status = "PENDING"
@@ -639,6 +641,9 @@ class Model:
                 raise Refused("WF007")
             if finished and s.status not in ("COMPLETED", "FAILED"):
                 raise Refused("WF011")
+            if s.record_of:
+                self.note = "found the record of a " + s.status
+                return [dict(workflow_id=s.record_of.id, created=False, status=s.status, output=s.output, error=s.error, lease=0)]
             w = s.child
             self.note = "found a " + w.status
             if not finished and w.inline and w.status == "PENDING":
@@ -657,11 +662,30 @@ class Model:
             created, self.note = True, "created a " + w.status
         return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
 
+    def patched(self, workflow_id, sequence, name, lease=None):
+        needed(workflow_id, sequence, name)
+        words(name)
+        not_negative(sequence)
+        if sequence > MAX_SEQUENCE:
+            raise Refused("22023")
+        w = self.workflow(workflow_id)
+        finished = self.open_for_claims(w, lease)
+        s = w.steps.get(sequence)
+        if s:
+            new_way = (s.kind, s.status, s.name) == ("STEP", "COMPLETED", "patch:" + name)
+            self.note = "recorded" if new_way else "another step"
+            return [dict(patched=new_way)]
+        if finished:
+            raise Refused("WF011")
+        w.steps[sequence] = Step("patch:" + name, "STEP", self.now, own_status="COMPLETED", lease=w.lease, own_ended_at=self.now)
+        self.note = "new"
+        return [dict(patched=True)]
+
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
         return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
                      output=s.of("output"), error=s.of("error"), detail=s.of("detail"),
-                     child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
+                     child_id=(s.child or s.record_of).id if s.kind == "WORKFLOW" else None) for n, s in sorted(w.steps.items())]
 
     def look(self, task_id):
         """status, input, output, error and is_completed in one."""
@@ -876,6 +900,39 @@ class Model:
         return [dict(signal_root=self.send(w, signal, payload, key))]
 
     # ---- control ------------------------------------------------------------------------
+
+    def fork(self, workflow_id, from_sequence, name=None, input=None, queue=None, executor_id=None, run_at=None, app_version=None):
+        needed(workflow_id, from_sequence)
+        words(name, queue, executor_id, app_version)
+        not_negative(from_sequence)
+        if run_at is not None and queue is None:
+            raise Refused("22023")
+        o = self.workflow(workflow_id)
+        name = o.name if name is None else name
+        before = {n: s for n, s in o.steps.items() if n < from_sequence}
+        refused = []
+        if any(w.parent is None and w.name == name and w.status in ACTIVE for w in self.workflows.values()):
+            refused.append("WF014")
+        if queue is not None and queue not in self.queues:
+            refused.append("WF012")
+        if any(s.status not in ("COMPLETED", "FAILED") for s in before.values()):
+            refused.append("WF002")
+        if refused:
+            raise Refused(*refused)
+        self.register(executor_id)
+        w = self.create(None, None, name, o.input if input is None else input, o.handler, queue, o.priority, run_at, o.timeout, o.limit)
+        w.key, w.version, w.forked = o.key if queue else None, app_version, (o.id, from_sequence)
+        w.owner = executor_id if queue is None else None
+        for n, s in before.items():
+            w.steps[n] = replace(s, lease=0) if s.child is None else replace(
+                s, lease=0, child=None, record_of=s.child, own_status=s.status, own_ended_at=s.ended_at,
+                output=s.child.output, error=s.child.error, detail=s.child.detail)
+            self.also.add(f"copied a {s.kind} {s.status}")
+        w.signals = [replace(g, sequence=None) for g in o.signals if g.sequence is None or g.sequence >= from_sequence]
+        self.also.update("a signal that was taken" for g in o.signals if g.sequence is not None and g.sequence >= from_sequence)
+        self.also.add("of a " + o.status)
+        self.note = "made a " + w.status
+        return [dict(workflow_id=w.id, status=w.status, lease=w.lease)]
 
     def pause_tree(self, workflow_id):
         top = self.workflow(workflow_id)

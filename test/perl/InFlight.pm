@@ -119,6 +119,12 @@ my $work = q{
 	SELECT durable.start_child(wf('failed'), 2, 'failed child');
 	SELECT durable.fail(wf('failed'), 'boom');
 
+	-- a fork, with a child's record and a signal that was taken; and a marker of a patch
+	SELECT durable.start('to fork'); SELECT durable.patched(wf('to fork'), 0, 'patch ä');
+	SELECT durable.complete((durable.start_child(wf('to fork'), 1, 'forked child')).workflow_id, '{"c": "ä"}');
+	SELECT durable.signal(wf('to fork'), 'go', '"once"', 'key'); SELECT durable.await_signal(wf('to fork'), 2, 'go');
+	SELECT durable.fork(wf('to fork'), 2, 'fork', executor_id => 'forker', app_version => 'v2'); SELECT durable.complete(wf('to fork'));
+
 	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due. Each claim
 	-- notes how far it came.
 	SET durable.claim_walk = 0;
@@ -186,6 +192,9 @@ my @replays = (
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
+	q{SELECT durable.patched(wf('fork'), 0, 'patch ä'), durable.patched(wf('fork'), 0, 'another')} => 't|f',
+	q{SELECT workflow_id = wf('forked child'), created, status, output FROM durable.start_child(wf('fork'), 1, 'forked child')} => 't|f|COMPLETED|{"c": "ä"}',
+	q{SELECT forked_from = wf('to fork'), forked_at_sequence FROM durable.workflow WHERE name = 'fork'} => 't|2',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 1, 'go')} => 'REPLAY|"first"',
 	q{SELECT action, run_at IS NULL FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'WAIT|t',
 	q{SELECT action, left(error, 5) FROM durable.await_callback(wf('waiting'), 5, 'late')} => 'FAILED|WF013',
@@ -258,6 +267,13 @@ my @go_on = (
 	q{SELECT action, output FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'REPLAY|1',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 7, 'go')} => 'REPLAY|"second"',
 
+	# a fork goes on; another of the same
+	q{SELECT action, output FROM durable.await_signal(wf('fork'), 2, 'go', lease => 1)} => 'REPLAY|"once"',
+	q{SELECT durable.patched(wf('fork'), 3, 'next', 1)} => 't',
+	q{SELECT refused($$SELECT durable.fork(wf('to fork'), 2, 'fork')$$)} => 'WF014',
+	q{SELECT durable.complete(wf('fork'), lease => 1)} => 't',
+	q{SELECT status, lease FROM durable.fork(wf('to fork'), 1, 'fork')} => 'RUNNING|1',
+
 	# suspended ones
 	q{SELECT name, lease FROM durable.claim('naps', 'other')} => 'dream|1',
 	q{SELECT durable.complete(wf('dream'))} => 't',
@@ -328,6 +344,8 @@ our %calls = (
 	complete_and_claim_many => q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 3)], NULL, '{next}', sequences => '{7}')},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
 	continue_as => q{durable.continue_as(wf('run'), '1', 1)},
+	patched => q{durable.patched(wf('run'), 7, 'new')},
+	fork => q{durable.fork(wf('failed'), 1, 'new')},
 	emit => q{durable.emit(wf('run'), 'progress')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},
