@@ -112,5 +112,6 @@ SHOW durable.max_steps;
 SELECT durable.claim_step(:'w', 100000, 'c', lease => 1);
 SELECT action FROM durable.claim_step(:'w', 99999, 'c', lease => 1);
 SELECT * FROM durable.check();
--- other files look at all signals, and empty the table of workflows
+-- other files empty the table of workflows only
 DELETE FROM durable.signal;
+DELETE FROM durable.workflow_tags;
