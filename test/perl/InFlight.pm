@@ -105,7 +105,7 @@ my $work = q{
 	SELECT durable.fail(wf('job'), 'boom', 1, detail => '1');
 	SELECT durable.start('other job', queue => 'jobs', max_retries => 1); SELECT durable.claim('jobs', 'driver');
 	SELECT durable.start_child(wf('other job'), 0, 'its end', queue => 'jobs', on_parent_end => 'cancel', priority => -1);
-	SELECT durable.start('loop', '1', executor_id => 'driver'); SELECT durable.signal(wf('loop'), 'go', key => 'k');
+	SELECT durable.start('loop', '1', executor_id => 'driver', tags => '{"customer": "ä"}'); SELECT durable.signal(wf('loop'), 'go', key => 'k');
 	SELECT durable.continue_as(wf('loop'), '2', 1);
 
 	-- ended: completed; cancelled and failed trees
