@@ -120,7 +120,7 @@ my $work = q{
 	SELECT durable.fail(wf('failed'), 'boom');
 
 	-- a fork, with a child's record and a signal that was taken; and a marker of a patch
-	SELECT durable.start('to fork'); SELECT durable.patched(wf('to fork'), 0, 'patch ä');
+	SELECT durable.start('to fork', tags => '{"t": [1, "ä"]}'); SELECT durable.patched(wf('to fork'), 0, 'patch ä');
 	SELECT durable.complete((durable.start_child(wf('to fork'), 1, 'forked child')).workflow_id, '{"c": "ä"}');
 	SELECT durable.signal(wf('to fork'), 'go', '"once"', 'key'); SELECT durable.await_signal(wf('to fork'), 2, 'go');
 	SELECT durable.fork(wf('to fork'), 2, 'fork', executor_id => 'forker', app_version => 'v2'); SELECT durable.complete(wf('to fork'));
@@ -194,7 +194,8 @@ my @replays = (
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
 	q{SELECT durable.patched(wf('fork'), 0, 'patch ä'), durable.patched(wf('fork'), 0, 'another')} => 't|f',
 	q{SELECT workflow_id = wf('forked child'), created, status, output FROM durable.start_child(wf('fork'), 1, 'forked child')} => 't|f|COMPLETED|{"c": "ä"}',
-	q{SELECT forked_from = wf('to fork'), forked_at_sequence FROM durable.workflow WHERE name = 'fork'} => 't|2',
+	q{SELECT forked_from = wf('to fork'), forked_at_sequence, tags FROM durable.workflow JOIN durable.workflow_tags ON workflow_id = id WHERE name = 'fork'} =>
+	  't|2|{"t": [1, "ä"]}',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 1, 'go')} => 'REPLAY|"first"',
 	q{SELECT action, run_at IS NULL FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'WAIT|t',
 	q{SELECT action, left(error, 5) FROM durable.await_callback(wf('waiting'), 5, 'late')} => 'FAILED|WF013',
