@@ -102,6 +102,7 @@ extern void require_still_there(FunctionCallInfo fcinfo);
 extern void begin_anew(FunctionCallInfo fcinfo);
 extern void end_transaction(void);
 extern void begin_transaction(void);
+extern void wait_for_latch(int64 us);
 extern void doze_until(int64 time);
 extern int64 end_of_wait(NullableDatum timeout);
 extern int64 monotonic_of(TimestampTz time);
