@@ -19,8 +19,11 @@ impl Ctx {
 
     /// Waits for a signal of that name, and takes it. `Timeout` if none was sent in that time.
     pub async fn signal<T: DeserializeOwned>(&self, name: &str, timeout: Option<Duration>) -> Result<T, DurableError> {
-        let function = "durable.await_signal($1, $2, $3, timeout => make_interval(secs => $4), lease => $5)";
-        Ok(serde_json::from_value(self.wait(function, name, false, timeout).await?)?)
+        // by a list of names, as all clients record it: so each can go on where another stopped
+        let function = "durable.await_signal($1, $2, $3, timeout => make_interval(secs => $4), lease => $5, \
+                        signals => ARRAY[$3])";
+        let mut output = self.wait(function, name, false, timeout).await?;
+        Ok(serde_json::from_value(output["payload"].take())?)
     }
 
     /// Sends a signal to a workflow. With a key, the second one of that key is not sent: false.
@@ -36,11 +39,15 @@ impl Ctx {
         value(db, "SELECT durable.signal($1, $2, $3, $4)", arguments).await
     }
 
-    /// Says something that others can follow while the workflow runs. Not a step: said again where the program comes by again.
+    /// Says something that others can follow while the workflow runs: once, also if the program comes by again.
+    /// Returns the number of the event in the workflow.
     pub async fn emit<T: Serialize>(&self, topic: &str, payload: &T) -> Result<i64, DurableError> {
         let payload = serde_json::to_value(payload)?;
-        let arguments = vec![self.task_id().into(), topic.into(), payload.into(), self.lease().into()];
-        value(self.db(), "SELECT durable.emit($1, $2, $3, $4)", arguments).await
+        let arguments: Vec<Value> = vec![self.task_id().into(), topic.into(), payload.into(), self.lease().into()];
+        self.transaction(&format!("emit:{topic}"), |tx| {
+            Box::pin(async move { value(tx, "SELECT durable.emit($1, $2, $3, $4)", arguments).await })
+        })
+        .await
     }
 
     async fn wait(

@@ -53,6 +53,8 @@ async fn events_are_numbered() {
     let ctx = Ctx::start(&db, &unique("events"), None).await.unwrap().into_ctx();
     assert_eq!(ctx.emit("progress", &10).await.unwrap(), 1);
     assert_eq!(ctx.emit("progress", &20).await.unwrap(), 2);
+    let replay = Ctx::from_id(&db, ctx.task_id()).await.unwrap();
+    assert_eq!(replay.emit("progress", &10).await.unwrap(), 1);
     let sql = format!("SELECT string_agg(payload::text, ' ') FROM durable.events('{}', 'progress')", ctx.task_id());
     assert_eq!(ask(&db, &sql).await, "10 20");
 }
