@@ -389,7 +389,7 @@ class Generator:
     def signal_root(self):
         w = self.pick(*ACTIVE, inline=False)
         signal, payload, key = self.what_is_sent(w)
-        return {"name": w.name if w and w.parent is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
+        return {"name": w.name if w and w.parent is None and w.scheduled_by is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
 
     def select(self):
         """Several waits, one for the first of them, and what ends some."""
