@@ -2087,7 +2087,8 @@ BEGIN
        ORDER BY v.queue_name, v.app_version LIMIT 1) n),
   claimed_with AS MATERIALIZED (
     SELECT DISTINCT e.app_version FROM durable.executor e
-    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)),
+    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)
+      AND NOT durable.session_ended(e.executor_id, e.bound_run, e.bound)),
   unclaimed AS MATERIALIZED (
     SELECT v.queue_name AS name, sum(c.waiting)::bigint AS waiting
     FROM version v CROSS JOIN LATERAL
@@ -2152,7 +2153,7 @@ BEGIN
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with. Suspended ones are counted as pending, too';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor that is alive has claimed with. Suspended ones are counted as pending, too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -2183,14 +2184,15 @@ WITH family (n, name, help) AS (VALUES
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
   (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
   (18, 'durable_executors', 'Registered executors.'),
-  (19, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (19, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
   FROM durable.stats() s),
 executor AS (
   SELECT count(*) AS registered,
-    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))) AS stale
+    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))
+      OR durable.session_ended(e.executor_id, e.bound_run, e.bound)) AS stale
   FROM durable.executor e),
 sample (n, queue_name, label, value) AS MATERIALIZED (
   SELECT v.n, q.queue_name, q.label, v.value

@@ -464,11 +464,10 @@ recover_all(Recovery *r, int reason_count)
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(since, TIMESTAMPTZOID) \
-	P(released_before, TIMESTAMPTZOID) \
-	P(queued, BOOLOID)
+	P(released_before, TIMESTAMPTZOID)
 PARAMETERS(LookRecoverable, LOOK_RECOVERABLE);
 
-/* Without queued, only what is in no queue.  Locks nothing, so it may find what recover then has to leave. */
+/* What is in a queue, tick returns there.  Locks nothing, so it may find what recover then has to leave. */
 static Statement look_recoverable = STATEMENT(LookRecoverable,
 	"WITH RECURSIVE owner AS ("
 	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
@@ -480,36 +479,32 @@ static Statement look_recoverable = STATEMENT(LookRecoverable,
 	"  SELECT d.id, d.executor_id, e.executor_id IS NOT NULL AS is_registered"
 	"  FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id"
 	"  JOIN durable.driven d ON d.executor_id = o.executor_id"
-	"  WHERE o.executor_id <> :executor_id AND (:queued OR d.queue_name = '')"
+	"  WHERE o.executor_id <> :executor_id AND d.queue_name = ''"
 	"    AND CASE WHEN e.executor_id IS NULL THEN d.started_at < :since ELSE " IS_DEAD("e", ":since") " END"
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id, false FROM durable.driven d"
-	"  WHERE d.executor_id = '' AND d.started_at < :since AND (:queued OR d.queue_name = '')) "
+	"  WHERE d.executor_id = '' AND d.started_at < :since AND d.queue_name = '') "
 	"(SELECT 1 FROM candidate c JOIN durable.workflow w ON w.id = c.id "
 	" WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id")
 	"   AND (c.is_registered OR NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since))) LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND (:queued OR w.queue_name IS NULL)"
+	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND w.queue_name IS NULL"
 											 " AND coalesce(w.executor_id, '') <> :executor_id") " LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.pending p WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :released_before LIMIT 1) "
 	"LIMIT 1");
 
-/*
- * Whether recover would find something for the executor: in queues, too, or only
- * what is in none; of what was released, what was before that time.
- */
+/* Whether recover would find something for the executor; of what was released, what was before that time. */
 bool
-something_to_recover(Datum executor_id, bool queued, TimestampTz released_before)
+something_to_recover(Datum executor_id, TimestampTz released_before)
 {
 	TimestampTz now = clock_now();
 
 	return run(&look_recoverable, &(LookRecoverable)
 			   {
 				   .executor_id = a_value(executor_id),.now = a_time(now),
-				   .since = a_time(clock_stale_before(now, a_null())),.released_before = a_time(released_before),
-				   .queued = a_bool(queued)
+				   .since = a_time(clock_stale_before(now, a_null())),.released_before = a_time(released_before)
 			   }, NEWEST) > 0;
 }
 

@@ -533,7 +533,12 @@ note_change(const Standing *old, const Standing *new)
 	if (new == NULL)
 		return;
 	if (is_finished(new->status) && !(old && is_finished(old->status)))
+	{
 		note_end(DatumGetUUIDP(new->values[ID]));
+		/* a schedule may wait for it */
+		if (has(new, SCHEDULED_BY))
+			note_tick();
+	}
 	if (has(new, DEADLINE) && new->status == RUNNING && has(new, EXECUTOR_ID) &&
 		!(old && has(old, DEADLINE) && old->values[DEADLINE] == new->values[DEADLINE]))
 		note_deadline(text_in(new, EXECUTOR_ID));

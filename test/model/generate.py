@@ -20,7 +20,8 @@ FUNCTIONS = {  # how often each
     "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
-    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3}
+    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3,
+    "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -36,7 +37,8 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
     ("after", None), ("after", -1), ("max_rows", None),
-    ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
+    ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7), ("cron", "bad"), ("cron", None),
+    ("overlap", "bad"), ("overlap", None), ("catch_up", "bad"), ("catch_up", None)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
 SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
@@ -61,7 +63,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -79,7 +81,7 @@ class Generator:
             args = getattr(self, function)()
             if self.rng.random() < self.bad:
                 args.update([self.rng.choice([b for b in BAD if b[0] in args] or [next(iter(args.items()))])])
-            if function == "recover" and self.rng.random() < 0.5:
+            if function in ("recover", "tick") and self.rng.random() < 0.5:
                 yield "clock", self.clock(), None
             yield self.operation(function, args)
             if function == "drop_queue" and self.rng.random() < 0.7:
@@ -110,6 +112,25 @@ class Generator:
             about = self.ref(self.rng.choice(running or mine or [None]))
             yield self.operation(plot, {"complete": {"task_id": about}, "clock": {"ticks": 1}, "release": {
                 "executor_id": "y", "workflow_id": self.rng.choice((about, None))}}.get(plot, {"workflow_id": about}))
+
+    def timetable(self):
+        """A schedule whose runs overlap or are missed, and work that tick returns to its queue."""
+        claim = ("claim", {"queue": "q", "executor_id": "y", "max_workflows": 1})
+        tick = ("tick", {"max_rows": 1000})
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("create_schedule", {**self.create_schedule(), "queue": "q"})
+        for _ in range(4):
+            yield self.operation("clock", {"ticks": self.rng.choice((1, 1, 2, 3))})
+            yield self.operation(*tick)
+            yield self.operation(*claim)
+            running = [w for w in self.model.workflows.values() if w.owner == "y" and w.status == "RUNNING"]
+            if running and self.rng.random() < 0.6:
+                w = self.rng.choice(running)
+                yield self.operation(*self.rng.choice((
+                    ("complete", {"task_id": ("w", w.id)}), ("attach", {"workflow_id": ("w", w.id), "takeover": True}))))
+                yield self.operation(*tick)
+        if self.rng.random() < 0.5:
+            yield self.operation("drop_schedule", self.drop_schedule())
 
     def family(self):
         """A workflow with children of both kinds, and its ups and downs."""
@@ -438,7 +459,7 @@ class Generator:
     def signal_root(self):
         w = self.pick(*ACTIVE, inline=False)
         signal, payload, key = self.what_is_sent(w)
-        return {"name": w.name if w and w.parent is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
+        return {"name": w.name if w and w.parent is None and w.scheduled_by is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
 
     def select(self):
         """Several waits, one for the first of them, and what ends some."""
@@ -632,6 +653,23 @@ class Generator:
             {"rate_limit": self.rng.choice((1, 2)), "rate_limit_window": ("span", self.rng.choice((0.5, 1.5)))}))}
 
     alter_queue = create_queue
+
+    def create_schedule(self):
+        """One at a time, each of another name, so that all comes in one order."""
+        there = [*self.model.schedules]
+        name = there[0] if there else f"schedule {self.model.now:.6f}"
+        settings = self.model.schedules[name].settings if there and self.rng.random() < 0.5 else (
+            self.rng.choice((1, 1, 2)), self.rng.choice(QUEUES), self.rng.choice(("skip", "queue", "all", "cancel")),
+            self.rng.choice(("none", "last", "all")), self.maybe(0.5, "h"))
+        return {"name": name, "cron": ("every", settings[0]), **dict(zip(("queue", "overlap", "catch_up", "handler"), settings[1:]))}
+
+    def drop_schedule(self):
+        return {"name": self.rng.choice([*self.model.schedules] or ["unknown"])}
+
+    pause_schedule = resume_schedule = drop_schedule
+
+    def tick(self):
+        return {"max_rows": 1000}
 
     def drop_queue(self):
         used = [w.queue for w in self.model.workflows.values() if w.status in ACTIVE]

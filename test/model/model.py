@@ -12,6 +12,8 @@ ACTIVE = ("PENDING", "RUNNING", "PAUSED")
 EXECUTOR_TIMEOUT = 1.5
 MAX_SEQUENCE = 16777213
 MAX_STEPS = 100000
+FIRST_RUN = 1000  # the number of a run: no label is that high
+MISSED = 60 / 100000  # ticks
 
 
 class Refused(Exception):
@@ -126,6 +128,8 @@ class Workflow:
     version: str = None
     forked: tuple = (None, None)  # from which workflow, and at which position
     paused_from: str = None
+    scheduled_by: str = None
+    scheduled_for: float = None
     pause: object = None
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
@@ -167,6 +171,16 @@ class Workflow:
 
 
 @dataclass
+class Schedule:
+    settings: tuple  # every, queue, overlap, catch_up, handler
+    begun: float
+    next: float
+    paused: bool = False
+    waiting: float = None
+    skipped: int = 0
+
+
+@dataclass
 class Queue:
     settings: tuple  # max_concurrency, rate_limit, rate_limit_window, key_concurrency
     paused: bool = False
@@ -194,6 +208,8 @@ class Model:
         self.now = 0.0
         self.workflows = {}  # those whose id is unknown to the server are not in it
         self.queues = {}
+        self.schedules = {}
+        self.runs = 0
         self.executors = {}
         self.versions = {}  # that they have claimed with
         self.next_id = None
@@ -497,6 +513,7 @@ class Model:
             n = w.next = self.create(None, None, w.name, input, w.handler, w.queue, w.priority, None, w.timeout, w.limit)
             self.with_retries(n, w.queue, *(w.policy or (0,)))
             n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
+            n.scheduled_by, n.scheduled_for = w.scheduled_by, w.scheduled_for
             n.signals = [g for g in w.signals if g.sequence is None]
             w.signals = [g for g in w.signals if g.sequence is not None]
             self.also.update(["moved a signal"] if n.signals else [])
@@ -922,6 +939,7 @@ class Model:
         self.register(executor_id)
         w = self.create(None, None, name, o.input if input is None else input, o.handler, queue, o.priority, run_at, o.timeout, o.limit)
         w.key, w.version, w.forked = o.key if queue else None, app_version, (o.id, from_sequence)
+        w.scheduled_by, w.scheduled_for = o.scheduled_by, o.scheduled_for
         w.owner = executor_id if queue is None else None
         for n, s in before.items():
             w.steps[n] = replace(s, lease=0) if s.child is None else replace(
@@ -1046,6 +1064,8 @@ class Model:
         self.known_queue(name)
         if any(w.queue == name and w.status in ACTIVE for w in self.workflows.values()):
             raise Refused("WF002")
+        if any(s.settings[1] == name for s in self.schedules.values()):
+            raise Refused("WF002")
         del self.queues[name]
         return [dict(drop_queue="")]
 
@@ -1105,7 +1125,7 @@ class Model:
             self.begin(w)
             self.hand_over(w, executor_id)
         return [dict(workflow_id=w.id, name=w.name, handler=w.handler, input=w.input, lease=w.lease,
-                     recovery_count=w.recovery_count, created_at=w.created_at) for w in taken]
+                     recovery_count=w.recovery_count, created_at=w.created_at, scheduled_for=w.scheduled_for) for w in taken]
 
     def wanted(self, w, handlers, app_version):
         return (handlers is None or w.handler in handlers) and (app_version is None or w.version in (None, app_version))
@@ -1214,3 +1234,108 @@ class Model:
             self.hand_over(w, None)
         self.note = ("one: " if one else "all: ") + ("some" if given else "none")
         return [dict(release=len(given))]
+
+    # ---- schedules, and what time brings --------------------------------------------------
+
+    def create_schedule(self, name, cron, queue, overlap="skip", catch_up="last", handler=None):
+        needed(name, cron, queue, overlap, catch_up)
+        words(name, queue, handler)
+        if cron == "bad" or overlap == "bad" or catch_up == "bad":
+            raise Refused("22023")
+        settings = (cron, queue, overlap, catch_up, handler)
+        if name in self.schedules:
+            if self.schedules[name].settings != settings:
+                raise Refused("42710")
+            self.note = "again"
+        else:
+            self.known_queue(queue)
+            begun = round(self.now)  # cut to the second: all is whole ticks from there on
+            self.schedules[name] = Schedule(settings, begun, begun + cron)
+        return [dict(create_schedule="")]
+
+    def schedule(self, name):
+        needed(name)
+        words(name)
+        if name not in self.schedules:
+            raise Refused("WF012")
+        return self.schedules[name]
+
+    def drop_schedule(self, name):
+        self.schedule(name)
+        del self.schedules[name]
+        return [dict(drop_schedule="")]
+
+    def pause_schedule(self, name):
+        self.schedule(name).paused = True
+        return [dict(pause_schedule="")]
+
+    def resume_schedule(self, name):
+        self.schedule(name).paused = False
+        return [dict(resume_schedule="")]
+
+    def unfinished_runs(self, name):
+        return [w for w in self.workflows.values() if w.scheduled_by == name and w.status in ACTIVE]
+
+    def run_time(self, name, s, at):
+        _, queue, overlap, _, handler = s.settings
+        unfinished = self.unfinished_runs(name)
+        if unfinished and overlap == "queue" and s.waiting is None:
+            s.waiting = at
+            return "made to wait"
+        if unfinished and overlap in ("skip", "queue"):
+            s.skipped += 1
+            return "skipped"
+        if overlap == "cancel":
+            for w in unfinished:
+                self.cancel_tree(w.id)
+        self.runs += 1
+        self.next_id = FIRST_RUN + self.runs
+        w = self.create(None, None, Text(name + "@"), None, handler, queue, 0, None, None, 100)
+        w.scheduled_by, w.scheduled_for = name, at
+        return "cancelled the former" if unfinished and overlap == "cancel" else "started beside" if unfinished else "started"
+
+    def run_schedule(self, name, s):
+        """What happened to the times that are due, and to the one that waits."""
+        every, _, _, catch_up, _ = s.settings
+        happened = []
+        if s.waiting is not None and not self.unfinished_runs(name):
+            at, s.waiting = s.waiting, None
+            self.run_time(name, s, at)
+            happened.append("has waited")
+        while s.next <= self.now:
+            latest = s.begun + (self.now - s.begun) // every * every
+            missed = self.now - s.next > MISSED
+            if missed:
+                self.also.add("missed, " + catch_up)
+            if missed and catch_up == "none" and self.now - latest > MISSED:
+                s.next = latest + every
+                break
+            at = latest if missed and catch_up != "all" else s.next
+            happened.append(self.run_time(name, s, at))
+            s.next = at + every
+        return happened
+
+    def tick(self, max_rows=1000):
+        needed(max_rows)
+        not_negative(max_rows)
+        happened = []
+        for name, s in self.schedules.items() if max_rows else ():
+            if not s.paused and (s.next <= self.now or s.waiting is not None):
+                happened += self.run_schedule(name, s)
+        for reason in ("stale executor", "no executor", "deadline") if max_rows else ():
+            found = [f for f in self.to_recover(self) if f[1] == reason and f[0].queue is not None]
+            for w, _, too_often in found:
+                if too_often:
+                    self.end(w, "FAILED", error=Text(reason))
+                else:
+                    w.status, w.deadline = "PENDING", None
+                    w.recovery_count += 1
+                    self.hand_over(w, None)
+                happened.append("given up" if too_often else reason)
+        drivers = {w.owner for w in self.workflows.values() if not w.inline and "RUNNING" in (w.status, w.paused_from)}
+        for x in [x for x in self.executors if self.dead(x) and x not in drivers] if max_rows else ():
+            del self.executors[x]
+            self.versions.pop(x, None)
+            happened.append("forgotten")
+        self.note = ", ".join(sorted(set(happened))) or "nothing"
+        return [dict(tick=len(happened))]
