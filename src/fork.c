@@ -68,7 +68,7 @@ ROW(Forked, FORKED);
 #define COPIED_OF_STEP \
 	"sequence, attempt, status, kind, max_retries, retry_count, started_at, completed_at, run_at, deadline, failed_at, name," \
 	" executor_id, backoff, backoff_multiplier, max_backoff, timeout, child_id, input, output, error, detail, wait, signals," \
-	" awaited, sequences"
+	" awaited, sequences, recorded_at"
 
 /* Nothing is written where a position is unfinished, or the name is taken. */
 static Statement insert_fork = STATEMENT(InsertFork,

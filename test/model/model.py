@@ -694,7 +694,9 @@ class Model:
             return [dict(patched=new_way)]
         if finished:
             raise Refused("WF011")
-        w.steps[sequence] = Step("patch:" + name, "STEP", self.now, own_status="COMPLETED", lease=w.lease, own_ended_at=self.now)
+        if sequence >= MAX_STEPS:
+            raise Refused("WF015")
+        w.steps[sequence] = Step("patch:" + name, "STEP", self.now, self.now, own_status="COMPLETED", lease=w.lease, own_ended_at=self.now)
         self.note = "new"
         return [dict(patched=True)]
 
@@ -940,6 +942,8 @@ class Model:
         w = self.create(None, None, name, o.input if input is None else input, o.handler, queue, o.priority, run_at, o.timeout, o.limit)
         w.key, w.version, w.forked = o.key if queue else None, app_version, (o.id, from_sequence)
         w.scheduled_by, w.scheduled_for = o.scheduled_by, o.scheduled_for
+        if queue and o.policy:
+            self.with_retries(w, queue, *o.policy)
         w.owner = executor_id if queue is None else None
         for n, s in before.items():
             w.steps[n] = replace(s, lease=0) if s.child is None else replace(
