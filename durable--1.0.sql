@@ -1233,6 +1233,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.wake_mode() IS
 	'How this session is woken from a wait: by shared memory, or looking every 50 ms, where that cannot be had or durable.wake forbids it';
 
+CREATE FUNCTION durable.left_to_statements() RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_left_to_statements'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.left_to_statements() IS
+	'How many statements their fast path has left to the server''s executor, in all databases since the server has begun; NULL where there is no shared memory for it. durable.statements() has those of the session, one by one';
+
 ---------------------------------------------------------------------------
 -- Looking
 ---------------------------------------------------------------------------
@@ -2184,7 +2190,8 @@ WITH family (n, name, help) AS (VALUES
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
   (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
   (18, 'durable_executors', 'Registered executors.'),
-  (19, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.')),
+  (19, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.'),
+  (20, 'durable_left_to_statements', 'Statements that their fast path has left to the executor, in all databases since the server has begun.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -2210,7 +2217,9 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
   UNION ALL
   SELECT 18, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 19, NULL, NULL, e.stale::text FROM executor e)
+  SELECT 19, NULL, NULL, e.stale::text FROM executor e
+  UNION ALL
+  SELECT 20, NULL, NULL, l.value::text FROM (SELECT durable.left_to_statements() AS value) l WHERE l.value IS NOT NULL)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,

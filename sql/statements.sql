@@ -181,6 +181,7 @@ INSERT INTO trial.call (call) VALUES
   ('CALL durable.wait_for_end(trial.id(''left behind''), timeout => ''0'')'),
   ('CALL durable.wait_for_event(trial.id(''left behind''), timeout => ''0'')'),
   ('SELECT durable.wake_mode()'),
+  ('SELECT durable.left_to_statements()'),
   ('SELECT durable.list(name => ''a'')'),
   ('SELECT durable.count(name => ''a'')'),
   ('SELECT durable.check()'),

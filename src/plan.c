@@ -9,6 +9,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "wake.h"
 
 #include "access/xact.h"
 #include "executor/spi.h"
@@ -340,6 +341,8 @@ run(Statement *statement, const void *params, View view)
 		ready = is_ready(statement);
 	}
 	make_ready(statement, ready);
+	if (statement->fast)
+		count_left_to_statement();
 
 	for (int i = 0; i < statement->nparameters; i++)
 	{

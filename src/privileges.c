@@ -77,6 +77,7 @@ static const struct
 	{"is_completed", READER},
 	{"list", READER},
 	{"lock_key", READER},
+	{"left_to_statements", READER},
 	{"lock_waits", READER},
 	{"metrics", READER},
 	{"next_runs", READER},

@@ -95,6 +95,7 @@ extern void end_waiting(void);
 extern void give_place_back(void);
 extern void tell_others(WakeKey queue);
 extern void tell_everybody(void);
+extern void count_left_to_statement(void);
 
 /* wake_sleep.c: how a procedure sleeps */
 extern void require_no_transaction(FunctionCallInfo fcinfo, const char *procedure);

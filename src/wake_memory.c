@@ -49,6 +49,7 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(durable_wake_mode);
+PG_FUNCTION_INFO_V1(durable_left_to_statements);
 
 /* setting (init.c) */
 int			durable_wake = WAKE_AUTO;
@@ -102,6 +103,7 @@ typedef struct Memory
 	LWLock		lock;
 	int			tranche;
 	uint64		turns;
+	pg_atomic_uint64 left_to_statements;	/* by fast paths, since the server began (plan.c) */
 	/* by bucket: places that can be chosen, or have that executor; that are held back; that have a promise */
 	pg_atomic_uint32 waiting[BUCKETS];
 	pg_atomic_uint32 held_back[BUCKETS];
@@ -178,6 +180,7 @@ init_memory(SHARED_MEMORY_TO_INIT)
 	memset(new, 0, sizeof(Memory));
 	new->tranche = new_tranche("durable");
 	LWLockInitialize(&new->lock, new->tranche);
+	pg_atomic_init_u64(&new->left_to_statements, 0);
 	for (int i = 0; i < BUCKETS; i++)
 	{
 		pg_atomic_init_u32(&new->waiting[i], 0);
@@ -795,4 +798,23 @@ Datum
 durable_wake_mode(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(has_wake_memory() ? "shared memory" : "looking"));
+}
+
+/* ---- a count of all sessions, beside the rest ------------------------------------------------- */
+
+/* A fast path has left a call to its statement.  Not counted where the memory cannot be had, or was not asked for yet. */
+void
+count_left_to_statement(void)
+{
+	if (memory)
+		pg_atomic_fetch_add_u64(&memory->left_to_statements, 1);
+}
+
+/* left_to_statements() */
+Datum
+durable_left_to_statements(PG_FUNCTION_ARGS)
+{
+	if (!has_wake_memory())
+		PG_RETURN_NULL();
+	PG_RETURN_INT64((int64) pg_atomic_read_u64(&memory->left_to_statements));
 }

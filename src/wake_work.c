@@ -74,7 +74,8 @@ static TimestampTz told_deadlines;
 /* When something comes due for tick, to which this session sees; DT_NOEND: another one does. */
 static TimestampTz next_tick = DT_NOEND;
 
-/* When the session warned last that tick fails (clock_monotonic). */
+/* When the session did last what time has brought, and when it warned last that it cannot (clock_monotonic). */
+static int64 ticked_at;
 static int64 warned_at;
 
 /* ---- work in the queues ------------------------------------------------------------------ */
@@ -327,6 +328,7 @@ tick_while_waiting(WorkWait *wait)
 {
 	ErrorData  *error;
 
+	ticked_at = clock_monotonic();
 	if (!in_subtransaction(try_tick, wait, &error))
 	{
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
@@ -365,7 +367,7 @@ is_second_over(WorkWait *wait)
 		return false;
 	wait->next_second = now + TICK_TIME;
 	wait->untold_queues = is_due_to_look(wait->keys + OTHER_KEYS, wait->key_count - OTHER_KEYS);
-	wait->untold_tick = now - told_recover_at >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS);
+	wait->untold_tick = now - Max(ticked_at, told_recover_at) >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS);
 	return wait->untold_queues || wait->untold_tick;
 }
 

@@ -1200,13 +1200,13 @@ class Model:
                 if not (reason == "no executor" and self.last_sign(w) == self.now):
                     self.end(w, "FAILED", error=Text(reason))
                 continue
+            is_recovery = reason != "released"
             if reason == "no executor" and self.last_sign(w) == self.now:
                 # its child was just given up: a sign of life, if that came first
                 if w.id not in self.seen:
                     continue
                 reason = Text("")
-            if reason != "released":
-                w.recovery_count += 1
+            w.recovery_count += is_recovery
             if w.status == "PENDING" or (w.deadline is not None and w.deadline <= self.now):
                 self.begin(w)
             self.hand_over(w, executor_id)

@@ -403,6 +403,7 @@ our %calls = (
 	tree => q{durable.tree(wf('run'))},
 	check => q{durable.check()},
 
+	left_to_statements => q{durable.left_to_statements()},
 	wake_mode => q{durable.wake_mode()},
 	session_ended => q{durable.session_ended('worker', NULL, NULL)},
 	stats => q{durable.stats()},

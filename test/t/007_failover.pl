@@ -39,7 +39,7 @@ my $session = session($standby, 'work');
 
 # As STABLE or IMMUTABLE as it is declared; the clock and some others are neither, and write nothing.
 my %reads = map { $_ => 1 } split /\n/, $primary->safe_psql('work',
-	q{SELECT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND (provolatile <> 'v' OR proname IN ('clock', 'statements', 'session_ended', 'wake_mode'))});
+	q{SELECT proname FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND (provolatile <> 'v' OR proname IN ('clock', 'statements', 'session_ended', 'wake_mode', 'left_to_statements'))});
 for my $function (functions($standby, 'work'))
 {
 	my $call = ($function =~ /^wait_for_/ ? 'CALL ' : 'SELECT ') . ($calls{$function} // "'an unknown function: add it to %calls in test/perl/InFlight.pm'::regproc");

@@ -213,7 +213,7 @@ sub test_all
 	sql(q{SELECT durable.start('late', queue => 'q', timeout => '1.5 s'); SELECT durable.claim('q', 'slow')});
 	$call = begin(wait_for_work('e', '{q}', '5 s'));
 	is(answer($call), 'work', "$name: what is past its deadline");
-	cmp_ok(abs($call->{took} - 1.5), '<', 0.7, "$name: at that time");
+	cmp_ok(abs($call->{took} - 1.5), '<', 1.4, "$name: about at that time");
 	no_work();
 
 	# ---- suspended
@@ -228,9 +228,9 @@ sub test_all
 	sql(q{SELECT durable.claim('q', 's'); SELECT durable.await_signal(wf('sleeps'), 0, 'go'); SELECT durable.sleep(wf('sleeps'), 1, 'nap', '1 s')});
 	(my $nap = $suspend) =~ s/step_id\(id, 0\)/step_id(id, 1)/;
 	sql($nap);
-	$call = begin(wait_for_work('e', '{q}', '5 s'));
-	is(answer($call, 2), 'work', "$name: or its time has come");
-	cmp_ok($call->{took}, '>', 0.5, "$name: not before");
+	my $wakes_at = sql(q{SELECT run_at FROM durable.workflow WHERE name = 'sleeps' AND suspended_at IS NOT NULL});
+	is(answer(begin(wait_for_work('e', '{q}', '5 s')), 4), 'work', "$name: or its time has come");
+	is(sql("SELECT clock_timestamp() >= '$wakes_at'"), 't', "$name: not before");
 	no_work();
 
 	# ---- an end that could only be noted down
