@@ -68,7 +68,7 @@ static Statement fail_workflows = STATEMENT(Change,
 static Statement rerun_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
 	"SET status = 'PENDING', lease = w.lease + 1, executor_id = NULL, "
-	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL "
+	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL, " NOT_ASKED
 	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}") " "
 	"RETURNING w.id");
 
@@ -92,9 +92,13 @@ static Statement cancel_steps = STATEMENT(Change,
 /*
  * Steps that have failed at that position or later, and steps that were left running;
  * of waits only one after which nothing is recorded: the program has gone past others.
- * Its time counts from when it is asked for again, unless it was given as such.
+ * Its time counts from when it is asked for again, unless it was given as such.  A child
+ * that was not created, since its parent was told by that to end, may be now.
  */
 static Statement rerun_steps = STATEMENT(Change,
+	"WITH uncreated AS ("
+	"  DELETE FROM durable.step s WHERE s.workflow_id = ANY (:ids) AND s.sequence >= :from_sequence"
+	"    AND s.kind = 'WORKFLOW' AND s.child_id IS NULL) "
 	"UPDATE durable.step s "
 	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, "
 	"  run_at = CASE WHEN s.kind = 'WAIT' AND s.timeout IS NULL THEN s.run_at END, "
@@ -228,6 +232,18 @@ record_on_stand_ins(Datum workflow_ids, int children_count)
 	have_ended(stand_ins.ids, stand_ins.count);
 }
 
+/* The same for all of a cascade, which are children, but for the first one, which may be a root. */
+void
+record_all_on_stand_ins(const IdList *workflows, bool ended)
+{
+	IdList		stand_ins = {0};
+
+	if (run_over_ids(&record, workflows, NULL, &stand_ins) + 1 < workflows->count)
+		raise_kept_away("durable.step");
+	if (ended)
+		have_ended(stand_ins.ids, stand_ins.count);
+}
+
 /* The parameters of a change, but for the ids. */
 static Change
 change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
@@ -266,7 +282,6 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 {
 	IdList		all = {0};
 	IdList		changed = {0};
-	IdList		stand_ins = {0};
 	uint64		tasks = 0;
 
 	while (level.count > 0)
@@ -299,11 +314,8 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 		reopen_waits_of(&changed);
 	if (rule->ends)
 		forget_suspensions_of(&changed);
-	/* all are children, but for the first, which may be a root */
-	if (rule->records && run_over_ids(&record, &changed, NULL, &stand_ins) + 1 < changed.count)
-		raise_kept_away("durable.step");
-	if (rule->ends)
-		have_ended(stand_ins.ids, stand_ins.count);
+	if (rule->records)
+		record_all_on_stand_ins(&changed, rule->ends);
 	tasks += changed.count;
 	if (rule->requeues)
 	{

@@ -20,6 +20,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "cancel.h"
 #include "outcome.h"
 #include "step_internal.h"
 #include "wait.h"
@@ -60,6 +61,7 @@ refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 		return refuse_argument(argument, "must not be a step that stands for a child workflow",
 							   psprintf("%s is step %d of workflow %s, the child \"%s\".", uuid_text(&step->id),
 										step->sequence, uuid_text(&step->workflow_id), step->name),
+							   step->child_id.isnull ? "The child was not created: there is nothing to end." :
 							   psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
 	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
 		return refuse_lease(workflow, DatumGetInt32(lease.value));
@@ -358,7 +360,35 @@ retry_at(const Step *step, NullableDatum retry_after, TimestampTz now)
 	return clock_add(now, wait);
 }
 
-/* fail of a step */
+/* A failure that is about to be recorded. */
+typedef struct Recorded
+{
+	const Step *step;			/* as it was looked at */
+	RecordFailure values;
+	NullableDatum retry_after;
+} Recorded;
+
+/* Records a failure, or that the step is to be tried again; false if something overtook us. */
+static bool
+record(void *arg)
+{
+	Recorded   *r = arg;
+	TimestampTz now;
+
+	lock_step(&r->step->workflow_id, r->step->sequence);
+	now = clock_now();
+	r->values.now = a_time(now);
+	r->values.run_at = DatumGetBool(r->values.retry.value) ? a_time(retry_at(r->step, r->retry_after, now)) : a_null();
+	return run(&record_failure, &r->values, NEWEST) > 0;
+}
+
+/*
+ * fail of a step
+ *
+ * Locks the tree (shared), then the step's row.  A program that is to be told that it is
+ * to end does not try again: it is told by this, under the lock of the workflow's row
+ * (cancel_tell.c).
+ */
 static FailAnswer
 fail_step(const pg_uuid_t *id, const Failure *failure)
 {
@@ -372,9 +402,10 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 
 	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &step)))
 	{
+		Recorded	recorded = {.step = &step,.retry_after = failure->retry_after};
 		FailAnswer	answer;
 		bool		retry;
-		TimestampTz now;
+		bool		tells;
 
 		look_step_to_end(id, "task_id", failure->lease, failure->attempt, &workflow, &step);
 		if (step.kind == WAIT)
@@ -387,23 +418,28 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		if ((step.status == FAILED || step.status == PENDING) && same_text(failure->error, step.error))
 			return (FailAnswer) {.status = step.status,.retry_count = step.retry_count,.run_at = step.run_at};
 
+		/* it was, and told the program that it is to end */
+		if (step.status == FAILED && !workflow.cancel_requested_at.isnull && same_text(step.error, request_error(&workflow)))
+			return (FailAnswer) {.status = FAILED,.retry_count = step.retry_count,.run_at = a_null()};
+
 		retry = failure->retryable && step.retry_count < step.max_retries;
+		tells = retry && workflow.is_untold && workflow_transition(EVENT_TELL, workflow.status, NULL);
+		retry = retry && !tells;
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		lock_step(&step.workflow_id, step.sequence);
-		now = clock_now();
-		answer.retry_count = step.retry_count + (retry ? 1 : 0);
-		answer.run_at = retry ? a_time(retry_at(&step, failure->retry_after, now)) : a_null();
-		if (run(&record_failure, &(RecordFailure)
-				{
-					.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),
-					.workflow_lease = an_int(workflow.lease),
-					.lease = an_int(step.lease),.attempt = an_int(step.attempt),
-					.error = failure->error,.detail = failure->detail,
-					.retry = a_bool(retry),.run_at = answer.run_at,.now = a_time(now)
-				}, NEWEST) > 0)
+		recorded.values = (RecordFailure)
 		{
+			.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),
+			.workflow_lease = an_int(workflow.lease),
+			.lease = an_int(step.lease),.attempt = an_int(step.attempt),
+			.error = tells ? request_error(&workflow) : failure->error,.detail = failure->detail,
+			.retry = a_bool(retry)
+		};
+		if (tells ? tell_by(&workflow, record, &recorded) : record(&recorded))
+		{
+			answer.retry_count = step.retry_count + (retry ? 1 : 0);
+			answer.run_at = recorded.values.run_at;
 			if (!retry)
 				have_ended(id, 1);
 			recorded_under(&step.workflow_id, failure->lease);

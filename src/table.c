@@ -67,6 +67,7 @@ static const ColumnUsed watch_columns[] = {WATCH_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed wake_note_columns[] = {WAKE_NOTE_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed driven_columns[] = {DRIVEN_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed deadline_columns[] = {DEADLINE_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed cancel_request_columns[] = {CANCEL_REQUEST_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed schedule_columns[] = {SCHEDULE_COLUMNS_USED(COLUMN_USED)};
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
@@ -117,6 +118,7 @@ static Table watch = {"watch", watch_columns, WATCH_COLUMN_COUNT};
 static Table wake_note = {"wake_note", wake_note_columns, WAKE_NOTE_COLUMN_COUNT};
 static Table driven = {"driven", driven_columns, DRIVEN_COLUMN_COUNT};
 static Table deadline = {"deadline", deadline_columns, DEADLINE_COLUMN_COUNT};
+static Table cancel_request = {"cancel_request", cancel_request_columns, CANCEL_REQUEST_COLUMN_COUNT};
 static Table schedule = {"schedule", schedule_columns, SCHEDULE_COLUMN_COUNT};
 
 TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
@@ -140,6 +142,7 @@ TableIndex		watch_by_key = {&watch, "watch_pkey", 2, {watch_key, watch_signal}};
 TableIndex		wake_note_by_id = {&wake_note, "wake_note_pkey", 1, {wake_note_id}};
 TableIndex		driven_by_executor = {&driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
 TableIndex		deadline_by_time = {&deadline, "deadline_pkey", 1, {deadline_deadline}};
+TableIndex		cancel_request_by_time = {&cancel_request, "cancel_request_pkey", 1, {cancel_request_cancel_at}};
 TableIndex		schedule_by_next_run = {&schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
 TableIndex		schedule_by_waiting = {&schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
 

@@ -50,7 +50,10 @@
 	C(workflow, slot, INT8OID) \
 	C(workflow, suspended_at, TIMESTAMPTZOID) \
 	C(workflow, scheduled_for, TIMESTAMPTZOID) \
-	C(workflow, scheduled_by, TEXTOID)
+	C(workflow, scheduled_by, TEXTOID) \
+	C(workflow, cancel_requested_at, TIMESTAMPTZOID) \
+	C(workflow, cancel_reason, TEXTOID) \
+	C(workflow, cancel_untold, BOOLOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -133,6 +136,9 @@
 #define DEADLINE_COLUMNS_USED(C) \
 	C(deadline, deadline, TIMESTAMPTZOID)
 
+#define CANCEL_REQUEST_COLUMNS_USED(C) \
+	C(cancel_request, cancel_at, TIMESTAMPTZOID)
+
 #define SCHEDULE_COLUMNS_USED(C) \
 	C(schedule, name, TEXTOID) \
 	C(schedule, next_run_at, TIMESTAMPTZOID)
@@ -202,6 +208,12 @@ enum
 
 enum
 {
+	CANCEL_REQUEST_COLUMNS_USED(COLUMN_NUMBER)
+	CANCEL_REQUEST_COLUMN_COUNT
+};
+
+enum
+{
 	WATCH_COLUMNS_USED(COLUMN_NUMBER)
 	WATCH_COLUMN_COUNT
 };
@@ -237,6 +249,7 @@ extern TableIndex watch_by_key;
 extern TableIndex wake_note_by_id;
 extern TableIndex driven_by_executor;
 extern TableIndex deadline_by_time;
+extern TableIndex cancel_request_by_time;
 extern TableIndex schedule_by_next_run;
 extern TableIndex schedule_by_waiting;
 

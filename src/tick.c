@@ -5,7 +5,8 @@
  *
  * It does, as far as max_rows goes, in this order: schedules that are due start their
  * runs (schedule_run.c); workflows of dead executors, or past their deadline, go back
- * to their queues (recover.c); old finished trees are purged, if durable.retention says
+ * to their queues (recover.c); what was asked to end, and has not within its grace, is
+ * cancelled (cancel_request.c); old finished trees are purged, if durable.retention says
  * so, and dead executors that drive nothing are forgotten (purge.c).
  *
  * It waits for nobody: what is locked is passed over, and left to another call.  So
@@ -15,6 +16,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "cancel.h"
 #include "plan.h"
 #include "purge.h"
 #include "recover.h"
@@ -41,6 +43,7 @@ durable_tick(PG_FUNCTION_ARGS)
 	now = clock_now();
 	left -= run_due_schedules(call.memory, now, left);
 	left -= return_to_queues(now, left);
+	left -= cancel_overdue(now, left);
 	left -= purge_by_retention(now, left);
 	left -= forget_dead_executors(now, left);
 	/* last: nothing is waited for behind that */

@@ -13,6 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "cancel.h"
 #include "outcome.h"
 #include "sql.h"
 #include "table.h"
@@ -145,7 +146,8 @@ lock_to_complete(const Workflow *workflow)
 /*
  * Ends a workflow as it was looked at; false if something overtook us.
  *
- * Locks as above (for a failure, the tree shared), then the workflow's row,
+ * Locks as above (for a failure, the tree shared), then, if that tells its parent that
+ * it is to end, the parent's row, then the workflow's row,
  * those of its unfinished inline descendants and their steps, and last the
  * stand-in at its parent.  If the row has changed when we get it, we keep it and all
  * locks before it: to take one of these again would be to lock out of order.
@@ -161,7 +163,10 @@ end_workflow(const Workflow *workflow, bool completes, NullableDatum output, Nul
 	if (completes)
 		abandons = lock_to_complete(workflow);
 	else
+	{
 		lock_tree(&workflow->root_id, TREE_SHARED);
+		tell_parent_of(workflow);
+	}
 	lock_workflows(self);
 	now = clock_now();
 	if (run(&end_one,
