@@ -1039,7 +1039,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_resume_failed_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_failed_many(uuid[]) IS
-	'resume_failed of many workflows (at most 1000), one after the other: a row for each, in their order, with what resume_failed answers, or the error WFnnn that it would raise. Errors: WF012, 22023, 22004';
+	'resume_failed of many workflows (at most 1000), one after the other: a row for each, in their order, with what resume_failed answers, or the error WFnnn that it would raise. Errors: 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Queues, executors, recovery

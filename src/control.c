@@ -188,11 +188,11 @@ cancel_root(const pg_uuid_t *id, bool may_wait)
 
 /*
  * Locks the queues of FAILED workflows and of those below them that would run
- * again, which must still be there.  Called once more under the tree's lock,
+ * again, which must still be there, or the call for each of many raises that.  Called once more under the tree's lock,
  * for what failed in between.
  */
 void
-lock_queues_of_failed(NullableDatum ids, int32 from_sequence)
+lock_queues_of_failed(NullableDatum ids, int32 from_sequence, bool must_be_there)
 {
 	uint64		count = run(&look_queues_of_failed,
 							&(QueuesOfFailed) {.ids = ids,.from_sequence = an_int(from_sequence)}, NEWEST);
@@ -201,7 +201,10 @@ lock_queues_of_failed(NullableDatum ids, int32 from_sequence)
 	for (uint64 row = 0; row < count; row++)
 		names[row] = result_value(row, 0);
 	for (uint64 i = 0; i < count; i++)
-		lock_queue_to_start(a_value(names[i]), clock_now());
+		if (must_be_there)
+			lock_queue_to_start(a_value(names[i]), clock_now());
+		else
+			lock_queue(names[i], QUEUE_START);
 }
 
 typedef struct Rerun
@@ -264,13 +267,13 @@ resume_failed(const pg_uuid_t *id, NullableDatum executor_id, int32 from_sequenc
 	int64		registered = register_executor(executor_id, a_null());
 	Datum		self = id_array(id, 1);
 
-	lock_queues_of_failed(a_value(self), from_sequence);
+	lock_queues_of_failed(a_value(self), from_sequence, true);
 	lock_and_look(id, workflow);
 	raise_if_inline(workflow, EVENT_RESUME_FAILED);
 	if (!workflow_transition(EVENT_RESUME_FAILED, workflow->status, NULL))
 		raise_refusal(refuse_workflow_status(workflow, EVENT_RESUME_FAILED));
 	raise_if_held(workflow, EVENT_RESUME_FAILED);
-	lock_queues_of_failed(a_value(self), from_sequence);
+	lock_queues_of_failed(a_value(self), from_sequence, true);
 	if (workflow->recovery_count >= workflow->max_recovery_attempts)
 		raise_refusal(refuse_recovery_limit(workflow));
 	if (!workflow->has_parent && look_active_root(CStringGetTextDatum(workflow->name), &other))

@@ -130,7 +130,7 @@ durable_resume_failed_many(PG_FUNCTION_ARGS)
 	begin_rows_of(fcinfo, lengthof(columns));
 	ids = elements_of(fcinfo->args[0], UUIDOID, count);
 	call = begin_call(fcinfo);
-	lock_queues_of_failed(fcinfo->args[0], 0);
+	lock_queues_of_failed(fcinfo->args[0], 0, false);
 	lock_trees(fcinfo->args[0]);
 	for (int i = 0; i < count; i++)
 	{
