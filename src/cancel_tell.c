@@ -120,28 +120,43 @@ tell_at(const Workflow *workflow, int32 sequence, TaskKind kind, NullableDatum n
 
 /* ---- the end of a child --------------------------------------------------------------- */
 
-/* Whether it tells a workflow that this child of it has ended: it was asked to, and did not complete. */
+#define OF_CHILD(P) \
+	P(id, UUIDOID)
+PARAMETERS(OfChild, OF_CHILD);
+
+/* By the same request, or it has ended since: what ended before is no news to the parent's program. */
+static Statement look_asked_with_parent = STATEMENT(OfChild,
+	"SELECT 1 FROM durable.workflow c JOIN durable.workflow p ON p.id = c.parent_id "
+	"WHERE c.id = :id"
+	"  AND " CHECKED("c.cancel_requested_at = p.cancel_requested_at OR c.completed_at > p.cancel_requested_at"));
+
+/* Whether it tells a workflow that this child of it has ended: it was asked to, too, and did not complete. */
 bool
 tells_by_end(const Workflow *parent, const Workflow *child)
 {
 	return parent->is_untold && parent->status == RUNNING && child->has_parent &&
 		same_id(&child->parent_id, &parent->id) && !child->cancel_requested_at.isnull &&
-		(child->status == FAILED || child->status == CANCELLED);
+		(child->status == FAILED || child->status == CANCELLED) &&
+		run(&look_asked_with_parent, &(OfChild) {.id = an_id(&child->id)}, NEWEST) > 0;
 }
 
+static Statement look_asked_below_untold = STATEMENT(OfChild,
+	"SELECT 1 FROM durable.workflow c JOIN durable.workflow p ON p.id = c.parent_id "
+	"WHERE c.id = :id AND " CHECKED("c.cancel_requested_at IS NOT NULL AND " UNFINISHED("c") " AND p.cancel_untold"));
+
 /*
- * An inline child that was asked to end is about to fail: whoever drives it drives its
- * parent, which is told by this, since nobody may ask start_child about it any more.
- * The parent's row comes before that of the child.
+ * An inline child is about to fail.  If it was asked to end, its parent is told by this:
+ * whoever drives the child drives the parent, and may not ask start_child about it
+ * any more.  Looks again, under the tree's lock.  The parent's row comes before that of
+ * the child.
  */
 void
 tell_parent_of(const Workflow *child)
 {
 	Workflow	parent;
 
-	if (!is_inline(child) || child->cancel_requested_at.isnull)
+	if (!is_inline(child) || run(&look_asked_below_untold, &(OfChild) {.id = an_id(&child->id)}, NEWEST) == 0)
 		return;
 	look_workflow_or_raise(&child->parent_id, "task_id", NEWEST, &parent);
-	if (parent.is_untold)
-		(void) tell_by(&parent, NULL, NULL);
+	(void) tell_by(&parent, NULL, NULL);
 }

@@ -318,7 +318,8 @@ static Statement record_failure = STATEMENT(RecordFailure,
 	"  completed_at = CASE WHEN :retry THEN NULL ELSE :now END "
 	"WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.lease = :lease AND s.attempt = :attempt"
 	"  AND CASE WHEN :retry THEN s.status = ANY {step from RETRY} ELSE s.status = ANY {step from FAIL} END"
-	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease)");
+	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease"
+	"    AND (NOT :retry OR w.cancel_untold IS NULL OR NOT " UNFINISHED("w") "))");
 
 /* What the caller tells of a failure. */
 typedef struct Failure
@@ -423,7 +424,7 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 			return (FailAnswer) {.status = FAILED,.retry_count = step.retry_count,.run_at = a_null()};
 
 		retry = failure->retryable && step.retry_count < step.max_retries;
-		tells = retry && workflow.is_untold && workflow_transition(EVENT_TELL, workflow.status, NULL);
+		tells = retry && workflow.is_untold && !is_finished(workflow.status);
 		retry = retry && !tells;
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
