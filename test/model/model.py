@@ -119,6 +119,12 @@ class Workflow:
     version: str = None
     paused_from: str = None
     pause: object = None
+    # asked to end: since when, by which request, why, when it is cancelled, and whether its program has yet to be told
+    asked_at: float = None
+    request: object = None
+    reason: str = None
+    cancel_at: float = None
+    untold: bool = False
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
@@ -290,13 +296,30 @@ class Model:
     def fenced(self, id, lease, attempt):
         """The task whose outcome is to be recorded: the id, the lease, the attempt, in this order."""
         w, s = self.task(id)
-        if s and s.child:
+        if s and s.kind == "WORKFLOW":
             raise Refused("22023")
         if lease is not None and lease != w.lease:
             raise Refused("WF008")
         if s and attempt is not None and attempt != s.attempt:
             raise Refused("WF008")
         return w, s
+
+    # ---- telling a program that it is to end --------------------------------------------
+
+    def tell(self, w):
+        w.untold = False
+        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+
+    def told_at(self, w, sequence, name, kind, input, executor=None):
+        """A new position by which it is told: a step, or a child that is not created."""
+        s = w.steps[sequence] = Step(name, kind, self.now, input, own_status="FAILED", lease=w.lease, attempt=0,
+                                     executor=executor, error=self.tell(w), own_ended_at=self.now)
+        return s
+
+    def told_by_end(self, w, child):
+        """Whether it is told by this: that the child has failed, or was cancelled, which was asked to end, too."""
+        return (w.untold and w.status == "RUNNING" and child.parent is w and child.asked_at is not None
+                and child.status in ("FAILED", "CANCELLED") and (child.request is w.request or child.ended_at > w.asked_at))
 
     # ---- running a workflow -------------------------------------------------------------
 
@@ -369,6 +392,11 @@ class Model:
                 return answer("FAILED", s.attempt, error=s.error, detail=s.detail)
         if finished:
             raise Refused("WF011")
+        if s is None and w.untold:
+            s = self.told_at(w, sequence, name, kind, input, executor_id)
+            row = answer("FAILED", 0, error=s.error)
+            self.note = "told"
+            return row
         if s is None:
             s = w.steps[sequence] = Step(name, kind, self.now, input)
         elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
@@ -441,12 +469,20 @@ class Model:
         t = s or w
         if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
             self.note = "again, " + t.status
+        elif s and s.status == "FAILED" and w.asked_at is not None and s.error.startswith("WF017: "):
+            self.note = "again, told"
         else:
             if w is t and w.status == "PAUSED":
                 raise Refused("WF004")
             self.allow(t, "RUNNING")
             if w is t:
+                if w.inline and w.asked_at is not None and w.parent.untold:
+                    self.tell(w.parent)
+                    self.also.add("told the parent")
                 self.end(w, "FAILED", error=error, detail=detail)
+            elif retryable and s.retry_count < s.policy[0] and w.untold and w.status in ACTIVE:
+                s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", self.tell(w), detail, self.now
+                self.also.add("told")
             elif retryable and s.retry_count < s.policy[0]:
                 _, backoff, multiplier, most = s.policy
                 wait = backoff * max(1, multiplier ** s.retry_count)
@@ -521,7 +557,13 @@ class Model:
             if finished and s.status not in ("COMPLETED", "FAILED"):
                 raise Refused("WF011")
             w = s.child
+            if w is None:
+                self.note = "found none"
+                return [dict(workflow_id=None, created=False, status=s.status, output=None, error=s.error, lease=None)]
             self.note = "found a " + w.status
+            if self.told_by_end(p, w):
+                self.tell(p)
+                self.also.add("told by a " + w.status)
             if not finished and w.inline and w.status == "PENDING":
                 self.note = "started again"
                 self.begin(w)
@@ -529,6 +571,10 @@ class Model:
         else:
             if finished:
                 raise Refused("WF011")
+            if p.untold:
+                s = self.told_at(p, sequence, name, "WORKFLOW", input)
+                self.note = "told"
+                return [dict(workflow_id=None, created=False, status="FAILED", output=None, error=s.error, lease=None)]
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
             w.key, w.version = concurrency_key, p.version
@@ -635,6 +681,14 @@ class Model:
             check()
             s = wanted
         end = self.end_of(w, s)
+        if new and w.untold:
+            by_child = (end and end.how.startswith("by a workflow") and end.status == "FAILED"
+                        and self.told_by_end(w, s.awaited))
+            error = self.tell(w)
+            if by_child:
+                self.also.add("told by a child")
+            else:
+                end = End(self.now, "FAILED", error=error, how="told")
         again = not new and s.started_at is None
         w.steps[sequence] = s
         if end:
@@ -797,6 +851,85 @@ class Model:
             changed += self.cancel_steps(w)
         return [dict(cancel_tree=changed)]
 
+    def cancel_many(self, ids):
+        return self.many(ids, lambda id: dict(changed=self.cancel_tree(id)[0]["cancel_tree"]), "changed")
+
+    def many(self, ids, call, *columns):
+        """A row for each, or its error."""
+        needed(ids, *(ids or []))
+        rows = []
+        for id in ids:
+            try:
+                row = dict(call(id), error=None)
+                self.also.add("done")
+            except Refused as r:
+                row = dict({c: None for c in columns}, error=Text(r.sqlstates[0]))
+                self.also.add(r.sqlstates[0])
+            rows.append(dict(position=len(rows) + 1, workflow_id=id, **row))
+        self.note = "ok"
+        return rows
+
+    def resume_failed_many(self, ids):
+        return self.many(ids, lambda id: self.resume_failed(id)[0], "handler", "input", "status", "lease")
+
+    def request_cancel(self, workflow_id, reason=None, grace=None):
+        needed(workflow_id)
+        not_negative(grace)
+        top = self.workflow(workflow_id)
+        self.allow(top, *ACTIVE)
+        cancel_at = None if grace is None else self.now + grace
+        if top.asked_at is not None:
+            for w in [top] + list(top.below()):
+                if w.asked_at is not None and w.status in ACTIVE:
+                    w.cancel_at = cancel_at
+            self.note = "again"
+            return [dict(request_cancel=0)]
+
+        def reached(w):
+            """What was asked before is left alone, with all below it."""
+            if w.asked_at is None:
+                yield w
+                for child in w.children():
+                    yield from reached(child)
+
+        request, asked, count = object(), [], 0
+        for w in list(reached(top)):
+            if w.status not in ACTIVE:
+                continue
+            w.asked_at, w.request, w.reason, w.cancel_at = self.now, request, reason, cancel_at
+            count += 1
+            if w.lease == 0:
+                self.finish(w, "CANCELLED")
+                self.also.add("cancelled")
+                continue
+            w.untold = True
+            asked.append(w)
+            self.also.update(["asked a " + w.status], ["asked below"] if w is not top else [])
+            if "PENDING" in (w.status, w.paused_from) and not w.inline:
+                w.run_at = min(w.run_at, self.now)
+        open = [(w, s) for w in asked for s in w.own_steps("PENDING", "PAUSED") if s.kind != "WAIT" or self.end_of(w, s) is None]
+        for w in asked:
+            self.also.update(["left a wait"] if len([s for v, s in open if v is w]) < len(w.own_steps("PENDING", "PAUSED")) else [])
+        for w, s in open:
+            s.started_at = self.now if s.started_at is None else s.started_at
+            s.run_at = s.run_at if s.kind == "WAIT" else None
+            s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", self.tell(w), None, self.now
+            self.also.add("ended a " + (s.wait or s.kind))
+        self.note = top.status
+        return [dict(request_cancel=count)]
+
+    def drain_queue(self, name, max_rows=1000):
+        needed(name, max_rows)
+        words(name)
+        not_negative(max_rows)
+        self.known_queue(name)
+        waiting = sorted((w for w in self.workflows.values() if w.queue == name and w.status == "PENDING" and w.lease == 0),
+                         key=lambda w: (w.key or "", -w.priority, w.run_at, w.id))[:max_rows]
+        for w in waiting:
+            self.finish(w, "CANCELLED")
+        self.note = "some" if waiting else "none"
+        return [dict(drain_queue=len(waiting))]
+
     def abandoned(self, w):
         """Cancelled because its parent completed."""
         return w.inline and w.status == "CANCELLED" and (w.parent.status == "COMPLETED" or self.abandoned(w.parent))
@@ -833,10 +966,19 @@ class Model:
         for w in [top] + again:
             w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
             w.lease += 1
+            self.also.update(["forgot a request"] if w.asked_at is not None else [])
+            w.asked_at = w.request = w.reason = w.cancel_at = None
+            w.untold = False
+            uncreated = [n for n, s in w.steps.items() if s.kind == "WORKFLOW" and s.child is None]
+            last = max(w.steps, default=None)
+            for n in uncreated:
+                if w is not top or n >= from_sequence:
+                    del w.steps[n]
+                    self.also.add("forgot a child")
             for n, s in w.steps.items():
-                if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
+                if s.kind != "WORKFLOW" and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
                     if s.kind == "WAIT":
-                        if n < max(w.steps):  # the program has gone past it
+                        if n < last:  # the program has gone past it
                             continue
                         self.also.add("a wait again")
                         s.started_at = None  # its time counts from the next call; a time of day stays
@@ -954,11 +1096,12 @@ class Model:
         for id, lease in zip(workflow_ids or [], leases or []):
             w = self.workflows.get(id)
             if w is None:
-                wrong.append(dict(workflow_id=id, status=None, lease=None, owner=None))
-            elif not w.inline and (w.status, w.lease, w.owner) != ("RUNNING", lease, executor_id):
-                wrong.append(dict(workflow_id=id, status=w.status, lease=w.lease, owner=w.owner))
+                wrong.append(dict(workflow_id=id, status=None, lease=None, owner=None, cancel_requested_at=None))
+            elif not w.inline and ((w.status, w.lease, w.owner) != ("RUNNING", lease, executor_id) or w.untold):
+                self.also.update(["told of a request"] if w.untold else [])
+                wrong.append(dict(workflow_id=id, status=w.status, lease=w.lease, owner=w.owner, cancel_requested_at=w.asked_at))
         if workflow_ids is not None:
-            wrong += [dict(workflow_id=w.id, status=w.status, lease=w.lease, owner=w.owner) for w in self.workflows.values()
+            wrong += [dict(workflow_id=w.id, status=w.status, lease=w.lease, owner=w.owner, cancel_requested_at=w.asked_at) for w in self.workflows.values()
                       if w.status == "RUNNING" and w.owner == executor_id and w.id not in workflow_ids]
         self.note = "told" if wrong else "agreed"
         return sorted(wrong, key=lambda row: row["workflow_id"])
