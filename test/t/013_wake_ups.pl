@@ -184,7 +184,8 @@ sub test_all
 	# ---- news
 	sql(q{SELECT durable.start('mine', executor_id => 'n', timeout => '2 s'); SELECT durable.start_child(wf('mine'), 0, 'inner')});
 	my $session = "CALL durable.wait_for_work('n', timeout => '0');";
-	for my $do (q{pause_tree(wf('mine'))}, q{resume_tree(wf('mine'))}, q{attach(wf('mine'), 'thief', true)})
+	for my $do (q{pause_tree(wf('mine'))}, q{resume_tree(wf('mine'))}, q{request_cancel(wf('inner'))}, q{request_cancel(wf('mine'))},
+		q{attach(wf('mine'), 'thief', true)})
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");
