@@ -213,7 +213,8 @@ request_cancel(const pg_uuid_t *id, NullableDatum reason, NullableDatum grace)
 	now = clock_now();
 	values.now = a_time(now);
 	values.cancel_at = grace.isnull ? a_null() : a_time(clock_until(now, DatumGetIntervalP(grace.value)));
-	if (!workflow.cancel_requested_at.isnull)
+	values.ids = a_value(id_array(id, 1));
+	if (run(&look_not_asked, &values, NEWEST) == 0)
 	{
 		ask_again(&workflow, &values);
 		return 0;

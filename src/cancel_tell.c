@@ -26,11 +26,20 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 
-/* The error by which a program is told. */
+#define OF_ONE(P) \
+	P(id, UUIDOID)
+PARAMETERS(OfOne, OF_ONE);
+
+static Statement look_reason = STATEMENT(OfOne,
+	"SELECT w.cancel_reason FROM durable.workflow w WHERE w.id = :id AND " CHECKED("w.cancel_requested_at IS NOT NULL"));
+
+/* The error by which the program of a workflow is told, or was; NULL if it was not asked to end. */
 NullableDatum
 request_error(const Workflow *workflow)
 {
-	return a_value(CStringGetTextDatum(refusal_text(refuse_by_request(workflow->cancel_reason))));
+	if (run(&look_reason, &(OfOne) {.id = an_id(&workflow->id)}, NEWEST) == 0)
+		return a_null();
+	return a_value(CStringGetTextDatum(refusal_text(refuse_by_request(result_column(0, 0)))));
 }
 
 /* ---- telling ---------------------------------------------------------------------- */
@@ -120,12 +129,8 @@ tell_at(const Workflow *workflow, int32 sequence, TaskKind kind, NullableDatum n
 
 /* ---- the end of a child --------------------------------------------------------------- */
 
-#define OF_CHILD(P) \
-	P(id, UUIDOID)
-PARAMETERS(OfChild, OF_CHILD);
-
 /* By the same request, or it has ended since: what ended before is no news to the parent's program. */
-static Statement look_asked_with_parent = STATEMENT(OfChild,
+static Statement look_asked_with_parent = STATEMENT(OfOne,
 	"SELECT 1 FROM durable.workflow c JOIN durable.workflow p ON p.id = c.parent_id "
 	"WHERE c.id = :id"
 	"  AND " CHECKED("c.cancel_requested_at = p.cancel_requested_at OR c.completed_at > p.cancel_requested_at"));
@@ -135,12 +140,11 @@ bool
 tells_by_end(const Workflow *parent, const Workflow *child)
 {
 	return parent->is_untold && parent->status == RUNNING && child->has_parent &&
-		same_id(&child->parent_id, &parent->id) && !child->cancel_requested_at.isnull &&
-		(child->status == FAILED || child->status == CANCELLED) &&
-		run(&look_asked_with_parent, &(OfChild) {.id = an_id(&child->id)}, NEWEST) > 0;
+		same_id(&child->parent_id, &parent->id) && (child->status == FAILED || child->status == CANCELLED) &&
+		run(&look_asked_with_parent, &(OfOne) {.id = an_id(&child->id)}, NEWEST) > 0;
 }
 
-static Statement look_asked_below_untold = STATEMENT(OfChild,
+static Statement look_asked_below_untold = STATEMENT(OfOne,
 	"SELECT 1 FROM durable.workflow c JOIN durable.workflow p ON p.id = c.parent_id "
 	"WHERE c.id = :id AND " CHECKED("c.cancel_requested_at IS NOT NULL AND " UNFINISHED("c") " AND p.cancel_untold"));
 
@@ -155,7 +159,7 @@ tell_parent_of(const Workflow *child)
 {
 	Workflow	parent;
 
-	if (!is_inline(child) || run(&look_asked_below_untold, &(OfChild) {.id = an_id(&child->id)}, NEWEST) == 0)
+	if (!is_inline(child) || run(&look_asked_below_untold, &(OfOne) {.id = an_id(&child->id)}, NEWEST) == 0)
 		return;
 	look_workflow_or_raise(&child->parent_id, "task_id", NEWEST, &parent);
 	(void) tell_by(&parent, NULL, NULL);

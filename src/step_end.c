@@ -420,7 +420,7 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 			return (FailAnswer) {.status = step.status,.retry_count = step.retry_count,.run_at = step.run_at};
 
 		/* it was, and told the program that it is to end */
-		if (step.status == FAILED && !workflow.cancel_requested_at.isnull && same_text(step.error, request_error(&workflow)))
+		if (step.status == FAILED && same_text(step.error, request_error(&workflow)))
 			return (FailAnswer) {.status = FAILED,.retry_count = step.retry_count,.run_at = a_null()};
 
 		retry = failure->retryable && step.retry_count < step.max_retries;

@@ -56,8 +56,6 @@
 	C(workflow, backoff, INTERVALOID) \
 	C(workflow, backoff_multiplier, FLOAT8OID) \
 	C(workflow, max_backoff, INTERVALOID) \
-	C(workflow, cancel_requested_at, TIMESTAMPTZOID) \
-	C(workflow, cancel_reason, TEXTOID) \
 	C(workflow, cancel_untold, BOOLOID)
 
 #define WORKFLOW_TAGS_COLUMNS_USED(C) \

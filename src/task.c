@@ -44,7 +44,6 @@ read_workflow(const WorkflowRow *row, Workflow *workflow)
 		.handler = row->handler,.executor_id = row->executor_id,.input = row->input,
 		.output = row->output,.error = row->error,.deadline = row->deadline,
 		.paused_by = row->paused_by,.paused_at = row->paused_at,.suspended_at = row->suspended_at,
-		.cancel_requested_at = row->cancel_requested_at,.cancel_reason = row->cancel_reason,
 		.is_untold = !row->cancel_untold.isnull
 	};
 	if (workflow->has_parent)
