@@ -144,10 +144,6 @@ tells_by_end(const Workflow *parent, const Workflow *child)
 		run(&look_asked_with_parent, &(OfOne) {.id = an_id(&child->id)}, NEWEST) > 0;
 }
 
-static Statement look_asked_below_untold = STATEMENT(OfOne,
-	"SELECT 1 FROM durable.workflow c JOIN durable.workflow p ON p.id = c.parent_id "
-	"WHERE c.id = :id AND " CHECKED("c.cancel_requested_at IS NOT NULL AND " UNFINISHED("c") " AND p.cancel_untold"));
-
 /*
  * An inline child is about to fail.  If it was asked to end, its parent is told by this:
  * whoever drives the child drives the parent, and may not ask start_child about it
@@ -159,8 +155,9 @@ tell_parent_of(const Workflow *child)
 {
 	Workflow	parent;
 
-	if (!is_inline(child) || run(&look_asked_below_untold, &(OfOne) {.id = an_id(&child->id)}, NEWEST) == 0)
+	if (!is_inline(child) || request_error(child).isnull)
 		return;
 	look_workflow_or_raise(&child->parent_id, "task_id", NEWEST, &parent);
-	(void) tell_by(&parent, NULL, NULL);
+	if (parent.is_untold)
+		(void) tell_by(&parent, NULL, NULL);
 }
