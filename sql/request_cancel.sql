@@ -228,6 +228,13 @@ SELECT pg_temp.claim('fan', 4, 'undo');
 SELECT pg_temp.claim('fan-0', 0, 's'), pg_temp.claim('fan-0', 1, 'undo');
 SELECT status FROM durable.fail(pg_temp.wf('fan-0'), 'cancelled');
 SELECT pg_temp.child('fan', 0, 'fan-0', 'q');
+-- What the request itself brings about has not ended a wait before: it is told.
+SELECT lease FROM durable.start('choice', executor_id => 'e');
+SELECT pg_temp.child('choice', 0, 'choice-0', 'line');
+SELECT action FROM durable.await_any(pg_temp.wf('choice'), 1, 'any', '{0}');
+SELECT action FROM durable.await_workflow(pg_temp.wf('choice'), 2, 'it', pg_temp.wf('choice-0'));
+SELECT durable.request_cancel(pg_temp.wf('choice'));
+SELECT * FROM pg_temp.all('choice');
 -- One that has completed tells nothing; nor does one that failed before it was asked.
 SELECT lease FROM durable.start('early', executor_id => 'e');
 SELECT pg_temp.child('early', 0, 'early-0', 'q'), pg_temp.child('early', 1, 'early-1', 'q');

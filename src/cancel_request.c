@@ -94,14 +94,15 @@ static Statement end_open = STATEMENT(EndOpen,
 	"  UPDATE durable.step s SET status = {step to TELL}, error = :error, detail = NULL, completed_at = :now,"
 	"    started_at = coalesce(s.started_at, :now), run_at = CASE WHEN s.kind = 'WAIT' THEN s.run_at END "
 	"  FROM ROWS FROM (unnest(:workflow_ids), unnest(:sequences)) WITH ORDINALITY AS b (workflow_id, sequence, n) "
+	"  JOIN durable.workflow w ON w.id = b.workflow_id AND " CHECKED("w.cancel_untold") " "
 	"  WHERE s.workflow_id = b.workflow_id AND s.sequence = b.sequence AND s.status = ANY {step from TELL} "
 	"  RETURNING s.workflow_id, s.sequence), "
 	"unlisted AS ("
 	"  DELETE FROM durable.open_wait o USING ended e WHERE o.workflow_id = e.workflow_id AND o.sequence = e.sequence) "
-	"SELECT DISTINCT e.workflow_id FROM ended e",
+	"SELECT durable.step_id(e.workflow_id, e.sequence) FROM ended e",
 	.planning = BY_PROBES);
 
-/* Of the workflows, the steps by whose end they can be told now. */
+/* Of the workflows, the steps by whose end they can be told. */
 static IdList
 open_steps_of(const IdList *workflows, TimestampTz now)
 {
@@ -123,10 +124,13 @@ open_steps_of(const IdList *workflows, TimestampTz now)
 	return steps;
 }
 
-/* Ends steps, and appends the workflows that are told by it. */
-static void
-end_steps(const IdList *steps, NullableDatum error, TimestampTz now, IdList *told)
+/* Ends those of the steps whose workflows were asked; returns the workflows that are told by it. */
+static IdList
+end_steps(const IdList *steps, NullableDatum error, TimestampTz now)
 {
+	IdList		ended = {0};
+	IdList		told = {0};
+
 	for (uint64 from = 0; from < steps->count; from += IDS_PER_STATEMENT)
 	{
 		int			count = (int) Min(IDS_PER_STATEMENT, steps->count - from);
@@ -143,16 +147,45 @@ end_steps(const IdList *steps, NullableDatum error, TimestampTz now, IdList *tol
 				.workflow_ids = array_of(&positions.workflow_ids),.sequences = array_of(&positions.sequences),
 				.error = error,.now = a_time(now)
 			}, NEWEST);
-		append_result(told);
+		append_result(&ended);
 	}
-	have_ended(steps->ids, steps->count);
+	have_ended(ended.ids, ended.count);
+	for (uint64 i = 0; i < ended.count; i++)
+	{
+		pg_uuid_t	workflow_id;
+
+		id_workflow(&ended.ids[i], &workflow_id);
+		append_id(&told, &workflow_id);
+	}
+	return told;
 }
 
 /* ---- the request -------------------------------------------------------------------- */
 
 /*
- * Asks a workflow and all below it.  What was asked before is left alone, and what is
- * below it: that may be its compensation.  Returns how many were asked or cancelled.
+ * A workflow and all below it, level by level.  What was asked before is left alone, and
+ * what is below it: that may be its compensation.
+ */
+static IdList
+reached_by(const Workflow *workflow, Ask *values)
+{
+	IdList		reached = {0};
+	IdList		level = {0};
+
+	for (append_id(&level, &workflow->id); level.count > 0;)
+	{
+		IdList		not_asked = {0};
+
+		run_over_ids(&look_not_asked, &level, values, &not_asked);
+		append_ids(&reached, &not_asked);
+		level = children(&not_asked, ALL_CHILDREN, 0);
+	}
+	return reached;
+}
+
+/*
+ * Asks a workflow and all below it; returns how many were asked or cancelled.  What is
+ * open is looked at first: that a child is cancelled here, ends no wait of its parent.
  */
 static int64
 ask(const Workflow *workflow, Ask *values)
@@ -160,23 +193,13 @@ ask(const Workflow *workflow, Ask *values)
 	TimestampTz now = DatumGetTimestampTz(values->now.value);
 	IdList		asked = {0};
 	IdList		cancelled = {0};
-	IdList		told = {0};
-	IdList		level = {0};
-	IdList		steps;
+	IdList		reached = reached_by(workflow, values);
+	IdList		steps = open_steps_of(&reached, now);
+	IdList		told;
 
-	append_id(&level, &workflow->id);
-	while (level.count > 0)
-	{
-		IdList		not_asked = {0};
-
-		run_over_ids(&look_not_asked, &level, values, &not_asked);
-		run_over_ids(&ask_workflows, &not_asked, values, &asked);
-		run_over_ids(&cancel_unstarted, &not_asked, values, &cancelled);
-		level = children(&not_asked, ALL_CHILDREN, 0);
-	}
-
-	steps = open_steps_of(&asked, now);
-	end_steps(&steps, a_value(CStringGetTextDatum(refusal_text(refuse_by_request(values->reason)))), now, &told);
+	run_over_ids(&ask_workflows, &reached, values, &asked);
+	run_over_ids(&cancel_unstarted, &reached, values, &cancelled);
+	told = end_steps(&steps, a_value(CStringGetTextDatum(refusal_text(refuse_by_request(values->reason)))), now);
 	run_over_ids(&set_told, &told, values, NULL);
 	have_ended(cancelled.ids, cancelled.count);
 	record_all_on_stand_ins(&cancelled, true);

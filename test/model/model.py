@@ -893,6 +893,9 @@ class Model:
                     yield from reached(child)
 
         request, asked, count = object(), [], 0
+        # what has ended before counts, not what the request itself brings about
+        open = [(w, s) for w in reached(top) if w.status in ACTIVE and w.lease > 0
+                for s in w.own_steps("PENDING", "PAUSED") if s.kind != "WAIT" or self.end_of(w, s) is None]
         for w in list(reached(top)):
             if w.status not in ACTIVE:
                 continue
@@ -907,7 +910,6 @@ class Model:
             self.also.update(["asked a " + w.status], ["asked below"] if w is not top else [])
             if "PENDING" in (w.status, w.paused_from) and not w.inline:
                 w.run_at = min(w.run_at, self.now)
-        open = [(w, s) for w in asked for s in w.own_steps("PENDING", "PAUSED") if s.kind != "WAIT" or self.end_of(w, s) is None]
         for w in asked:
             self.also.update(["left a wait"] if len([s for v, s in open if v is w]) < len(w.own_steps("PENDING", "PAUSED")) else [])
         for w, s in open:
