@@ -121,6 +121,12 @@ CREATE TABLE durable.workflow
 	max_backoff interval,
 	-- of a child with a queue that ends with its parent: cancel; else NULL
 	on_parent_end text COLLATE "C",
+	-- of one that was asked to end by itself (request_cancel): since when and why, when tick
+	-- cancels it, and whether its program has yet to be told, else NULL
+	cancel_requested_at timestamptz,
+	cancel_reason text,
+	cancel_at timestamptz,
+	cancel_untold boolean,
 	-- of a run that goes on in a next one, and of that: which run the other is
 	continued_as uuid,
 	continued_from uuid,
@@ -241,6 +247,19 @@ CREATE TABLE durable.deadline
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
 COMMENT ON TABLE durable.deadline IS
 	'Register of the deadlines of running workflows; a trigger keeps it';
+
+-- tick, stats: what is unfinished and was asked to end, by when it is cancelled if it has not
+-- ended by itself (infinity: never)
+CREATE TABLE durable.cancel_request
+(
+	cancel_at timestamptz NOT NULL,
+	id uuid NOT NULL,
+	queue_name text COLLATE "C" NOT NULL,
+	CONSTRAINT cancel_request_pkey PRIMARY KEY (cancel_at, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+CREATE INDEX cancel_request_queue ON durable.cancel_request (queue_name);
+COMMENT ON TABLE durable.cancel_request IS
+	'Register of the unfinished workflows that were asked to end by themselves; a trigger keeps it';
 
 -- start: at most one active root of a name
 CREATE TABLE durable.active_root
@@ -674,13 +693,15 @@ CREATE VIEW durable.task AS
 		coalesce(w.retry_count, 0) AS retry_count, coalesce(w.max_retries, 0) AS max_retries, w.recovery_count,
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
 		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key,
-		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags
+		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags,
+		w.cancel_requested_at, w.cancel_reason
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb,
+		NULL::timestamptz, NULL::text
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 COMMENT ON VIEW durable.task IS
@@ -1049,12 +1070,33 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.cancel_tree(uuid) IS
 	'Cancels a workflow and all that is unfinished below it, for good; a RUNNING step can record no outcome any more. Returns the number of tasks changed. Errors: WF001, WF002, WF005, 22023, 22004';
 
+CREATE FUNCTION durable.request_cancel(workflow_id uuid, reason text = NULL, grace interval = NULL) RETURNS bigint
+AS 'MODULE_PATHNAME', 'durable_request_cancel'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.request_cancel(uuid, text, interval) IS
+	'Asks a workflow, and all below it, to end by themselves; what never ran is CANCELLED. Each program is told once, by a FAILED step or wait with the error WF017: cancel requested: <reason>; what it does then works as always. After grace (at most 1000 years) tick cancels what has not ended, as cancel_tree; NULL: never. A second request changes only grace, counted from then. Returns how many workflows were asked or cancelled. Errors: WF001, WF002, WF005, 22023, 22004';
+
+CREATE FUNCTION durable.cancel_many(ids uuid[], OUT "position" int, OUT workflow_id uuid, OUT changed bigint, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_cancel_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.cancel_many(uuid[]) IS
+	'cancel_tree of many workflows (at most 1000), one after the other: a row for each, in their order, with the number of tasks changed, or the error WFnnn that cancel_tree would raise. Errors: 22023, 22004';
+
 CREATE FUNCTION durable.resume_failed(workflow_id uuid, executor_id text = NULL, from_sequence int = 0,
 	OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_resume_failed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_failed(uuid, text, int) IS
-	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. Errors: WF001, WF002, WF005, WF009, WF012, 22023, 22004';
+	'Runs a FAILED workflow again from its last completed step; failures before from_sequence are kept. What request_cancel has asked of it is forgotten. Errors: WF001, WF002, WF005, WF009, WF012, 22023, 22004';
+
+CREATE FUNCTION durable.resume_failed_many(ids uuid[], OUT "position" int, OUT workflow_id uuid, OUT handler text, OUT input jsonb,
+	OUT status durable.task_status, OUT lease int, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'durable_resume_failed_many'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.resume_failed_many(uuid[]) IS
+	'resume_failed of many workflows (at most 1000), one after the other: a row for each, in their order, with what resume_failed answers, or the error WFnnn that it would raise. Errors: 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Queues, executors, recovery
@@ -1112,13 +1154,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_from(text[], text, int, text[], text) IS
 	'claim from up to 1000 queues, in the order of the array, up to max_workflows in all; each row has its queue. It waits for the claims of others in one queue at most, and passes over further ones that are not free at once. Errors: WF012, 22023, 22004';
 
+CREATE FUNCTION durable.drain_queue(name text, max_rows int = 1000) RETURNS int
+AS 'MODULE_PATHNAME', 'durable_drain_queue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.drain_queue(text, int) IS
+	'Cancels what waits in a queue and never ran, at most so many, and returns how many; what somebody has locked is left. Call it until it returns 0. Errors: WF012, 22023, 22004';
+
 CREATE FUNCTION durable.heartbeat(executor_id text, workflow_ids uuid[] = NULL, leases int[] = NULL,
-	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text)
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int, OUT owner text,
+	OUT cancel_requested_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_heartbeat'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.heartbeat(text, uuid[], int[]) IS
-	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, and those that it owns without knowing. Errors: 22023, 22004';
+	'Registers or refreshes an executor, and answers the workflows about which it is wrong: of those that it believes it runs, those that it owns without knowing, and those that were asked to end and whose program was not told yet. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.recover(executor_id text, max_workflows int = 100, stale_after interval = NULL,
 	queue text = NULL, handlers text[] = NULL, app_version text = NULL,
@@ -1623,14 +1672,15 @@ BEGIN
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
       w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
       CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended,
-      ' forked from ' || w.forked_from || ' at ' || w.forked_at_sequence AS origin
+      ' forked from ' || w.forked_from || ' at ' || w.forked_at_sequence AS origin,
+      w.cancel_requested_at IS NOT NULL AND w.completed_at IS NULL AS is_to_end
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
-    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind NOT IN ('WAIT', 'WORKFLOW') THEN s.attempt END, NULL,
+    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind NOT IN ('WAIT', 'WORKFLOW') AND s.attempt > 0 THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
       CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false,
-      CASE WHEN s.lease = 0 THEN ' copied' END
-    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND (s.kind <> 'WORKFLOW' OR s.lease = 0)),
+      CASE WHEN s.lease = 0 THEN ' copied' END, false
+    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND (s.kind <> 'WORKFLOW' OR s.lease = 0 OR s.child_id IS NULL)),
   line AS (
     SELECT t.*, extract(epoch FROM
       CASE WHEN t.completed_at IS NOT NULL THEN t.completed_at WHEN t.status = 'RUNNING' THEN now END
@@ -1646,6 +1696,7 @@ BEGIN
       CASE WHEN l.is_suspended THEN ' suspended' END,
       ' until ' || l.until,
       l.origin,
+      CASE WHEN l.is_to_end THEN ' cancel requested' END,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,
       ' attempt ' || l.attempt,
@@ -1809,6 +1860,23 @@ SELECT r.id, r.problem FROM (
     WHERE w.scheduled_by IS NOT NULL AND w.scheduled_for IS NOT NULL) w
     ON w.scheduled_by = r.scheduled_by AND w.scheduled_for = r.scheduled_for AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL) r
+UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of what was asked to end as it belongs'
+  FROM durable.cancel_request r FULL JOIN (SELECT w.id, coalesce(w.cancel_at, 'infinity') AS cancel_at,
+      coalesce(w.queue_name, '') AS queue_name
+    FROM durable.workflow w
+    WHERE w.cancel_requested_at IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
+    ON w.cancel_at = r.cancel_at AND w.id = r.id AND w.queue_name = r.queue_name
+  WHERE w.id IS NULL OR r.id IS NULL
+UNION ALL SELECT w.id, 'to be told that it is to end, or to be cancelled, without having been asked'
+FROM durable.workflow w WHERE w.cancel_requested_at IS NULL
+  AND (w.cancel_reason IS NOT NULL OR w.cancel_at IS NOT NULL OR w.cancel_untold IS NOT NULL)
+UNION ALL SELECT w.id, 'asked to end, and not cancelled, though it never ran'
+FROM durable.workflow w WHERE w.cancel_requested_at IS NOT NULL AND w.lease = 0 AND w.status IN ('PENDING', 'PAUSED')
+UNION ALL SELECT w.id, 'told that it is to end, and nothing in it says so'
+FROM durable.workflow w WHERE w.cancel_requested_at IS NOT NULL AND w.cancel_untold IS NULL AND w.lease > 0
+  AND NOT EXISTS (SELECT 1 FROM durable.step s WHERE s.workflow_id = w.id
+    AND (s.error LIKE 'WF017: %' OR (s.awaited IS NOT NULL AND s.status = 'FAILED') OR (s.kind = 'WORKFLOW' AND s.status IN ('FAILED', 'CANCELLED'))))
 UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)
 UNION ALL SELECT w.id, 'paused without what it was before and by whom, or the other way round'
@@ -1966,7 +2034,9 @@ UNION ALL SELECT min(g.workflow_id::text)::uuid, 'a wait that has taken more tha
 FROM durable.signal g WHERE g.sequence IS NOT NULL GROUP BY g.workflow_id, g.sequence HAVING count(*) > 1
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
 FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
-WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL AND s.lease > 0)
+-- a child that was not created is a record of attempt 0: its parent was told by it that it is to end
+WHERE (s.kind = 'WORKFLOW' AND NOT (s.attempt = 0 AND s.status = 'FAILED')) <> (s.child_id IS NOT NULL)
+  OR (s.child_id IS NOT NULL AND w.id IS NULL AND s.lease > 0)
 UNION ALL SELECT w.id, 'forked from nothing, or at no position, or as a child'
 FROM durable.workflow w WHERE (w.forked_from IS NULL) <> (w.forked_at_sequence IS NULL)
   OR (w.forked_from IS NOT NULL AND w.parent_id IS NOT NULL)
@@ -2014,7 +2084,7 @@ CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due b
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
 	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval,
-	OUT waiting_for_version bigint, OUT suspended bigint)
+	OUT waiting_for_version bigint, OUT suspended bigint, OUT cancel_requested bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -2130,6 +2200,10 @@ BEGIN
     WHERE w.status IN ('PENDING', 'RUNNING', 'PAUSED')
     GROUP BY coalesce(w.queue_name, '')),
 
+  asked AS MATERIALIZED (
+    SELECT l.name, CASE WHEN r.counted > enough THEN greatest(r.counted, durable.entries('cancel_request_queue', ARRAY[l.name])) ELSE r.counted END AS asked
+    FROM line l CROSS JOIN LATERAL (SELECT count(*) AS counted FROM (SELECT 1 FROM durable.cancel_request r WHERE r.queue_name = l.name LIMIT enough + 1) r) r),
+
   ended AS MATERIALIZED (
     SELECT coalesce(w.queue_name, '') AS name,
       sum(e.weight) FILTER (WHERE f.status = 'COMPLETED')::bigint AS completed,
@@ -2151,15 +2225,15 @@ BEGIN
     now - CASE WHEN w.counted > enough THEN b.due_since ELSE w.due_since END,
     coalesce(s.running, 0), h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
     coalesce(e.completed, 0), coalesce(e.failed, 0), coalesce(e.cancelled, 0),
-    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended
-  FROM line l JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name LEFT JOIN slot s ON s.name = l.name
+    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended, a.asked
+  FROM line l JOIN asked a ON a.name = l.name JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name LEFT JOIN slot s ON s.name = l.name
     LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON x.name = l.name
     LEFT JOIN retry r ON r.name = l.name LEFT JOIN ended e ON e.name = l.name
     LEFT JOIN unclaimed v ON v.name = l.name
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor that is alive has claimed with. Suspended ones are counted as pending, too';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor that is alive has claimed with. Suspended ones are counted as pending, too. cancel_requested are those that were asked to end and have not ended, inline ones too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -2189,9 +2263,10 @@ WITH family (n, name, help) AS (VALUES
   (15, 'durable_queue_rate_limit_window_seconds', 'How long such a window is.'),
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
   (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
-  (18, 'durable_executors', 'Registered executors.'),
-  (19, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.'),
-  (20, 'durable_left_to_statements', 'Statements that their fast path has left to the executor, in all databases since the server has begun.')),
+  (18, 'durable_workflows_cancel_requested', 'Unfinished workflows that were asked to end.'),
+  (19, 'durable_executors', 'Registered executors.'),
+  (20, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.'),
+  (21, 'durable_left_to_statements', 'Statements that their fast path has left to the executor, in all databases since the server has begun.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -2212,14 +2287,14 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
     (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
-    (16, q.waiting_for_version::text), (17, q.suspended::text)) v (n, value)
+    (16, q.waiting_for_version::text), (17, q.suspended::text), (18, q.cancel_requested::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 18, NULL, NULL, e.registered::text FROM executor e
+  SELECT 19, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 19, NULL, NULL, e.stale::text FROM executor e
+  SELECT 20, NULL, NULL, e.stale::text FROM executor e
   UNION ALL
-  SELECT 20, NULL, NULL, l.value::text FROM (SELECT durable.left_to_statements() AS value) l WHERE l.value IS NOT NULL)
+  SELECT 21, NULL, NULL, l.value::text FROM (SELECT durable.left_to_statements() AS value) l WHERE l.value IS NOT NULL)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,

@@ -49,7 +49,15 @@ SELECT pg_temp.broken('a detail, no error', 'UPDATE durable.workflow SET detail 
 SELECT pg_temp.broken('inline, executor', 'UPDATE durable.workflow SET executor_id = $$x$$ WHERE id = test.id($$queued-inline$$)');
 SELECT pg_temp.broken('unfinished, its queue gone', 'DELETE FROM durable.queue WHERE name = $$check-8-q$$');
 SELECT pg_temp.broken('two active roots', 'ALTER TABLE durable.workflow DISABLE TRIGGER registers', 'UPDATE durable.workflow SET name = $$check-1$$ WHERE name = $$check-8$$');
+SELECT pg_temp.broken('a reason, not asked', 'UPDATE durable.workflow SET cancel_reason = $$why$$ WHERE id = $1');
+SELECT pg_temp.broken('a grace, not asked', 'UPDATE durable.workflow SET cancel_at = test.clock() WHERE id = $1');
+SELECT pg_temp.broken('untold, not asked', 'UPDATE durable.workflow SET cancel_untold = true WHERE id = $1');
+SELECT pg_temp.broken('asked, never ran', 'UPDATE durable.workflow SET cancel_requested_at = test.clock(), cancel_untold = true, lease = 0 WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('told by nothing', 'UPDATE durable.workflow SET cancel_requested_at = test.clock() WHERE id = test.id($$queued-inline$$)');
 -- The registers.
+SELECT pg_temp.broken('asked, not in the register', 'UPDATE durable.workflow SET cancel_requested_at = test.clock(), cancel_untold = true WHERE id = $1', 'DELETE FROM durable.cancel_request');
+SELECT pg_temp.broken('asked, with another grace', 'UPDATE durable.workflow SET cancel_requested_at = test.clock(), cancel_untold = true WHERE id = $1', 'UPDATE durable.cancel_request SET cancel_at = now()');
+SELECT pg_temp.broken('in the register, not asked', 'INSERT INTO durable.cancel_request VALUES ($$infinity$$, $1, $$$$)');
 SELECT pg_temp.broken('a root without its name', 'DELETE FROM durable.active_root WHERE id = $1');
 SELECT pg_temp.broken('a name of another root', 'UPDATE durable.active_root SET id = test.id($$check-2$$) WHERE id = $1');
 SELECT pg_temp.broken('waits at another time', 'UPDATE durable.pending SET run_at = run_at + interval $$1 s$$ WHERE id = test.id($$queued-deep$$)');
@@ -109,6 +117,8 @@ SELECT pg_temp.broken('running, no started_at', 'UPDATE durable.step SET started
 SELECT pg_temp.broken('running, no attempt', 'UPDATE durable.step SET attempt = 0 WHERE workflow_id = $1 AND sequence = 2');
 SELECT pg_temp.broken('stands for a child that is gone', 'DELETE FROM durable.workflow WHERE id = test.id($$queued-inline$$)');
 SELECT pg_temp.broken('kind WORKFLOW, no child', 'UPDATE durable.step SET kind = $$WORKFLOW$$ WHERE workflow_id = $1 AND sequence = 0');
+SELECT pg_temp.broken('no child, and it did not fail', 'UPDATE durable.step SET child_id = NULL, attempt = 0 WHERE child_id = test.id($$queued-inline$$)', 'DELETE FROM durable.workflow WHERE id = test.id($$queued-inline$$)');
+SELECT pg_temp.broken('no child, and it has an attempt', 'UPDATE durable.step SET kind = $$WORKFLOW$$ WHERE workflow_id = $1 AND sequence = 1');
 SELECT pg_temp.broken('a child, kind STEP', 'UPDATE durable.step SET kind = $$STEP$$ WHERE child_id = test.id($$queued-inline$$)');
 
 -- All was rolled back; it looks only.

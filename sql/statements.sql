@@ -169,6 +169,24 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.start(''left'')'),
   ('SELECT durable.start_child(trial.id(''left''), 0, ''left-queued'', queue => ''q'')'),
   ('SELECT durable.complete(trial.id(''left''))'),
+  ('SELECT durable.create_queue(''ends'')'),
+  ('SELECT durable.start(''asked'', executor_id => ''f'')'),
+  ('SELECT durable.await_callback(trial.id(''asked''), 0, ''call'')'),
+  ('SELECT durable.start_child(trial.id(''asked''), 1, ''asked-inline'')'),
+  ('SELECT durable.start_child(trial.id(''asked-inline''), 0, ''asked-queued'', queue => ''ends'')'),
+  ('SELECT durable.claim(''ends'', ''f'')'),
+  ('SELECT durable.start_child(trial.id(''asked''), 2, ''asked-waiting'', queue => ''ends'')'),
+  ('SELECT durable.request_cancel(trial.id(''asked''), ''why'')'),
+  ('SELECT durable.request_cancel(trial.id(''asked''), grace => ''0 s'')'),
+  ('SELECT durable.claim_step(trial.id(''asked-queued''), 0, ''s'')'),
+  ('SELECT durable.fail(trial.id(''asked-queued''), ''bad'')'),
+  ('SELECT durable.start_child(trial.id(''asked-inline''), 0, ''asked-queued'', queue => ''ends'')'),
+  ('SELECT durable.fail(trial.id(''asked-inline''), ''bad'')'),
+  ('SELECT durable.start(''drained'', queue => ''ends'')'),
+  ('SELECT durable.drain_queue(''ends'')'),
+  ('SELECT durable.resume_failed_many(ARRAY[trial.id(''asked'')])'),
+  ('SELECT durable.cancel_many(ARRAY[trial.id(''drained'')])'),
+  ('SELECT durable.tick()'),
   ('SELECT durable.release(''e'')'),
   ('SET durable.wake = ''looking'''),
   ('CALL durable.wait_for_work(''w'', timeout => ''0'')'),
@@ -341,6 +359,7 @@ ALTER TABLE durable.ended SET (fillfactor = 70);
 ALTER TABLE durable.schedule SET (fillfactor = 70);
 ALTER TABLE durable.active_run SET (fillfactor = 70);
 ALTER TABLE durable.scheduled_run SET (fillfactor = 70);
+ALTER TABLE durable.cancel_request SET (fillfactor = 70);
 ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome, durable.suspended, durable.open_position, durable.watch, durable.wake_note;
 -- (but that of grant_to, and that for time zones, which use none of them)
 SELECT trial.valid() <= 2 AS invalid;

@@ -130,14 +130,17 @@ SELECT * FROM pg_temp.matrix(ARRAY[
   ['pause_tree', $$SELECT durable.pause_tree($1)$$],
   ['resume_tree', $$SELECT durable.resume_tree($1)$$],
   ['cancel_tree', $$SELECT durable.cancel_tree($1)$$],
+  ['request_cancel', $$SELECT durable.request_cancel($1, 'why')$$],
   ['resume_failed', $$SELECT concat_ws(' ', status, lease) FROM durable.resume_failed($1)$$],
   ['resume_failed a', $$SELECT concat_ws(' ', status, lease) FROM durable.resume_failed($1, 'a', 2)$$],
   ['pause_tree child', $$SELECT durable.pause_tree($2)$$],
   ['resume_tree child', $$SELECT durable.resume_tree($2)$$],
   ['cancel_tree child', $$SELECT durable.cancel_tree($2)$$],
+  ['request_cancel child', $$SELECT durable.request_cancel($2, 'why')$$],
   ['resume_failed child', $$SELECT status FROM durable.resume_failed($2)$$],
   ['pause_tree a step', $$SELECT durable.pause_tree(durable.step_id($1, 2))$$],
   ['resume_tree a step', $$SELECT durable.resume_tree(durable.step_id($1, 2))$$],
+  ['request_cancel a step', $$SELECT durable.request_cancel(durable.step_id($1, 2))$$],
   ['cancel_tree a step', $$SELECT durable.cancel_tree(durable.step_id($1, 2))$$],
   ['resume_failed a step', $$SELECT status FROM durable.resume_failed(durable.step_id($1, 2))$$]]);
 -- What comes after: each pair of them.
@@ -147,5 +150,5 @@ BEGIN
 END $$;
 SELECT * FROM pg_temp.matrix(ARRAY(
   SELECT ARRAY[a || ', ' || b, format('SELECT pg_temp.two($1, %L, %L)', a, b)]
-    FROM unnest('{pause_tree,resume_tree,cancel_tree}'::text[]) a, unnest('{pause_tree,resume_tree,cancel_tree}'::text[]) b));
+    FROM unnest('{pause_tree,resume_tree,cancel_tree,request_cancel}'::text[]) a, unnest('{pause_tree,resume_tree,cancel_tree,request_cancel}'::text[]) b));
 SELECT * FROM durable.check();

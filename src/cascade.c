@@ -79,7 +79,7 @@ static Statement rerun_workflows = STATEMENT(Change,
 	"SET status = {workflow to RERUN_BELOW}, lease = w.lease + 1, executor_id = NULL, "
 	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL, "
 	"  retry_count = CASE WHEN w.max_retries IS NOT NULL THEN 0 END, "
-	"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"  paused_from = NULL, paused_by = NULL, paused_at = NULL, " NOT_ASKED
 	"WHERE w.id = ANY (:ids) "
 	"  AND " CHECKED("w.status = ANY {workflow from RERUN_BELOW} AND (w.status = 'FAILED' OR w.queue_name IS NULL)") " "
 	"RETURNING w.id");
@@ -105,7 +105,8 @@ static Statement cancel_steps = STATEMENT(Change,
  * Steps that have failed at that position or later, and steps that were left running;
  * of waits only one after which nothing is recorded: the program has gone past others.
  * Its time counts from when it is asked for again, unless it was given as such.  What was
- * PAUSED in an inline child just goes on.  Others may be in the tree: rows are locked in
+ * PAUSED in an inline child just goes on.  A child that was not created, since its parent
+ * was told by that to end, may be now.  Others may be in the tree: rows are locked in
  * order first.
  */
 #define KEEPS_ON(column) "CASE WHEN s.status = 'PAUSED' THEN s." column " END"
@@ -118,7 +119,10 @@ static Statement rerun_steps = STATEMENT(Change,
 	"    AND (s.status <> 'FAILED' OR s.kind <> 'WAIT' OR NOT EXISTS ("
 	"      SELECT 1 FROM durable.step l WHERE l.workflow_id = s.workflow_id AND l.sequence > s.sequence)) "
 	"    AND (s.status <> 'FAILED' OR NOT :leaves_caught OR NOT " IS_CAUGHT("s.workflow_id", "s.sequence", "s.completed_at") ") "
-	"  ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s) "
+	"  ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s), "
+	"uncreated AS ("
+	"  DELETE FROM durable.step s WHERE s.workflow_id = ANY (:ids) AND s.sequence >= :from_sequence"
+	"    AND s.kind = 'WORKFLOW' AND s.child_id IS NULL AND s.lease > 0) "
 	"UPDATE durable.step s "
 	"SET status = {step to RESUME_FAILED},"
 	"  retry_count = CASE WHEN s.status = 'PAUSED' THEN s.retry_count ELSE 0 END,"
@@ -283,6 +287,18 @@ record_on_stand_ins(Datum workflow_ids, int children_count)
 	have_ended(stand_ins.ids, stand_ins.count);
 }
 
+/* The same for all of a cascade, which are children, but for the first one, which may be a root. */
+void
+record_all_on_stand_ins(const IdList *workflows, bool ended)
+{
+	IdList		stand_ins = {0};
+
+	if (run_over_ids(&record, workflows, NULL, &stand_ins) + 1 < workflows->count)
+		raise_kept_away("durable.step");
+	if (ended)
+		have_ended(stand_ins.ids, stand_ins.count);
+}
+
 /* The parameters of a change, but for the ids. */
 static Change
 change_at(const Pause *pause, TimestampTz now, int32 from_sequence, bool leaves_caught)
@@ -345,7 +361,6 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 {
 	IdList		all = {0};
 	IdList		changed = {0};
-	IdList		stand_ins = {0};
 	uint64		tasks = 0;
 
 	while (level.count > 0)
@@ -382,11 +397,8 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 		reopen_waits_of(rule->steps_of_above ? &all : &changed);
 	if (rule->ends)
 		forget_suspensions_of(&changed);
-	/* all are children, but for the first, which may be a root */
-	if (rule->records && run_over_ids(&record, &changed, NULL, &stand_ins) + 1 < changed.count)
-		raise_kept_away("durable.step");
-	if (rule->ends)
-		have_ended(stand_ins.ids, stand_ins.count);
+	if (rule->records)
+		record_all_on_stand_ins(&changed, rule->ends);
 	tasks += changed.count;
 	if (rule->ends_queued)
 	{

@@ -46,6 +46,7 @@ extern IdList with_inline_unfinished(const IdList *workflows);
 extern IdList with_children_to_end(const IdList *workflows);
 extern void lock_workflows(Datum workflow_ids);
 extern void record_on_stand_ins(Datum workflow_ids, int children);
+extern void record_all_on_stand_ins(const IdList *workflows, bool ended);
 extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);
 
 extern int64 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now);

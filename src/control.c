@@ -23,19 +23,19 @@ PG_FUNCTION_INFO_V1(durable_resume_failed);
 /* ---- statements -------------------------------------------------------------- */
 
 #define QUEUES_OF_FAILED(P) \
-	P(id, UUIDOID) \
+	P(ids, UUIDARRAYOID) \
 	P(from_sequence, INT4OID)
 PARAMETERS(QueuesOfFailed, QUEUES_OF_FAILED);
 
 static Statement look_queues_of_failed = STATEMENT(QueuesOfFailed,
 	"WITH RECURSIVE failed AS ("
 	"  SELECT w.id, w.queue_name FROM durable.workflow w "
-	"  WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}")
+	"  WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}")
 	"  UNION ALL "
 	"  SELECT c.id, c.queue_name FROM failed f CROSS JOIN LATERAL ("
 	"    SELECT w.id, w.queue_name FROM durable.workflow w "
 	"    WHERE w.parent_id = f.id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}")
-	"      AND (w.parent_sequence >= :from_sequence OR f.id <> :id) OFFSET 0) c) "
+	"      AND (w.parent_sequence >= :from_sequence OR NOT f.id = ANY (:ids)) OFFSET 0) c) "
 	"SELECT DISTINCT f.queue_name FROM failed f WHERE f.queue_name IS NOT NULL ORDER BY f.queue_name");
 
 #define RERUN_WORKFLOW(P) \
@@ -52,13 +52,13 @@ static Statement rerun_workflow = STATEMENT(RerunWorkflow,
 	"  lease = w.lease + 1, recovery_count = w.recovery_count + 1, "
 	"  retry_count = CASE WHEN w.max_retries IS NOT NULL THEN 0 END, "
 	"  error = NULL, detail = NULL, completed_at = NULL, started_at = :now, "
-	"  deadline = CASE WHEN w.queue_name IS NULL THEN :now + w.timeout END "
+	"  deadline = CASE WHEN w.queue_name IS NULL THEN :now + w.timeout END, " NOT_ASKED
 	"WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}"));
 
 /* ---- what forbids it ----------------------------------------------------------- */
 
 /* Locks the tree of the named workflow, and looks at it as it is then. */
-static void
+void
 lock_and_look(const pg_uuid_t *id, Workflow *workflow)
 {
 	look_workflow_or_raise(id, "workflow_id", NEWEST, workflow);
@@ -141,6 +141,34 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 	return changed;
 }
 
+int64
+cancel_tree(const pg_uuid_t *id)
+{
+	return control_tree(id, EVENT_CANCEL, CASCADE_CANCEL);
+}
+
+/* Locks a tree exclusively, and the rows of all workflows in it, without waiting; false if one is not free. */
+bool
+try_lock_tree_to_cancel(const pg_uuid_t *root_id)
+{
+	return tree_locks_left() > 0 && try_lock_whole_tree(root_id) && try_lock_rows_of_tree(root_id);
+}
+
+/* cancel_tree of a workflow whose tree is locked; one that has finished is left alone. */
+void
+cancel_locked_tree(const pg_uuid_t *id)
+{
+	Workflow	workflow;
+
+	look_workflow_or_raise(id, "workflow_id", NEWEST, &workflow);
+	if (!workflow_transition(EVENT_CANCEL, workflow.status, NULL))
+		return;
+	(void) cascade_tree(CASCADE_CANCEL, id, NULL, clock_now());
+	/* that of another one is told when its row changes */
+	if (is_inline(&workflow))
+		note_news_of(id);
+}
+
 /*
  * cancel_tree of a root; one that has finished is left alone.  If it must not wait,
  * it returns false where the tree, or the row of a workflow in it, is locked; the
@@ -149,36 +177,35 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 bool
 cancel_root(const pg_uuid_t *id, bool may_wait)
 {
-	Workflow	workflow;
-
 	if (may_wait)
 		lock_tree(id, TREE_EXCLUSIVE);
-	else if (tree_locks_left() <= 0 || !try_lock_whole_tree(id) || !try_lock_rows_of_tree(id))
+	else if (!try_lock_tree_to_cancel(id))
 		return false;
-	look_workflow_or_raise(id, "workflow_id", NEWEST, &workflow);
-	if (workflow_transition(EVENT_CANCEL, workflow.status, NULL))
-		(void) cascade_tree(CASCADE_CANCEL, id, NULL, clock_now());
+	cancel_locked_tree(id);
 	return true;
 }
 
 /* ---- resume_failed --------------------------------------------------------------- */
 
 /*
- * Locks the queues of a FAILED workflow and of those below it that would run
- * again, which must still be there.  Called once more under the tree's lock,
+ * Locks the queues of FAILED workflows and of those below them that would run
+ * again, which must still be there, or the call for each of many raises that.  Called once more under the tree's lock,
  * for what failed in between.
  */
-static void
-lock_queues_of_failed(const pg_uuid_t *id, int32 from_sequence)
+void
+lock_queues_of_failed(NullableDatum ids, int32 from_sequence, bool must_be_there)
 {
 	uint64		count = run(&look_queues_of_failed,
-							&(QueuesOfFailed) {.id = an_id(id),.from_sequence = an_int(from_sequence)}, NEWEST);
+							&(QueuesOfFailed) {.ids = ids,.from_sequence = an_int(from_sequence)}, NEWEST);
 	Datum	   *names = palloc(count * sizeof(Datum));
 
 	for (uint64 row = 0; row < count; row++)
 		names[row] = result_value(row, 0);
 	for (uint64 i = 0; i < count; i++)
-		lock_queue_to_start(a_value(names[i]), clock_now());
+		if (must_be_there)
+			lock_queue_to_start(a_value(names[i]), clock_now());
+		else
+			lock_queue(names[i], QUEUE_START);
 }
 
 typedef struct Rerun
@@ -234,20 +261,20 @@ rerun_or_raise(const Workflow *workflow, NullableDatum executor_id)
  * Of two callers the second waits for the tree and then finds the workflow not
  * FAILED any more.
  */
-static void
+void
 resume_failed(const pg_uuid_t *id, NullableDatum executor_id, int32 from_sequence, Workflow *workflow)
 {
 	Workflow	other;
 	int64		registered = register_executor(executor_id, a_null());
 	Datum		self = id_array(id, 1);
 
-	lock_queues_of_failed(id, from_sequence);
+	lock_queues_of_failed(a_value(self), from_sequence, true);
 	lock_and_look(id, workflow);
 	raise_if_inline(workflow, EVENT_RESUME_FAILED);
 	if (!workflow_transition(EVENT_RESUME_FAILED, workflow->status, NULL))
 		raise_refusal(refuse_workflow_status(workflow, EVENT_RESUME_FAILED));
 	raise_if_held(workflow, EVENT_RESUME_FAILED);
-	lock_queues_of_failed(id, from_sequence);
+	lock_queues_of_failed(a_value(self), from_sequence, true);
 	if (workflow->recovery_count >= workflow->max_recovery_attempts)
 		raise_refusal(refuse_recovery_limit(workflow));
 	if (!workflow->has_parent && look_active_root(CStringGetTextDatum(workflow->name), &other))

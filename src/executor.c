@@ -211,18 +211,18 @@ register_again(NullableDatum executor_id, int64 registered)
 PARAMETERS(Compare, COMPARE);
 
 /*
- * The workflows that the executor is wrong to believe it drives, and those that it
- * drives without knowing.
+ * The workflows that the executor is wrong to believe it drives, those that it drives
+ * without knowing, and those whose program has yet to be told that it is to end.
  */
 static Statement compare = STATEMENT(Compare,
-	"SELECT b.id, w.status, w.lease, w.executor_id "
+	"SELECT b.id, w.status, w.lease, w.executor_id, w.cancel_requested_at "
 	"FROM ROWS FROM (unnest(:workflow_ids), unnest(:leases)) AS b (id, lease) "
 	"LEFT JOIN durable.workflow w ON w.id = b.id "
 	"WHERE w.id IS NULL "
 	"  OR (" UNIT("w") " AND (w.status <> 'RUNNING' OR w.lease <> b.lease "
-	"    OR w.executor_id IS NULL OR w.executor_id <> :executor_id)) "
+	"    OR w.executor_id IS NULL OR w.executor_id <> :executor_id OR w.cancel_untold)) "
 	"UNION ALL "
-	"SELECT w.id, w.status, w.lease, w.executor_id FROM durable.driven d CROSS JOIN LATERAL ("
+	"SELECT w.id, w.status, w.lease, w.executor_id, w.cancel_requested_at FROM durable.driven d CROSS JOIN LATERAL ("
 	"  SELECT w.* FROM durable.workflow w WHERE w.id = d.id AND " CHECKED("w.status = 'RUNNING'") " OFFSET 0) w "
 	"WHERE d.executor_id = :executor_id"
 	/* (SELECT ...), so that they are hashed: without it, all are compared with all */

@@ -338,6 +338,16 @@ refuse_timed_out(const Step *wait)
 				   NULL, NULL);
 }
 
+/* By what a program is told that its end was requested. */
+Refusal *
+refuse_by_request(NullableDatum reason)
+{
+	return refusal(ERRCODE_CANCEL_REQUESTED,
+				   reason.isnull ? "cancel requested" :
+				   psprintf("cancel requested: %s", TextDatumGetCString(reason.value)),
+				   NULL, NULL);
+}
+
 /* The time of a wait has passed, whether somebody has asked for it or not. */
 Refusal *
 refuse_late_answer(const Step *wait)

@@ -24,6 +24,7 @@
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
 #define ERRCODE_ACTIVE_ROOT			MAKE_SQLSTATE('W', 'F', '0', '1', '4')
 #define ERRCODE_TOO_MANY_STEPS		MAKE_SQLSTATE('W', 'F', '0', '1', '5')
+#define ERRCODE_CANCEL_REQUESTED	MAKE_SQLSTATE('W', 'F', '0', '1', '7')	/* in an outcome only */
 
 /*
  * Why a call is refused.  It is built first and raised later (raise_refusal),
@@ -60,6 +61,7 @@ extern Refusal *refuse_attempt(const struct Step *step, int32 given);
 extern Refusal *refuse_other_step(const struct Step *step, const char *name, TaskKind kind);
 extern Refusal *refuse_other_wait(const struct Step *step, const char *name, const char *sort);
 extern Refusal *refuse_timed_out(const struct Step *wait);
+extern Refusal *refuse_by_request(NullableDatum reason);
 extern Refusal *refuse_late_answer(const struct Step *wait);
 extern Refusal *refuse_too_many_signals(const struct Workflow *workflow);
 extern Refusal *refuse_no_active_root(const char *name);

@@ -57,7 +57,8 @@ typedef enum WorkflowColumn
 	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
 	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
 	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT,
-	SCHEDULED_FOR, SCHEDULED_BY
+	SCHEDULED_FOR, SCHEDULED_BY, MAX_RETRIES, RETRY_COUNT, BACKOFF, BACKOFF_MULTIPLIER, MAX_BACKOFF, ON_PARENT_END,
+	CANCEL_REQUESTED_AT, CANCEL_REASON, CANCEL_AT
 } WorkflowColumn;
 
 /* Those that are read here; the others have no name. */
@@ -68,7 +69,8 @@ static const OurColumn workflow_columns[] = {
 	[TREE_END] = {"tree_end", TIMESTAMPTZOID},[NAME] = {"name", TEXTOID},[QUEUE_NAME] = {"queue_name", TEXTOID},
 	[EXECUTOR_ID] = {"executor_id", TEXTOID},[APP_VERSION] = {"app_version", TEXTOID},[PAUSED_FROM] = {"paused_from", InvalidOid},
 	[CONCURRENCY_KEY] = {"concurrency_key", TEXTOID},[SLOT] = {"slot", INT8OID},[SUSPENDED_AT] = {"suspended_at", TIMESTAMPTZOID},
-	[SCHEDULED_FOR] = {"scheduled_for", TIMESTAMPTZOID},[SCHEDULED_BY] = {"scheduled_by", TEXTOID}
+	[SCHEDULED_FOR] = {"scheduled_for", TIMESTAMPTZOID},[SCHEDULED_BY] = {"scheduled_by", TEXTOID},
+	[CANCEL_REQUESTED_AT] = {"cancel_requested_at", TIMESTAMPTZOID},[CANCEL_AT] = {"cancel_at", TIMESTAMPTZOID}
 };
 
 /* A workflow as far as the registers depend on it. */
@@ -307,6 +309,17 @@ entry_of_scheduled_run(const Standing *w, Datum *entry)
 	return true;
 }
 
+static bool
+entry_of_cancel_request(const Standing *w, Datum *entry)
+{
+	if (!has(w, CANCEL_REQUESTED_AT) || is_finished(w->status))
+		return false;
+	entry[0] = has(w, CANCEL_AT) ? w->values[CANCEL_AT] : TimestampTzGetDatum(DT_NOEND);
+	entry[1] = w->values[ID];
+	entry[2] = text_in(w, QUEUE_NAME);
+	return true;
+}
+
 #define A_REGISTER(its_table, its_nkeys, ...) \
 	{#its_table, #its_table "_pkey", OUR_COLUMNS(__VA_ARGS__), .nkeys = its_nkeys, .is_written = true, .is_unique = true}
 
@@ -331,6 +344,7 @@ static const Register registers[] = {
 	REGISTER(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
 	REGISTER(unstarted, 1, {"id", UUIDOID}),
 	REGISTER(active_run, 2, {"scheduled_by", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(cancel_request, 2, {"cancel_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
 	REGISTER(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
 };
 
@@ -544,7 +558,8 @@ note_change(const Standing *old, const Standing *new)
 		note_deadline(text_in(new, EXECUTOR_ID));
 	if (!was_driven || !has(old, EXECUTOR_ID))
 		return;
-	if (new->status == CANCELLED || (new->status == PAUSED) != (old->status == PAUSED) ||
+	if (new->status == CANCELLED || (has(new, CANCEL_REQUESTED_AT) && !has(old, CANCEL_REQUESTED_AT)) ||
+		(new->status == PAUSED) != (old->status == PAUSED) ||
 		(has(new, EXECUTOR_ID) && !same_value(TEXTOID, old_entry[0], text_in(new, EXECUTOR_ID))))
 		note_news(old_entry[0]);
 }

@@ -33,6 +33,10 @@
 #define OPEN_AT(now) \
 	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ")")
 
+/* The same for a new position: a program that is to end is told so by the first one (cancel_tell.c). */
+#define OPEN_TO_NEW_AT(now) \
+	CHECKED("w.status = 'RUNNING' AND (w.deadline IS NULL OR w.deadline > " now ") AND w.cancel_untold IS NULL")
+
 /* What the caller of claim or recover asks for, of workflows w: a NULL asks for anything. */
 #define WANTED \
 	"(:handlers IS NULL OR w.handler = ANY (:handlers)) " \
@@ -46,5 +50,10 @@
 	"deadline = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now + w.timeout ELSE w.deadline END, " \
 	"run_at = CASE WHEN w.suspended_at IS NULL THEN w.run_at ELSE least(w.run_at, :now) END, " \
 	"suspended_at = NULL "
+
+
+/* A workflow that was asked to end, and has failed, is to run again. */
+#define NOT_ASKED \
+	"cancel_requested_at = NULL, cancel_reason = NULL, cancel_at = NULL, cancel_untold = NULL "
 
 #endif							/* DURABLE_SQL_H */

@@ -15,12 +15,16 @@
  * something overtook it.  Then the call looks again.  Times are taken after the
  * locks, and a claim that had to wait for another one begins anew.
  *
+ * In a workflow that is to be told that it is to end, the first new position tells it
+ * (cancel_tell.c), and the others are claimed after another look.
+ *
  * What several steps need is written in a subtransaction (batch.c): all of it, or
  * nothing.  One step needs none, since there is one row to write.
  *
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "cancel.h"
 #include "step_internal.h"
 
 #include "access/xact.h"
@@ -42,7 +46,7 @@ typedef struct ClaimsInOne
 
 /*
  * Reads the lease of a workflow.  False if there is no such workflow, if lease is
- * given and is another, or if open_at is given and no step can be claimed then.
+ * given and is another, or if open_at is given and no new step can be claimed then.
  */
 bool
 look_at_lease(NullableDatum id, NullableDatum lease, NullableDatum open_at, int32 *its_lease)
@@ -63,6 +67,7 @@ look_at_lease(NullableDatum id, NullableDatum lease, NullableDatum open_at, int3
 		NullableDatum deadline = column_of_row(&look, workflow_deadline);
 
 		fits = status_of_row(&look, workflow_status) == RUNNING &&
+			column_of_row(&look, workflow_cancel_untold).isnull &&
 			(deadline.isnull || DatumGetTimestampTz(deadline.value) > DatumGetTimestampTz(open_at.value));
 	}
 	end_look(&look);
@@ -119,16 +124,18 @@ fast_insert_step(const void *params)
 
 /* ---- statements --------------------------------------------------------------------- */
 
-/* the workflow, in which a step can be claimed now */
+/* the workflow, in which a step can be claimed now, or a new one */
 #define OPEN_WORKFLOW(workflow_id, lease) \
 	"w.id = " workflow_id " AND w.lease = " lease " AND " OPEN_AT(":now")
+#define OPEN_TO_NEW(workflow_id, lease) \
+	"w.id = " workflow_id " AND w.lease = " lease " AND " OPEN_TO_NEW_AT(":now")
 
 PARAMETER_NAMES(InsertStep, INSERT_STEP);
 
 static Statement insert_step = STATEMENT(InsertStep,
 	INSERT_CLAIMED_STEP("w.id", ":sequence", "w.lease", ":name", ":input", ":")
 	"FROM durable.workflow w "
-	"WHERE " OPEN_WORKFLOW(":workflow_id", ":lease") UNLESS_THERE,
+	"WHERE " OPEN_TO_NEW(":workflow_id", ":lease") UNLESS_THERE,
 	.fast = fast_insert_step);
 
 #define INSERT_STEPS(P) \
@@ -146,7 +153,7 @@ PARAMETERS(InsertSteps, INSERT_STEPS);
 	"FROM durable.workflow w " \
 	"CROSS JOIN ROWS FROM (" more_arrays "unnest(:sequences), unnest(:names), unnest(:inputs))" \
 	"  WITH ORDINALITY AS b (" more_columns "sequence, name, input, n) " \
-	"WHERE " OPEN_WORKFLOW(workflow_id, lease) more UNLESS_THERE
+	"WHERE " OPEN_TO_NEW(workflow_id, lease) more UNLESS_THERE
 
 static Statement insert_steps = STATEMENT(InsertSteps,
 	INSERT_CLAIMED_STEPS("unnest(:workflow_ids), unnest(:leases), ", "workflow_id, lease, ", "b.workflow_id", "b.lease",
@@ -378,6 +385,16 @@ answer_new_step(ClaimAnswer *answer)
 
 /* ---- writing --------------------------------------------------------------------------- */
 
+/*
+ * Tells a workflow, as it was looked at, that it is to end, by the new position of a
+ * claim, unless something overtakes us: another look tells.
+ */
+void
+tell_at_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args)
+{
+	(void) tell_at(workflow, claim->sequence, args->kind, claim->name, claim->input, args->executor_id);
+}
+
 /* How many are to be claimed in that way. */
 int
 count_claims(const Claims *claims, ClaimWay way)
@@ -565,6 +582,16 @@ look_at_claims(ClaimsInOne *one)
 	return seen;
 }
 
+/* The first of the claims that is a new position, if the workflow is to be told that it is to end; or NULL. */
+static const Claim *
+claim_that_tells(const ClaimsInOne *one)
+{
+	for (int i = 0; one->workflow.is_untold && i < one->claims.count; i++)
+		if (one->claims.elements[i].way == CLAIM_NEW)
+			return &one->claims.elements[i];
+	return NULL;
+}
+
 /* Claims the steps as decide_claim has decided. */
 static bool
 claim_as_decided(void *arg)
@@ -628,13 +655,19 @@ claim_all(ClaimsInOne *one)
 		TimestampTz now = clock_now();
 		uint64		seen = look_at_claims(one);
 		Refusal    *refusal = refuse_claim_in(&one->workflow, first->lease, now);
+		const Claim *telling;
 
 		if (refusal)
 			return refusal;
 		for (int i = 0; i < claims->count; i++)
 			decide_claim(&one->workflow, claims->args, now, &claims->elements[i]);
-		if (count_claims(claims, CLAIM_NOTHING) == claims->count ||
-			write_one_or_batch(claim_as_decided, one))
+		if ((telling = claim_that_tells(one)) != NULL)
+		{
+			lock_tree(&one->workflow.root_id, TREE_SHARED);
+			tell_at_claim(&one->workflow, telling, claims->args);
+		}
+		else if (count_claims(claims, CLAIM_NOTHING) == claims->count ||
+				 write_one_or_batch(claim_as_decided, one))
 			return NULL;
 		next_round(&claims->rounds, "durable.step", seen);
 	}

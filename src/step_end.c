@@ -20,6 +20,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "cancel.h"
 #include "outcome.h"
 #include "step_internal.h"
 #include "wait.h"
@@ -59,6 +60,7 @@ refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 							   psprintf("%s is step %d of workflow %s, the child \"%s\".", uuid_text(&step->id),
 										step->sequence, uuid_text(&step->workflow_id), step->name),
 							   is_copy(step) ? "It has its outcome from the workflow that was forked, for good." :
+							   step->child_id.isnull ? "The child was not created: there is nothing to end." :
 							   psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
 	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
 		return refuse_lease(workflow, DatumGetInt32(lease.value));
@@ -315,9 +317,38 @@ static Statement record_failure = STATEMENT(RecordFailure,
 	"  completed_at = CASE WHEN :retry THEN NULL ELSE :now END "
 	"WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.lease = :lease AND s.attempt = :attempt"
 	"  AND CASE WHEN :retry THEN s.status = ANY {step from RETRY} ELSE s.status = ANY {step from FAIL} END"
-	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease)");
+	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease"
+	"    AND (NOT :retry OR w.cancel_untold IS NULL OR NOT " UNFINISHED("w") "))");
 
-/* fail of a step */
+/* A failure that is about to be recorded. */
+typedef struct Recorded
+{
+	const Step *step;			/* as it was looked at */
+	RecordFailure values;
+	NullableDatum retry_after;
+} Recorded;
+
+/* Records a failure, or that the step is to be tried again; false if something overtook us. */
+static bool
+record(void *arg)
+{
+	Recorded   *r = arg;
+	TimestampTz now;
+
+	lock_step(&r->step->workflow_id, r->step->sequence);
+	now = clock_now();
+	r->values.now = a_time(now);
+	r->values.run_at = DatumGetBool(r->values.retry.value) ? a_time(clock_retry_at(&r->step->retries, r->step->retry_count, r->retry_after, now)) : a_null();
+	return run(&record_failure, &r->values, NEWEST) > 0;
+}
+
+/*
+ * fail of a step
+ *
+ * Locks the tree (shared), then the step's row.  A program that is to be told that it is
+ * to end does not try again: it is told by this, under the lock of the workflow's row
+ * (cancel_tell.c).
+ */
 static FailAnswer
 fail_step(const pg_uuid_t *id, const Failure *failure)
 {
@@ -331,9 +362,10 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 
 	for (;; next_round(&rounds, "durable.step", seen_of(&workflow, &step)))
 	{
+		Recorded	recorded = {.step = &step,.retry_after = failure->retry_after};
 		FailAnswer	answer;
 		bool		retry;
-		TimestampTz now;
+		bool		tells;
 
 		look_step_to_end(id, "task_id", failure->lease, failure->attempt, &workflow, &step);
 		if (step.kind == WAIT)
@@ -346,24 +378,28 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		if ((step.status == FAILED || step.status == PENDING) && same_text(failure->error, step.error))
 			return (FailAnswer) {.status = step.status,.retry_count = step.retry_count,.run_at = step.run_at};
 
+		/* it was, and told the program that it is to end */
+		if (step.status == FAILED && same_text(step.error, request_error(&workflow)))
+			return (FailAnswer) {.status = FAILED,.retry_count = step.retry_count,.run_at = a_null()};
+
 		retry = failure->retryable && has_retry_left(&step.retries, step.retry_count);
+		tells = retry && workflow.is_untold && !is_finished(workflow.status);
+		retry = retry && !tells;
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
 		lock_tree(&workflow.root_id, TREE_SHARED);
-		lock_step(&step.workflow_id, step.sequence);
-		now = clock_now();
-		answer.retry_count = step.retry_count + (retry ? 1 : 0);
-		answer.run_at = !retry ? a_null() :
-			a_time(clock_retry_at(&step.retries, step.retry_count, failure->retry_after, now));
-		if (run(&record_failure, &(RecordFailure)
-				{
-					.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),
-					.workflow_lease = an_int(workflow.lease),
-					.lease = an_int(step.lease),.attempt = an_int(step.attempt),
-					.error = failure->error,.detail = failure->detail,
-					.retry = a_bool(retry),.run_at = answer.run_at,.now = a_time(now)
-				}, NEWEST) > 0)
+		recorded.values = (RecordFailure)
 		{
+			.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),
+			.workflow_lease = an_int(workflow.lease),
+			.lease = an_int(step.lease),.attempt = an_int(step.attempt),
+			.error = tells ? request_error(&workflow) : failure->error,.detail = failure->detail,
+			.retry = a_bool(retry)
+		};
+		if (tells ? tell_by(&workflow, record, &recorded) : record(&recorded))
+		{
+			answer.retry_count = step.retry_count + (retry ? 1 : 0);
+			answer.run_at = recorded.values.run_at;
 			if (!retry)
 				have_ended(id, 1);
 			recorded_under(&step.workflow_id, failure->lease);

@@ -75,6 +75,7 @@ extern void decide_claim(const Workflow *workflow, const ClaimArgs *args, Timest
 extern void answer_refusal(ClaimAnswer *answer, Refusal *refusal);
 extern void answer_new_step(ClaimAnswer *answer);
 extern int	count_claims(const Claims *claims, ClaimWay way);
+extern void tell_at_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args);
 extern bool write_claims(Claims *claims);
 extern void claim_step(const ClaimArgs *args, Claim *claim);
 extern void fill_answer(TupleDesc desc, int first, const ClaimAnswer *answer, NullableDatum *columns);

@@ -76,7 +76,7 @@ fast_complete_and_claim(const void *params)
 
 /* With a lease, which is also that of the next step.  A row for each of the two that was done. */
 static Statement complete_and_claim = STATEMENT(CompleteAndClaim,
-	"WITH " FREE_STEP(" AND " OPEN_AT(":now")) ", "
+	"WITH " FREE_STEP(" AND " OPEN_TO_NEW_AT(":now")) ", "
 	"completed AS (" SET_OUTPUT_OF_FREE_STEP " RETURNING 1), "
 	"claimed AS (" INSERT_CLAIMED_STEP(":workflow_id", ":next_sequence", ":lease", ":next_name", ":next_input", ":next_")
 	"FROM completed" UNLESS_THERE " RETURNING 1) "

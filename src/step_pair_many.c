@@ -203,7 +203,7 @@ static Statement complete_and_claim_many = STATEMENT(CompleteAndClaimMany,
 	"      unnest(:outputs), unnest(:next_sequences), unnest(:next_names), unnest(:next_inputs))"
 	"    WITH ORDINALITY AS b (workflow_id, sequence, lease, attempt, output, next_sequence, next_name, next_input, n) "
 	"  CROSS JOIN durable.step s "
-	"  WHERE " STEP_TO_COMPLETE("b.workflow_id", "b.sequence", "b.lease", "b.attempt", " AND " OPEN_AT(":now"))
+	"  WHERE " STEP_TO_COMPLETE("b.workflow_id", "b.sequence", "b.lease", "b.attempt", " AND " OPEN_TO_NEW_AT(":now"))
 	"  FOR NO KEY UPDATE OF s SKIP LOCKED), "
 	"completed AS (" SET_OUTPUT("f.output")
 	"  FROM free f WHERE s.workflow_id = f.workflow_id AND s.sequence = f.sequence "
@@ -401,7 +401,7 @@ decide_pairs(Pairs *pairs)
 	return false;
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- locks ------------------------------------------------------------------------------- */
 
 /* Locks the trees in which anything is to be written. */
 static void
@@ -417,6 +417,49 @@ lock_trees_of(const Pairs *pairs)
 	for (int i = 0; i < n; i++)
 		lock_tree(&roots[i], TREE_SHARED);
 }
+
+/* ---- workflows that are to end ----------------------------------------------------------- */
+
+/* In the order of workflows, those of one in that of the arrays. */
+static int
+compare_telling(const void *a, const void *b)
+{
+	const Pair *x = *(Pair *const *) a;
+	const Pair *y = *(Pair *const *) b;
+	int			order = compare_ids(&x->claim->workflow_id, &y->claim->workflow_id);
+
+	return order != 0 ? order : x->position - y->position;
+}
+
+/*
+ * Tells each workflow that is to be told that it is to end by the first element that
+ * claims a new position in it.  Returns whether there was one: then another look is
+ * due.  The trees are locked, then the workflows' rows in the order of their ids.
+ */
+static bool
+tell_workflows(const Pairs *pairs)
+{
+	Pair	  **telling = palloc(Max(pairs->count, 1) * sizeof(Pair *));
+	int			n = 0;
+
+	for (int i = 0; i < pairs->count; i++)
+	{
+		Pair	   *pair = &pairs->elements[i];
+
+		if (pair->claim && pair->claim->way == CLAIM_NEW && pair->claimed->workflow.is_untold)
+			telling[n++] = pair;
+	}
+	if (n == 0)
+		return false;
+	qsort(telling, n, sizeof(Pair *), compare_telling);
+	lock_trees_of(pairs);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || !same_id(&telling[i]->claim->workflow_id, &telling[i - 1]->claim->workflow_id))
+			tell_at_claim(&telling[i]->claimed->workflow, telling[i]->claim, pairs->claims.args);
+	return true;
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
 
 /* Locks the rows that are to be written and are there. */
 static void
@@ -485,7 +528,9 @@ complete_and_claim_all(Pairs *pairs)
 	{
 		uint64		seen = look_at_pairs(pairs);
 
-		if (!decide_pairs(pairs) || write_batch(write_as_decided, pairs, &pairs->claims.rounds))
+		if (!decide_pairs(pairs))
+			return;
+		if (!tell_workflows(pairs) && write_batch(write_as_decided, pairs, &pairs->claims.rounds))
 			return;
 		pairs->again = true;
 		next_round(&pairs->claims.rounds, "durable.step", seen);

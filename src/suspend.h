@@ -46,6 +46,7 @@ typedef struct OpenSteps
 } OpenSteps;
 
 /* suspend_open.c */
+extern OpenSteps look_steps_open(const IdList *ids, TimestampTz now);
 extern OpenSteps look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now);
 extern bool can_go_on(const OpenSteps *open, bool awaits_all);
 extern TimestampTz time_of(const OpenSteps *open, bool awaits_all);
@@ -63,6 +64,7 @@ extern void forget_suspensions_of(const IdList *workflows);
 extern void wake_for_workflow(const pg_uuid_t *id);
 extern void wake_for_step(const pg_uuid_t *id);
 extern void wake_for_signal(const pg_uuid_t *workflow_id, NullableDatum name);
+extern void make_due(const pg_uuid_t *id);
 extern void deadline_has_moved(const Workflow *workflow);
 extern void leave_note_of(const pg_uuid_t *workflow_id);
 extern void leave_note_at(const pg_uuid_t *key);

@@ -84,9 +84,9 @@ static Statement look_deadline = STATEMENT(LookDeadline,
 	"    WHERE o.parent_id = u.id AND o.queue_name IS NULL AND " CHECKED(UNFINISHED("o")) " OFFSET 0) w) "
 	"SELECT u.deadline FROM unit u WHERE u.deadline IS NOT NULL ORDER BY u.deadline LIMIT 1");
 
-/* The steps of those ids, in their order, as they are at that time. */
+/* The steps of those ids, of whatever workflows, in their order, as they are at that time. */
 OpenSteps
-look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
+look_steps_open(const IdList *ids, TimestampTz now)
 {
 	Positions	positions = new_positions(ids->count);
 	OpenSteps	open = {.count = (int) ids->count};
@@ -94,8 +94,6 @@ look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
 	uint64		count;
 
 	open.deadline = DT_NOEND;
-	if (run(&look_deadline, &(LookDeadline) {.id = an_id(workflow_id)}, NEWEST) > 0)
-		open.deadline = DatumGetTimestampTz(result_value(0, 0));
 	open.steps = palloc0(Max(open.count, 1) * sizeof(OpenStep));
 	for (int i = 0; i < open.count; i++)
 	{
@@ -139,6 +137,17 @@ look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
 		if (!row.at.isnull)
 			step->at = Min(step->at, DatumGetTimestampTz(row.at.value));
 	}
+	return open;
+}
+
+/* Those for which a workflow waits, and the first deadline. */
+OpenSteps
+look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
+{
+	OpenSteps	open = look_steps_open(ids, now);
+
+	if (run(&look_deadline, &(LookDeadline) {.id = an_id(workflow_id)}, NEWEST) > 0)
+		open.deadline = DatumGetTimestampTz(result_value(0, 0));
 	return open;
 }
 

@@ -347,6 +347,15 @@ wake_for_signal(const pg_uuid_t *workflow_id, NullableDatum name)
 	wake(workflow_id, name);
 }
 
+/* Makes a workflow due, if it is suspended, whatever it waits for.  Waits for its row: the tree is locked, and nothing behind it. */
+void
+make_due(const pg_uuid_t *id)
+{
+	TimestampTz now = clock_now();
+
+	wake_at(id, now, now);
+}
+
 /* The deadline of a workflow was changed; its tree is locked. */
 void
 deadline_has_moved(const Workflow *workflow)

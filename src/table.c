@@ -121,6 +121,7 @@ TableIndex		watch_by_key = {&the_watch, "watch_pkey", 2, {watch_key, watch_signa
 TableIndex		wake_note_by_id = {&the_wake_note, "wake_note_pkey", 1, {wake_note_id}};
 TableIndex		driven_by_executor = {&the_driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
 TableIndex		deadline_by_time = {&the_deadline, "deadline_pkey", 1, {deadline_deadline}};
+TableIndex		cancel_request_by_time = {&the_cancel_request, "cancel_request_pkey", 1, {cancel_request_cancel_at}};
 TableIndex		schedule_by_next_run = {&the_schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
 TableIndex		schedule_by_waiting = {&the_schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
 

@@ -57,7 +57,9 @@
 	C(workflow, backoff, INTERVALOID) \
 	C(workflow, backoff_multiplier, FLOAT8OID) \
 	C(workflow, max_backoff, INTERVALOID) \
-	C(workflow, on_parent_end, TEXTOID)
+	C(workflow, on_parent_end, TEXTOID) \
+	C(workflow, cancel_requested_at, TIMESTAMPTZOID) \
+	C(workflow, cancel_untold, BOOLOID)
 
 #define WORKFLOW_TAGS_COLUMNS_USED(C) \
 	C(workflow_tags, workflow_id, UUIDOID) \
@@ -144,6 +146,9 @@
 #define DEADLINE_COLUMNS_USED(C) \
 	C(deadline, deadline, TIMESTAMPTZOID)
 
+#define CANCEL_REQUEST_COLUMNS_USED(C) \
+	C(cancel_request, cancel_at, TIMESTAMPTZOID)
+
 #define SCHEDULE_COLUMNS_USED(C) \
 	C(schedule, name, TEXTOID) \
 	C(schedule, next_run_at, TIMESTAMPTZOID)
@@ -163,6 +168,7 @@
 	T(deadline, DEADLINE) \
 	T(watch, WATCH) \
 	T(wake_note, WAKE_NOTE) \
+	T(cancel_request, CANCEL_REQUEST) \
 	T(schedule, SCHEDULE)
 
 /* The number of a column here: workflow_lease, step_status. */
@@ -192,6 +198,7 @@ extern TableIndex watch_by_key;
 extern TableIndex wake_note_by_id;
 extern TableIndex driven_by_executor;
 extern TableIndex deadline_by_time;
+extern TableIndex cancel_request_by_time;
 extern TableIndex schedule_by_next_run;
 extern TableIndex schedule_by_waiting;
 

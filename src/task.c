@@ -45,7 +45,8 @@ read_workflow(const WorkflowRow *row, Workflow *workflow)
 		.name = TextDatumGetCString(row->name.value),.has_queue = !row->queue_name.isnull,
 		.handler = row->handler,.executor_id = row->executor_id,.input = row->input,
 		.output = row->output,.error = row->error,.deadline = row->deadline,
-		.paused_by = row->paused_by,.paused_at = row->paused_at,.suspended_at = row->suspended_at
+		.paused_by = row->paused_by,.paused_at = row->paused_at,.suspended_at = row->suspended_at,
+		.is_untold = !row->cancel_untold.isnull
 	};
 	if (workflow->has_parent)
 		workflow->parent_id = *DatumGetUUIDP(row->parent_id.value);
@@ -292,7 +293,7 @@ uint64
 seen_of(const Workflow *workflow, const Step *step)
 {
 	int32		seen[] = {
-		workflow->status, workflow->lease, step ? step->status : 0, step ? step->lease : 0, step ? step->attempt : 0
+		workflow->status, workflow->lease, workflow->is_untold, step ? step->status : 0, step ? step->lease : 0, step ? step->attempt : 0
 	};
 
 	return hash_bytes_extended((unsigned char *) seen, sizeof(seen), 0);

@@ -37,6 +37,7 @@ typedef struct Workflow
 	NullableDatum paused_by;
 	NullableDatum paused_at;
 	NullableDatum suspended_at;
+	bool		is_untold;		/* its program is to be told that its end was requested */
 } Workflow;
 
 typedef struct Step
@@ -89,7 +90,7 @@ is_inline(const Workflow *workflow)
 	F(t, id) C(t, root_id) C(t, parent_id) C(t, status) C(t, lease) C(t, recovery_count) \
 	C(t, max_recovery_attempts) C(t, name) C(t, queue_name) C(t, handler) C(t, executor_id) \
 	C(t, input) C(t, output) C(t, error) C(t, deadline) C(t, paused_by) C(t, paused_at) \
-	C(t, suspended_at)
+	C(t, suspended_at) C(t, cancel_untold)
 
 /* A workflow or a step, as the accessors answer about it. */
 typedef struct Task

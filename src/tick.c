@@ -5,7 +5,8 @@
  *
  * It does, as far as max_rows goes, in this order: schedules that are due start their
  * runs (schedule_run.c); workflows of dead executors, or past their deadline, go back
- * to their queues (recover.c); old finished trees are purged, if durable.retention says
+ * to their queues (recover.c); what was asked to end, and has not within its grace, is
+ * cancelled (cancel_request.c); old finished trees are purged, if durable.retention says
  * so, and dead executors that drive nothing are forgotten (purge.c).
  *
  * It waits for nobody: what is locked is passed over, and left to another call.  So
@@ -17,6 +18,7 @@
  */
 #include "tick.h"
 
+#include "cancel.h"
 #include "plan.h"
 #include "purge.h"
 #include "recover.h"
@@ -36,10 +38,12 @@ static Statement look_next = STATEMENT(LookNext,
 	"SELECT least("
 	"  (SELECT s.next_run_at FROM durable.schedule s WHERE NOT s.paused AND s.next_run_at > :after"
 	"    ORDER BY s.next_run_at LIMIT 1),"
-	"  (SELECT d.deadline FROM durable.deadline d WHERE d.deadline > :after ORDER BY d.deadline LIMIT 1))",
+	"  (SELECT d.deadline FROM durable.deadline d WHERE d.deadline > :after ORDER BY d.deadline LIMIT 1),"
+	"  (SELECT r.cancel_at FROM durable.cancel_request r WHERE r.cancel_at > :after AND r.cancel_at < 'infinity'"
+	"    ORDER BY r.cancel_at LIMIT 1))",
 	.planning = IN_ORDER);
 
-/* When schedules or deadlines next come due; DT_NOEND is never. */
+/* When schedules, deadlines or the grace of a request next come due; DT_NOEND is never. */
 static TimestampTz
 next_time_of_tick(void)
 {
@@ -60,6 +64,7 @@ do_tick(FunctionCallInfo fcinfo, int64 most, TimestampTz *next)
 
 	left -= run_due_schedules(call.memory, now, left);
 	left -= return_to_queues(now, left);
+	left -= cancel_overdue(now, left);
 	left -= purge_by_retention(now, left);
 	left -= forget_dead_executors(now, left);
 	/* last: nothing is waited for behind that */

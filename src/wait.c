@@ -19,6 +19,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "cancel.h"
 #include "step_internal.h"
 #include "wait.h"
 
@@ -46,6 +47,7 @@ typedef struct Asking
 	WaitEnd		end;
 	BusySignals busy;
 	bool		is_recorded;	/* its outcome is */
+	bool		tells;			/* the program, by its outcome, that its end was requested */
 	bool		tree_is_locked;
 	bool		rows_are_locked;
 	NullableDatum first;		/* of any: the one position that can still end it */
@@ -128,6 +130,30 @@ check_sequences(const Workflow *workflow, NullableDatum sequences)
 					 "Record what is to be waited for first, then wait.");
 }
 
+/* ---- telling ------------------------------------------------------------------------- */
+
+/* Whether what has ended a new wait is that a child has failed, or was cancelled, that was asked to end, too. */
+static bool
+ends_by_asked_child(const Asking *a, TimestampTz now)
+{
+	Workflow	awaited;
+
+	if (!is_sort(&a->wait, FOR_WORKFLOW) || a->end.status != FAILED ||
+		(!a->wait.run_at.isnull && DatumGetTimestampTz(a->wait.run_at.value) <= now))
+		return false;
+	look_workflow_or_raise(DatumGetUUIDP(a->wait.awaited.value), "awaited", NEWEST, &awaited);
+	return tells_by_end(&a->workflow, &awaited);
+}
+
+static bool
+begin_ended_wait(void *arg)
+{
+	const Asking *a = arg;
+	WaitFence	fence = {.lease = an_int(a->workflow.lease),.open_at = a_time(clock_now())};
+
+	return begin_wait(&a->wait, &a->end, &fence) == WRITTEN;
+}
+
 /* ---- asking ------------------------------------------------------------------------- */
 
 /* Looks at the workflow and at the position, and fills in the wait and what has ended it. */
@@ -170,6 +196,14 @@ look_at_wait(Asking *a)
 	if (!a->first.isnull)
 		wait.sequences = a_value(int_array((int32[]) {DatumGetInt32(a->first.value)}, 1));
 	a->end = find_end(&wait, now, &a->busy);
+	a->tells = a->is_new && a->workflow.is_untold;
+	if (a->tells && !ends_by_asked_child(a, now))
+	{
+		a->end = STILL_OPEN;
+		a->end.status = FAILED;
+		a->end.at = now;
+		a->end.error = request_error(&a->workflow);
+	}
 	return seen_of(&a->workflow, &a->wait);
 }
 
@@ -317,7 +351,10 @@ ask(Asking *a, ClaimAnswer *answer)
 
 		if (is_to_write && !lock_to_write(a))
 		{
-			result = write_wait(a);
+			if (a->tells)
+				result = tell_by(&a->workflow, begin_ended_wait, a) ? WRITTEN : OVERTAKEN;
+			else
+				result = write_wait(a);
 			if (result == WRITTEN)
 			{
 				recorded_under(&a->wait.workflow_id, a->lease);

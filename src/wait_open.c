@@ -168,7 +168,7 @@ static Statement insert_wait = STATEMENT(BeginWait,
 	"    'WAIT', :name, :wait, :signals, :awaited, :sequences, :timeout, :run_at, :now, :output, :error, :detail,"
 	"    CASE WHEN :ends THEN :at END "
 	"  FROM durable.workflow w "
-	"  WHERE w.id = :workflow_id AND w.lease = :lease AND " OPEN_AT(":now") " AND " SIGNAL_IS_FREE
+	"  WHERE w.id = :workflow_id AND w.lease = :lease AND " OPEN_TO_NEW_AT(":now") " AND " SIGNAL_IS_FREE
 	"  ON CONFLICT (workflow_id, sequence) DO NOTHING RETURNING 1), "
 	"listed AS ("
 	"  INSERT INTO durable.open_wait (workflow_id, sequence, awaited) "

@@ -22,6 +22,7 @@ typedef struct Known
 	pg_uuid_t	id;
 	int32		lease;
 	bool		paused;
+	bool		asked;			/* to end */
 } Known;
 
 static char *known_executor;
@@ -33,15 +34,15 @@ static uint64 known_count;
 	P(ids, UUIDARRAYOID)
 PARAMETERS(LookNews, LOOK_NEWS);
 
-#define NEWS_LIST(F, C, t) F(t, id) C(t, lease) C(t, paused)
+#define NEWS_LIST(F, C, t) F(t, id) C(t, lease) C(t, paused) C(t, asked)
 ROW(NewsRow, NEWS_LIST);
 
 /* What it drives now; and of what it drove, what has been cancelled or has another driver. */
 static Statement look_news = STATEMENT(LookNews,
-	"SELECT w.id, w.lease, w.status = 'PAUSED' AS paused FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
+	"SELECT w.id, w.lease, w.status = 'PAUSED' AS paused, w.cancel_requested_at IS NOT NULL AS asked FROM durable.driven d JOIN durable.workflow w ON w.id = d.id "
 	"WHERE d.executor_id = :executor_id "
 	"UNION ALL "
-	"SELECT w.id, NULL, false FROM unnest(:ids) AS i (id) JOIN durable.workflow w ON w.id = i.id "
+	"SELECT w.id, NULL, false, false FROM unnest(:ids) AS i (id) JOIN durable.workflow w ON w.id = i.id "
 	"WHERE " CHECKED("w.status = 'CANCELLED' OR (w.status IN ('RUNNING', 'PAUSED') AND coalesce(w.executor_id, '') <> :executor_id)"));
 
 static const Known *
@@ -103,10 +104,10 @@ look_for_news(Datum executor_id)
 		now[now_count] = (Known)
 		{
 			.id = *DatumGetUUIDP(values.id.value),.lease = DatumGetInt32(values.lease.value),
-			.paused = DatumGetBool(values.paused.value)
+			.paused = DatumGetBool(values.paused.value),.asked = DatumGetBool(values.asked.value)
 		};
 		before = find_known(&now[now_count].id);
-		news = news || (before && before->paused != now[now_count].paused);
+		news = news || (before && (before->paused != now[now_count].paused || before->asked < now[now_count].asked));
 		now_count++;
 	}
 	if (known)

@@ -8,6 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "cancel.h"
 #include "plan.h"
 #include "sql.h"
 #include "tags.h"
@@ -65,7 +66,7 @@ static Statement insert_child = STATEMENT(StartChild,
 	"WITH parent AS MATERIALIZED ("
 	"  SELECT w.id, w.root_id, w.lease, w.max_recovery_attempts, w.app_version "
 	"  FROM durable.workflow w "
-	"  WHERE w.id = :parent_id AND w.lease = :parent_lease AND " OPEN_AT(":now")
+	"  WHERE w.id = :parent_id AND w.lease = :parent_lease AND " OPEN_TO_NEW_AT(":now")
 	"    AND NOT EXISTS (SELECT 1 FROM durable.workflow o WHERE o.id = :id) "
 	"  FOR SHARE OF w), "
 	"stand_in AS ("
@@ -220,17 +221,42 @@ answer_copy(const Step *stand_in, Workflow *child)
 }
 
 /*
+ * A child that was not created, since its parent was told by its position that it is to
+ * end: there is a record only.
+ */
+static void
+answer_record(const Step *stand_in, Workflow *child)
+{
+	*child = (Workflow)
+	{
+		.status = stand_in->status,.output = stand_in->output,.error = stand_in->error
+	};
+}
+
+/* Whether a parent need not be told by the end of a child, or was by now. */
+static bool
+is_told_by(const Workflow *parent, const Workflow *child)
+{
+	if (XactReadOnly || !tells_by_end(parent, child))
+		return true;
+	lock_tree(&parent->root_id, TREE_SHARED);
+	return tell_by(parent, NULL, NULL);
+}
+
+/*
  * Finds or creates the child, and runs it again where it is inline and nobody
- * drives it; returns whether it was created.  A child that is there and need not
- * be started is answered without a lock.
+ * drives it; returns whether it was created, *is_there whether there is one.  A child
+ * that is there and need not be started is answered without a lock, unless its end tells the parent that it is to
+ * end, too.
  */
 static bool
-start_child(const ChildArgs *args, Workflow *child)
+start_child(const ChildArgs *args, Workflow *child, bool *is_there)
 {
 	Workflow	parent;
 	Step		stand_in;
 	Rounds		rounds = {0};
 
+	*is_there = true;
 	for (;; next_round(&rounds, stand_in.status == NO_TASK ? "durable.step" : "durable.workflow",
 					   seen_of(&parent, &stand_in)))
 	{
@@ -246,7 +272,12 @@ start_child(const ChildArgs *args, Workflow *child)
 		{
 			if ((refusal = refuse_new_position(&parent, args->sequence)) != NULL)
 				raise_refusal(refusal);
-			if (create_child(args, &parent, &rounds, child))
+			if (parent.is_untold)
+			{
+				lock_tree(&parent.root_id, TREE_SHARED);
+				(void) tell_at(&parent, args->sequence, WORKFLOW, args->name, args->input, a_null());
+			}
+			else if (create_child(args, &parent, &rounds, child))
 				return true;
 			continue;
 		}
@@ -254,12 +285,20 @@ start_child(const ChildArgs *args, Workflow *child)
 			raise_refusal(refuse_other_step(&stand_in, name, WORKFLOW));
 		if (parent.status != RUNNING && stand_in.status != COMPLETED && stand_in.status != FAILED)
 			raise_refusal(refuse_finished(&parent));
+		if (stand_in.child_id.isnull)
+		{
+			*is_there = false;
+			answer_record(&stand_in, child);
+			return false;
+		}
 		if (is_copy(&stand_in))
 		{
 			answer_copy(&stand_in, child);
 			return false;
 		}
 		look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, child);
+		if (!is_told_by(&parent, child))
+			continue;
 		if (parent.status != RUNNING || !is_inline(child) ||
 			!workflow_transition(EVENT_START_AGAIN, child->status, NULL) ||
 			start_child_again(&parent, child))
@@ -287,6 +326,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	Call		call;
 	Workflow	child;
 	bool		created;
+	bool		is_there;
 
 	require(fcinfo->args[0], "parent_id");
 	require_sequence(fcinfo->args[1]);
@@ -306,13 +346,13 @@ durable_start_child(PG_FUNCTION_ARGS)
 	args.sequence = PG_GETARG_INT32(1);
 
 	call = begin_call(fcinfo);
-	created = start_child(&args, &child);
+	created = start_child(&args, &child, &is_there);
 
-	columns[0] = a_value(UUIDPGetDatum(&child.id));
+	columns[0] = is_there ? an_id(&child.id) : a_null();
 	columns[1] = a_value(BoolGetDatum(created));
 	columns[2] = a_value(enum_datum(column_type(desc, 2), status_label(child.status)));
 	columns[3] = child.output;
 	columns[4] = child.error;
-	columns[5] = a_value(Int32GetDatum(child.lease));
+	columns[5] = is_there ? an_int(child.lease) : a_null();
 	PG_RETURN_DATUM(end_call_with_row(desc, &call, columns));
 }

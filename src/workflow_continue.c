@@ -37,14 +37,15 @@ static Statement look_next_run = STATEMENT(LookNextRun,
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(CreateNextRun, CREATE_NEXT_RUN);
 
-/* As start does it, in the queue of the workflow, or driven by who has driven that. */
+/* As start does it, in the queue of the workflow, or driven by who has driven that.  Who was asked to end still is. */
 static Statement create_next_run = STATEMENT(CreateNextRun,
 	"WITH tagged AS ("
 	"  INSERT INTO durable.workflow_tags (workflow_id, tags) "
 	"  SELECT :next_id, g.tags FROM durable.workflow_tags g WHERE g.workflow_id = :id) "
 	"INSERT INTO durable.workflow (id, root_id, continued_from, status, lease, created_at, started_at, deadline, run_at,"
 	"  executor_id, name, input, handler, queue_name, concurrency_key, priority, timeout, max_recovery_attempts, app_version,"
-	"  max_retries, retry_count, backoff, backoff_multiplier, max_backoff, scheduled_for, scheduled_by) "
+	"  max_retries, retry_count, backoff, backoff_multiplier, max_backoff, scheduled_for, scheduled_by,"
+	"  cancel_requested_at, cancel_reason, cancel_at, cancel_untold) "
 	"SELECT :next_id, :next_id, w.id,"
 	"  CASE WHEN w.queue_name IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END,"
 	"  CASE WHEN w.queue_name IS NULL THEN 1 ELSE 0 END, :now,"
@@ -53,7 +54,8 @@ static Statement create_next_run = STATEMENT(CreateNextRun,
 	"  CASE WHEN w.queue_name IS NOT NULL THEN :now END,"
 	"  CASE WHEN w.queue_name IS NULL THEN w.executor_id END, w.name, :input, w.handler, w.queue_name, w.concurrency_key,"
 	"  w.priority, w.timeout, w.max_recovery_attempts, w.app_version,"
-	"  w.max_retries, w.max_retries - w.max_retries, w.backoff, w.backoff_multiplier, w.max_backoff, w.scheduled_for, w.scheduled_by "
+	"  w.max_retries, w.max_retries - w.max_retries, w.backoff, w.backoff_multiplier, w.max_backoff, w.scheduled_for, w.scheduled_by,"
+	"  w.cancel_requested_at, w.cancel_reason, w.cancel_at, w.cancel_untold "
 	"FROM durable.workflow w WHERE w.id = :id");
 
 #define MOVE_SIGNALS(P) \

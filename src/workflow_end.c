@@ -13,6 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "cancel.h"
 #include "outcome.h"
 #include "sql.h"
 #include "table.h"
@@ -151,10 +152,11 @@ lock_to_end(const Workflow *workflow)
 /*
  * Ends a workflow as it was looked at; false if something overtook us.
  *
- * Locks as above, then the workflow's row, those of the descendants that end with
- * it and their steps, and last the stand-in at its parent.  If the row has changed when
- * we get it, we keep it and all locks before it: to take one of these again would be to
- * lock out of order.
+ * Locks as above, then, if a failure tells its parent that it is to end, the parent's
+ * row, then the workflow's row, those of the descendants that end with it and their
+ * steps, and last the stand-in at its parent.  If the row has changed when we get it, we
+ * keep it and all locks before it: to take one of these again would be to lock out of
+ * order.
  */
 bool
 end_workflow(const Workflow *workflow, const WorkflowEnd *end)
@@ -163,6 +165,8 @@ end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 	Datum		self = id_array(&workflow->id, 1);
 	TimestampTz now;
 
+	if (!end->completes)
+		tell_parent_of(workflow);
 	lock_workflows(self);
 	now = clock_now();
 	if (run(&end_one,

@@ -24,7 +24,7 @@ PARAMETERS(OfOne, OF_ONE);
 
 #define RETRIES_LIST(F, C, t) \
 	F(t, queue_name) C(t, priority) C(t, max_retries) C(t, retry_count) C(t, backoff) C(t, backoff_multiplier) \
-	C(t, max_backoff)
+	C(t, max_backoff) C(t, cancel_requested_at)
 ROW(RetriesRow, RETRIES_LIST);
 
 /* Parameters of look_at_retries, and what its fast path has read; the statement leaves the rest alone. */
@@ -59,7 +59,7 @@ static Statement look_at_retries = STATEMENT(OfOne,
 	"SELECT " COLUMNS(RETRIES_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id",
 	.fast = fast_look_at_retries);
 
-/* Reads the retries of a workflow: none without a queue. */
+/* Reads the retries of a workflow: none without a queue, or after it was asked to end. */
 Retries
 look_retries(const Workflow *workflow)
 {
@@ -75,7 +75,7 @@ look_retries(const Workflow *workflow)
 	return (Retries)
 	{
 		.policy = {
-			.max_retries = row.max_retries,.backoff = row.backoff,.backoff_multiplier = row.backoff_multiplier,
+			.max_retries = row.cancel_requested_at.isnull ? row.max_retries : a_null(),.backoff = row.backoff,.backoff_multiplier = row.backoff_multiplier,
 			.max_backoff = row.max_backoff
 		},
 		.count = row.retry_count.isnull ? 0 : DatumGetInt32(row.retry_count.value),
@@ -99,7 +99,7 @@ PARAMETERS(RetryWorkflow, RETRY_WORKFLOW);
 	"SET status = {workflow to RETRY}, lease = w.lease + 1, executor_id = NULL, deadline = NULL, " \
 	"  retry_count = :retry_count, run_at = :run_at, error = :error, detail = :detail "
 #define IS_TO_RETRY \
-	"w.id = :id AND w.lease = :lease AND " CHECKED("w.status = ANY {workflow from RETRY}")
+	"w.id = :id AND w.lease = :lease AND " CHECKED("w.status = ANY {workflow from RETRY} AND w.cancel_requested_at IS NULL")
 
 static Statement retry_one = STATEMENT(RetryWorkflow,
 	WAIT_AGAIN "WHERE " IS_TO_RETRY);
@@ -130,7 +130,8 @@ fast_retry_free_job(const void *params)
 	if (XactReadOnly || has_step(p->id) ||
 		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, p->id)}, 1))
 		return NOT_FAST;
-	if (look.row && int_of_row(&look, workflow_lease) == DatumGetInt32(p->lease.value) &&
+	if (look.row && column_of_row(&look, workflow_cancel_requested_at).isnull &&
+		int_of_row(&look, workflow_lease) == DatumGetInt32(p->lease.value) &&
 		workflow_transition(EVENT_RETRY, status_of_row(&look, workflow_status), &status))
 	{
 		begin_writing(&writing, &look);

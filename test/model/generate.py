@@ -17,7 +17,8 @@ UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 20, "complete": 10, "fail": 11, "complete_and_claim": 14,
     "complete_and_claim_many": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "resume_failed": 5, "create_queue": 2,
+    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "request_cancel": 3,
+    "cancel_many": 0.5, "resume_failed_many": 1, "drain_queue": 0.5, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
     "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3,
@@ -33,7 +34,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
     ("max_recovery_attempts", -1), ("max_concurrency", -1), ("key_concurrency", -1), ("concurrency_key", ""), ("rate_limit_window", None), ("error", None), ("retryable", None),
-    ("takeover", None), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("signal", None), ("signal", ""),
+    ("takeover", None), ("grace", ("span", -1)), ("ids", None), ("ids", []), ("ids", [None]), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("signal", None), ("signal", ""),
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
     ("after", None), ("after", -1), ("max_rows", None),
@@ -63,7 +64,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable, self.gently))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -216,6 +217,43 @@ class Generator:
                 ("complete", {"task_id": ref}),)))
             if self.rng.random() < 0.7:
                 yield "clock", {"ticks": 1}, None
+
+    def gently(self):
+        """A workflow with a child of each kind is asked to end: it is told, compensates, and fails."""
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("start", {"name": "g", "executor_id": "x"})
+        top = next((w for w in self.model.workflows.values() if w.name == "g" and w.status == "RUNNING"), None)
+        if top is None or top.steps:
+            return
+        ref = ("w", top.id)
+        for n in range(3):
+            yield self.operation("start_child", {"parent_id": ref, "sequence": n, "name": f"child{n}", "queue": self.maybe(0.6, "q")})
+        yield self.operation("claim", {"queue": "q", "executor_id": "y", "max_workflows": self.rng.choice((1, 2))})
+        for w in [top, *top.children()]:
+            at = {"workflow_id": ("w", w.id), "sequence": len(w.steps)}
+            plot = self.rng.choice(("retry", "runs", "await_callback", "none", "none"))
+            if plot == "await_callback":
+                yield self.operation(plot, {**at, "name": "callback-3", "timeout": self.rng.choice(SPANS)})
+            elif plot != "none":
+                yield self.operation("claim_step", {**at, "name": f"step{len(w.steps)}", "max_retries": 1})
+            if plot == "retry":
+                yield self.operation("fail", {"task_id": ("s", w.id, at["sequence"]), "error": "e"})
+        asked = [w for w in [top, *top.children()] if w.status in ACTIVE]
+        yield self.operation("request_cancel", {"workflow_id": ref, "reason": self.maybe(0.5, "r"), "grace": self.maybe(0.5, ("span", 2))})
+        for w in self.rng.sample(asked, len(asked)):
+            ends = ("fail", {"task_id": ("w", w.id), "error": "cancelled"})
+            for function, args in ((
+                ("start_child", {"parent_id": ("w", w.id), "sequence": 7, "name": "child7", "queue": self.maybe(0.5, "q")}),
+                ("claim_step", {"workflow_id": ("w", w.id), "sequence": 8, "name": "step8", "max_retries": 1}),
+                ("fail", {"task_id": ("s", w.id, self.rng.choice((0, 3))), "error": "e"}), ends)):
+                if self.rng.random() < 0.6 and not (w is top and function == "fail"):
+                    yield self.operation(function, args)
+            n = self.rng.randrange(3)
+            yield self.operation("start_child", {"parent_id": ref, "sequence": n, "name": f"child{n}"})
+        yield self.operation("await_workflow", {"workflow_id": ref, "sequence": 9, "name": "workflow-9", "awaited": self.ref(self.rng.choice(asked))})
+        yield self.operation("fail", {"task_id": ref, "error": "cancelled"})
+        yield self.operation("resume_failed", {"workflow_id": ref, "executor_id": "x", "from_sequence": self.rng.choice((0, 0, 1))})
+        yield self.operation("start_child", {"parent_id": ref, "sequence": 7, "name": "child7", "queue": None})
 
     # ---- what is there -------------------------------------------------------------------
 
@@ -634,6 +672,19 @@ class Generator:
 
     def cancel_tree(self):
         return {"workflow_id": self.ref(self.pick(*ACTIVE, *self.rng.choice(((), ("CANCELLED", "COMPLETED", "FAILED")))))}
+
+    def request_cancel(self):
+        return {"workflow_id": self.ref(self.pick(*ACTIVE, *self.rng.choice(((), (), ("CANCELLED", "COMPLETED", "FAILED"))))),
+                "reason": self.maybe(0.5, "r", ""), "grace": self.maybe(0.3, ("span", 0), ("span", 1.5))}
+
+    def cancel_many(self):
+        return {"ids": [self.ref(self.pick(*ACTIVE)) for _ in range(self.rng.choice((1, 2, 3)))]}
+
+    def resume_failed_many(self):
+        return {"ids": [self.ref(self.pick("FAILED")) for _ in range(self.rng.choice((1, 2, 3)))]}
+
+    def drain_queue(self):
+        return {"name": self.queue(), "max_rows": self.rng.choice((1000, 1000, 1, 0))}
 
     def resume_failed(self):
         w = self.pick("FAILED", inline=False)

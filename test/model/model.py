@@ -131,6 +131,12 @@ class Workflow:
     scheduled_by: str = None
     scheduled_for: float = None
     pause: object = None
+    # asked to end: since when, by which request, why, when it is cancelled, and whether its program has yet to be told
+    asked_at: float = None
+    request: object = None
+    reason: str = None
+    cancel_at: float = None
+    untold: bool = False
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
@@ -360,6 +366,23 @@ class Model:
             raise Refused("WF008")
         return w, s
 
+    # ---- telling a program that it is to end --------------------------------------------
+
+    def tell(self, w):
+        w.untold = False
+        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+
+    def told_at(self, w, sequence, name, kind, input, executor=None):
+        """A new position by which it is told: a step, or a child that is not created."""
+        s = w.steps[sequence] = Step(name, kind, self.now, self.now, input, own_status="FAILED", lease=w.lease, attempt=0,
+                                     executor=executor, error=self.tell(w), own_ended_at=self.now)
+        return s
+
+    def told_by_end(self, w, child):
+        """Whether it is told by this: that the child has failed, or was cancelled, which was asked to end, too."""
+        return (w.untold and w.status == "RUNNING" and child.parent is w and child.asked_at is not None
+                and child.status in ("FAILED", "CANCELLED") and (child.request is w.request or child.ended_at > w.asked_at))
+
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
@@ -436,6 +459,12 @@ class Model:
             raise Refused("WF011")
         if s is None:
             self.new_position(sequence)
+        if s is None and w.untold:
+            s = self.told_at(w, sequence, name, kind, input, executor_id)
+            row = answer("FAILED", 0, error=s.error)
+            self.note = "told"
+            return row
+        if s is None:
             s = w.steps[sequence] = Step(name, kind, self.now, self.now, input)
         elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
             return answer("WAIT", s.attempt, run_at=s.run_at)
@@ -514,6 +543,7 @@ class Model:
             self.with_retries(n, w.queue, *(w.policy or (0,)))
             n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
             n.scheduled_by, n.scheduled_for = w.scheduled_by, w.scheduled_for
+            n.asked_at, n.request, n.reason, n.cancel_at, n.untold = w.asked_at, w.request, w.reason, w.cancel_at, w.untold
             n.signals = [g for g in w.signals if g.sequence is None]
             w.signals = [g for g in w.signals if g.sequence is not None]
             self.also.update(["moved a signal"] if n.signals else [])
@@ -533,11 +563,17 @@ class Model:
         t = s or w
         if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
             self.note = "again, " + t.status
+        elif s and s.status == "FAILED" and w.asked_at is not None and s.error.startswith("WF017: "):
+            self.note = "again, told"
         else:
             if w is t and w.status == "PAUSED":
                 raise Refused("WF004")
             self.allow(t, "RUNNING")
-            if t.policy and retryable and t.retry_count < t.policy[0]:
+            left = t.policy and retryable and t.retry_count < t.policy[0] and (s or w.asked_at is None)
+            if left and s and w.untold and w.status in ACTIVE:
+                s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", self.tell(w), detail, self.now
+                self.also.add("told")
+            elif left:
                 _, backoff, multiplier, most = t.policy
                 wait = backoff * max(1, multiplier ** t.retry_count)
                 wait = wait if most is None else min(wait, most)
@@ -549,6 +585,9 @@ class Model:
                 t.error, t.detail = error, detail
                 t.run_at = self.now + (wait if retry_after is None else retry_after)
             elif w is t:
+                if w.inline and w.asked_at is not None and w.parent.untold:
+                    self.tell(w.parent)
+                    self.also.add("told the parent")
                 self.end(w, "FAILED", error=error, detail=detail)
             else:
                 s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", error, detail, self.now
@@ -578,6 +617,9 @@ class Model:
         w.paused_from = w.pause = None
         w.retry_count = 0 if w.policy else None
         w.lease += 1
+        self.also.update(["forgot a request"] if w.asked_at is not None else [])
+        w.asked_at = w.request = w.reason = w.cancel_at = None
+        w.untold = False
 
     def steps_again(self, w, of_failed):
         """Those that were left running, and those that have failed and for which that holds."""
@@ -662,7 +704,13 @@ class Model:
                 self.note = "found the record of a " + s.status
                 return [dict(workflow_id=s.record_of.id, created=False, status=s.status, output=s.output, error=s.error, lease=0)]
             w = s.child
+            if w is None:
+                self.note = "found none"
+                return [dict(workflow_id=None, created=False, status=s.status, output=None, error=s.error, lease=None)]
             self.note = "found a " + w.status
+            if self.told_by_end(p, w):
+                self.tell(p)
+                self.also.add("told by a " + w.status)
             if not finished and w.inline and w.status == "PENDING":
                 self.note = "started again"
                 self.begin(w)
@@ -671,6 +719,10 @@ class Model:
             if finished:
                 raise Refused("WF011")
             self.new_position(sequence)
+            if p.untold:
+                s = self.told_at(p, sequence, name, "WORKFLOW", input)
+                self.note = "told"
+                return [dict(workflow_id=None, created=False, status="FAILED", output=None, error=s.error, lease=None)]
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
             w.key, w.version, w.ends_with_parent = concurrency_key, p.version, on_parent_end == "cancel"
@@ -800,6 +852,14 @@ class Model:
             check()
             s = wanted
         end = self.end_of(w, s)
+        if new and w.untold:
+            by_child = (end and end.how.startswith("by a workflow") and end.status == "FAILED"
+                        and self.told_by_end(w, s.awaited))
+            error = self.tell(w)
+            if by_child:
+                self.also.add("told by a child")
+            else:
+                end = End(self.now, "FAILED", error=error, how="told")
         again = not new and s.started_at is None
         w.steps[sequence] = s
         s.recorded_at = self.now if new else s.recorded_at
@@ -995,6 +1055,87 @@ class Model:
         self.allow(top, *ACTIVE)
         return [dict(cancel_tree=self.cancel(top))]
 
+    def cancel_many(self, ids):
+        return self.many(ids, lambda id: dict(changed=self.cancel_tree(id)[0]["cancel_tree"]), "changed")
+
+    def many(self, ids, call, *columns):
+        """A row for each, or its error."""
+        needed(ids, *(ids or []))
+        rows = []
+        for id in ids:
+            try:
+                row = dict(call(id), error=None)
+                self.also.add("done")
+            except Refused as r:
+                row = dict({c: None for c in columns}, error=Text(r.sqlstates[0]))
+                self.also.add(r.sqlstates[0])
+            rows.append(dict(position=len(rows) + 1, workflow_id=id, **row))
+        self.note = "ok"
+        return rows
+
+    def resume_failed_many(self, ids):
+        return self.many(ids, lambda id: self.resume_failed(id)[0], "handler", "input", "status", "lease")
+
+    def request_cancel(self, workflow_id, reason=None, grace=None):
+        needed(workflow_id)
+        not_negative(grace)
+        top = self.workflow(workflow_id)
+        self.allow(top, *ACTIVE)
+        cancel_at = None if grace is None else self.now + grace
+        if top.asked_at is not None:
+            for w in [top] + list(top.below()):
+                if w.asked_at is not None and w.status in ACTIVE:
+                    w.cancel_at = cancel_at
+            self.note = "again"
+            return [dict(request_cancel=0)]
+
+        def reached(w):
+            """What was asked before is left alone, with all below it."""
+            if w.asked_at is None:
+                yield w
+                for child in w.children():
+                    yield from reached(child)
+
+        request, asked, count = object(), [], 0
+        # what has ended before counts, not what the request itself brings about
+        open = [(w, s) for w in reached(top) if w.status in ACTIVE and w.lease > 0
+                for s in w.own_steps("PENDING", "PAUSED") if s.kind != "WAIT" or self.end_of(w, s) is None]
+        for w in list(reached(top)):
+            if w.status not in ACTIVE:
+                continue
+            w.asked_at, w.request, w.reason, w.cancel_at = self.now, request, reason, cancel_at
+            count += 1
+            if w.lease == 0:
+                self.finish(w, "CANCELLED")
+                self.also.add("cancelled")
+                continue
+            w.untold = True
+            asked.append(w)
+            self.also.update(["asked a " + w.status], ["asked below"] if w is not top else [])
+            if "PENDING" in (w.status, w.paused_from) and not w.inline:
+                w.run_at = min(w.run_at, self.now)
+        for w in asked:
+            self.also.update(["left a wait"] if len([s for v, s in open if v is w]) < len(w.own_steps("PENDING", "PAUSED")) else [])
+        for w, s in open:
+            s.started_at = self.now if s.started_at is None else s.started_at
+            s.run_at = s.run_at if s.kind == "WAIT" else None
+            s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", self.tell(w), None, self.now
+            self.also.add("ended a " + (s.wait or s.kind))
+        self.note = top.status
+        return [dict(request_cancel=count)]
+
+    def drain_queue(self, name, max_rows=1000):
+        needed(name, max_rows)
+        words(name)
+        not_negative(max_rows)
+        self.known_queue(name)
+        waiting = sorted((w for w in self.workflows.values() if w.queue == name and w.status == "PENDING" and w.lease == 0),
+                         key=lambda w: (w.key or "", -w.priority, w.run_at, w.id))[:max_rows]
+        for w in waiting:
+            self.finish(w, "CANCELLED")
+        self.note = "some" if waiting else "none"
+        return [dict(drain_queue=len(waiting))]
+
     def abandoned(self, w):
         """Cancelled because its parent completed."""
         return w.inline and w.status == "CANCELLED" and (w.parent.status == "COMPLETED" or self.abandoned(w.parent))
@@ -1031,6 +1172,10 @@ class Model:
         for w in [top] + again:
             self.again(w)
             self.steps_again(w, lambda n: w is not top or n >= from_sequence)
+            for n in [n for n, s in w.steps.items() if s.kind == "WORKFLOW" and s.child is None and s.record_of is None]:
+                if w is not top or n >= from_sequence:
+                    del w.steps[n]
+                    self.also.add("forgot a child")
         self.also.update("again inline" if w.inline else "again queued" for w in again)
         self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now
@@ -1144,11 +1289,12 @@ class Model:
         for id, lease in zip(workflow_ids or [], leases or []):
             w = self.workflows.get(id)
             if w is None:
-                wrong.append(dict(workflow_id=id, status=None, lease=None, owner=None))
-            elif not w.inline and (w.status, w.lease, w.owner) != ("RUNNING", lease, executor_id):
-                wrong.append(dict(workflow_id=id, status=w.status, lease=w.lease, owner=w.owner))
+                wrong.append(dict(workflow_id=id, status=None, lease=None, owner=None, cancel_requested_at=None))
+            elif not w.inline and ((w.status, w.lease, w.owner) != ("RUNNING", lease, executor_id) or w.untold):
+                self.also.update(["told of a request"] if w.untold else [])
+                wrong.append(dict(workflow_id=id, status=w.status, lease=w.lease, owner=w.owner, cancel_requested_at=w.asked_at))
         if workflow_ids is not None:
-            wrong += [dict(workflow_id=w.id, status=w.status, lease=w.lease, owner=w.owner) for w in self.workflows.values()
+            wrong += [dict(workflow_id=w.id, status=w.status, lease=w.lease, owner=w.owner, cancel_requested_at=w.asked_at) for w in self.workflows.values()
                       if w.status == "RUNNING" and w.owner == executor_id and w.id not in workflow_ids]
         self.note = "told" if wrong else "agreed"
         return sorted(wrong, key=lambda row: row["workflow_id"])

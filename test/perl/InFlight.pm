@@ -124,6 +124,11 @@ my $work = q{
 	SELECT durable.complete((durable.start_child(wf('to fork'), 1, 'forked child')).workflow_id, '{"c": "ä"}');
 	SELECT durable.signal(wf('to fork'), 'go', '"once"', 'key'); SELECT durable.await_signal(wf('to fork'), 2, 'go');
 	SELECT durable.fork(wf('to fork'), 2, 'fork', executor_id => 'forker', app_version => 'v2'); SELECT durable.complete(wf('to fork'));
+	-- asked to end: not told yet, with a child below it; told by a child that was not created
+	SELECT durable.start('asked'); SELECT durable.start_child(wf('asked'), 0, 'asked child');
+	SELECT durable.claim_step(wf('asked child'), 0, 's');
+	SELECT durable.request_cancel(wf('asked'), E'by\t''ä"', '1 day');
+	SELECT durable.start('told'); SELECT durable.request_cancel(wf('told')); SELECT durable.start_child(wf('told'), 0, 'never');
 
 	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due. Each claim
 	-- notes how far it came.
@@ -257,6 +262,18 @@ my @go_on = (
 	q{SELECT created, status, lease FROM durable.start_child(wf('failed'), 2, 'failed child')} => 'f|RUNNING|3',
 	q{SELECT created, lease FROM durable.start('completed')} => 't|1',
 
+	# asked to end
+	q{SELECT durable.request_cancel(wf('asked'), 'again', '2 days')} => '0',
+	q{SELECT cancel_at > now() + interval '1 day', cancel_reason FROM durable.workflow WHERE name = 'asked'} => qq(t|by\t'ä"),
+	q{SELECT action, attempt, error FROM durable.claim_step(wf('asked child'), 1, 't')} => qq(FAILED|0|WF017: cancel requested: by\t'ä"),
+	q{SELECT action FROM durable.claim_step(wf('asked child'), 2, 'undo')} => 'EXECUTE',
+	q{SELECT status FROM durable.fail(wf('asked child'), 'cancelled')} => 'FAILED',
+	q{SELECT action FROM durable.claim_step(wf('asked'), 1, 'undo')} => 'EXECUTE',
+	q{SELECT workflow_id, created, status FROM durable.start_child(wf('told'), 0, 'never')} => '|f|FAILED',
+	q{SELECT status FROM durable.fail(wf('told'), 'cancelled')} => 'FAILED',
+	q{SELECT "position", status, error FROM durable.resume_failed_many(ARRAY[wf('told')])} => '1|RUNNING|',
+	q{SELECT created, status FROM durable.start_child(wf('told'), 0, 'never')} => 't|RUNNING',
+
 	# waits
 	q{SELECT action, output FROM durable.await_any(wf('waiting'), 4, 'any', '{0,2,3}')} => 'REPLAY|{"sequence": 3}',
 	q{SELECT action, output FROM durable.await_workflow(wf('waiting'), 3, 'other', wf('waiting'))} => 'REPLAY|"a"',
@@ -352,6 +369,10 @@ our %calls = (
 	pause_tree => q{durable.pause_tree(wf('run'))},
 	resume_tree => q{durable.resume_tree(wf('paused'))},
 	cancel_tree => q{durable.cancel_tree(wf('run'))},
+	request_cancel => q{durable.request_cancel(wf('run'))},
+	cancel_many => q{durable.cancel_many(ARRAY[wf('run')])},
+	resume_failed_many => q{durable.resume_failed_many(ARRAY[wf('failed')])},
+	drain_queue => q{durable.drain_queue('line')},
 	resume_failed => q{durable.resume_failed(wf('failed'))},
 	create_queue => q{durable.create_queue('new')},
 	alter_queue => q{durable.alter_queue('line', 9)},

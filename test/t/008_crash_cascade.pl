@@ -41,6 +41,10 @@ my %workflow = (table => 'workflow', row => q{name = '%s.6.6'});
 my %step = (table => 'step', row => q{workflow_id = wf('%s.6.6') AND sequence = 1});
 my %stand_in = (table => 'step', row => q{child_id = wf('%s.6.6')});
 my %trees = (
+	ask => { call => q{durable.request_cancel(%s, 'why')}, %workflow },
+	'ask what waits' => {
+		before => q{durable.await_callback(w.id, 2, 'back') FROM durable.workflow w WHERE w.root_id = %s AND w.name LIKE '%%.6.%%'},
+		call => q{durable.request_cancel(%s, 'why')}, table => 'step', row => q{workflow_id = wf('%s.6.6') AND sequence = 2} },
 	pause => { call => 'durable.pause_tree(%s)', %workflow },
 	resume => { before => 'durable.pause_tree(%s)', call => 'durable.resume_tree(%s)', %workflow },
 	cancel => { call => 'durable.cancel_tree(%s)', %step },
@@ -154,7 +158,7 @@ is($node->safe_psql('postgres', q{SELECT action, output FROM durable.claim_step(
 
 # what each returns
 my %expected = (
-	pause => '43', resume => '43', cancel => '86', 'cancel a paused one' => '86', complete => 't', fail => '(FAILED,0,)',
+	ask => '43', 'ask what waits' => '43', pause => '43', resume => '43', cancel => '86', 'cancel a paused one' => '86', complete => 't', fail => '(FAILED,0,)',
 	'fail to its end' => '(FAILED,0,)', 'resume failed' => '(,,RUNNING,2)', 'take over' => q{("take over",,,RUNNING,2,taker)}, release => '1', recover => '50', claim => '40');
 for my $name (sort keys %calls)
 {
@@ -163,8 +167,10 @@ for my $name (sort keys %calls)
 is($node->safe_psql('postgres', 'SELECT * FROM durable.check()'), '', 'no invariant is broken at the end');
 is($node->safe_psql('postgres', q{
 	SELECT split_part(name, '.', 1) AS tree, status, count(*), min(lease), max(lease) FROM durable.workflow
-	WHERE name ~ '^(pause|resume|cancel|complete|fail|take|release|poison)' GROUP BY 1, 2 ORDER BY 1, 2}),
-	q{cancel|CANCELLED|43|1|1
+	WHERE name ~ '^(ask|pause|resume|cancel|complete|fail|take|release|poison)' GROUP BY 1, 2 ORDER BY 1, 2}),
+	q{ask|RUNNING|43|1|1
+ask what waits|RUNNING|43|1|1
+cancel|CANCELLED|43|1|1
 cancel a paused one|CANCELLED|43|1|1
 complete|COMPLETED|1|1|1
 complete|CANCELLED|42|1|1
@@ -178,6 +184,11 @@ resume|RUNNING|43|1|1
 resume failed|PENDING|42|2|2
 resume failed|RUNNING|1|2|2
 take over|RUNNING|43|2|2}, 'every tree is as a whole what it should be');
+
+is($node->safe_psql('postgres', q{
+	SELECT split_part(w.name, '.', 1), count(*), count(w.cancel_untold), (SELECT count(*) FROM durable.step s WHERE s.error = 'WF017: cancel requested: why')
+	FROM durable.workflow w WHERE w.cancel_requested_at IS NOT NULL GROUP BY 1 ORDER BY 1}),
+	"ask|43|43|6\nask what waits|43|37|6", 'each workflow was asked, and told where it waited');
 
 # purge waits for nobody, but for who locks a whole table: that of the executors, which it comes to last
 $contents = contents($node, 'postgres');

@@ -259,6 +259,15 @@ sub test_all
 	($call) = begin("$session\n" . wait_for_work('n', '{}', '5 s'));
 	like(answer($call), qr/news$/, "$name: a deadline");
 	no_work();
+	sql(q{SELECT durable.start('asked', executor_id => 'n'); SELECT durable.start_child(wf('asked'), 0, 'asked inner')});
+	# who looks does not see what happens below the workflows that it drives
+	for my $whom ($told ? 'asked inner' : (), 'asked')
+	{
+		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
+		sql("SELECT durable.request_cancel(wf('$whom'))");
+		like(answer($call), qr/--\nnews$/, "$name: $whom to end");
+	}
+	no_work();
 
 	# ---- ends and events
 	sql(q{SELECT durable.start('ends'); SELECT durable.claim_step(wf('ends'), 0, 's'); SELECT durable.start_child(wf('ends'), 1, 'c')});

@@ -15,13 +15,16 @@ CREATE OR REPLACE VIEW durable.task AS
 		coalesce(w.retry_count, 0) AS retry_count, coalesce(w.max_retries, 0) AS max_retries, w.recovery_count,
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
 		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key,
-		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags, NULL::text COLLATE "C" AS note
+		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags,
+		w.cancel_requested_at, w.cancel_reason,
+		NULL::text COLLATE "C" AS note
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb, s.note
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb,
+		NULL::timestamptz, NULL::text, s.note
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 
