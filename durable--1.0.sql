@@ -1873,9 +1873,10 @@ FROM durable.workflow w WHERE w.cancel_requested_at IS NULL
   AND (w.cancel_reason IS NOT NULL OR w.cancel_at IS NOT NULL OR w.cancel_untold IS NOT NULL)
 UNION ALL SELECT w.id, 'asked to end, and not cancelled, though it never ran'
 FROM durable.workflow w WHERE w.cancel_requested_at IS NOT NULL AND w.lease = 0 AND w.status IN ('PENDING', 'PAUSED')
+  AND w.continued_from IS NULL
 UNION ALL SELECT w.id, 'told that it is to end, and nothing in it says so'
 FROM durable.workflow w WHERE w.cancel_requested_at IS NOT NULL AND w.cancel_untold IS NULL AND w.lease > 0
-  AND NOT EXISTS (SELECT 1 FROM durable.step s WHERE s.workflow_id = w.id
+  AND w.continued_from IS NULL AND NOT EXISTS (SELECT 1 FROM durable.step s WHERE s.workflow_id = w.id
     AND (s.error LIKE 'WF017: %' OR (s.awaited IS NOT NULL AND s.status = 'FAILED') OR (s.kind = 'WORKFLOW' AND s.status IN ('FAILED', 'CANCELLED'))))
 UNION ALL SELECT w.id, 'finished without completed_at, or completed_at without being finished'
 FROM durable.workflow w WHERE (w.status IN ('PENDING', 'RUNNING', 'PAUSED')) = (w.completed_at IS NOT NULL)

@@ -73,6 +73,11 @@ class Step:
     def ended_at(self):
         return self.own_ended_at if self.child is None else self.child.ended_at
 
+    @property
+    def child_id(self):
+        child = self.child or self.record_of
+        return child.id if child else None
+
     def of(self, what):
         """Its output, error or detail: of a child, once it has ended."""
         return getattr(self, what) if self.child is None else getattr(self.child, what) if self.child.status not in ACTIVE else None
@@ -756,7 +761,7 @@ class Model:
         w = self.workflow(workflow_id)
         return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
                      output=s.of("output"), error=s.of("error"), detail=s.of("detail"),
-                     child_id=(s.child or s.record_of).id if s.kind == "WORKFLOW" else None) for n, s in sorted(w.steps.items())]
+                     child_id=s.child_id) for n, s in sorted(w.steps.items())]
 
     def look(self, task_id):
         """status, input, output, error and is_completed in one."""
@@ -990,7 +995,7 @@ class Model:
         name = o.name if name is None else name
         before = {n: s for n, s in o.steps.items() if n < from_sequence}
         refused = []
-        if any(w.parent is None and w.name == name and w.status in ACTIVE for w in self.workflows.values()):
+        if any(w.parent is None and (w.name is name or w.name == name) and w.status in ACTIVE for w in self.workflows.values()):
             refused.append("WF014")
         if queue is not None and queue not in self.queues:
             refused.append("WF012")
@@ -1474,7 +1479,9 @@ class Model:
                 happened += self.run_schedule(name, s)
         for reason in ("stale executor", "no executor", "deadline") if max_rows else ():
             found = [f for f in self.to_recover(self) if f[1] == reason and f[0].queue is not None]
-            for w, _, too_often in found:
+            for w, _, too_often in sorted(found, key=lambda f: (not f[2], f[0].owner or "", f[0].started_at)):
+                if w.status != "RUNNING":  # it has ended with its parent
+                    continue
                 if too_often:
                     self.end(w, "FAILED", error=Text(reason))
                 else:
@@ -1482,6 +1489,11 @@ class Model:
                     w.recovery_count += 1
                     self.hand_over(w, None)
                 happened.append("given up" if too_often else reason)
+        overdue = [w for w in self.workflows.values() if w.status in ACTIVE and w.cancel_at is not None and w.cancel_at <= self.now]
+        for w in sorted(overdue, key=lambda w: w.cancel_at) if max_rows else ():
+            if w.status in ACTIVE:
+                self.cancel(w)
+                happened.append("cancelled after its grace")
         drivers = {w.owner for w in self.workflows.values() if not w.inline and "RUNNING" in (w.status, w.paused_from)}
         for x in [x for x in self.executors if self.dead(x) and x not in drivers] if max_rows else ():
             del self.executors[x]
