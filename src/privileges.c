@@ -114,6 +114,7 @@ static const struct
 	{"heartbeat", WORKER},
 	{"recover", WORKER},
 	{"release", WORKER},
+	{"set_tags", WORKER},
 	{"set_timeout", WORKER},
 	{"sleep", WORKER},
 	{"start_child", WORKER},

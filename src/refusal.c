@@ -358,6 +358,16 @@ refuse_recovery_limit(const Workflow *workflow)
 				   "Find out why it keeps failing, then start a new run.");
 }
 
+/* start found a workflow of that name, and is not to attach to it. */
+Refusal *
+refuse_active_namesake(const Workflow *workflow)
+{
+	return refusal(ERRCODE_ACTIVE_NAMESAKE,
+				   psprintf("workflow %s \"%s\" is active", uuid_text(&workflow->id), workflow->name),
+				   psprintf("The workflow is %s.", status_label(workflow->status)),
+				   "Wait for it, cancel it, or take another name.");
+}
+
 Refusal *
 refuse_unknown_queue(const char *name)
 {

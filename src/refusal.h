@@ -22,6 +22,7 @@
 #define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
 #define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')	/* or schedule */
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
+#define ERRCODE_ACTIVE_NAMESAKE		MAKE_SQLSTATE('W', 'F', '0', '1', '4')
 
 /*
  * Why a call is refused.  It is built first and raised later (raise_refusal),
@@ -64,6 +65,7 @@ extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, cons
 extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,
 							 TaskStatus status);
 extern Refusal *refuse_other_run(const struct Workflow *workflow, const struct Workflow *other);
+extern Refusal *refuse_active_namesake(const struct Workflow *workflow);
 extern Refusal *refuse_unknown_queue(const char *name);
 extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_id);
 extern Refusal *refuse_queue_of_schedule(const char *name, const char *schedule);

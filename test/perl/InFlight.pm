@@ -305,6 +305,7 @@ our %calls = (
 	complete_and_claim_many => q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 3)], NULL, '{next}', sequences => '{7}')},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
 	emit => q{durable.emit(wf('run'), 'progress')},
+	set_tags => q{durable.set_tags(wf('run'), '{"customer": 42}')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},
 	resume_tree => q{durable.resume_tree(wf('paused'))},
@@ -376,7 +377,7 @@ our %calls = (
 	entries => q{durable.entries('workflow_pkey')},
 	filters => q{durable.filters()},
 	standing => q{durable.standing('RUNNING')},
-	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, true, NULL, 1)},
+	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, true, NULL, 1)},
 	latest_started => q{durable.latest_started(true, 1)},
 	all_below => q{durable.all_below(ARRAY[wf('run')], false)},
 );
