@@ -23,6 +23,8 @@
 #include "sql.h"
 #include "tags.h"
 
+#include "utils/builtins.h"
+
 /* ---- finished runs ------------------------------------------------------------- */
 
 #define FINISHED_ROOTS(P) \
@@ -66,6 +68,7 @@ never_ran(const Workflow *workflow)
 	P(ids, UUIDARRAYOID) \
 	P(inputs, JSONBARRAYOID) \
 	P(concurrency_keys, TEXTARRAYOID) \
+	P(statuses, TEXTARRAYOID) \
 	P(handler, TEXTOID) \
 	P(queue, TEXTOID) \
 	P(priority, INT4OID) \
@@ -83,14 +86,14 @@ static Statement replace_them = STATEMENT(ReplaceRoots,
 	"  max_recovery_attempts = :max_recovery_attempts, app_version = :app_version, max_retries = :max_retries,"
 	"  retry_count = :max_retries - :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier,"
 	"  max_backoff = :max_backoff "
-	"FROM ROWS FROM (unnest(:ids), unnest(:inputs), unnest(:concurrency_keys)) "
-	"  WITH ORDINALITY AS b (id, input, concurrency_key, n) "
-	"WHERE w.id = b.id AND " CHECKED("w.lease = 0 AND w.status IN ('PENDING', 'PAUSED') AND w.queue_name IS NOT NULL"),
+	"FROM ROWS FROM (unnest(:ids), unnest(:inputs), unnest(:concurrency_keys), unnest(:statuses)) "
+	"  WITH ORDINALITY AS b (id, input, concurrency_key, status, n) "
+	"WHERE w.id = b.id AND " CHECKED("w.lease = 0 AND w.status = b.status::durable.task_status"),
 	.planning = BY_PROBES);
 
 /*
  * Gives roots that never ran, which are in the order of ids, new arguments; false if
- * somebody has claimed or cancelled one.  Their trees and the queue are locked (shared).
+ * somebody has claimed, paused or cancelled one.  Their trees and the queue are locked (shared).
  * Locks their rows.
  */
 bool
@@ -99,6 +102,7 @@ replace_roots(const Replacing *replacings, int count, const StartArgs *args)
 	Elements	ids = new_elements(UUIDOID, count);
 	Elements	inputs = new_elements(JSONBOID, count);
 	Elements	keys = new_elements(TEXTOID, count);
+	Elements	statuses = new_elements(TEXTOID, count);
 	NewTags    *tags = palloc(count * sizeof(NewTags));
 	NullableDatum all;
 
@@ -111,14 +115,15 @@ replace_roots(const Replacing *replacings, int count, const StartArgs *args)
 		append_element(&ids, an_id(&replacings[i].id));
 		append_element(&inputs, values->input);
 		append_element(&keys, values->concurrency_key);
+		append_element(&statuses, a_value(CStringGetTextDatum(status_label(replacings[i].status))));
 		tags[i] = (NewTags) {.id = an_id(&replacings[i].id),.tags = values->tags};
 	}
 	all = array_of(&ids);
 	lock_workflows(all.value);
 	if (run(&replace_them,
 			&(ReplaceRoots) {
-				.ids = all,.inputs = array_of(&inputs),.concurrency_keys = array_of(&keys),.handler = args->handler,
-				.queue = args->queue,.priority = args->priority,
+				.ids = all,.inputs = array_of(&inputs),.concurrency_keys = array_of(&keys),
+				.statuses = array_of(&statuses),.handler = args->handler,.queue = args->queue,.priority = args->priority,
 				.run_at = args->run_at.isnull ? a_time(clock_now()) : args->run_at,.timeout = args->timeout,
 				.max_recovery_attempts = args->max_recovery_attempts,.app_version = args->app_version,
 				WORKFLOW_RETRIES(args->retries)

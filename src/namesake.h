@@ -14,6 +14,7 @@
 typedef struct Replacing
 {
 	pg_uuid_t	id;
+	TaskStatus	status;			/* as it was looked at */
 	const NewRoot *values;
 } Replacing;
 

@@ -678,7 +678,7 @@ change(Root **roots, int count, const StartArgs *args)
 		const Root *root = roots[i];
 
 		takings[i] = (Taking) {.id = root->workflow.id,.lease = root->seen_lease,.times = root->takes};
-		replacings[i] = (Replacing) {.id = root->workflow.id,.values = root->values};
+		replacings[i] = (Replacing) {.id = root->workflow.id,.status = root->workflow.status,.values = root->values};
 	}
 	if (args->if_active == ACTIVE_REPLACED)
 		return replace_roots(replacings, count, args);
