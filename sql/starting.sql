@@ -60,6 +60,21 @@ SELECT run_at > created_at AND run_at <= durable.clock() AS now FROM durable.wor
 SELECT count(*) FROM durable.claim('starting-other', 'starting-e', 9);
 SELECT created, replaced FROM durable.start('starting-1', '{"v": 4}', queue => 'starting-other', concurrency_key => 'k', if_active => 'replace');
 SELECT created, replaced FROM durable.start('starting-1', '{"v": 5}', queue => 'starting-other', concurrency_key => 'l', priority => 1, if_active => 'replace');
+-- Also where claims have left heads behind it: it leaves the list of the queue where it was.
+SET durable.claim_walk = 0;
+SELECT durable.create_queue('starting-heads');
+SELECT count(*) FROM durable.start_many('{starting-h1,starting-h2,starting-h3}', queue => 'starting-heads');
+SELECT name FROM durable.claim('starting-heads', 'starting-e');
+SELECT name FROM durable.claim('starting-heads', 'starting-e');
+SELECT durable.start('starting-h4', '1', queue => 'starting-heads', run_at => '2000-01-01') \gset
+SELECT count(*) > 0 AS is_late FROM durable.queue_late WHERE workflow_id = (SELECT id FROM durable.workflow WHERE name = 'starting-h4');
+SELECT replaced FROM durable.start('starting-h4', '2', queue => 'starting-other', run_at => '2000-01-01', priority => -1, if_active => 'replace');
+SELECT replaced FROM durable.start('starting-h3', '2', queue => 'starting-heads', run_at => '2000-01-01', if_active => 'replace');
+SELECT name, input FROM durable.claim('starting-heads', 'starting-e', 9);
+SELECT name, input FROM durable.claim('starting-other', 'starting-e', 9, '{}') ;
+SELECT * FROM durable.check();
+SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE name IN ('starting-h1', 'starting-h2', 'starting-h3', 'starting-h4');
+RESET durable.claim_walk;
 -- PAUSED: it stays so.
 SELECT durable.pause_tree(:'w');
 SELECT created, replaced, status FROM durable.start('starting-1', '{"v": 6}', queue => 'starting-other', concurrency_key => 'm', if_active => 'replace', tags => '{"customer": 44}');
@@ -183,4 +198,22 @@ SELECT workflows > 0 AS purged FROM durable.purge('10 s');
 SELECT count(*) FROM durable.workflow_tags t WHERE NOT EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = t.workflow_id);
 SELECT count(*) FROM durable.list(tags => '{"finished": true}');
 ROLLBACK;
+SELECT * FROM durable.check();
+
+-- durable.require_fences: who drives a workflow says under which lease, who ends a step of which attempt. -------------
+SELECT workflow_id AS w FROM durable.start('starting-fenced') \gset
+SELECT action FROM durable.claim_step(:'w', 0, 's', lease => 1);
+CREATE TEMP TABLE fenced (n int, call text);
+INSERT INTO fenced SELECT row_number() OVER (), c FROM unnest(ARRAY['complete({w})', 'complete({w}, lease => NULL, attempt => 1)', 'complete({s}, lease => 1)', 'complete({s}, attempt => 1)',
+  'fail({w}, ''e'')', 'fail({s}, ''e'', 1)', 'claim_step({w}, 1, ''t'')', 'claim_steps({w}, 1, ''{t}'')', 'complete_and_claim({s}, NULL, ''t'')', 'complete_and_claim({s}, NULL, ''t'', lease => 1)',
+  'complete_many(ARRAY[{w}])', 'complete_many(ARRAY[{s}], leases => ''{1}'')', 'complete_and_claim_many(ARRAY[{s}], NULL, ''{t}'')', 'complete_and_claim_many(ARRAY[{s}], NULL, ''{t}'', ''{1}'')',
+  'start_child({w}, 1, ''c'')', 'emit({w}, ''t'')', 'sleep({w}, 1, ''t'', ''1 s'')', 'await_signal({w}, 1, ''t'')', 'await_callback({w}, 1, ''t'')', 'await_any({w}, 1, ''t'', ''{0}'')',
+  'await_workflow({w}, 1, ''t'', ''01800000-0000-7000-8000-000000000000'')']) c;
+SET durable.require_fences = on;
+SELECT n, split_part(test.error('SELECT durable.' || replace(replace(call, '{w}', quote_literal(:'w') || '::uuid'), '{s}', quote_literal(durable.step_id(:'w', 0)) || '::uuid')), E'\n', 1) FROM fenced ORDER BY n;
+SELECT sequence, status, attempt FROM durable.history(:'w');
+SELECT action FROM durable.await_callback(:'w', 1, 'token', lease => 1);
+SELECT durable.answer(durable.step_id(:'w', 1), '1');
+SELECT durable.complete(durable.step_id(:'w', 0), '1', 1, 1), durable.complete(:'w', '1', 1);
+RESET durable.require_fences;
 SELECT * FROM durable.check();

@@ -65,6 +65,13 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("durable.require_fences",
+							 "Refuses calls of who drives a workflow without a lease, and of who ends a step without an attempt.",
+							 "For ALTER DATABASE or ALTER ROLE: so no program can forget them.",
+							 &durable_require_fences,
+							 false,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomStringVariable("durable.retention",
 							   "tick purges trees that have ended before that time.",
 							   "An interval; empty is never.",
