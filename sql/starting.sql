@@ -71,7 +71,7 @@ SELECT count(*) > 0 AS is_late FROM durable.queue_late WHERE workflow_id = (SELE
 SELECT replaced FROM durable.start('starting-h4', '2', queue => 'starting-other', run_at => '2000-01-01', priority => -1, if_active => 'replace');
 SELECT replaced FROM durable.start('starting-h3', '2', queue => 'starting-heads', run_at => '2000-01-01', if_active => 'replace');
 SELECT name, input FROM durable.claim('starting-heads', 'starting-e', 9);
-SELECT name, input FROM durable.claim('starting-other', 'starting-e', 9, '{}') ;
+SELECT name, input FROM durable.claim('starting-other', 'starting-e', 9, '{}');
 SELECT * FROM durable.check();
 SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE name IN ('starting-h1', 'starting-h2', 'starting-h3', 'starting-h4');
 RESET durable.claim_walk;
@@ -86,7 +86,7 @@ SELECT durable.release('starting-e', :'w');
 SELECT created, replaced, status, lease, owner FROM durable.start('starting-1', '{"v": 7}', queue => 'starting-other', if_active => 'replace');
 SELECT created, replaced, status FROM durable.start('starting-4', queue => 'starting', if_active => 'replace');
 SELECT input, tags FROM shown WHERE id = :'w';
-SELECT durable.start('starting-1', queue => 'no queue', if_active => 'replace');
+SELECT created, replaced FROM durable.start('starting-1', queue => 'no queue', if_active => 'replace');
 -- Many: as if one after the other.
 SELECT position, created, replaced, status FROM durable.start_many('{starting-m1,starting-2,starting-m1,starting-4,starting-2}', ARRAY['1', '2', '3', '4', '5']::jsonb[], queue => 'starting',
   if_active => 'replace', concurrency_keys => '{a,b,c,d,e}', tags => ARRAY['{"t": 1}', '{"t": 2}', '{"t": 3}', '{"t": 4}', NULL]::jsonb[]);

@@ -337,6 +337,7 @@ claim_new_ones(QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
 	P(key, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(turn, INT8OID) \
+	P(rank, INT8OID) \
 	P(run_at, TIMESTAMPTZOID) \
 	P(id, UUIDOID) \
 	P(most, INT8OID) \
@@ -354,7 +355,7 @@ static Statement find_in_lane = STATEMENT(FindDue,
 	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
 	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
 	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at AND w.queue_name = :queue"
-	"    AND COALESCE(w.concurrency_key, '') = :key AND " TURN " = :turn")
+	"    AND COALESCE(w.concurrency_key, '') = :key AND " RANK " = :rank")
 	"  AND " WANTED " "
 	"ORDER BY p.run_at, p.id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
@@ -362,7 +363,7 @@ static Statement find_in_lane = STATEMENT(FindDue,
 #define FIND_DUE_LATE(P) \
 	P(head_id, UUIDOID) \
 	P(queue, TEXTOID) \
-	P(turn, INT8OID) \
+	P(rank, INT8OID) \
 	P(now, TIMESTAMPTZOID) \
 	P(most, INT8OID) \
 	P(handlers, TEXTARRAYOID) \
@@ -377,7 +378,7 @@ static Statement find_on_list = STATEMENT(FindDueLate,
 	"   WHERE q.head_id = :head_id AND q.run_at <= :now) l "
 	"JOIN durable.workflow w ON w.id = l.workflow_id "
 	"WHERE " CHECKED("w.status = 'PENDING' AND w.run_at = l.run_at AND w.queue_name = :queue"
-	"  AND w.concurrency_key IS NULL AND " TURN " = :turn")
+	"  AND w.concurrency_key IS NULL AND " RANK " = :rank")
 	"  AND NOT w.id = ANY (:seen) AND " WANTED " "
 	"ORDER BY l.run_at, l.workflow_id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
@@ -396,14 +397,15 @@ find_due(const QueueClaim *claim, const Due *due, bool late, const Position *fro
 		return run(&find_on_list, &(FindDueLate)
 				   {
 					   .head_id = an_id(&due->head_id),.queue = a_value(search->queue),
-					   .turn = a_bigint(turn_of_rank(from->rank)),.now = a_time(search->now),
+					   .rank = a_bigint(from->rank),.now = a_time(search->now),
 					   .most = a_bigint(most),
 					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 				   }, NEWEST);
 	return run(&find_in_lane, &(FindDue)
 			   {
 				   .queue = a_value(search->queue),.key = a_value(from->key ? from->key : CStringGetTextDatum("")),
-				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),
+				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),
+				   .rank = a_bigint(from->rank),.run_at = a_time(from->run_at),
 				   .id = an_id(&from->id),.most = a_bigint(most),
 					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 			   }, NEWEST);

@@ -21,30 +21,65 @@
 #include "batch.h"
 #include "namesake.h"
 #include "sql.h"
+#include "table.h"
 #include "tags.h"
 
 #include "utils/builtins.h"
 
 /* ---- finished runs ------------------------------------------------------------- */
 
+#define LAST_FINISHED(name) \
+	"FROM durable.workflow o " \
+	"WHERE o.name = " name " AND " CHECKED("o.parent_id IS NULL AND o.completed_at IS NOT NULL") " " \
+	"ORDER BY o.name DESC, o.id DESC LIMIT 1"
+
+#define FINISHED_ROOT(P) \
+	P(name, TEXTOID)
+PARAMETERS(FinishedRoot, FINISHED_ROOT);
+
+/* Finds that there is none; one that is there is left to the statement. */
+static int64
+fast_no_finished_root(const void *params)
+{
+	const FinishedRoot *p = params;
+	Look		look;
+	bool		found = false;
+
+	if (!begin_look(&look, &workflow_by_name, AccessShareLock, (Key[]) {IS_TEXT(workflow_name, p->name)}, 1))
+		return NOT_FAST;
+	for (; look.row && !found; next_row(&look))
+		found = column_of_row(&look, workflow_parent_id).isnull &&
+			!column_of_row(&look, workflow_completed_at).isnull;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+static Statement look_finished = STATEMENT(FinishedRoot,
+	"SELECT " COLUMNS(WORKFLOW_LIST, "o.") " " LAST_FINISHED(":name"),
+	.planning = IN_ORDER,.fast = fast_no_finished_root);
+
+/* Of the finished roots of a name, the one created last. */
+bool
+look_finished_root(NullableDatum name, Workflow *finished)
+{
+	return run(&look_finished, &(FinishedRoot) {.name = name}, NEWEST) > 0 && read_workflow_from(0, 0, finished);
+}
+
 #define FINISHED_ROOTS(P) \
 	P(names, TEXTARRAYOID)
 PARAMETERS(FinishedRoots, FINISHED_ROOTS);
 
-static Statement look_finished = STATEMENT(FinishedRoots,
+static Statement look_all_finished = STATEMENT(FinishedRoots,
 	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " "
 	"FROM ROWS FROM (unnest(:names)) WITH ORDINALITY AS b (name, n) "
-	"LEFT JOIN LATERAL ("
-	"  SELECT o.* FROM durable.workflow o "
-	"  WHERE o.name = b.name AND " CHECKED("o.parent_id IS NULL AND o.completed_at IS NOT NULL") " "
-	"  ORDER BY o.name DESC, o.id DESC LIMIT 1) w ON true "
+	"LEFT JOIN LATERAL (SELECT o.* " LAST_FINISHED("b.name") ") w ON true "
 	"ORDER BY b.n");
 
-/* A row for each name, in their order: of its finished roots the one created last, all NULL if there is none. */
+/* The same for many: a row for each name, in their order, all NULL if there is none. */
 void
 look_finished_roots(Datum names)
 {
-	run(&look_finished, &(FinishedRoots) {.names = a_value(names)}, NEWEST);
+	run(&look_all_finished, &(FinishedRoots) {.names = a_value(names)}, NEWEST);
 }
 
 /* Whether that one is what start answers, so that none begins. */

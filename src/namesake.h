@@ -18,6 +18,7 @@ typedef struct Replacing
 	const NewRoot *values;
 } Replacing;
 
+extern bool look_finished_root(NullableDatum name, Workflow *finished);
 extern void look_finished_roots(Datum names);
 extern bool is_answer(const Workflow *finished, IfFinished if_finished);
 extern bool never_ran(const Workflow *workflow);

@@ -35,8 +35,8 @@
 	"(:handlers IS NULL OR w.handler = ANY (:handlers)) " \
 	"AND (:app_version IS NULL OR w.app_version IS NULL OR w.app_version = :app_version)"
 
-/* The turn of the lane of workflow w, in its queue (turn_of_rank). */
-#define TURN "- (2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END)"
+/* The rank of the lane of workflow w (rank_of). */
+#define RANK "2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END"
 
 /*
  * The times of a workflow w that somebody drives from :now on, if it begins anew.  One

@@ -314,19 +314,25 @@ look_active_root(Datum name, Workflow *workflow)
 static int
 look_finished(Root **roots, int count, const StartArgs *args)
 {
-	Elements	names = new_elements(TEXTOID, count);
 	int			answers = 0;
 
 	if (count == 0 || args->if_finished == FINISHED_IGNORED)
 		return 0;
-	for (int i = 0; i < count; i++)
-		append_element(&names, roots[i]->elements[0]->values.name);
-	look_finished_roots(array_of(&names).value);
+	if (count > 1)
+	{
+		Elements	names = new_elements(TEXTOID, count);
+
+		for (int i = 0; i < count; i++)
+			append_element(&names, roots[i]->elements[0]->values.name);
+		look_finished_roots(array_of(&names).value);
+	}
 	for (int i = 0; i < count; i++)
 	{
 		Workflow	finished;
+		bool		found = count > 1 ? read_workflow_from(i, 0, &finished) :
+			look_finished_root(roots[i]->elements[0]->values.name, &finished);
 
-		if (!read_workflow_from(i, 0, &finished) || !is_answer(&finished, args->if_finished))
+		if (!found || !is_answer(&finished, args->if_finished))
 			continue;
 		roots[i]->found = FOUND_FINISHED;
 		roots[i]->workflow = finished;
