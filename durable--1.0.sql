@@ -1223,14 +1223,16 @@ COMMENT ON FUNCTION durable.wake_mode() IS
 -- away.
 
 -- $1 to $7 are the filters in their order, without the kind.
-CREATE FUNCTION durable.filters() RETURNS text
+CREATE FUNCTION durable.filters(by_tags boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT '($1 IS NULL OR t.status = $1) AND ($2 IS NULL OR t.parent_id = $2) AND (NOT $3 OR t.parent_id IS NULL) '
-  'AND ($4 IS NULL OR t.name = $4) AND ($5 IS NULL OR t.queue_name = $5) AND ($6 IS NULL OR t.handler = $6) '
-  'AND ($7 IS NULL OR EXISTS (SELECT 1 FROM durable.workflow_tags g WHERE g.workflow_id = t.id AND g.tags @> $7))'
+  'AND ($4 IS NULL OR t.name = $4) AND ($5 IS NULL OR t.queue_name = $5) AND ($6 IS NULL OR t.handler = $6)'
+  -- not within an OR, which would not become a join
+  || CASE WHEN by_tags THEN ' AND EXISTS (SELECT 1 FROM durable.workflow_tags g WHERE g.workflow_id = t.id AND g.tags @> $7)' ELSE '' END
 $$;
-COMMENT ON FUNCTION durable.filters() IS
+COMMENT ON FUNCTION durable.filters(boolean) IS
 	'The condition on a row t of durable.workflow or durable.task that list and count share';
 
 -- FROM items of ids.
@@ -1255,7 +1257,8 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
 -- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
 -- and if too few of those are it, all of the register after all, or on along the index.  What
--- is asked for by tags is mostly few: then all that has them takes the place of the last.
+-- has the tags that are asked for is such a register, too, but it is only looked into when the
+-- first along the index are too few: to count even a few of very many takes long.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -1279,7 +1282,7 @@ DECLARE
       CASE WHEN descending THEN '>' ELSE '<' END) END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
   -- CASE hides it from the choice of indexes
-  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(),
+  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(tags IS NOT NULL),
     CASE only_without WHEN 'started_at' THEN 't.started_at IS NULL' WHEN 'completed_at' THEN 't.completed_at IS NULL' ELSE 'true' END);
   register text := CASE
     WHEN only_without = 'started_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'),
@@ -1293,13 +1296,14 @@ DECLARE
   is_exact CONSTANT boolean := filter IS NULL AND tags IS NULL AND only_without IS DISTINCT FROM 'started_at'
     AND (status IS NULL OR NOT root_only);
   is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
+  count_register CONSTANT text := 'SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r';
   is_small boolean := false;
   is_all boolean;
   found uuid[];
 BEGIN
   IF register IS NOT NULL OR tags IS NOT NULL THEN
     IF register IS NOT NULL THEN
-      EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register) INTO is_small;
+      EXECUTE format(count_register, small, register) INTO is_small;
     END IF;
     IF NOT is_small THEN
       EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $10) t WHERE %3$s %2$s LIMIT $9)',
@@ -1314,10 +1318,10 @@ BEGIN
         RETURN found;
       END IF;
     END IF;
-    -- what has the tags, found by their index, is not much
+    -- what has the tags, by their index
     IF tags IS NOT NULL AND NOT is_small THEN
       register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
-      is_small := true;
+      EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
     END IF;
     IF is_small OR is_exact OR is_ordered THEN
       EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $8 IS NULL OR r.id %s $8 ORDER BY r.id %s LIMIT $9)', register,
@@ -1456,7 +1460,7 @@ BEGIN
       PERFORM durable.status(after_id);
     END IF;
     RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $8 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $9 OFFSET $10',
-        durable.filters(), CASE WHEN after_id IS NOT NULL THEN
+        durable.filters(tags IS NOT NULL), CASE WHEN after_id IS NOT NULL THEN
           format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $11)', CASE WHEN descending THEN '<' ELSE '>' END) END,
         sort, direction)
       USING status, parent_id, root_only, name, queue_name, handler, tags, kind, max_rows, skip, after_id;
@@ -1527,7 +1531,7 @@ BEGIN
 
   IF way COLLATE "C" = 'sorted' THEN
     EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $8)',
-        durable.filters(), sort, direction)
+        durable.filters(tags IS NOT NULL), sort, direction)
       INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, most;
   END IF;
   RETURN QUERY
@@ -1572,7 +1576,7 @@ BEGIN
   END IF;
   IF source IS NULL OR kind <> 'WORKFLOW' THEN
     EXECUTE format('SELECT count(*) FROM %s AND %s', CASE WHEN kind <> 'WORKFLOW' THEN 'durable.task t WHERE t.kind = $8'
-        ELSE 'durable.workflow t WHERE true' END, durable.filters())
+        ELSE 'durable.workflow t WHERE true' END, durable.filters(tags IS NOT NULL))
       INTO counted USING status, parent_id, root_only, name, queue_name, handler, tags, kind;
     RETURN counted;
   END IF;
