@@ -117,6 +117,7 @@ class Workflow:
     recovery_count: int = 0
     key: str = None
     version: str = None
+    tags: dict = None
     paused_from: str = None
     pause: object = None
     steps: dict = field(default_factory=dict)
@@ -301,26 +302,62 @@ class Model:
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
-              max_recovery_attempts=100, app_version=None, concurrency_key=None):
-        needed(name, priority, max_recovery_attempts)
+              max_recovery_attempts=100, app_version=None, concurrency_key=None, if_active="attach", if_finished="start", tags=None):
+        needed(name, priority, max_recovery_attempts, if_active, if_finished)
         words(name, handler, executor_id, queue, app_version, concurrency_key)
         not_negative(timeout, max_recovery_attempts)
-        if (run_at is not None or concurrency_key is not None) and queue is None:
+        if (run_at is not None or concurrency_key is not None or if_active == "replace") and queue is None:
             raise Refused("22023")
-        created = False
-        w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
-        if w is None:
+        if (if_active not in ("attach", "refuse", "replace") or if_finished not in ("start", "start_after_failure", "return")
+                or not (tags is None or isinstance(tags, dict))):
+            raise Refused("22023")
+        created = replaced = False
+        runs = [w for w in self.workflows.values() if w.parent is None and w.name == name]
+        w = next((w for w in runs if w.status in ACTIVE), None)
+        last = max(runs, key=lambda w: w.id, default=None)
+        if w is None and last and (if_finished == "return" or (if_finished == "start_after_failure" and last.status == "COMPLETED")):
+            w, self.note = last, "returned a " + last.status
+        elif w is None:
             self.known_queue(queue)
             self.register(executor_id)
             w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
-            w.key, w.version = concurrency_key, app_version
+            w.key, w.version, w.tags = concurrency_key, app_version, tags
             w.owner = executor_id if queue is None else None
             created, self.note = True, "created a " + w.status
-        elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
+        elif if_active == "refuse":
+            raise Refused("WF014")
+        elif if_active == "replace":
+            replaced = w.queue is not None and w.lease == 0 and w.status in ("PENDING", "PAUSED")
+            if replaced:
+                self.known_queue(queue)
+                self.register(executor_id)
+                w.input, w.handler, w.queue, w.priority, w.timeout, w.limit = input, handler, queue, priority, timeout, max_recovery_attempts
+                w.run_at = self.now if run_at is None else run_at
+                w.key, w.version, w.tags = concurrency_key, app_version, tags
+            self.note = ("replaced a " if replaced else "did not replace a ") + w.status
+        elif (self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None)) \
+                and not self.is_of_another(w, executor_id, app_version):
             self.take(w, executor_id)
         else:
             self.note = "joined a " + w.status
-        return [dict(workflow_id=w.id, created=created, status=w.status, lease=w.lease, owner=w.owner)]
+        return [dict(workflow_id=w.id, created=created, status=w.status, lease=w.lease, owner=w.owner, replaced=replaced)]
+
+    def is_of_another(self, w, executor_id, app_version=None):
+        """The program that attaches is of another version than the workflow's."""
+        if app_version is None and executor_id in self.executors:
+            app_version = self.versions.get(executor_id)
+        other = None not in (w.version, app_version) and w.version != app_version
+        if other:
+            self.also.add("of another version")
+        return other
+
+    def set_tags(self, workflow_id, tags):
+        needed(workflow_id)
+        if not (tags is None or isinstance(tags, dict)):
+            raise Refused("22023")
+        w = self.workflow(workflow_id)
+        w.tags, self.note = tags, w.status
+        return [dict(set_tags="")]
 
     def create(self, parent, sequence, name, input, handler, queue, priority, run_at, timeout, limit):
         w = Workflow(self.next_id, parent, sequence, name, input, handler, queue, priority,
@@ -337,7 +374,7 @@ class Model:
         w = self.workflow(workflow_id)
         if takeover and w.inline:
             raise Refused("WF002")
-        if self.becomes_owner(w, executor_id, takeover):
+        if self.becomes_owner(w, executor_id, takeover) and (takeover or not self.is_of_another(w, executor_id)):
             self.take(w, executor_id)
         else:
             self.note = "joined " + ("an inline " if w.inline else "a ") + w.status
@@ -503,7 +540,7 @@ class Model:
         return rows
 
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None,
-                    concurrency_key=None):
+                    concurrency_key=None, tags=None):
         needed(parent_id, sequence, name, priority)
         words(name, handler, queue, concurrency_key)
         if concurrency_key is not None and queue is None:
@@ -531,14 +568,15 @@ class Model:
                 raise Refused("WF011")
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
-            w.key, w.version = concurrency_key, p.version
+            w.key, w.version, w.tags = concurrency_key, p.version, tags
             p.steps[sequence] = Step(name, "WORKFLOW", self.now, input, child=w)
             created, self.note = True, "created a " + w.status
         return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
 
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
-        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
+        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, wait=s.wait,
+                     status=s.child.status if s.child and s.child.queue else s.status,
                      output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
                      detail=s.child.detail if s.child else s.detail,
                      child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
