@@ -217,3 +217,12 @@ SELECT durable.answer(durable.step_id(:'w', 1), '1');
 SELECT durable.complete(durable.step_id(:'w', 0), '1', 1, 1), durable.complete(:'w', '1', 1);
 RESET durable.require_fences;
 SELECT * FROM durable.check();
+
+-- check() tells what cannot be. -----------------------------------------------------------------------
+BEGIN;
+INSERT INTO durable.workflow_tags VALUES ('01800000-0000-7000-8000-000000000000', '{}');
+UPDATE durable.workflow SET max_retries = 1, retry_count = 0 WHERE name = 'starting-fenced';
+UPDATE durable.workflow SET max_retries = 1, retry_count = 2 WHERE name = 'starting-slow';
+UPDATE durable.workflow SET on_parent_end = 'cancel' WHERE name = 'starting-m1';
+SELECT coalesce(w.name, c.task_id::text), c.problem FROM durable.check() c LEFT JOIN durable.workflow w ON w.id = c.task_id ORDER BY 1, 2;
+ROLLBACK;
