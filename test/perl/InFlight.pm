@@ -115,7 +115,7 @@ my $work = q{
 	SELECT durable.start('claimed and paused', queue => 'line', priority => -1);
 	SELECT durable.claim('line', 'worker', 2);
 	SELECT durable.pause_tree(wf('claimed and paused'));
-	SELECT durable.start('queued', queue => 'line', priority => 7, timeout => '1 hour');
+	SELECT durable.start('queued', queue => 'line', priority => 7, timeout => '1 hour', tags => '{"customer": 42, "ä": [null]}', max_retries => 2, backoff => '1 s');
 	SELECT durable.start('queued next', '{}', queue => 'line', priority => 6);
 	SELECT durable.start('scheduled', queue => 'line', priority => 9, run_at => now() + interval '1 day');
 	-- in one of which two may start a day, and one has; in one that is paused
@@ -174,6 +174,8 @@ my @replays = (
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
+	q{SELECT name, tags FROM durable.list(tags => '{"customer": 42}')} => 'queued|{"ä": [null], "customer": 42}',
+	q{SELECT created, status FROM durable.start('completed', if_finished => 'return')} => 'f|COMPLETED',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 1, 'go')} => 'REPLAY|"first"',
 	q{SELECT action, run_at IS NULL FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'WAIT|t',
 	q{SELECT action, left(error, 5) FROM durable.await_callback(wf('waiting'), 5, 'late')} => 'FAILED|WF013',
