@@ -208,7 +208,7 @@ INSERT INTO fenced SELECT row_number() OVER (), c FROM unnest(ARRAY['complete({w
   'fail({w}, ''e'')', 'fail({s}, ''e'', 1)', 'claim_step({w}, 1, ''t'')', 'claim_steps({w}, 1, ''{t}'')', 'complete_and_claim({s}, NULL, ''t'')', 'complete_and_claim({s}, NULL, ''t'', lease => 1)',
   'complete_many(ARRAY[{w}])', 'complete_many(ARRAY[{s}], leases => ''{1}'')', 'complete_and_claim_many(ARRAY[{s}], NULL, ''{t}'')', 'complete_and_claim_many(ARRAY[{s}], NULL, ''{t}'', ''{1}'')',
   'start_child({w}, 1, ''c'')', 'emit({w}, ''t'')', 'sleep({w}, 1, ''t'', ''1 s'')', 'await_signal({w}, 1, ''t'')', 'await_callback({w}, 1, ''t'')', 'await_any({w}, 1, ''t'', ''{0}'')',
-  'await_workflow({w}, 1, ''t'', ''01800000-0000-7000-8000-000000000000'')']) c;
+  'await_workflow({w}, 1, ''t'', ''01800000-0000-7000-8000-000000000000'')', 'patched({w}, 1, ''p'')', 'continue_as({w}, NULL, NULL)']) c;
 SET durable.require_fences = on;
 SELECT n, split_part(test.error('SELECT durable.' || replace(replace(call, '{w}', quote_literal(:'w') || '::uuid'), '{s}', quote_literal(durable.step_id(:'w', 0)) || '::uuid')), E'\n', 1) FROM fenced ORDER BY n;
 SELECT sequence, status, attempt FROM durable.history(:'w');

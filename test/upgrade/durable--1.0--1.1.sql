@@ -21,8 +21,7 @@ CREATE OR REPLACE VIEW durable.task AS
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt,
-		s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb, s.note
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb, s.note
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 
