@@ -775,14 +775,14 @@ CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text, text, text, jsonb, int, interval, float8, interval) IS
-	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at, concurrency_key (1 to 1024 bytes) and max_retries need a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; owner tells whether the caller drives it. if_active says what one that is there meets: attach; refuse (WF014); or replace: if it never ran, all arguments but the name take the place of its own, and it keeps its id. if_finished says what finished ones mean: start (nothing), start_after_failure (the one created last is the answer, if it is COMPLETED), return (it is the answer): with return a name runs once for as long as it is kept, at any isolation level. tags are an object, searched by containment. run_at, concurrency_key (1 to 1024 bytes), replace and max_retries need a queue: fail of the workflow with retries left makes it wait there again. Errors: WF012, WF014, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
 AS 'MODULE_PATHNAME', 'durable_attach'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.attach(uuid, text, boolean) IS
-	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
+	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise, and where the executor has claimed with another app_version than the workflow''s, joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
 
 -- A named type, not OUT columns: the server describes those anew for each
 -- statement that calls the function, a twentieth of a step.
@@ -868,7 +868,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_start_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text, text[], text, text, jsonb[], int, interval, float8, interval) IS
-	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
+	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Where an active one is refused, nothing is started. Errors: WF012, WF014, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
 	attempts int[] = NULL,
@@ -1039,6 +1039,12 @@ AS 'MODULE_PATHNAME', 'durable_set_timeout'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
 	'Re-arms the deadline of an unfinished workflow or step: started_at + timeout; NULL removes it. Errors: WF001, WF002, 22023, 22004';
+
+CREATE FUNCTION durable.set_tags(workflow_id uuid, tags jsonb) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_set_tags'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.set_tags(uuid, jsonb) IS
+	'Gives a workflow, in whatever status, these tags in the place of all that it has; NULL: none. Errors: WF001, 22023, 22004';
 
 ---------------------------------------------------------------------------
 -- Control
@@ -1301,14 +1307,17 @@ COMMENT ON FUNCTION durable.left_to_statements() IS
 -- is the caller's as parameters.  They are planned for these: what is not asked for folds
 -- away.
 
--- $1 to $6 are the filters in their order, without the kind.
-CREATE FUNCTION durable.filters() RETURNS text
+-- $1 to $7 are the filters in their order, without the kind.
+CREATE FUNCTION durable.filters(by_tags boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT '($1 IS NULL OR t.status = $1) AND ($2 IS NULL OR t.parent_id = $2) AND (NOT $3 OR t.parent_id IS NULL) '
   'AND ($4 IS NULL OR t.name = $4) AND ($5 IS NULL OR t.queue_name = $5) AND ($6 IS NULL OR t.handler = $6)'
+  -- not within an OR, which would not become a join
+  || CASE WHEN by_tags THEN ' AND EXISTS (SELECT 1 FROM durable.workflow_tags g WHERE g.workflow_id = t.id AND g.tags @> $7)' ELSE '' END
 $$;
-COMMENT ON FUNCTION durable.filters() IS
+COMMENT ON FUNCTION durable.filters(boolean) IS
 	'The condition on a row t of durable.workflow or durable.task that list and count share';
 
 -- FROM items of ids.
@@ -1332,15 +1341,17 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
 -- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
--- and if too few of those are it, all of the register after all, or on along the index.
+-- and if too few of those are it, all of the register after all, or on along the index.  What
+-- has the tags that are asked for is such a register, too, but it is only looked into when the
+-- first along the index are too few: to count even a few of very many takes long.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
-	handler text, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
+	handler text, tags jsonb, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
   small CONSTANT int := 2000;
-  step CONSTANT bigint := greatest(small, 4 * most);
+  step CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
   -- the filter whose index is gone along
@@ -1350,15 +1361,15 @@ DECLARE
   -- a range of it, not =: so no other index has the rows in that order
   along CONSTANT text := CASE
     WHEN filter IS NULL AND after_id IS NULL THEN 'true'
-    WHEN filter IS NULL THEN format('t.id %s $7', behind)
+    WHEN filter IS NULL THEN format('t.id %s $8', behind)
     WHEN after_id IS NULL THEN format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value)
-    ELSE format('(t.%1$I, t.id) %3$s (%2$s, $7) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
+    ELSE format('(t.%1$I, t.id) %3$s (%2$s, $8) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
       CASE WHEN descending THEN '>' ELSE '<' END) END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
   -- CASE hides it from the choice of indexes
-  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(),
+  is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(tags IS NOT NULL),
     CASE only_without WHEN 'started_at' THEN 't.started_at IS NULL' WHEN 'completed_at' THEN 't.completed_at IS NULL' ELSE 'true' END);
-  register CONSTANT text := CASE
+  register text := CASE
     WHEN only_without = 'started_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'),
       ' UNION ALL SELECT u.id FROM durable.unstarted u)')
     WHEN only_without = 'completed_at' AND root_only THEN '(SELECT r.id FROM durable.active_root r)'
@@ -1367,42 +1378,50 @@ DECLARE
     WHEN status IS NOT NULL THEN durable.standing(status)
     WHEN root_only THEN '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END;
   -- whether that is all that is asked for, or has it in order
-  is_exact CONSTANT boolean := filter IS NULL AND only_without IS DISTINCT FROM 'started_at'
+  is_exact CONSTANT boolean := filter IS NULL AND tags IS NULL AND only_without IS DISTINCT FROM 'started_at'
     AND (status IS NULL OR NOT root_only);
-  is_ordered CONSTANT boolean := filter IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
-  is_small boolean;
+  is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
+  count_register CONSTANT text := 'SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r';
+  is_small boolean := false;
   is_all boolean;
   found uuid[];
 BEGIN
-  IF register IS NOT NULL THEN
-    EXECUTE format('SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r', small, register) INTO is_small;
+  IF register IS NOT NULL OR tags IS NOT NULL THEN
+    IF register IS NOT NULL THEN
+      EXECUTE format(count_register, small, register) INTO is_small;
+    END IF;
     IF NOT is_small THEN
-      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $9) t WHERE %3$s %2$s LIMIT $8)',
+      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $10) t WHERE %3$s %2$s LIMIT $9)',
           along, ordered, is_it)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most, step;
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most, step;
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
-      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $8 LIMIT 1)', along, ordered)
-        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, after_id, step;
+      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $9 LIMIT 1)', along, ordered)
+        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, step;
       IF is_all THEN
         RETURN found;
       END IF;
     END IF;
+    -- what has the tags, by their index
+    IF tags IS NOT NULL AND NOT is_small THEN
+      register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
+      EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
+    END IF;
     IF is_small OR is_exact OR is_ordered THEN
-      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $7 IS NULL OR r.id %s $7 ORDER BY r.id %s LIMIT $8)', register,
+      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $8 IS NULL OR r.id %s $8 ORDER BY r.id %s LIMIT $9)', register,
           CASE WHEN NOT is_exact THEN
             format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
           behind, direction)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most;
       RETURN found;
     END IF;
   END IF;
-  EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $8)', along, is_it, ordered)
-    INTO found USING status, parent_id, root_only, name, queue_name, handler, after_id, most;
+  EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $9)', along, is_it, ordered)
+    INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most;
   RETURN found;
 END $$;
-COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, text, boolean, uuid, bigint) IS
+COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, jsonb, text, boolean, uuid, bigint) IS
 	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
 
 -- Nothing has started after it has ended.  So where what has ended is read by that, the latest
@@ -1466,7 +1485,8 @@ COMMENT ON FUNCTION durable.latest_started(boolean, bigint) IS
 
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
-	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0, after_id uuid = NULL)
+	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0, after_id uuid = NULL,
+	tags jsonb = NULL)
 RETURNS SETOF durable.task
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1476,7 +1496,7 @@ AS $$
 DECLARE
   most CONSTANT bigint := max_rows::bigint + skip;
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
-  filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler);
+  filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler, tags);
   way text;
   one durable.task_status;
   is_settled boolean;
@@ -1511,16 +1531,24 @@ BEGIN
       HINT = 'Sort by created_at, or page by "skip".';
   END IF;
 
+  IF jsonb_typeof(tags) <> 'object' THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = 'argument "tags" must be an object',
+      DETAIL = format('It is of the type %s.', jsonb_typeof(tags)),
+      HINT = 'Pass an object whose members the tags of a workflow are to contain.';
+  END IF;
+
   IF kind <> 'WORKFLOW' THEN
     IF after_id IS NOT NULL THEN
       -- an error if there is none: of a step, the id does not tell its created_at
       PERFORM durable.status(after_id);
     END IF;
-    RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $7 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $8 OFFSET $9',
-        durable.filters(), CASE WHEN after_id IS NOT NULL THEN
-          format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $10)', CASE WHEN descending THEN '<' ELSE '>' END) END,
+    RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $8 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $9 OFFSET $10',
+        durable.filters(tags IS NOT NULL), CASE WHEN after_id IS NOT NULL THEN
+          format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $11)', CASE WHEN descending THEN '<' ELSE '>' END) END,
         sort, direction)
-      USING status, parent_id, root_only, name, queue_name, handler, kind, max_rows, skip, after_id;
+      USING status, parent_id, root_only, name, queue_name, handler, tags, kind, max_rows, skip, after_id;
     RETURN;
   END IF;
 
@@ -1532,20 +1560,20 @@ BEGIN
     WHEN sort COLLATE "C" = 'name' THEN 'sorted' ELSE sort END;
 
   IF way COLLATE "C" = 'created_at' THEN
-    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, NULL, descending, after_id, most);
+    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, tags, NULL, descending, after_id, most);
 
   ELSIF way COLLATE "C" = 'status' THEN
     FOR one IN SELECT s.s FROM unnest(enum_range(NULL::durable.task_status)) s (s)
       ORDER BY CASE WHEN descending THEN s.s END DESC, s.s
     LOOP
-      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, descending, NULL, most - cardinality(found));
+      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, NULL, descending, NULL, most - cardinality(found));
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
 
   ELSIF way COLLATE "C" = 'completed_at' THEN
     FOR n IN 1 .. 2 LOOP
       IF (n = 1) = descending THEN
-        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'completed_at', descending, NULL,
+        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, 'completed_at', descending, NULL,
           most - cardinality(found));
       ELSE
         EXECUTE format('SELECT $1 || ARRAY(SELECT t.id FROM '
@@ -1564,7 +1592,7 @@ BEGIN
     END LOOP;
 
   ELSIF way COLLATE "C" = 'started_at' AND descending THEN
-    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, 'started_at', true, NULL, most);
+    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, 'started_at', true, NULL, most);
     IF cardinality(found) < most THEN
       rest := durable.latest_started(root_only, most - cardinality(found));
       found := found || rest;
@@ -1587,19 +1615,20 @@ BEGIN
   END IF;
 
   IF way COLLATE "C" = 'sorted' THEN
-    EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $7)',
-        durable.filters(), sort, direction)
-      INTO found USING status, parent_id, root_only, name, queue_name, handler, most;
+    EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $8)',
+        durable.filters(tags IS NOT NULL), sort, direction)
+      INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, most;
   END IF;
   RETURN QUERY
   SELECT t.* FROM unnest(found) WITH ORDINALITY f (id, n) JOIN durable.task t ON t.id = f.id AND t.kind = 'WORKFLOW'
   ORDER BY f.n LIMIT max_rows OFFSET skip;
 END $$;
-COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid) IS
-	'Workflows, or steps of the kind, that match all given filters; sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, and with none (or root_only) by another sort. In proportion to what there is: steps, unless of a parent_id; several filters, if the first of parent_id, name, queue_name and handler matches much and the others hardly anything; a filter with another sort; a status that many workflows have, but hardly any of the newest; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
+COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid, jsonb) IS
+	'Workflows, or steps of the kind, that match all given filters; of workflows, those whose tags contain the given ones (no step has tags); sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, and with none (or root_only) by another sort. In proportion to what there is: steps, unless of a parent_id; several filters, if the first of parent_id, name, queue_name and handler matches much and the others hardly anything; a filter with another sort; a status that many workflows have, but hardly any of the newest; tags that many workflows have, but hardly any of the newest; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
-	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL)
+	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
+	tags jsonb = NULL)
 RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1609,7 +1638,7 @@ AS $$
 DECLARE
   enough CONSTANT int := 2000;
   -- what is counted by itself
-  source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 THEN NULL
+  source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 OR tags IS NOT NULL THEN NULL
     WHEN status IS NOT NULL THEN durable.standing(status)
     WHEN root_only THEN '(SELECT 1 FROM durable.active_root r UNION ALL SELECT 1 FROM durable.ended e WHERE e.is_root)'
     WHEN queue_name IS NOT NULL THEN '(SELECT 1 FROM durable.workflow w WHERE w.queue_name = $5)'
@@ -1623,14 +1652,21 @@ BEGIN
       DETAIL = 'There is nothing that NULL could mean here.',
       HINT = 'Pass a value.';
   END IF;
+  IF jsonb_typeof(tags) <> 'object' THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = 'argument "tags" must be an object',
+      DETAIL = format('It is of the type %s.', jsonb_typeof(tags)),
+      HINT = 'Pass an object whose members the tags of a workflow are to contain.';
+  END IF;
   IF source IS NULL OR kind <> 'WORKFLOW' THEN
-    EXECUTE format('SELECT count(*) FROM %s AND %s', CASE WHEN kind <> 'WORKFLOW' THEN 'durable.task t WHERE t.kind = $7'
-        ELSE 'durable.workflow t WHERE true' END, durable.filters())
-      INTO counted USING status, parent_id, root_only, name, queue_name, handler, kind;
+    EXECUTE format('SELECT count(*) FROM %s AND %s', CASE WHEN kind <> 'WORKFLOW' THEN 'durable.task t WHERE t.kind = $8'
+        ELSE 'durable.workflow t WHERE true' END, durable.filters(tags IS NOT NULL))
+      INTO counted USING status, parent_id, root_only, name, queue_name, handler, tags, kind;
     RETURN counted;
   END IF;
-  EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s r LIMIT $7 + 1) r', source)
-    INTO counted USING status, parent_id, root_only, name, queue_name, handler, enough;
+  EXECUTE format('SELECT count(*) FROM (SELECT 1 FROM %s r LIMIT $8 + 1) r', source)
+    INTO counted USING status, parent_id, root_only, name, queue_name, handler, tags, enough;
   IF counted <= enough THEN
     RETURN counted;
   END IF;
@@ -1649,8 +1685,8 @@ BEGIN
         FROM (SELECT p.id FROM durable.paused p LIMIT enough) p LEFT JOIN durable.workflow d
           ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
 END $$;
-COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text) IS
-	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 2,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22004';
+COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, jsonb) IS
+	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 2,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22023, 22004';
 
 CREATE FUNCTION durable.tree(workflow_id uuid) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
@@ -1672,13 +1708,15 @@ BEGIN
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
       w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
       CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended,
+      CASE WHEN w.suspended_at IS NULL AND w.status = 'PENDING' AND w.run_at > now THEN w.run_at END AS due,
+      w.concurrency_key, (SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags,
       ' forked from ' || w.forked_from || ' at ' || w.forked_at_sequence AS origin,
       w.cancel_requested_at IS NOT NULL AND w.completed_at IS NULL AS is_to_end
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
     SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind NOT IN ('WAIT', 'WORKFLOW') AND s.attempt > 0 THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
-      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false,
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false, NULL, NULL, NULL,
       CASE WHEN s.lease = 0 THEN ' copied' END, false
     FROM below b JOIN durable.step s ON s.workflow_id = b.id AND (s.kind <> 'WORKFLOW' OR s.lease = 0 OR s.child_id IS NULL)),
   line AS (
@@ -1698,6 +1736,8 @@ BEGIN
       l.origin,
       CASE WHEN l.is_to_end THEN ' cancel requested' END,
       ' in queue ' || l.queue_name,
+      ' under key ' || l.concurrency_key,
+      ' due ' || l.due,
       ' on ' || l.executor_id,
       ' attempt ' || l.attempt,
       ' ' || CASE
@@ -1706,6 +1746,7 @@ BEGIN
         WHEN l.seconds < 3600 THEN to_char(l.seconds / 60, 'FM9999999990.0') || ' min'
         WHEN l.seconds < 86400 THEN to_char(l.seconds / 3600, 'FM9999999990.0') || ' h'
         ELSE to_char(l.seconds / 86400, 'FM9999999990.0') || ' days' END,
+      ' tags ' || l.tags::text,
       ' error: ' || substring(l.error COLLATE "C", E'^[^\\r\\n]*')) COLLATE "C", E'[\\u0001-\\u001f\\u007f]', ' ', 'g')
   FROM line l ORDER BY l.path;
   IF NOT FOUND THEN

@@ -41,6 +41,30 @@ require(NullableDatum arg, const char *name)
 				 errhint("Pass a value.")));
 }
 
+bool		durable_require_fences;
+
+/* The lease of a caller that drives a workflow, which it has to pass if durable.require_fences says so. */
+void
+require_fence(NullableDatum lease, const char *name)
+{
+	if (lease.isnull && durable_require_fences)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be NULL", name),
+				 errdetail("The setting durable.require_fences is on."),
+				 errhint("Pass what the workflow or the step was taken under, or answer a wait by answer.")));
+}
+
+/* The same of one that ends a task, with the attempt, if the task is a step. */
+void
+require_fences(const pg_uuid_t *task_id, NullableDatum lease, const char *lease_name,
+			   NullableDatum attempt, const char *attempt_name)
+{
+	require_fence(lease, lease_name);
+	if (id_sequence(task_id) >= 0)
+		require_fence(attempt, attempt_name);
+}
+
 /* A name that has at most so many bytes. */
 void
 check_name_of(NullableDatum arg, const char *name, int most)

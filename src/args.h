@@ -10,6 +10,9 @@
 
 #include "durable.h"
 
+/* setting */
+extern bool durable_require_fences;
+
 /* So long a name may be. */
 #define MAX_NAME_BYTES	1024
 
@@ -52,6 +55,9 @@ extern void check_tags(NullableDatum tags, const char *name);
 extern void check_needs_queue(bool given, const char *name, NullableDatum queue, const char *hint);
 extern IfExists require_if_exists(NullableDatum arg);
 extern void require(NullableDatum arg, const char *name);
+extern void require_fence(NullableDatum lease, const char *name);
+extern void require_fences(const pg_uuid_t *task_id, NullableDatum lease, const char *lease_name,
+						   NullableDatum attempt, const char *attempt_name);
 extern void require_name(NullableDatum arg, const char *name);
 extern void check_name(NullableDatum arg, const char *name);
 extern void check_key(NullableDatum key, const char *name, NullableDatum queue);

@@ -126,6 +126,7 @@ ROW(ClaimedRow, CLAIMED_LIST);
 	P(queue, TEXTOID) \
 	P(priority, INT4OID) \
 	P(run_at, TIMESTAMPTZOID) \
+	P(key, TEXTOID) \
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(slot, INT8OID) \
@@ -153,6 +154,7 @@ waits_there(const Look *look, const ClaimNew *p)
 
 	return look->row && workflow_transition(EVENT_CLAIM, status_of_row(look, workflow_status), &claimed) &&
 		same_text(column_of_row(look, workflow_queue_name), p->queue) &&
+		same_text(column_of_row(look, workflow_concurrency_key), p->key) &&
 		int_of_row(look, workflow_priority) == DatumGetInt32(p->priority.value) &&
 		DatumGetTimestampTz(column_of_row(look, workflow_run_at).value) == DatumGetTimestampTz(p->run_at.value);
 }
@@ -227,6 +229,7 @@ static Statement claim_new = STATEMENT(ClaimNew,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
 	"  WHERE w.id = :id AND w.queue_name = :queue AND w.priority = :priority AND w.run_at = :run_at"
+	"    AND w.concurrency_key IS NOT DISTINCT FROM :key"
 	"    AND w.parent_id IS NULL AND w.lease = 0 AND " CHECKED("w.status = ANY {workflow from CLAIM}") " AND " WANTED
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
 	"UPDATE durable.workflow w SET status = {workflow to CLAIM}, lease = 1, executor_id = :executor_id,"
@@ -247,6 +250,15 @@ return_claimed(FunctionCallInfo fcinfo, const ClaimedRow *row)
 	return_row(fcinfo, columns);
 }
 
+/* The key of a lane, NULL if it has none. */
+static NullableDatum
+key_of_lane(const Position *at)
+{
+	if (at->key == 0 || VARSIZE_ANY_EXHDR(DatumGetTextPP(at->key)) == 0)
+		return a_null();
+	return a_value(at->key);
+}
+
 /*
  * Claims the workflow at a position, if that is a root that never ran.  If not,
  * *passes_over tells whether that is one that cannot be had, or is not wanted.
@@ -257,7 +269,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 	FastClaim	params = {
 		.params = {
 			.id = an_id(&at->id),.queue = a_value(claim->search.queue),.priority = an_int(priority_of_rank(at->rank)),
-			.run_at = a_time(at->run_at),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
+			.run_at = a_time(at->run_at),.key = key_of_lane(at),.executor_id = claim->executor_id,.now = a_time(claim->search.now),
 			.slot = next_slot(claim),.handlers = claim->handlers,.app_version = claim->app_version
 		},
 		.claim = claim
@@ -325,6 +337,7 @@ claim_new_ones(QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
 	P(key, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(turn, INT8OID) \
+	P(rank, INT8OID) \
 	P(run_at, TIMESTAMPTZOID) \
 	P(id, UUIDOID) \
 	P(most, INT8OID) \
@@ -341,13 +354,16 @@ ROW(FoundRow, FOUND_LIST);
 static Statement find_in_lane = STATEMENT(FindDue,
 	"SELECT " COLUMNS(FOUND_LIST, "w.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
 	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
-	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at")
+	"  AND NOT p.id = ANY (:seen) AND " CHECKED("w.status = 'PENDING' AND w.run_at = p.run_at AND w.queue_name = :queue"
+	"    AND COALESCE(w.concurrency_key, '') = :key AND " RANK " = :rank")
 	"  AND " WANTED " "
 	"ORDER BY p.run_at, p.id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
 
 #define FIND_DUE_LATE(P) \
 	P(head_id, UUIDOID) \
+	P(queue, TEXTOID) \
+	P(rank, INT8OID) \
 	P(now, TIMESTAMPTZOID) \
 	P(most, INT8OID) \
 	P(handlers, TEXTARRAYOID) \
@@ -361,7 +377,8 @@ static Statement find_on_list = STATEMENT(FindDueLate,
 	"  (SELECT DISTINCT q.run_at, q.workflow_id FROM durable.queue_late q"
 	"   WHERE q.head_id = :head_id AND q.run_at <= :now) l "
 	"JOIN durable.workflow w ON w.id = l.workflow_id "
-	"WHERE " CHECKED("w.status = 'PENDING' AND w.run_at = l.run_at")
+	"WHERE " CHECKED("w.status = 'PENDING' AND w.run_at = l.run_at AND w.queue_name = :queue"
+	"  AND w.concurrency_key IS NULL AND " RANK " = :rank")
 	"  AND NOT w.id = ANY (:seen) AND " WANTED " "
 	"ORDER BY l.run_at, l.workflow_id LIMIT :most "
 	"FOR NO KEY UPDATE OF w SKIP LOCKED");
@@ -379,14 +396,16 @@ find_due(const QueueClaim *claim, const Due *due, bool late, const Position *fro
 	if (late)
 		return run(&find_on_list, &(FindDueLate)
 				   {
-					   .head_id = an_id(&due->head_id),.now = a_time(search->now),
+					   .head_id = an_id(&due->head_id),.queue = a_value(search->queue),
+					   .rank = a_bigint(from->rank),.now = a_time(search->now),
 					   .most = a_bigint(most),
 					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 				   }, NEWEST);
 	return run(&find_in_lane, &(FindDue)
 			   {
 				   .queue = a_value(search->queue),.key = a_value(from->key ? from->key : CStringGetTextDatum("")),
-				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),.run_at = a_time(from->run_at),
+				   .now = a_time(search->now),.turn = a_bigint(turn_of_rank(from->rank)),
+				   .rank = a_bigint(from->rank),.run_at = a_time(from->run_at),
 				   .id = an_id(&from->id),.most = a_bigint(most),
 					   .handlers = claim->handlers,.app_version = claim->app_version,.seen = a_value(seen)
 			   }, NEWEST);

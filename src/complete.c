@@ -598,6 +598,7 @@ durable_complete(PG_FUNCTION_ARGS)
 	Call		call;
 
 	require(fcinfo->args[0], "task_id");
+	require_fences(PG_GETARG_UUID_P(0), fcinfo->args[2], "lease", fcinfo->args[3], "attempt");
 	call = begin_call(fcinfo);
 	done = complete(PG_GETARG_UUID_P(0), fcinfo->args[1], fcinfo->args[2], fcinfo->args[3]);
 	end_call(&call);
@@ -633,12 +634,16 @@ durable_complete_many(PG_FUNCTION_ARGS)
 	c.tasks = palloc0(Max(count, 1) * sizeof(CompletedTask));
 	c.acts = palloc(Max(count, 1) * sizeof(CompletedTask *));
 	for (int i = 0; i < count; i++)
+	{
+		require_fences(DatumGetUUIDP(each_id.values[i]), element_of(&each_lease, i), "leases",
+					   element_of(&each_attempt, i), "attempts");
 		c.elements[i] = (Completion)
 		{
 			.position = i,.task_id = *DatumGetUUIDP(element_of(&each_id, i).value),
 			.output = element_of(&each_output, i),
 			.lease = element_of(&each_lease, i),.attempt = element_of(&each_attempt, i)
 		};
+	}
 	qsort(c.elements, count, sizeof(Completion), compare_completions);
 	c.task_count = group_completions(c.elements, count, c.tasks);
 	for (int i = 0; i < count; i++)

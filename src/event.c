@@ -130,6 +130,7 @@ durable_emit(PG_FUNCTION_ARGS)
 
 	require(event.workflow_id, "workflow_id");
 	require_name(event.topic, "topic");
+	require_fence(event.lease, "lease");
 
 	call = begin_call(fcinfo);
 	n = emit(PG_GETARG_UUID_P(0), &event);

@@ -74,6 +74,13 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("durable.require_fences",
+							 "Refuses calls of who drives a workflow without a lease, and of who ends a step without an attempt.",
+							 "For ALTER DATABASE or ALTER ROLE: so no program can forget them.",
+							 &durable_require_fences,
+							 false,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("durable.max_steps",
 							"Workflows get no new position from that one on.",
 							"A program goes on in a new run instead, with continue_as; 0 is no limit.",

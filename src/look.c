@@ -28,7 +28,11 @@ PG_FUNCTION_INFO_V1(durable_set_timeout);
 PARAMETERS(History, HISTORY);
 
 static Statement history = STATEMENT(History,
-	"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, s.status, "
+	"SELECT s.sequence, durable.step_id(s.workflow_id, s.sequence), s.name, s.kind, "
+	/* of a child with a queue, its own: the stand-in is RUNNING also while that waits */
+	"  CASE WHEN s.kind = 'WORKFLOW' AND s.status = 'RUNNING' THEN COALESCE("
+	"    (SELECT w.status FROM durable.workflow w WHERE w.id = s.child_id AND w.queue_name IS NOT NULL), s.status) "
+	"  ELSE s.status END, "
 	"  CASE WHEN s.status = 'COMPLETED' THEN s.output END, s.error, s.attempt, s.run_at, s.child_id, s.detail, s.wait "
 	"FROM durable.step s WHERE s.workflow_id = :workflow_id ORDER BY s.sequence");
 

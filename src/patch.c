@@ -99,6 +99,7 @@ durable_patched(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "workflow_id");
 	require_sequence(fcinfo->args[1]);
 	require_name(fcinfo->args[2], "name");
+	require_fence(fcinfo->args[3], "lease");
 	name = psprintf("patch:%s", TextDatumGetCString(fcinfo->args[2].value));
 
 	call = begin_call(fcinfo);

@@ -117,6 +117,7 @@ static const struct
 	{"patched", WORKER},
 	{"recover", WORKER},
 	{"release", WORKER},
+	{"set_tags", WORKER},
 	{"set_timeout", WORKER},
 	{"sleep", WORKER},
 	{"start_child", WORKER},

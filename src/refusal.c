@@ -383,8 +383,8 @@ Refusal *
 refuse_active_root(const Workflow *active)
 {
 	return refusal(ERRCODE_ACTIVE_ROOT,
-				   psprintf("a root workflow \"%s\" is active", active->name),
-				   psprintf("Workflow %s of that name is %s.", uuid_text(&active->id), status_label(active->status)),
+				   psprintf("root workflow %s \"%s\" is active", uuid_text(&active->id), active->name),
+				   psprintf("The workflow is %s.", status_label(active->status)),
 				   "Wait for it, cancel it with cancel_tree, or give another name.");
 }
 

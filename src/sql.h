@@ -41,6 +41,10 @@
 #define WANTED \
 	"(:handlers IS NULL OR w.handler = ANY (:handlers)) " \
 	"AND (:app_version IS NULL OR w.app_version IS NULL OR w.app_version = :app_version)"
+
+/* The rank of the lane of workflow w (rank_of). */
+#define RANK "2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END"
+
 /*
  * The times of a workflow w that somebody drives from :now on, if it begins anew.  One
  * that was suspended keeps them, and it is due again at once if it is released.

@@ -740,6 +740,7 @@ durable_claim_step(PG_FUNCTION_ARGS)
 	element.sequence = DatumGetInt32(sequence.value);
 	require_name(element.name, "name");
 	args = claim_args(fcinfo->args[4], &fcinfo->args[6]);
+	require_fence(fcinfo->args[5], "lease");
 
 	call = begin_call(fcinfo);
 	claim_step(&args, &element);
@@ -777,6 +778,7 @@ durable_claim_steps(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 		check_name(element_of(&each_name, i), "names");
 	args = claim_args(fcinfo->args[4], &fcinfo->args[6]);
+	require_fence(fcinfo->args[5], "lease");
 
 	begin_rows_of(fcinfo, lengthof(columns));
 	each_input = elements_of(inputs, JSONBOID, count);

@@ -441,6 +441,7 @@ durable_fail(PG_FUNCTION_ARGS)
 	require(retryable, "retryable");
 	failure.retryable = DatumGetBool(retryable.value);
 	check_span(failure.retry_after, "retry_after");
+	require_fences(id, failure.lease, "lease", failure.attempt, "attempt");
 
 	call = begin_call(fcinfo);
 	answer = id_sequence(id) < 0 ? fail_workflow_of(id, &failure) : fail_step(id, &failure);

@@ -217,6 +217,7 @@ durable_complete_and_claim(PG_FUNCTION_ARGS)
 	claim.sequence = DatumGetInt32(sequence.value);
 	require_name(claim.name, "name");
 	args = claim_args(fcinfo->args[5], &fcinfo->args[7]);
+	require_fences(id, claim.lease, "lease", attempt, "attempt");
 	completion = step_completion(id, output, claim.lease, attempt);
 	claim.workflow_id = completion.workflow_id;
 

@@ -622,6 +622,7 @@ durable_complete_and_claim_many(PG_FUNCTION_ARGS)
 		const pg_uuid_t *id = DatumGetUUIDP(step_ids.values[i]);
 		NullableDatum sequence = element_of(&sequences, i);
 
+		require_fences(id, element_of(&leases, i), "leases", element_of(&attempts, i), "attempts");
 		pair->position = i;
 		pair->completion = step_completion(id, element_of(&outputs, i), element_of(&leases, i), element_of(&attempts, i));
 		claims[i] = (Claim)

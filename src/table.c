@@ -103,6 +103,7 @@ TableIndex		workflow_by_id = {&the_workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
 	&the_workflow, "workflow_parent", 2, {workflow_parent_id, workflow_id},.is_partial = true
 };
+TableIndex		workflow_by_name = {&the_workflow, "workflow_name", 2, {workflow_name, workflow_id}};
 TableIndex		tags_by_workflow = {&the_workflow_tags, "workflow_tags_pkey", 1, {workflow_tags_workflow_id}};
 TableIndex		active_root_by_name = {&the_active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&the_step, "step_pkey", 2, {step_workflow_id, step_sequence}};

@@ -184,6 +184,7 @@ typedef struct TableIndex TableIndex;
 
 extern TableIndex workflow_by_id;
 extern TableIndex workflow_by_parent;
+extern TableIndex workflow_by_name;
 extern TableIndex tags_by_workflow;
 extern TableIndex active_root_by_name;
 extern TableIndex step_by_position;

@@ -13,6 +13,8 @@
 #include "table.h"
 #include "tags.h"
 
+PG_FUNCTION_INFO_V1(durable_set_tags);
+
 /* ---- new workflows ------------------------------------------------------------- */
 
 #define INSERT_TAGS(P) \
@@ -81,4 +83,72 @@ write_tags(const NewTags *rows, int count)
 	fast.params = (InsertTags) {.ids = array_of(&ids),.tags = array_of(&tags)};
 	if (run(&insert_tags, &fast, NEWEST) < ids.count)
 		raise_kept_away("durable.workflow_tags");
+}
+
+/* ---- tags that change ------------------------------------------------------------- */
+
+#define REPLACE_TAGS(P) \
+	P(ids, UUIDARRAYOID) \
+	P(tags, JSONBARRAYOID)
+PARAMETERS(ReplaceTags, REPLACE_TAGS);
+
+/* A workflow may have gone.  Who replaces the same tags waits for the row, or for the one that was inserted. */
+static Statement put_tags = STATEMENT(ReplaceTags,
+	"INSERT INTO durable.workflow_tags AS t (workflow_id, tags) "
+	"SELECT w.id, b.tags FROM ROWS FROM (unnest(:ids), unnest(:tags)) WITH ORDINALITY AS b (id, tags, n)"
+	"  JOIN durable.workflow w ON w.id = b.id "
+	"WHERE b.tags IS NOT NULL ORDER BY b.n "
+	"ON CONFLICT (workflow_id) DO UPDATE SET tags = EXCLUDED.tags",
+	.planning = BY_PROBES);
+
+static Statement remove_tags = STATEMENT(ReplaceTags,
+	"DELETE FROM durable.workflow_tags t "
+	"USING ROWS FROM (unnest(:ids), unnest(:tags)) WITH ORDINALITY AS b (id, tags, n) "
+	"WHERE t.workflow_id = b.id AND b.tags IS NULL",
+	.planning = BY_PROBES);
+
+/*
+ * Gives workflows other tags than they have, or none.  Their trees are locked (shared), so
+ * that purge does not delete them meanwhile.
+ */
+void
+replace_tags(const NewTags *rows, int count)
+{
+	Elements	ids = new_elements(UUIDOID, count);
+	Elements	tags = new_elements(JSONBOID, count);
+	ReplaceTags params;
+
+	for (int i = 0; i < count; i++)
+	{
+		append_element(&ids, rows[i].id);
+		append_element(&tags, rows[i].tags);
+	}
+	params = (ReplaceTags) {.ids = array_of(&ids),.tags = array_of(&tags)};
+	run(&put_tags, &params, NEWEST);
+	run(&remove_tags, &params, NEWEST);
+}
+
+/*
+ * set_tags(workflow_id, tags)
+ *
+ * Locks the tree (shared), so that purge waits or has deleted the workflow, which the
+ * look under the lock tells; then the row of the tags.  Of two callers the last one wins.
+ */
+Datum
+durable_set_tags(PG_FUNCTION_ARGS)
+{
+	NullableDatum tags = fcinfo->args[1];
+	Call		call;
+	Workflow	workflow;
+
+	require(fcinfo->args[0], "workflow_id");
+	check_tags(tags, "tags");
+
+	call = begin_call(fcinfo);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
+	lock_tree(&workflow.root_id, TREE_SHARED);
+	look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", NEWEST, &workflow);
+	replace_tags(&(NewTags) {.id = fcinfo->args[0],.tags = tags}, 1);
+	end_call(&call);
+	PG_RETURN_VOID();
 }

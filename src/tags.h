@@ -18,5 +18,6 @@ typedef struct NewTags
 } NewTags;
 
 extern void write_tags(const NewTags *rows, int count);
+extern void replace_tags(const NewTags *rows, int count);
 
 #endif							/* DURABLE_TAGS_H */

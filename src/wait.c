@@ -391,6 +391,7 @@ asking(FunctionCallInfo fcinfo, const char *sort, NullableDatum lease, NullableD
 	require(fcinfo->args[0], "workflow_id");
 	require_sequence(fcinfo->args[1]);
 	require_name(fcinfo->args[2], "name");
+	require_fence(lease, "lease");
 	a.wanted = (Step)
 	{
 		.workflow_id = *PG_GETARG_UUID_P(0),.sequence = PG_GETARG_INT32(1),.status = NO_TASK,.kind = WAIT,

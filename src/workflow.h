@@ -97,6 +97,7 @@ typedef struct Ancestor
 	bool		is_driven;		/* by an executor of its own: it is not inline */
 } Ancestor;
 
+extern int	look_other_versions(const pg_uuid_t *ids, int count, NullableDatum executor_id, NullableDatum app_version);
 extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
 extern bool take(const Taking *takings, int count, NullableDatum executor_id);
 extern NullableDatum owner_of(const Workflow *workflow);

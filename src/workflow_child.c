@@ -331,6 +331,7 @@ durable_start_child(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "parent_id");
 	require_sequence(fcinfo->args[1]);
 	require_name(args.name, "name");
+	require_fence(args.lease, "lease");
 	check_name(args.handler, "handler");
 	check_name(args.queue, "queue");
 	require(args.priority, "priority");

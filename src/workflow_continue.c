@@ -174,6 +174,7 @@ durable_continue_as(PG_FUNCTION_ARGS)
 	Call		call;
 
 	require(fcinfo->args[0], "workflow_id");
+	require_fence(fcinfo->args[2], "lease");
 	call = begin_call(fcinfo);
 	continue_as(PG_GETARG_UUID_P(0), fcinfo->args[1], fcinfo->args[2], &next);
 	columns[0] = an_id(&next.id);

@@ -59,6 +59,19 @@ static Statement look_up = STATEMENT(Ancestors,
 	"    FROM durable.workflow o WHERE o.id = u.parent_id OFFSET 0) w) "
 	"SELECT " COLUMNS(ANCESTOR, "u.") " FROM up u ORDER BY u.height");
 
+#define VERSIONS(P) \
+	P(ids, UUIDARRAYOID) \
+	P(executor_id, TEXTOID) \
+	P(app_version, TEXTOID)
+PARAMETERS(Versions, VERSIONS);
+
+static Statement look_versions = STATEMENT(Versions,
+	"SELECT b.n FROM ROWS FROM (unnest(:ids)) WITH ORDINALITY AS b (id, n) "
+	"JOIN durable.workflow w ON w.id = b.id "
+	"WHERE " CHECKED("w.app_version <> COALESCE(:app_version,"
+	"  (SELECT e.app_version FROM durable.executor e WHERE e.executor_id = :executor_id))"),
+	.planning = BY_PROBES);
+
 /* ---- ancestors ----------------------------------------------------------------- */
 
 /* The workflows above a child, from its parent up. */
@@ -157,14 +170,32 @@ attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bo
 	return workflow->executor_id.isnull || same_text(workflow->executor_id, executor_id) ? OWNS : OWNS_IF_DEAD;
 }
 
+/*
+ * Which of some workflows are of another version than the executor's program: that is
+ * the given one or, if NULL, the one that it has claimed with last.  Returns how many;
+ * their places, from 1, are the result's first column.  NULL, on either side, is any.
+ */
+int
+look_other_versions(const pg_uuid_t *ids, int count, NullableDatum executor_id, NullableDatum app_version)
+{
+	if (count == 0)
+		return 0;
+	return (int) run(&look_versions,
+					 &(Versions) {
+						 .ids = a_value(id_array(ids, count)),.executor_id = executor_id,.app_version = app_version
+					 }, NEWEST);
+}
+
+/* An executor whose program is of another version joins, unless it takes the workflow over. */
 static bool
 becomes_owner(const Workflow *workflow, NullableDatum executor_id, bool takeover)
 {
 	Attaching	how = attaching(workflow, executor_id, takeover, false);
 
-	return how == OWNS ||
-		(how == OWNS_IF_DEAD &&
-		 !executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null())));
+	if (how == JOINS ||
+		(how == OWNS_IF_DEAD && executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()))))
+		return false;
+	return takeover || look_other_versions(&workflow->id, 1, executor_id, a_null()) == 0;
 }
 
 /*

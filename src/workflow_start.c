@@ -13,7 +13,8 @@
  * in the order of ids), then, in the order of names, the new names in the unique
  * index of active roots, the rows that change hands and those of their unfinished
  * inline descendants.  A second caller of a name waits at the unique index and then
- * finds the first one's workflow.
+ * finds the first one's workflow.  What is done about other namesakes, finished ones
+ * and those that never ran, is in namesake.c.
  *
  * Several names are written in a subtransaction, which is rolled back if anything
  * was overtaken (batch.c).  One name needs none: either nothing was written, or one
@@ -22,6 +23,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "namesake.h"
 #include "privileges.h"
 #include "sql.h"
 #include "table.h"
@@ -47,16 +49,27 @@ typedef struct Start
 	NullableDatum owner;
 } Start;
 
+/* What there is under a name. */
+typedef enum Found
+{
+	FOUND_NOTHING,
+	FOUND_ACTIVE,
+	FOUND_FINISHED				/* which is the answer */
+} Found;
+
 /* A name, with its elements in the order of the array. */
 typedef struct Root
 {
 	Start	  **elements;
 	int			count;
-	bool		found;
+	Found		found;
 	bool		owner_dead;		/* not registered, or silent for too long */
+	bool		other_version;	/* than the executor's */
 	Workflow	workflow;		/* as found; then as it is after the elements so far */
 	int32		seen_lease;
 	int32		takes;			/* how often it changes hands */
+	bool		is_replaced;
+	const NewRoot *values;		/* what it gets, if it is created or replaced */
 } Root;
 
 /* All of them. */
@@ -297,15 +310,84 @@ look_active_root(Datum name, Workflow *workflow)
 		read_workflow_from(0, 0, workflow);
 }
 
+/* Those of the roots that were not found have finished, and are the answer; returns how many. */
+static int
+look_finished(Root **roots, int count, const StartArgs *args)
+{
+	int			answers = 0;
+
+	if (count == 0 || args->if_finished == FINISHED_IGNORED)
+		return 0;
+	if (count > 1)
+	{
+		Elements	names = new_elements(TEXTOID, count);
+
+		for (int i = 0; i < count; i++)
+			append_element(&names, roots[i]->elements[0]->values.name);
+		look_finished_roots(array_of(&names).value);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		Workflow	finished;
+		bool		found = count > 1 ? read_workflow_from(i, 0, &finished) :
+			look_finished_root(roots[i]->elements[0]->values.name, &finished);
+
+		if (!found || !is_answer(&finished, args->if_finished))
+			continue;
+		roots[i]->found = FOUND_FINISHED;
+		roots[i]->workflow = finished;
+		answers++;
+	}
+	return answers;
+}
+
+/* Whether the executor would become the owner of a root, if its version is right. */
+static bool
+may_own(const Root *root, const StartArgs *args)
+{
+	return root->found == FOUND_ACTIVE && args->if_active == ACTIVE_ATTACHED &&
+		attaching(&root->workflow, args->executor_id, false, true) != JOINS;
+}
+
 /* Looks at the active root of the only name, and at its executor where it matters whether that is dead. */
 static void
 look_at_one(Root *root, const StartArgs *args)
 {
 	Workflow   *workflow = &root->workflow;
 
-	root->found = look_active_root(root->elements[0]->values.name.value, workflow);
-	root->owner_dead = root->found && attaching(workflow, args->executor_id, false, true) == OWNS_IF_DEAD &&
-		!executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()));
+	root->found = look_active_root(root->elements[0]->values.name.value, workflow) ? FOUND_ACTIVE : FOUND_NOTHING;
+	root->owner_dead = root->other_version = false;
+	if (may_own(root, args))
+	{
+		bool		owner_matters = attaching(workflow, args->executor_id, false, true) == OWNS_IF_DEAD;
+
+		root->owner_dead = owner_matters &&
+			!executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()));
+		if (!owner_matters || root->owner_dead)
+			root->other_version = look_other_versions(&workflow->id, 1, args->executor_id, args->app_version) > 0;
+	}
+	if (root->found == FOUND_NOTHING)
+		look_finished(&root, 1, args);
+}
+
+/* Which of the roots that the executor may own are of another version. */
+static void
+look_versions(Starts *starts)
+{
+	Root	  **roots = palloc(starts->root_count * sizeof(Root *));
+	pg_uuid_t  *ids = palloc(starts->root_count * sizeof(pg_uuid_t));
+	int			count = 0;
+	int			others;
+
+	for (int i = 0; i < starts->root_count; i++)
+		if (may_own(&starts->roots[i], starts->args))
+		{
+			roots[count] = &starts->roots[i];
+			ids[count++] = starts->roots[i].workflow.id;
+		}
+	others = look_other_versions(ids, count, starts->args->executor_id, starts->args->app_version);
+	for (int i = 0; i < others; i++)
+		roots[DatumGetInt64(result_value(i, 0)) - 1]->other_version = true;
 }
 
 /* Looks at the active roots of all names. */
@@ -314,6 +396,8 @@ look(Starts *starts)
 {
 	TimestampTz stale_before = clock_stale_before(clock_now(), a_null());
 	Elements	names = new_elements(TEXTOID, starts->root_count);
+	Root	  **missing = palloc(starts->root_count * sizeof(Root *));
+	int			missing_count = 0;
 
 	for (int i = 0; i < starts->root_count; i++)
 		append_element(&names, starts->roots[i].elements[0]->values.name);
@@ -323,9 +407,14 @@ look(Starts *starts)
 		Root	   *root = &starts->roots[i];
 		NullableDatum last_seen = result_column(i, 0);
 
-		root->found = read_workflow_from(i, 1, &root->workflow);
+		root->found = read_workflow_from(i, 1, &root->workflow) ? FOUND_ACTIVE : FOUND_NOTHING;
 		root->owner_dead = is_dead(last_seen, stale_before);
+		root->other_version = false;
+		if (root->found == FOUND_NOTHING)
+			missing[missing_count++] = root;
 	}
+	look_versions(starts);
+	look_finished(missing, missing_count, starts->args);
 }
 
 /* A hash of what the look has seen (next_round). */
@@ -335,7 +424,7 @@ seen_roots(const Starts *starts)
 	uint64		seen = 0;
 
 	for (int i = 0; i < starts->root_count; i++)
-		seen = seen * 31 + (starts->roots[i].found ? seen_of(&starts->roots[i].workflow, NULL) : 0);
+		seen = seen * 31 + (starts->roots[i].found == FOUND_NOTHING ? 0 : seen_of(&starts->roots[i].workflow, NULL));
 	return seen;
 }
 
@@ -353,37 +442,71 @@ fill_created(Workflow *workflow, const StartArgs *args)
 	workflow->suspended_at = a_null();
 }
 
+/* An active root is attached to: the executor becomes its owner, or joins. */
+static void
+attach_to(Root *root, const StartArgs *args)
+{
+	Workflow   *workflow = &root->workflow;
+	Attaching	how = attaching(workflow, args->executor_id, false, true);
+
+	if (root->other_version || how == JOINS || (how == OWNS_IF_DEAD && !root->owner_dead))
+		return;
+	root->takes++;
+	workflow->lease++;
+	(void) workflow_transition(EVENT_TAKE, workflow->status, &workflow->status);
+	workflow->suspended_at = a_null();
+	workflow->executor_id = args->executor_id;
+}
+
+/* Decides what a call of start does about the active root that it meets. */
+static void
+meet_active(Root *root, Start *start, const StartArgs *args)
+{
+	switch (args->if_active)
+	{
+		case ACTIVE_ATTACHED:
+			attach_to(root, args);
+			break;
+		case ACTIVE_REFUSED:
+			if (root->found == FOUND_NOTHING)
+				bad_argument("names", "must not name one twice where an active one is refused",
+							 psprintf("It has \"%s\" twice.", TextDatumGetCString(start->values.name.value)),
+							 "Pass each name once.");
+			raise_refusal(refuse_active_root(&root->workflow));
+			break;
+		case ACTIVE_REPLACED:
+			if (never_ran(&root->workflow))
+			{
+				start->replaced = root->is_replaced = true;
+				root->values = &start->values;
+			}
+			break;
+	}
+}
+
 /*
  * Decides what the calls of start for one name answer, one after the other.  The
- * first creates the root where there is none; each other may become its owner.
+ * first creates the root where there is none; each other meets it.
  */
 static void
 decide_root(Root *root, const StartArgs *args)
 {
 	Workflow   *workflow = &root->workflow;
 
-	if (!root->found)
+	if (root->found == FOUND_NOTHING)
 		fill_created(workflow, args);
 	root->takes = 0;
+	root->is_replaced = false;
+	root->values = &root->elements[0]->values;
 	root->seen_lease = workflow->lease;
 	for (int i = 0; i < root->count; i++)
 	{
 		Start	   *start = root->elements[i];
 
-		start->created = !root->found && i == 0;
-		if (!start->created)
-		{
-			Attaching	how = attaching(workflow, args->executor_id, false, true);
-
-			if (how == OWNS || (how == OWNS_IF_DEAD && root->owner_dead))
-			{
-				root->takes++;
-				workflow->lease++;
-				(void) workflow_transition(EVENT_TAKE, workflow->status, &workflow->status);
-				workflow->suspended_at = a_null();
-				workflow->executor_id = args->executor_id;
-			}
-		}
+		start->created = root->found == FOUND_NOTHING && i == 0;
+		start->replaced = false;
+		if (!start->created && root->found != FOUND_FINISHED)
+			meet_active(root, start, args);
 		start->status = workflow->status;
 		start->lease = workflow->lease;
 		start->owner = owner_of(workflow);
@@ -401,7 +524,7 @@ decide(Starts *starts)
 		Root	   *root = &starts->roots[i];
 
 		decide_root(root, starts->args);
-		writes = writes || !root->found || root->takes > 0;
+		writes = writes || root->found == FOUND_NOTHING || root->takes > 0 || root->is_replaced;
 	}
 	return writes;
 }
@@ -428,7 +551,7 @@ give_id(Root *root, int64 ns, const char *argument)
 static CreateRoot
 one_root(const Root *root, const StartArgs *args)
 {
-	const NewRoot *values = &root->elements[0]->values;
+	const NewRoot *values = root->values;
 
 	return (CreateRoot)
 	{
@@ -483,6 +606,7 @@ static bool
 create(Starts *starts, Root **created, int count)
 {
 	int64		ns = clock_ns();
+	pg_uuid_t	id;
 	NewTags    *tags;
 
 	if (count == 0)
@@ -500,11 +624,13 @@ create(Starts *starts, Root **created, int count)
 	}
 	else if (create_many(starts, created, count) < count)
 		return false;
-	if (has_waited(&starts->rounds, count))
+	id = created[0]->workflow.id;
+	/* once more, now that the names are ours */
+	if (look_finished(created, count, starts->args) > 0 || has_waited(&starts->rounds, count))
 	{
 		/* a batch of several is given back as a whole */
 		if (starts->root_count == 1)
-			take_back_workflow(&created[0]->workflow.id);
+			take_back_workflow(&id);
 		return false;
 	}
 	tags = palloc(count * sizeof(NewTags));
@@ -512,7 +638,7 @@ create(Starts *starts, Root **created, int count)
 	{
 		remember_tree(&created[i]->workflow.id, &created[i]->workflow.id);
 		expect_new_step(&created[i]->workflow.id, 0);
-		tags[i] = (NewTags) {.id = an_id(&created[i]->workflow.id),.tags = created[i]->elements[0]->values.tags};
+		tags[i] = (NewTags) {.id = an_id(&created[i]->workflow.id),.tags = created[i]->values->tags};
 	}
 	write_tags(tags, count);
 	return true;
@@ -524,7 +650,10 @@ compare_roots(const void *a, const void *b)
 	return compare_ids(&(*(Root *const *) a)->workflow.id, &(*(Root *const *) b)->workflow.id);
 }
 
-/* The roots that are to be created, in the order of names, or else those that change hands, in the order of ids. */
+/*
+ * The roots that are to be created, in the order of names, or else those that change
+ * hands or are replaced (never both in one call), in the order of ids.
+ */
 static int
 choose_roots(Starts *starts, bool to_create, Root **chosen)
 {
@@ -534,12 +663,32 @@ choose_roots(Starts *starts, bool to_create, Root **chosen)
 	{
 		Root	   *root = &starts->roots[i];
 
-		if (to_create ? !root->found : root->found && root->takes > 0)
+		if (to_create ? root->found == FOUND_NOTHING :
+			root->found == FOUND_ACTIVE && (root->takes > 0 || root->is_replaced))
 			chosen[n++] = root;
 	}
 	if (!to_create)
 		qsort(chosen, n, sizeof(Root *), compare_roots);
 	return n;
+}
+
+/* Takes roots that change hands, or replaces them; false if somebody has been faster.  Their trees are locked. */
+static bool
+change(Root **roots, int count, const StartArgs *args)
+{
+	Taking	   *takings = palloc(count * sizeof(Taking));
+	Replacing  *replacings = palloc(count * sizeof(Replacing));
+
+	for (int i = 0; i < count; i++)
+	{
+		const Root *root = roots[i];
+
+		takings[i] = (Taking) {.id = root->workflow.id,.lease = root->seen_lease,.times = root->takes};
+		replacings[i] = (Replacing) {.id = root->workflow.id,.status = root->workflow.status,.values = root->values};
+	}
+	if (args->if_active == ACTIVE_REPLACED)
+		return replace_roots(replacings, count, args);
+	return count == 0 || take(takings, count, args->executor_id);
 }
 
 /* Does what was decided; false if anything was overtaken, or had to wait for another start. */
@@ -549,24 +698,19 @@ act(void *arg)
 	Starts	   *starts = arg;
 	const StartArgs *args = starts->args;
 	Root	  **created = palloc(starts->root_count * sizeof(Root *));
-	Root	  **taken = palloc(starts->root_count * sizeof(Root *));
-	Taking	   *takings = palloc(starts->root_count * sizeof(Taking));
+	Root	  **changed = palloc(starts->root_count * sizeof(Root *));
 	pg_uuid_t  *ids = palloc(starts->root_count * sizeof(pg_uuid_t));
 	int			created_count = choose_roots(starts, true, created);
-	int			taken_count = choose_roots(starts, false, taken);
+	int			changed_count = choose_roots(starts, false, changed);
 	int64		registered = register_executor(args->executor_id, a_null());
 	bool		done;
 
-	if (created_count > 0)
+	if (created_count > 0 || args->if_active == ACTIVE_REPLACED)
 		lock_queue_to_start(args->queue, clock_now());
-	for (int i = 0; i < taken_count; i++)
-	{
-		lock_tree(&taken[i]->workflow.id, TREE_SHARED);
-		takings[i] = (Taking) {.id = taken[i]->workflow.id,.lease = taken[i]->seen_lease,.times = taken[i]->takes};
-	}
+	for (int i = 0; i < changed_count; i++)
+		lock_tree(&changed[i]->workflow.id, TREE_SHARED);
 	starts->rounds.since = clock_monotonic();
-	done = create(starts, created, created_count) &&
-		(taken_count == 0 || take(takings, taken_count, args->executor_id));
+	done = create(starts, created, created_count) && change(changed, changed_count, args);
 	register_again(args->executor_id, registered);
 	if (!done)
 		return false;

@@ -17,7 +17,7 @@ UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 20, "complete": 10, "fail": 11, "complete_and_claim": 14,
     "complete_and_claim_many": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "request_cancel": 3,
+    "set_tags": 1.5, "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "request_cancel": 3,
     "cancel_many": 0.5, "resume_failed_many": 1, "drain_queue": 0.5, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
@@ -316,7 +316,16 @@ class Generator:
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
                 "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
-                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue), **self.retries(queue)}
+                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue),
+                "if_active": self.rng.choices(("attach", "refuse", "replace", "other"),
+                                              (20, 1, 8 if queue or self.rng.random() < 0.05 else 0, 0.1))[0],
+                "if_finished": self.rng.choices(("start", "start_after_failure", "return"), (12, 2, 1))[0], "tags": self.tags(), **self.retries(queue)}
+
+    def tags(self):
+        return self.maybe(0.3, ("json", {"n": 1}), ("json", {"n": 2, "x": ["y"]}), *([("json", [])] if self.rng.random() < 0.05 else []))
+
+    def set_tags(self):
+        return {"workflow_id": self.ref(self.pick(*self.rng.choice((("RUNNING",), ("PENDING",), ("COMPLETED",), ())))), "tags": self.tags()}
 
     def retries(self, queue):
         """Of a whole workflow."""
@@ -421,6 +430,7 @@ class Generator:
         return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
                 "lease": self.lease(w), "queue": queue, "priority": self.rng.choice((0, 0, 1)),
                 "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue), **self.retries(queue),
+                "tags": self.maybe(0.2, ("json", {"n": 3})),
                 "on_parent_end": self.rng.choice(("leave", "cancel")) if queue or self.rng.random() < 0.02 else "leave"}
 
     # ---- waits ----------------------------------------------------------------------------

@@ -131,6 +131,7 @@ class Workflow:
     recovery_count: int = 0
     key: str = None
     version: str = None
+    tags: dict = None
     forked: tuple = (None, None)  # from which workflow, and at which position
     paused_from: str = None
     scheduled_by: str = None
@@ -391,29 +392,66 @@ class Model:
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
-              max_recovery_attempts=100, app_version=None, concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2,
-              max_backoff=None):
-        needed(name, priority, max_recovery_attempts)
+              max_recovery_attempts=100, app_version=None, concurrency_key=None, if_active="attach", if_finished="start", tags=None,
+              max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None):
+        needed(name, priority, max_recovery_attempts, if_active, if_finished)
         words(name, handler, executor_id, queue, app_version, concurrency_key)
         not_negative(timeout, max_recovery_attempts)
-        if (run_at is not None or concurrency_key is not None) and queue is None:
+        if (run_at is not None or concurrency_key is not None or if_active == "replace") and queue is None:
             raise Refused("22023")
         self.check_retries(queue, max_retries, backoff, backoff_multiplier, max_backoff)
-        created = False
-        w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
-        if w is None:
+        if (if_active not in ("attach", "refuse", "replace") or if_finished not in ("start", "start_after_failure", "return")
+                or not (tags is None or isinstance(tags, dict))):
+            raise Refused("22023")
+        created = replaced = False
+        runs = [w for w in self.workflows.values() if w.parent is None and w.name == name]
+        w = next((w for w in runs if w.status in ACTIVE), None)
+        last = max(runs, key=lambda w: w.id, default=None)
+        if w is None and last and (if_finished == "return" or (if_finished == "start_after_failure" and last.status == "COMPLETED")):
+            w, self.note = last, "returned a " + last.status
+        elif w is None:
             self.known_queue(queue)
             self.register(executor_id)
             w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
-            w.key, w.version = concurrency_key, app_version
+            w.key, w.version, w.tags = concurrency_key, app_version, tags
             self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
             w.owner = executor_id if queue is None else None
             created, self.note = True, "created a " + w.status
-        elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
+        elif if_active == "refuse":
+            raise Refused("WF014")
+        elif if_active == "replace":
+            replaced = w.queue is not None and w.lease == 0 and w.status in ("PENDING", "PAUSED")
+            if replaced:
+                self.known_queue(queue)
+                self.register(executor_id)
+                w.input, w.handler, w.queue, w.priority, w.timeout, w.limit = input, handler, queue, priority, timeout, max_recovery_attempts
+                w.run_at = self.now if run_at is None else run_at
+                w.key, w.version, w.tags = concurrency_key, app_version, tags
+                self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
+            self.note = ("replaced a " if replaced else "did not replace a ") + w.status
+        elif (self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None)) \
+                and not self.is_of_another(w, executor_id, app_version):
             self.take(w, executor_id)
         else:
             self.note = "joined a " + w.status
-        return [dict(workflow_id=w.id, created=created, status=w.status, lease=w.lease, owner=w.owner)]
+        return [dict(workflow_id=w.id, created=created, status=w.status, lease=w.lease, owner=w.owner, replaced=replaced)]
+
+    def is_of_another(self, w, executor_id, app_version=None):
+        """The program that attaches is of another version than the workflow's."""
+        if app_version is None and executor_id in self.executors:
+            app_version = self.versions.get(executor_id)
+        other = None not in (w.version, app_version) and w.version != app_version
+        if other:
+            self.also.add("of another version")
+        return other
+
+    def set_tags(self, workflow_id, tags):
+        needed(workflow_id)
+        if not (tags is None or isinstance(tags, dict)):
+            raise Refused("22023")
+        w = self.workflow(workflow_id)
+        w.tags, self.note = tags, w.status
+        return [dict(set_tags="")]
 
     def create(self, parent, sequence, name, input, handler, queue, priority, run_at, timeout, limit):
         w = Workflow(self.next_id, parent, sequence, name, input, handler, queue, priority,
@@ -430,7 +468,7 @@ class Model:
         w = self.workflow(workflow_id)
         if takeover and w.inline:
             raise Refused("WF002")
-        if self.becomes_owner(w, executor_id, takeover):
+        if self.becomes_owner(w, executor_id, takeover) and (takeover or not self.is_of_another(w, executor_id)):
             self.take(w, executor_id)
         else:
             self.note = "joined " + ("an inline " if w.inline else "a ") + w.status
@@ -547,7 +585,7 @@ class Model:
             n = w.next = self.create(None, None, w.name, input, w.handler, w.queue, w.priority, None, w.timeout, w.limit)
             self.with_retries(n, w.queue, *(w.policy or (0,)))
             n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
-            n.scheduled_by, n.scheduled_for = w.scheduled_by, w.scheduled_for
+            n.scheduled_by, n.scheduled_for, n.tags = w.scheduled_by, w.scheduled_for, w.tags
             n.asked_at, n.request, n.reason, n.cancel_at, n.untold = w.asked_at, w.request, w.reason, w.cancel_at, w.untold
             n.signals = [g for g in w.signals if g.sequence is None]
             w.signals = [g for g in w.signals if g.sequence is not None]
@@ -686,7 +724,8 @@ class Model:
         return rows
 
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None,
-                    concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, on_parent_end="leave"):
+                    concurrency_key=None, tags=None, max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None,
+                    on_parent_end="leave"):
         needed(parent_id, sequence, name, priority)
         words(name, handler, queue, concurrency_key)
         needed(on_parent_end)
@@ -731,6 +770,7 @@ class Model:
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
             w.key, w.version, w.ends_with_parent = concurrency_key, p.version, on_parent_end == "cancel"
+            w.tags = tags
             self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
             p.steps[sequence] = Step(name, "WORKFLOW", self.now, self.now, input, child=w)
             created, self.note = True, "created a " + w.status
@@ -759,7 +799,8 @@ class Model:
 
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
-        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
+        return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, wait=s.wait,
+                     status=s.child.status if s.child and s.child.queue else s.status,
                      output=s.of("output"), error=s.of("error"), detail=s.of("detail"),
                      child_id=s.child_id) for n, s in sorted(w.steps.items())]
 
@@ -1005,7 +1046,7 @@ class Model:
             raise Refused(*refused)
         self.register(executor_id)
         w = self.create(None, None, name, o.input if input is None else input, o.handler, queue, o.priority, run_at, o.timeout, o.limit)
-        w.key, w.version, w.forked = o.key if queue else None, app_version, (o.id, from_sequence)
+        w.key, w.version, w.tags, w.forked = o.key if queue else None, app_version, o.tags, (o.id, from_sequence)
         w.scheduled_by, w.scheduled_for = o.scheduled_by, o.scheduled_for
         if queue and o.policy:
             self.with_retries(w, queue, *o.policy)

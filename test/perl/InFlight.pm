@@ -138,7 +138,7 @@ my $work = q{
 	SELECT durable.start('claimed and paused', queue => 'line', priority => -1);
 	SELECT durable.claim('line', 'worker', 2);
 	SELECT durable.pause_tree(wf('claimed and paused'));
-	SELECT durable.start('queued', queue => 'line', priority => 7, timeout => '1 hour');
+	SELECT durable.start('queued', queue => 'line', priority => 7, timeout => '1 hour', tags => '{"customer": 42, "ä": [null]}', max_retries => 2, backoff => '1 s');
 	SELECT durable.start('queued next', '{}', queue => 'line', priority => 6);
 	SELECT durable.start('scheduled', queue => 'line', priority => 9, run_at => now() + interval '1 day');
 	-- in one of which two may start a day, and one has; in one that is paused
@@ -197,6 +197,8 @@ my @replays = (
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
+	q{SELECT name, tags FROM durable.list(tags => '{"customer": 42}')} => 'queued|{"ä": [null], "customer": 42}',
+	q{SELECT created, status FROM durable.start('completed', if_finished => 'return')} => 'f|COMPLETED',
 	q{SELECT durable.patched(wf('fork'), 0, 'patch ä'), durable.patched(wf('fork'), 0, 'another')} => 't|f',
 	q{SELECT workflow_id = wf('forked child'), created, status, output FROM durable.start_child(wf('fork'), 1, 'forked child')} => 't|f|COMPLETED|{"c": "ä"}',
 	q{SELECT forked_from = wf('to fork'), forked_at_sequence, tags FROM durable.workflow JOIN durable.workflow_tags ON workflow_id = id WHERE name = 'fork'} =>
@@ -365,6 +367,7 @@ our %calls = (
 	patched => q{durable.patched(wf('run'), 7, 'new')},
 	fork => q{durable.fork(wf('failed'), 1, 'new')},
 	emit => q{durable.emit(wf('run'), 'progress')},
+	set_tags => q{durable.set_tags(wf('run'), '{"customer": 42}')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},
 	resume_tree => q{durable.resume_tree(wf('paused'))},
@@ -439,9 +442,9 @@ our %calls = (
 	is_dead => q{durable.is_dead(NULL, now())},
 	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
 	entries => q{durable.entries('workflow_pkey')},
-	filters => q{durable.filters()},
+	filters => q{durable.filters(true)},
 	standing => q{durable.standing('RUNNING')},
-	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, true, NULL, 1)},
+	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, true, NULL, 1)},
 	latest_started => q{durable.latest_started(true, 1)},
 	all_below => q{durable.all_below(ARRAY[wf('run')], false)},
 );
