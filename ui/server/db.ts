@@ -93,10 +93,10 @@ export class Database {
 				coalesce(has_schema_privilege(n.oid, 'USAGE'), false) AS usage,
 				(SELECT json_object_agg(p.proname, coalesce(p.proargnames[1:p.pronargs], '{}')) FROM pg_catalog.pg_proc p
 					WHERE p.pronamespace = n.oid AND has_function_privilege(p.oid, 'EXECUTE')) AS functions,
-				(SELECT json_object_agg(c.relname, ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a
+				(SELECT json_object_agg(c.relname, ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
 						WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) FROM pg_catalog.pg_class c
 					WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v') AND has_table_privilege(c.oid, 'SELECT')) AS relations,
-				ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+				ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 					WHERE c.relnamespace = n.oid AND c.relname = 'task' AND a.attnum > 0 AND NOT a.attisdropped) AS task
 			FROM (SELECT to_regnamespace('durable')::oid AS oid) n`)
 		const sets = (of: Record<string, string[]> | null) =>
