@@ -22,8 +22,8 @@ for (const [name, cron, queue, handler] of [
 	await call("SELECT durable.create_schedule($1, $2, $3, handler => $4, timezone => 'Europe/Berlin', if_exists => 'keep')", [name, cron, queue, handler])
 
 const workers = [
-	new Worker({ connection, id: "shop-1", queues: ["orders", "mail"], handlers, concurrency: 6, version: "1.4.2" }),
-	new Worker({ connection, id: "shop-2", queues: ["mail", "imports", "billing"], handlers, concurrency: 4, version: "1.4.2" }),
+	new Worker({ connection, id: `shop-1.${process.pid}`, queues: ["orders", "mail"], handlers, concurrency: 6, version: "1.4.2" }),
+	new Worker({ connection, id: `shop-2.${process.pid}`, queues: ["mail", "imports", "billing"], handlers, concurrency: 4, version: "1.4.2" }),
 ]
 for (const worker of workers) void worker.run()
 

@@ -137,6 +137,7 @@ export class Worker {
 				this.waiter.on("error", () => {})
 				await this.waiter.connect()
 				while (!this.stopped) {
+					await this.pool.query("SELECT durable.tick()")
 					const room = this.concurrency - this.running
 					if (room > 0)
 						for (const queue of this.queues) {

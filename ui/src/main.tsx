@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks"
 import "@fontsource-variable/inter/wght.css"
 import "./style.css"
 import type { Problem, Session } from "../shared/types.ts"
-import { api, emptySession, go, problemOf, useAddress } from "./lib.ts"
+import { api, base, emptySession, go, problemOf, useAddress } from "./lib.ts"
 import { Dialog, Link, Messages, SessionContext, Trouble } from "./ui.tsx"
 import { ExecutorsPage } from "./pages/executors.tsx"
 import { OverviewPage } from "./pages/overview.tsx"
@@ -116,6 +116,7 @@ function App() {
 		<SessionContext.Provider value={session}>
 			<a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")!.focus() }}>Skip to the page</a>
 			<header>
+				<img class="mark" src={`${base}icon.svg`} alt="" width="20" height="20" />
 				<nav aria-label="Pages">
 					{pages.map(([to, label]) => <Link key={to} to={to} aria-current={current === to ? "page" : undefined}>{label}</Link>)}
 				</nav>

@@ -14,15 +14,27 @@ export const useCan = () => {
 
 // ---- text -----------------------------------------------------------------------------------
 
+interface LinkProps {
+	to: string
+	children: ComponentChildren
+	/** in place of what was before, in the browser's history too */
+	replace?: boolean
+	class?: string
+	title?: string
+	"aria-current"?: "page" | "true"
+	"aria-label"?: string
+	"data-row-link"?: string
+}
+
 /** A link within the dashboard. */
-export function Link({ to, children, ...rest }: { to: string; children: ComponentChildren; class?: string; title?: string; "aria-current"?: "page"; "aria-label"?: string }) {
+export function Link({ to, children, replace = false, ...rest }: LinkProps) {
 	return (
 		<a
 			href={href(to)}
 			onClick={(event: MouseEvent) => {
 				if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return
 				event.preventDefault()
-				go(to)
+				go(to, replace)
 			}}
 			{...rest}
 		>
@@ -54,6 +66,12 @@ export const Status = ({ status }: { status: StatusName }) => (
 		{status.toLowerCase()}
 	</span>
 )
+
+/** How long something has been so. */
+export function Since({ at }: { at: string }) {
+	const now = useTick()
+	return <time dateTime={at} title={`since ${exact(at)}`}>for {duration(now - Date.parse(at))}</time>
+}
 
 /** Relative, with the exact time on hover. */
 export function Time({ at, none = "–" }: { at: string | null | undefined; none?: string }) {
@@ -249,7 +267,7 @@ function Node({ name, value, depth }: { name?: string; value: unknown; depth: nu
 						{entries.slice(0, most).map(([childName, child]) => <Node key={childName} name={Array.isArray(value) ? undefined : childName} value={child} depth={depth + 1} />)}
 						{entries.length > most && <button type="button" class="quiet" onClick={() => setMost(most + 1000)}>{number(entries.length - most)} more</button>}
 					</div>
-					{right}
+					<span class="j-end">{right}</span>
 				</>
 			)}
 		</div>
@@ -316,7 +334,7 @@ export function Rows<T>({ rows, height, label, row, keyOf, scrollTo }: {
 	const first = Math.max(0, Math.floor(range.top / height) - 8)
 	const last = Math.min(rows.length, Math.ceil((range.top + range.seen) / height) + 8)
 	return (
-		<div class="rows" ref={ref} tabIndex={0} role="list" aria-label={label}>
+		<div class="rows" ref={ref} tabIndex={0} role="list" aria-label={label} style={{ maxHeight: `${rows.length * height + 2}px` }}>
 			<div style={{ height: `${rows.length * height}px` }}>
 				<div style={{ transform: `translateY(${first * height}px)` }}>
 					{rows.slice(first, last).map((item, i) => (

@@ -50,8 +50,9 @@ export function Release({ workflow, kind, onHint }: { workflow: Workflow; kind?:
 	)
 }
 
-export function Answer({ waits, kind, onHint }: { waits: Wait[]; kind?: "primary"; onHint?: (sql: string | null) => void }) {
-	const [first] = [...waits].sort((a, b) => Number(b.wait === "callback") - Number(a.wait === "callback"))
+export function Answer({ waits, selected, kind, onHint }: { waits: Wait[]; selected: string | null; kind?: "primary"; onHint?: (sql: string | null) => void }) {
+	const rank = (wait: Wait) => (wait.step_id === selected ? 2 : wait.wait === "callback" ? 1 : 0)
+	const [first] = [...waits].sort((a, b) => rank(b) - rank(a))
 	if (!first) return null
 	return (
 		<ActionButton
@@ -119,9 +120,9 @@ export function Cancel({ workflow, onHint }: { workflow: Workflow; onHint?: (sql
 function RequestCancel({ workflow, onHint }: { workflow: Workflow; onHint: (sql: string | null) => void }) {
 	return (
 		<ActionButton
-			label="Request cancel" action="request_cancel" onHint={onHint}
+			label="Ask to end" action="request_cancel" onHint={onHint}
 			form={() => ({
-				title: `Ask ${workflow.name} to end`, label: "Request cancel", dismiss: "Keep it", fixed: { workflow_id: workflow.id },
+				title: `Ask ${workflow.name} to end`, label: "Ask to end", dismiss: "Keep it", fixed: { workflow_id: workflow.id },
 				about: <p>It is told once, at its next wait or step, and can still undo what it has done. After the grace it is cancelled.</p>,
 				fields: [
 					{ arg: "reason", label: "Reason", kind: "text" },
@@ -173,23 +174,26 @@ function Tags({ workflow, onHint }: { workflow: Workflow; onHint: (sql: string |
 }
 
 /** All that can be done to it in the status that it has. */
-export function WorkflowActions({ workflow, waits, failedAt, input, forkAt }: { workflow: Workflow; waits: Wait[]; failedAt: number[]; input: string | null; forkAt: number }) {
+export function WorkflowActions({ workflow, waits, selected, mend, failedAt, input, forkAt }: {
+	workflow: Workflow; waits: Wait[]; selected: string | null; mend: string | null; failedAt: number[]; input: string | null; forkAt: number
+}) {
 	const [hint, onHint] = useState<string | null>(null)
 	const session = useSession()
 	const can = useCan()
 	if (!session.actions.length) return null
 	const { status } = workflow
 	const open = !isFinished(status)
+	const more = (action: string) => ({ onHint, kind: action === mend ? ("primary" as const) : undefined })
 	return (
 		<div class="actions" role="group" aria-label="Actions">
 			<div class="buttons">
+				{status === "FAILED" && <ResumeFailed workflow={workflow} failedAt={failedAt} {...more("resume_failed")} />}
+				{status === "PAUSED" && <Resume workflow={workflow} {...more("resume")} />}
+				{status === "RUNNING" && <Release workflow={workflow} {...more("release")} />}
+				{waits.length > 0 && <Answer waits={waits} selected={selected} {...more("answer")} />}
+				{open && <Signal workflow={workflow} waits={waits} {...more("signal")} />}
+				{open && <SetTimeout workflow={workflow} {...more("set_timeout")} />}
 				{(status === "PENDING" || status === "RUNNING") && <Pause workflow={workflow} onHint={onHint} />}
-				{status === "PAUSED" && <Resume workflow={workflow} onHint={onHint} />}
-				{status === "FAILED" && <ResumeFailed workflow={workflow} failedAt={failedAt} onHint={onHint} />}
-				{open && <Signal workflow={workflow} waits={waits} onHint={onHint} />}
-				{waits.length > 0 && <Answer waits={waits} onHint={onHint} />}
-				{open && <SetTimeout workflow={workflow} onHint={onHint} />}
-				{status === "RUNNING" && <Release workflow={workflow} onHint={onHint} />}
 				{can("fork") && <Fork workflow={workflow} input={input} at={forkAt} onHint={onHint} />}
 				{can("set_tags") && <Tags workflow={workflow} onHint={onHint} />}
 				{open && can("request_cancel") && <RequestCancel workflow={workflow} onHint={onHint} />}

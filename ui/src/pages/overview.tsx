@@ -7,7 +7,7 @@ import { statuses } from "../../shared/types.ts"
 import { ActionButton } from "../actions.tsx"
 import { api, duration, firstLine, number, plural, problemOf, serverNow, useLive } from "../lib.ts"
 import { ResumeFailed } from "../workflow-actions.tsx"
-import { Empty, Foreign, Link, Loaded, Meter, Shape, Sparkline, Status, tellProblem, Time, useSession } from "../ui.tsx"
+import { Empty, Foreign, Link, Loaded, Meter, Shape, Since, Sparkline, Status, tellProblem, Time, useSession } from "../ui.tsx"
 import { ReleaseExecutor } from "./executors.tsx"
 import { queueLink } from "./queues.tsx"
 
@@ -137,7 +137,7 @@ export function OverviewPage() {
 											<li key={one.key} class={one.bad ? "is-bad" : ""}>
 												<Shape of={one.bad ? "FAILED" : "PAUSED"} />
 												<span class="what">{one.what}</span>
-												<span class="since">{one.since && <>since <Time at={one.since} /></>}</span>
+												<span class="since">{one.since && <Since at={one.since} />}</span>
 												<span class="mend">{one.mend}</span>
 											</li>
 										))}
@@ -149,7 +149,7 @@ export function OverviewPage() {
 								{statuses.map((status) => (
 									<li key={status}><Link to={`/workflows?status=${status}`}><Status status={status} /><strong>{number(data.counts[status] ?? 0)}</strong></Link></li>
 								))}
-								<li class="rate"><span class="faint">ended in the last minute</span><strong>{number((total?.completed ?? 0) + (total?.failed ?? 0))}</strong><Sparkline rates={data.rates[""]} label="All workflows" width={180} height={28} /></li>
+								<li class="rate"><span class="faint">ended, last minute</span><strong>{number((total?.completed ?? 0) + (total?.failed ?? 0))}</strong><Sparkline rates={data.rates[""]} label="All workflows" width={180} height={28} /></li>
 							</ul>
 
 							<section aria-labelledby="queues-title">

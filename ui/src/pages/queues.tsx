@@ -57,7 +57,7 @@ function Row({ queue, id }: { queue: Queue; id: string }) {
 	const n = (value: number, bad = false) => <span class={value && bad ? "bad-text" : ""}>{number(value)}</span>
 	return (
 		<tr>
-			<th scope="row" id={id}><Link to={queueLink(name)} {...({ "data-row-link": "" } as object)}><Foreign>{name}</Foreign></Link></th>
+			<th scope="row" id={id}><Link to={queueLink(name)} data-row-link=""><Foreign>{name}</Foreign></Link></th>
 			<td>{queue.queue_paused ? <Status status="PAUSED" /> : <span class="faint">open</span>}</td>
 			<td class="num" data-label="due">{n(queue.due)}</td>
 			<td class="num" data-label="pending">{n(queue.pending)}</td>

@@ -3,8 +3,8 @@
 import type { ComponentChildren } from "preact"
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { Event as Said, Step, Wait, WorkflowPage as Data } from "../../shared/types.ts"
-import { api, duration, exact, firstLine, go, number, plural, problemOf, useLive, useTick } from "../lib.ts"
-import { Answer, isFinished, Release, Resume, ResumeFailed, SetTimeout, Signal, WorkflowActions } from "../workflow-actions.tsx"
+import { api, duration, exact, firstLine, go, number, plural, problemOf, serverNow, useLive, useTick } from "../lib.ts"
+import { isFinished, WorkflowActions } from "../workflow-actions.tsx"
 import { ActionButton } from "../actions.tsx"
 import { Copy, Elapsed, Empty, ErrorText, Foreign, Id, Json, Link, Loaded, Rows, Shape, Status, Time, Trouble, useSession } from "../ui.tsx"
 import type { Problem } from "../../shared/types.ts"
@@ -78,6 +78,8 @@ function Body({ data, query }: { data: Data; query: URLSearchParams }) {
 		for (const [key, value] of Object.entries(changes)) value === null ? next.delete(key) : next.set(key, value)
 		return `/workflows/${workflow.id}${next.size ? `?${next}` : ""}`
 	}
+	useTick()
+	const { lines, mend } = diagnose(data)
 	const selected = query.get("step") === null ? null : steps?.find((step) => step.sequence === Number(query.get("step"))) ?? null
 
 	return (
@@ -92,8 +94,8 @@ function Body({ data, query }: { data: Data; query: URLSearchParams }) {
 				<Status status={workflow.status} />
 				<Id id={workflow.id} />
 			</div>
-			<Diagnosis data={data} failedAt={failedAt} />
-			<WorkflowActions workflow={workflow} waits={data.waits} failedAt={failedAt} input={payload?.input ?? null} forkAt={failedAt[0] ?? total} />
+			<Diagnosis lines={lines} />
+			<WorkflowActions workflow={workflow} waits={data.waits} selected={selected?.step_id ?? null} mend={mend} failedAt={failedAt} input={payload?.input ?? null} forkAt={failedAt[0] ?? total} />
 			<Facts data={data} />
 			<div class="payloads">
 				<section aria-labelledby="input-title"><h2 id="input-title">Input</h2>{hidePayloads ? <p class="faint">Hidden: the dashboard runs with --hide-payloads.</p> : payload ? <Json text={payload.input} label="Input" /> : <Waiting problem={problem} />}</section>
@@ -126,11 +128,11 @@ function Body({ data, query }: { data: Data; query: URLSearchParams }) {
 					: !steps ? <div class="skeleton" aria-busy="true">{Array.from({ length: 6 }, (_, i) => <div key={i} />)}</div>
 					: steps.length === 0 ? <Empty title="No step yet."><p>{workflow.status === "PENDING" ? "It waits to be claimed from its queue." : "Its program has not claimed a step."}</p></Empty>
 					: tab === "tree" ? <Tree root={workflow.id} steps={steps} />
-					: tab === "timeline" ? <Timeline data={data} steps={steps} select={(step) => go(to({ step: String(step.sequence), tab: null }))} />
+					: tab === "timeline" ? <Timeline data={data} steps={steps} link={(step) => to({ step: String(step.sequence), tab: null })} />
 					: (
 						<div class={selected ? "history with-step" : "history"}>
-							<History steps={steps} selected={selected} select={(step) => go(to({ step: String(step.sequence) }), true)} />
-							{selected && <StepPanel key={selected.step_id} step={selected} wait={data.waits.find((wait) => wait.step_id === selected.step_id)} workflow={data} onClose={() => go(to({ step: null }), true)} />}
+							<History steps={steps} selected={selected} link={(step) => to({ step: String(step.sequence) })} />
+							{selected && <StepPanel key={selected.step_id} step={selected} wait={data.waits.find((wait) => wait.step_id === selected.step_id)} onClose={() => go(to({ step: null }), true)} />}
 						</div>
 					)}
 			</div>
@@ -142,45 +144,51 @@ const Waiting = ({ problem }: { problem: Problem | null }) => (problem ? <Troubl
 
 // ---- what is wrong --------------------------------------------------------------------------
 
-function Diagnosis({ data, failedAt }: { data: Data; failedAt: number[] }) {
+interface Finding { key: string; bad: boolean; text: ComponentChildren; mend?: ComponentChildren }
+
+/** What keeps it from its end, and the action that mends the first of it. */
+function diagnose(data: Data): { lines: Finding[]; mend: string | null } {
 	const { workflow, executor, queue, waits } = data
-	const now = useTick()
-	const lines: { key: string; bad: boolean; text: ComponentChildren; mend?: ComponentChildren }[] = []
-	const running = workflow.status === "RUNNING"
+	const now = serverNow()
+	const lines: Finding[] = []
+	let mend: string | null = null
+	const find = (line: Finding, by?: string) => {
+		lines.push(line)
+		mend ??= by ?? null
+	}
 
 	if (workflow.status === "FAILED") {
 		const step = data.failed[0]
-		lines.push({
+		find({
 			key: "failed", bad: true,
 			text: <>Failed <Time at={workflow.completed_at} />{step ? <> at <Link to={`/workflows/${workflow.id}?step=${step.sequence}`}>{step.sequence}. <Foreign>{step.name}</Foreign></Link></> : null}{workflow.error ? <>: <Foreign>{firstLine(workflow.error).slice(0, 300)}</Foreign></> : null}</>,
-			mend: <ResumeFailed workflow={workflow} failedAt={failedAt} kind="primary" />,
-		})
+		}, "resume_failed")
 	}
 	if (workflow.status === "PAUSED") {
 		const by = data.more?.paused_by as string | undefined
 		const at = data.more?.paused_at as string | undefined
 		const above = by && by !== workflow.id ? by : null
-		lines.push({
+		find({
 			key: "paused", bad: false,
 			text: <>Paused{at ? <> <Time at={at} /></> : null}{above ? <>, together with <Link to={`/workflows/${above}`}>a workflow above it</Link></> : null}: nothing begins until it is resumed</>,
-			mend: above ? undefined : <Resume workflow={workflow} kind="primary" />,
-		})
+		}, above ? undefined : "resume")
 	}
-	if (running && executor && !executor.alive)
-		lines.push({
+	if (workflow.status === "RUNNING" && executor && !executor.alive)
+		find({
 			key: "stale", bad: true,
-			text: <>Nobody drives it: executor <Foreign>{executor.executor_id}</Foreign> {executor.why === "session ended" ? "has ended" : "is silent"} since <Time at={executor.last_seen} /></>,
-			mend: <Release workflow={workflow} kind="primary" />,
-		})
+			text: <>Nobody drives it: executor <Foreign>{executor.executor_id}</Foreign> {executor.why === "session ended" ? "has ended" : "is silent"}, last seen <Time at={executor.last_seen} /></>,
+		}, "release")
 	if (workflow.deadline && !isFinished(workflow.status)) {
 		const left = Date.parse(workflow.deadline) - now
-		if (left < 5 * 60_000)
-			lines.push({ key: "deadline", bad: left <= 0, text: <>{left <= 0 ? "Past its deadline" : "Its deadline is near"}: <Time at={workflow.deadline} /></>, mend: <SetTimeout workflow={workflow} kind="primary" /> })
+		if (left < 5 * 60_000) find({ key: "deadline", bad: left <= 0, text: <>{left <= 0 ? "Past its deadline" : "Its deadline is near"}: <Time at={workflow.deadline} /></> }, "set_timeout")
 	}
 	if (workflow.status === "PENDING" && queue?.queue_paused)
-		lines.push({ key: "queue", bad: false, text: <>Its queue <Link to={queueLink(queue.name!)}><Foreign>{queue.name!}</Foreign></Link> is paused</>, mend: <ActionButton label="Resume queue" action="resume_queue" args={{ name: queue.name }} done={`Queue ${queue.name} resumed`} kind="primary" /> })
+		find({
+			key: "queue", bad: false, text: <>Its queue <Link to={queueLink(queue.name!)}><Foreign>{queue.name!}</Foreign></Link> is paused</>,
+			mend: <ActionButton label="Resume queue" action="resume_queue" args={{ name: queue.name }} done={`Queue ${queue.name} resumed`} kind="primary" />,
+		})
 	else if (workflow.status === "PENDING" && !waits.length)
-		lines.push({
+		find({
 			key: "pending", bad: false,
 			text: workflow.run_at && Date.parse(workflow.run_at) > now ? <>Begins <Time at={workflow.run_at} /></>
 				: workflow.queue_name ? <>Waits to be claimed{queue ? <>: {plural(queue.due, "workflow")} due in <Link to={queueLink(queue.name!)}><Foreign>{queue.name!}</Foreign></Link>, {number(queue.running)}{queue.max_concurrency === null ? "" : ` of ${number(queue.max_concurrency)}`} running</> : null}</>
@@ -188,14 +196,17 @@ function Diagnosis({ data, failedAt }: { data: Data; failedAt: number[] }) {
 		})
 	for (const step of data.open)
 		if (step.kind !== "WAIT" && step.status === "PENDING" && step.run_at)
-			lines.push({ key: `r ${step.sequence}`, bad: false, text: <>Step <Link to={`/workflows/${workflow.id}?step=${step.sequence}`}>{step.sequence}. <Foreign>{step.name}</Foreign></Link> has failed {plural(step.attempt ?? 0, "time")}, tries again <Time at={step.run_at} />{step.error ? <>: <Foreign>{firstLine(step.error).slice(0, 200)}</Foreign></> : null}</> })
+			find({ key: `r ${step.sequence}`, bad: false, text: <>Step <Link to={`/workflows/${workflow.id}?step=${step.sequence}`}>{step.sequence}. <Foreign>{step.name}</Foreign></Link> has failed {plural(step.attempt ?? 0, "time")}, tries again <Time at={step.run_at} />{step.error ? <>: <Foreign>{firstLine(step.error).slice(0, 200)}</Foreign></> : null}</> })
 	for (const wait of waits.slice(0, 5))
-		lines.push({
+		find({
 			key: wait.step_id, bad: false,
-			text: <>Waits for <WaitText wait={wait} /> since <Time at={wait.since} />{wait.run_at && wait.wait !== "sleep" ? <>, at most until <Time at={wait.run_at} /></> : null}</>,
-			mend: wait.wait === "signal" ? <Signal workflow={workflow} waits={[wait]} kind="primary" /> : wait.wait === "callback" ? <Answer waits={[wait]} kind="primary" /> : undefined,
-		})
-	if (waits.length > 5) lines.push({ key: "waits", bad: false, text: <>and for {waits.length - 5} more</> })
+			text: <>Waits for <WaitText wait={wait} />, for <Elapsed from={wait.since} to={null} /> now{wait.run_at && wait.wait !== "sleep" ? <>, ends by itself <Time at={wait.run_at} /></> : null}</>,
+		}, wait.wait === "signal" ? "signal" : wait.wait === "callback" ? "answer" : undefined)
+	if (waits.length > 5) find({ key: "waits", bad: false, text: <>and for {waits.length - 5} more</> })
+	return { lines, mend }
+}
+
+function Diagnosis({ lines }: { lines: Finding[] }) {
 	if (!lines.length) return null
 	return (
 		<section class="wrong" aria-label="State">
@@ -259,7 +270,7 @@ export const kindText = (step: Step) => (step.kind === "WAIT" ? `wait: ${step.wa
 
 const shapeOf = (step: Step) => (step.kind === "WAIT" && step.status === "PENDING" ? "WAIT" : step.status)
 
-function History({ steps, selected, select }: { steps: Step[]; selected: Step | null; select: (step: Step) => void }) {
+function History({ steps, selected, link }: { steps: Step[]; selected: Step | null; link: (step: Step) => string }) {
 	const [text, setText] = useState("")
 	const [status, setStatus] = useState("")
 	const found = useMemo(() => {
@@ -283,15 +294,15 @@ function History({ steps, selected, select }: { steps: Step[]; selected: Step | 
 				<Rows
 					rows={found} height={30} label="Steps" keyOf={(step) => step.step_id} scrollTo={scrolled >= 0 ? scrolled : undefined}
 					row={(step) => (
-						<button type="button" class={step === selected ? "step selected" : "step"} aria-expanded={step === selected} data-row-link onClick={() => select(step)}>
+						<Link to={link(step)} replace class={step === selected ? "step selected" : "step"} aria-current={step === selected ? "true" : undefined} data-row-link="">
 							<span class="step-n">{step.sequence}</span>
 							<Shape of={shapeOf(step)} />
 							<span class="step-name"><bdi>{step.name}</bdi><span class="faint"> {kindText(step)}</span></span>
 							<span class="step-attempt">{(step.attempt ?? 0) > 1 && step.kind !== "WAIT" ? `attempt ${step.attempt}` : ""}</span>
 							<span class="step-time">{step.started_at ? <StepTime step={step} /> : ""}</span>
-							<span class={step.error && step.status !== "COMPLETED" ? "step-text bad-text" : "step-text faint"}><bdi>{step.error && step.status !== "COMPLETED" ? firstLine(step.error) : step.preview ?? ""}</bdi></span>
+							<span class={step.error && step.status !== "COMPLETED" ? "step-text bad-text" : "step-text faint"}><bdi>{step.error && step.status !== "COMPLETED" ? firstLine(step.error) : step.preview === "null" ? "" : step.preview ?? ""}</bdi></span>
 							<span class="hidden">{step.status.toLowerCase()}</span>
-						</button>
+						</Link>
 					)}
 				/>
 			)}
@@ -304,7 +315,7 @@ function StepTime({ step }: { step: Step }) {
 	return <Time at={step.run_at ?? step.started_at} />
 }
 
-function StepPanel({ step, wait, workflow, onClose }: { step: Step; wait: Wait | undefined; workflow: Data; onClose: () => void }) {
+function StepPanel({ step, wait, onClose }: { step: Step; wait: Wait | undefined; onClose: () => void }) {
 	const { hidePayloads } = useSession()
 	const { payload, problem } = usePayload(step.step_id, `${step.status} ${step.attempt}`)
 	const ref = useRef<HTMLElement>(null)
@@ -317,11 +328,8 @@ function StepPanel({ step, wait, workflow, onClose }: { step: Step; wait: Wait |
 		<aside class="panel" ref={ref} aria-label={`Step ${step.sequence}`}>
 			<div class="head"><h2>{step.sequence}. <Foreign>{step.name}</Foreign></h2><button type="button" class="quiet" aria-label="Close step" onClick={onClose}>×</button></div>
 			<p><Status status={step.status} /> <span class="faint">{kindText(step)}</span></p>
-			<div class="buttons">
-				{step.child_id && <Link to={`/workflows/${step.child_id}`} class="button">Open child</Link>}
-				{wait && <Answer waits={[wait]} />}
-				{wait?.wait === "signal" && <Signal workflow={workflow.workflow} waits={[wait]} />}
-			</div>
+			{step.child_id && <p><Link to={`/workflows/${step.child_id}`} class="button">Open child</Link></p>}
+			{wait && <p>Waits for <WaitText wait={wait} /></p>}
 			<dl class="facts narrow">
 				<div><dt>Step id</dt><dd><Id id={step.step_id} /></dd></div>
 				{step.kind !== "WAIT" && step.attempt !== null && <div><dt>Attempt</dt><dd>{step.attempt}{step.max_retries ? <span class="faint"> of at most {step.max_retries + 1}</span> : null}</dd></div>}
@@ -344,7 +352,7 @@ function StepPanel({ step, wait, workflow, onClose }: { step: Step; wait: Wait |
 
 // ---- timeline -------------------------------------------------------------------------------
 
-function Timeline({ data, steps, select }: { data: Data; steps: Step[]; select: (step: Step) => void }) {
+function Timeline({ data, steps, link }: { data: Data; steps: Step[]; link: (step: Step) => string }) {
 	const now = useTick()
 	const { workflow } = data
 	const starts = steps.filter((step) => step.started_at).map((step) => Date.parse(step.started_at!))
@@ -365,13 +373,13 @@ function Timeline({ data, steps, select }: { data: Data; steps: Step[]; select: 
 					const retry = step.kind !== "WAIT" && step.status === "PENDING"
 					const label = `${step.name}, ${step.status.toLowerCase()}${begin !== null ? `, began after ${duration(begin - from)}, ${step.completed_at ? `took ${duration(end! - begin)}` : "not ended"}` : ""}${(step.attempt ?? 0) > 1 ? `, attempt ${step.attempt}` : ""}`
 					return (
-						<button type="button" class="gantt" data-row-link aria-label={label} title={`${label}${step.started_at ? `\n${exact(step.started_at)}` : ""}`} onClick={() => select(step)}>
+						<Link to={link(step)} class="gantt" data-row-link="" aria-label={label} title={`${label}${step.started_at ? `\n${exact(step.started_at)}` : ""}`}>
 							<span class="gantt-name"><span class="step-n">{step.sequence}</span><Shape of={shapeOf(step)} /><bdi>{step.name}</bdi></span>
 							<span class="gantt-track">
 								{begin !== null && <span class={`bar b-${step.status} ${step.kind === "WAIT" ? "b-wait" : ""} ${retry ? "b-retry" : ""}`} style={{ left: `${percent(begin)}%`, width: `max(3px, ${percent(end!) - percent(begin)}%)` }} />}
 								{begin !== null && (step.attempt ?? 0) > 1 && step.kind !== "WAIT" && <span class="bar-label" style={{ left: `${Math.min(92, percent(end!))}%` }}>×{step.attempt}</span>}
 							</span>
-						</button>
+						</Link>
 					)
 				}}
 			/>
@@ -427,7 +435,7 @@ function Tree({ root, steps }: { root: string; steps: Step[] }) {
 						) : <span class="no-fold" />}
 						<span class="step-n">{step.sequence}</span>
 						<Shape of={shapeOf(step)} />
-						<Link to={step.child_id ? `/workflows/${step.child_id}` : `/workflows/${of}?step=${step.sequence}`} {...({ "data-row-link": "" } as object)}><bdi>{step.name}</bdi></Link>
+						<Link to={step.child_id ? `/workflows/${step.child_id}` : `/workflows/${of}?step=${step.sequence}`} data-row-link=""><bdi>{step.name}</bdi></Link>
 						<span class="faint">{kindText(step)}{(step.attempt ?? 0) > 1 && step.kind !== "WAIT" ? ` attempt ${step.attempt}` : ""}</span>
 						<span class="hidden">{step.status.toLowerCase()}</span>
 						<span class="step-time">{step.started_at ? <StepTime step={step} /> : ""}</span>

@@ -170,7 +170,7 @@ export function List({ rows, noted = false }: { rows: Workflow[]; noted?: boolea
 }
 
 function RowLink({ to, text }: { to: string; text: string }) {
-	return <span data-row><Link to={to} {...({ "data-row-link": "" } as object)}><bdi>{text}</bdi></Link></span>
+	return <span data-row><Link to={to} data-row-link=""><bdi>{text}</bdi></Link></span>
 }
 
 const waitsFor: Record<string, string> = { sleep: "a time", signal: "a signal", workflow: "a workflow", callback: "an answer", any: "the first of several" }
@@ -186,7 +186,7 @@ export function Waits({ waits }: { waits: Wait[] }) {
 						<tr key={wait.step_id}>
 							<th scope="row"><Shape of="WAIT" /> <RowLink to={`/workflows/${wait.workflow_id}?step=${wait.sequence}`} text={wait.name} /></th>
 							<td data-label="for">{waitsFor[wait.wait]}{wait.signals ? <>: <bdi>{wait.signals.join(", ")}</bdi></> : null}{wait.awaited ? <>: <Link to={`/workflows/${wait.awaited}`}>{wait.awaited}</Link></> : null}</td>
-							<td data-label="workflow"><bdi>{wait.root_name}</bdi></td>
+							<td data-label="workflow"><Link to={`/workflows/${wait.workflow_id}`}><bdi>{wait.root_name ?? wait.workflow_id}</bdi></Link></td>
 							<td data-label="queue"><bdi>{wait.queue_name}</bdi></td>
 							<td data-label="since"><Time at={wait.since} /></td>
 							<td data-label="ends"><Time at={wait.run_at} none="never" /></td>
