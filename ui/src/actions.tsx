@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks"
 import type { ComponentChildren } from "preact"
 import { actionSql, type ActionArgs, type ActionName } from "../shared/actions.ts"
 import { api, parseJson, plural, problemOf } from "./lib.ts"
-import { Dialog, Field, Shape, Sql, tell, tellProblem, Trouble, useCan, useSession } from "./ui.tsx"
+import { Dialog, Field, openDialog, Shape, Sql, tell, tellProblem, Trouble, useCan, useSession } from "./ui.tsx"
 import type { Problem } from "../shared/types.ts"
 
 export type Result = Record<string, unknown> | null
@@ -170,26 +170,22 @@ export function ActionButton({ label, action, args, done, form, kind, describedB
 	onHint?: (sql: string | null) => void
 }) {
 	const can = useCan()
-	const [open, setOpen] = useState<Form | null>(null)
 	const [busy, setBusy] = useState(false)
 	if (!can(action)) return null
 	const sql = actionSql(action, args ?? form?.().fixed ?? {})
 	return (
-		<>
-			<button
-				type="button" class={kind} title={sql} disabled={busy} aria-describedby={describedBy}
-				onMouseEnter={() => onHint?.(sql)} onMouseLeave={() => onHint?.(null)} onFocus={() => onHint?.(sql)} onBlur={() => onHint?.(null)}
-				onClick={async () => {
-					if (form) return setOpen({ ...form(), action })
-					setBusy(true)
-					await act(action, args!, done!)
-					setBusy(false)
-				}}
-			>
-				{label}
-			</button>
-			{open && <FormDialog form={open} onClose={() => setOpen(null)} />}
-		</>
+		<button
+			type="button" class={kind} title={sql} disabled={busy} aria-describedby={describedBy}
+			onMouseEnter={() => onHint?.(sql)} onMouseLeave={() => onHint?.(null)} onFocus={() => onHint?.(sql)} onBlur={() => onHint?.(null)}
+			onClick={async () => {
+				if (form) return openDialog((close) => <FormDialog form={{ ...form(), action }} onClose={close} />)
+				setBusy(true)
+				await act(action, args!, done!)
+				setBusy(false)
+			}}
+		>
+			{label}
+		</button>
 	)
 }
 
@@ -205,16 +201,17 @@ const bulkLabels: Record<string, { button: string; verb: string; done: string; d
 	resume: { button: "Resume all", verb: "Resume", done: "resumed" },
 }
 
-export function BulkButtons({ filter, names }: { filter: string; names: string[] }) {
+export function BulkButtons({ filter, names, none }: { filter: string; names: string[]; none: boolean }) {
 	const { bulk } = useSession()
-	const [open, setOpen] = useState<string | null>(null)
+	const allowed = names.filter((name) => bulk.includes(name))
+	if (!allowed.length) return null
 	return (
-		<>
-			{names.filter((name) => bulk.includes(name)).map((name) => (
-				<button key={name} type="button" class={bulkLabels[name].danger ? "danger" : undefined} onClick={() => setOpen(name)}>{bulkLabels[name].button}…</button>
+		<div class="bulk" role="group" aria-label="All that match">
+			<span class="faint">All that match:</span>
+			{allowed.map((name) => (
+				<button key={name} type="button" disabled={none} class={bulkLabels[name].danger ? "danger" : undefined} onClick={() => openDialog((close) => <BulkDialog name={name} filter={filter} onClose={close} />)}>{bulkLabels[name].button}…</button>
 			))}
-			{open && <BulkDialog name={open} filter={filter} onClose={() => setOpen(null)} />}
-		</>
+		</div>
 	)
 }
 

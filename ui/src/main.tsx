@@ -4,7 +4,7 @@ import "@fontsource-variable/inter/wght.css"
 import "./style.css"
 import type { Problem, Session } from "../shared/types.ts"
 import { api, base, emptySession, go, problemOf, useAddress } from "./lib.ts"
-import { Dialog, Link, Messages, SessionContext, Trouble } from "./ui.tsx"
+import { Dialog, Dialogs, Link, openDialog, Messages, SessionContext, Trouble } from "./ui.tsx"
 import { ExecutorsPage } from "./pages/executors.tsx"
 import { OverviewPage } from "./pages/overview.tsx"
 import { QueuesPage } from "./pages/queues.tsx"
@@ -53,6 +53,16 @@ function useKeys(help: () => void) {
 	}, [])
 }
 
+const help = () => openDialog((close) => (
+	<Dialog title="Keys" onClose={close}>
+		<dl class="keys">
+			{[["/", "find by name or id"], ...pages.map(([, label, key]) => [`g ${key}`, label.toLowerCase()]), ["j, k", "next, previous row"], ["Enter", "open it"], ["Esc", "close"], ["?", "this"]]
+				.map(([key, what]) => <><dt><kbd>{key}</kbd></dt><dd>{what}</dd></>)}
+		</dl>
+		<div class="dialog-buttons"><button type="button" onClick={close}>Close</button></div>
+	</Dialog>
+))
+
 function Find() {
 	const [text, set] = useState("")
 	return (
@@ -79,9 +89,8 @@ function App() {
 	const { path, query } = useAddress()
 	const [session, setSession] = useState<Session>(emptySession)
 	const [problem, setProblem] = useState<Problem | null>(null)
-	const [help, setHelp] = useState(false)
 	const [theme, nextTheme] = useTheme()
-	useKeys(() => setHelp(true))
+	useKeys(help)
 
 	// what the role may do can change while the page is open
 	useEffect(() => {
@@ -130,7 +139,7 @@ function App() {
 					<button type="button" class="quiet" aria-label={`Theme: ${theme}`} title={`Theme: ${theme}`} onClick={nextTheme}>
 						<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="1.4" /><path d="M8 2.5a5.5 5.5 0 0 1 0 11z" fill="currentColor" /></svg>
 					</button>
-					<button type="button" class="quiet" aria-label="Keys" title="Keys: ?" onClick={() => setHelp(true)}>?</button>
+					<button type="button" class="quiet" aria-label="Keys" title="Keys: ?" onClick={help}>?</button>
 				</div>
 			</header>
 			<main id="main" tabIndex={-1}>
@@ -142,16 +151,8 @@ function App() {
 					: first === "executors" ? <ExecutorsPage />
 					: <><h1>Nothing here</h1><p>There is no page of that name. <Link to="/">Overview</Link></p></>}
 			</main>
+			<Dialogs />
 			<Messages />
-			{help && (
-				<Dialog title="Keys" onClose={() => setHelp(false)}>
-					<dl class="keys">
-						{[["/", "find by name or id"], ...pages.map(([, label, key]) => [`g ${key}`, label.toLowerCase()]), ["j, k", "next, previous row"], ["Enter", "open it"], ["Esc", "close"], ["?", "this"]]
-							.map(([key, what]) => <><dt><kbd>{key}</kbd></dt><dd>{what}</dd></>)}
-					</dl>
-					<div class="dialog-buttons"><button type="button" onClick={() => setHelp(false)}>Close</button></div>
-				</Dialog>
-			)}
 		</SessionContext.Provider>
 	)
 }

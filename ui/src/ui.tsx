@@ -189,6 +189,17 @@ export function Messages() {
 
 // ---- dialogs and fields ---------------------------------------------------------------------
 
+let show: (dialog: ComponentChildren) => void = () => {}
+
+/** A dialog belongs to the page, not to what opened it, which may be gone by the next news. */
+export const openDialog = (dialog: (close: () => void) => ComponentChildren) => show(dialog(() => show(null)))
+
+export function Dialogs() {
+	const [dialog, set] = useState<ComponentChildren>(null)
+	show = set
+	return <>{dialog}</>
+}
+
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
 	const ref = useRef<HTMLDialogElement>(null)
 	const id = useId()

@@ -84,15 +84,12 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 			{view === "stuck" && <p class="about">Running, but nobody alive drives it; or a step that has failed three times or more; or a deadline within five minutes.</p>}
 			{view === "waiting" && <p class="about">Open waits: for a time, a signal, another workflow, or somebody's answer.</p>}
 			{view === "suspended" && <p class="about">Workflows that have given their worker free until something happens.</p>}
+			{isFiltered && (
+				<BulkButtons filter={String(query)} names={bulkNames(view, query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
+			)}
 			<Loaded live={live}>
 				{(data) => (
 					<>
-						{isFiltered && (data.rows.length > 0 || (data.waits?.length ?? 0) > 0) && (
-							<div class="bulk" role="group" aria-label="All that match">
-								<span class="faint">All that match:</span>
-								<BulkButtons filter={String(query)} names={bulkNames(view, query.get("status"))} />
-							</div>
-						)}
 						{data.waits ? <Waits waits={data.waits} /> : data.rows.length ? <List rows={data.rows} noted={view === "stuck"} /> : (
 							<Nothing view={view} filtered={isFiltered} />
 						)}
