@@ -168,7 +168,7 @@ export function createApp(db: Database, options: AppOptions) {
 		return c.json(answer)
 	})
 	app.post("/api/check", async (c) => {
-		if (!(await db.rights()).functions.has("check"))
+		if (options.readOnly || !(await db.rights()).functions.has("check"))
 			throw new Refusal({ kind: "refused", code: "42501", message: "This role may not call durable.check." }, 403)
 		void queries.runCheck(120_000).then(() => live.refresh())
 		live.refresh()

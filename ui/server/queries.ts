@@ -54,7 +54,7 @@ export class Queries {
 			fields: {
 				tags: !!rights.functions.get("list")?.has("tags"),
 				graceful: allowed("request_cancel"),
-				check: rights.functions.has("check"),
+				check: allowed("check"),
 			},
 			readOnly: this.options.readOnly,
 			hidePayloads: this.options.hidePayloads,

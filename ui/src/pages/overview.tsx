@@ -91,16 +91,17 @@ function QueueRow({ queue, data }: { queue: Queue; data: Overview }) {
 
 function CheckBox({ check }: { check: Check }) {
 	const [asked, set] = useState(false)
+	const { fields } = useSession()
 	const isRunning = check.state === "running"
 	return (
 		<section id="check" aria-labelledby="check-title">
 			<div class="head">
 				<h2 id="check-title">Check</h2>
-				<button type="button" disabled={isRunning || asked} title="SELECT * FROM durable.check();" onClick={async () => {
+				{fields.check && <button type="button" disabled={isRunning || asked} title="SELECT * FROM durable.check();" onClick={async () => {
 					set(true)
 					await api("/check", {}).catch((error) => tellProblem(problemOf(error)))
 					set(false)
-				}}>Run check</button>
+				}}>Run check</button>}
 			</div>
 			{isRunning && <p aria-busy="true">Running… It reads all tables and blocks nobody.</p>}
 			{!isRunning && check.state === "unknown" && <p class="faint">Not run yet. It reads all tables and blocks nobody.</p>}
