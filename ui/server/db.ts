@@ -67,9 +67,13 @@ export class Database {
 		}
 	}
 
-	/** In a transaction that cannot write. */
+	/**
+	 * In a transaction that cannot write. A page is a few rows of what may be millions: they are
+	 * found by index, whatever statistics say.
+	 */
 	read(sql: string, values: unknown[] = []): Promise<any[]> {
-		return this.run(this.readers, `SET statement_timeout = ${this.timeout}; SET default_transaction_read_only = on; SET TimeZone = 'UTC'`, sql, values)
+		return this.run(this.readers, `SET statement_timeout = ${this.timeout}; SET default_transaction_read_only = on; SET TimeZone = 'UTC';
+			SET enable_seqscan = off; SET enable_mergejoin = off; SET jit = off; SET max_parallel_workers_per_gather = 0`, sql, values)
 	}
 
 	write(sql: string, values: unknown[] = []): Promise<any[]> {

@@ -88,6 +88,11 @@ export class Queries {
 		return [...wanted.filter((column) => has.has(column)).map((column) => `${of}.${column}`), `left(${of}.error, 2000) AS error`].join(", ")
 	}
 
+	/** The same from the table, for those who may read it. */
+	private tableColumns(rights: Rights): string {
+		return this.columns(rights, "w").replace("w.sequence", "w.parent_sequence AS sequence").replace(", w.tags", "")
+	}
+
 	private async workflowById(rights: Rights, id: string): Promise<Workflow | undefined> {
 		const [row] = await this.db.read(
 			`SELECT ${this.columns(rights)}, durable.clock() AS now FROM durable.list(after_id => $1, descending => false, max_rows => 1) t WHERE t.id = $2`,
@@ -116,14 +121,14 @@ export class Queries {
 	}
 
 	private async failures(rights: Rights): Promise<Workflow[]> {
-		if (rights.relations.has("ended") && rights.relations.has("task"))
+		if (rights.relations.has("ended") && rights.relations.has("workflow"))
 			return this.db.read(`
-				SELECT ${this.columns(rights)} FROM
+				SELECT ${this.tableColumns(rights)} FROM
 					(SELECT e.id FROM (VALUES (false), (true)) r (is_root) CROSS JOIN LATERAL
 						(SELECT e.id, e.ended_at FROM durable.ended e WHERE e.is_root = r.is_root AND e.status = 'FAILED'
 						ORDER BY e.ended_at DESC, e.id DESC LIMIT 10) e ORDER BY e.ended_at DESC LIMIT 10) e
-					CROSS JOIN LATERAL (SELECT * FROM durable.task t WHERE t.id = e.id AND t.kind = 'WORKFLOW' OFFSET 0) t
-				ORDER BY t.completed_at DESC, t.id DESC`)
+					JOIN durable.workflow w ON w.id = e.id
+				ORDER BY w.completed_at DESC, w.id DESC`)
 		return this.db.read(`SELECT * FROM (SELECT ${this.columns(rights)} FROM durable.list(status => 'FAILED', max_rows => 50) t) t
 			ORDER BY t.completed_at DESC LIMIT 10`)
 	}
@@ -210,7 +215,7 @@ export class Queries {
 
 	/** Nobody alive drives it, it has failed again and again, or it will soon be out of time. */
 	private async stuckRows(rights: Rights, limit = 100): Promise<Workflow[] | null> {
-		if (!["driven", "executor", "deadline", "step", "task"].every((relation) => rights.relations.has(relation))) return null
+		if (!["driven", "executor", "deadline", "step", "workflow"].every((relation) => rights.relations.has(relation))) return null
 		const lifeless = rights.functions.has("signs_of_life") ? "NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, c.stale_before))" : "true"
 		return this.db.read(`
 			WITH RECURSIVE c AS MATERIALIZED (SELECT durable.clock() AS now, ${this.staleBefore} AS stale_before),
@@ -242,9 +247,8 @@ export class Queries {
 			found AS (
 				SELECT f.id, string_agg(f.note, '; ') AS note
 				FROM (SELECT * FROM stale UNION ALL SELECT * FROM retrying UNION ALL SELECT * FROM late) f GROUP BY f.id)
-			SELECT ${this.columns(rights)}, f.note FROM found f
-				CROSS JOIN LATERAL (SELECT * FROM durable.task t WHERE t.id = f.id AND t.kind = 'WORKFLOW' OFFSET 0) t
-			WHERE t.status IN ('PENDING', 'RUNNING') ORDER BY t.id DESC LIMIT $1`, [limit])
+			SELECT ${this.tableColumns(rights)}, f.note FROM found f JOIN durable.workflow w ON w.id = f.id
+			WHERE w.status IN ('PENDING', 'RUNNING') ORDER BY w.id DESC LIMIT $1`, [limit])
 	}
 
 	private filters(rights: Rights, query: URLSearchParams): [string, unknown, string][] {
@@ -297,10 +301,10 @@ export class Queries {
 			return { rows: [], waits: shown, next: waits.length > pageSize ? shown.at(-1)!.step_id : null, previous: null }
 		}
 		if (view === "suspended") {
-			if (!rights.relations.has("suspended") || !rights.relations.has("task")) needs(null, rights, "see what is suspended")
+			if (!rights.relations.has("suspended") || !rights.relations.has("workflow")) needs(null, rights, "see what is suspended")
 			const rows: Workflow[] = await this.db.read(`
-				SELECT ${this.columns(rights)} FROM (SELECT s.id FROM durable.suspended s WHERE ($1::uuid IS NULL OR s.id < $1) ORDER BY s.id DESC LIMIT $2) s
-					CROSS JOIN LATERAL (SELECT * FROM durable.task t WHERE t.id = s.id AND t.kind = 'WORKFLOW' OFFSET 0) t ORDER BY t.id DESC`, [after, pageSize + 1])
+				SELECT ${this.tableColumns(rights)} FROM (SELECT s.id FROM durable.suspended s WHERE ($1::uuid IS NULL OR s.id < $1) ORDER BY s.id DESC LIMIT $2) s
+					JOIN durable.workflow w ON w.id = s.id ORDER BY w.id DESC`, [after, pageSize + 1])
 			return { rows: rows.slice(0, pageSize), next: rows.length > pageSize ? rows[pageSize - 1].id : null, previous: null }
 		}
 		if (before) {
