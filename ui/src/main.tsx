@@ -1,5 +1,5 @@
 import { render } from "preact"
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks"
 import "@fontsource-variable/inter/wght.css"
 import "./style.css"
 import type { Problem, Session } from "../shared/types.ts"
@@ -19,7 +19,7 @@ type Theme = (typeof themes)[number]
 
 function useTheme(): [Theme, () => void] {
 	const [theme, set] = useState<Theme>(() => (localStorage.getItem("durable-theme") as Theme | null) ?? "auto")
-	useEffect(() => {
+	useLayoutEffect(() => {
 		if (theme === "auto") delete document.documentElement.dataset.theme
 		else document.documentElement.dataset.theme = theme
 		localStorage.setItem("durable-theme", theme)

@@ -203,7 +203,7 @@ export function Dialogs() {
 export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
 	const ref = useRef<HTMLDialogElement>(null)
 	const id = useId()
-	useEffect(() => {
+	useLayoutEffect(() => {
 		const dialog = ref.current!
 		const before = document.activeElement as HTMLElement | null
 		dialog.showModal()
