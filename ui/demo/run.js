@@ -47,7 +47,8 @@ void start(`invoice-${n++}`, "invoice", "billing", { customer: n })
 const ui = spawn(process.execPath, [fileURLToPath(new URL("../bin/durable-ui.js", import.meta.url)), ...(connection ? [connection] : [])], {
 	stdio: ["ignore", "inherit", "inherit"], env: { DURABLE_UI_PORT: "8484", ...process.env },
 })
-console.log("A small shop is at work. Ctrl-C ends it.")
+console.log("A small shop is at work, until Ctrl-C.")
+ui.on("exit", (code) => code && stop())
 
 async function stop() {
 	for (const timer of timers) clearInterval(timer)
