@@ -36,7 +36,7 @@ const start = (name, handler, queue, input, more = "") =>
 const timers = [
 	setInterval(() => {
 		const item = pick(items)
-		void start(`order-${n++}`, "order", "orders", { item, price: Math.ceil(Math.random() * 500), flaky: Math.random() < 0.15 ? Math.ceil(Math.random() * 6) : 0 })
+		void start(`order-${n++}`, "order", "orders", { item, price: Math.ceil(Math.random() * 500), flaky: Math.random() < 0.15 ? Math.ceil(Math.random() * 6) : 0, call: Math.random() < 0.1 })
 	}, 1_200),
 	setInterval(() => void start(`invoice-${n++}`, "invoice", "billing", { customer: n, mended: Math.random() < 0.7 }), 15_000),
 	setInterval(() => void start(`import-${n++}`, "import", "imports", { batches: 20 + Math.ceil(Math.random() * 40) }), 20_000),

@@ -48,7 +48,7 @@ if (values.help) {
 if (positionals.length > 1) fail("one connection string is enough")
 
 const host = values.host ?? process.env.DURABLE_UI_HOST ?? "127.0.0.1"
-const port = Number(values.port ?? process.env.DURABLE_UI_PORT ?? 8484)
+const port = Number(values.port ?? process.env.DURABLE_UI_PORT ?? process.env.PORT ?? 8484)
 const timeout = Number(values["statement-timeout"] ?? 10)
 if (!Number.isInteger(port) || port < 0 || port > 65535) fail("--port must be a number up to 65535")
 if (!(timeout > 0)) fail("--statement-timeout must be a number of seconds")

@@ -307,6 +307,14 @@ export class Queries {
 					JOIN durable.workflow w ON w.id = s.id ORDER BY w.id DESC`, [after, pageSize + 1])
 			return { rows: rows.slice(0, pageSize), next: rows.length > pageSize ? rows[pageSize - 1].id : null, previous: null }
 		}
+		const executor = query.get("executor")
+		if (executor) {
+			if (!rights.relations.has("driven") || !rights.relations.has("workflow")) needs(null, rights, "see what an executor drives")
+			const rows: Workflow[] = await this.db.read(`
+				SELECT ${this.tableColumns(rights)} FROM (SELECT d.id FROM durable.driven d WHERE d.executor_id = $1 ORDER BY d.started_at DESC, d.id DESC LIMIT 200) d
+					JOIN durable.workflow w ON w.id = d.id ORDER BY w.started_at DESC, w.id DESC`, [executor])
+			return { rows, next: null, previous: null }
+		}
 		if (before) {
 			const rows = (await this.page(rights, query, before, false, pageSize + 1)).reverse()
 			const shown = rows.slice(-pageSize)

@@ -1,7 +1,7 @@
 import type { Executor } from "../../shared/types.ts"
 import { ActionButton } from "../actions.tsx"
 import { number, plural, useLive } from "../lib.ts"
-import { Empty, Foreign, Loaded, Shape, Sql, Time, useSession } from "../ui.tsx"
+import { Empty, Foreign, Link, Loaded, Shape, Sql, Time, useSession } from "../ui.tsx"
 
 interface Data { now: string; executors: Executor[] | null; counts: { registered: number; stale: number }; owners: { executor_id: string; running: number }[] }
 
@@ -50,7 +50,7 @@ export function ExecutorsPage() {
 											<td><span class={`status ${one.alive ? "s-COMPLETED" : "s-FAILED"}`}><Shape of={one.alive ? "COMPLETED" : "FAILED"} />{one.alive ? "alive" : "stale"}</span></td>
 											<th scope="row" id={`executor-${i}`}><Foreign>{one.executor_id}</Foreign></th>
 											<td data-label="last seen"><Time at={one.last_seen} />{one.why ? <span class="bad-text"> {one.why}</span> : null}</td>
-											<td class="num" data-label="drives">{one.running === null ? "–" : one.running >= 1000 ? "1,000 or more" : number(one.running)}</td>
+											<td class="num" data-label="drives">{one.running === null ? "–" : one.running === 0 ? 0 : <Link to={`/workflows?executor=${encodeURIComponent(one.executor_id)}`}>{one.running >= 1000 ? "1,000 or more" : number(one.running)}</Link>}</td>
 											<td data-label="session">{one.bound ? "bound" : <span class="faint">not bound</span>}</td>
 											<td data-label="version">{one.app_version ? <Foreign>{one.app_version}</Foreign> : <span class="faint">–</span>}</td>
 											<td><div class="buttons"><ReleaseExecutor id={one.executor_id} running={one.running} describedBy={`executor-${i}`} /></div></td>

@@ -26,7 +26,7 @@ function problems(data: Overview): Wrong[] {
 			found.push({
 				key: `e ${executor.executor_id}`, bad: true, since: executor.last_seen,
 				what: <>Executor <Foreign>{executor.executor_id}</Foreign> {executor.why === "session ended" ? "has ended" : "is silent"}, and {plural(executor.running, "workflow")} of its {executor.running === 1 ? "stands" : "stand"} still</>,
-				mend: <><Link to="/workflows?view=stuck" class="button">Show</Link><ReleaseExecutor id={executor.executor_id} running={executor.running} /></>,
+				mend: <><Link to={`/workflows?executor=${encodeURIComponent(executor.executor_id)}`} class="button">Show</Link><ReleaseExecutor id={executor.executor_id} running={executor.running} /></>,
 			})
 	for (const queue of data.queues) {
 		const name = queue.name === null ? <>Outside of queues</> : <>Queue <Link to={queueLink(queue.name)}><Foreign>{queue.name}</Foreign></Link></>

@@ -49,7 +49,7 @@ function Preview({ cron, timezone }: { cron: string; timezone: string }) {
 	return (
 		<div class="preview" aria-live="polite">
 			{typeof text === "string" ? <span class={text ? "bad-text" : "faint"}>{text || "The next times are shown here."}</span>
-				: <><span class="faint">Next: </span>{text.map((time) => <span key={time} class="tag" title={exact(time)}>{local(time).replace("T", " ").slice(0, 16)}</span>)}</>}
+				: <><span class="faint">Next, in your time: </span>{text.map((time) => <span key={time} class="tag" title={exact(time)}>{local(time).replace("T", " ").slice(0, 16)}</span>)}</>}
 		</div>
 	)
 }

@@ -4,10 +4,12 @@ import type { Wait, Workflow, WorkflowList } from "../../shared/types.ts"
 import { statuses } from "../../shared/types.ts"
 import { BulkButtons } from "../actions.tsx"
 import { firstLine, go, number, useLast, useLive } from "../lib.ts"
-import { Elapsed, Empty, Link, Loaded, Shape, Status, Time, useSession } from "../ui.tsx"
+import { Elapsed, Empty, Foreign, Link, Loaded, Shape, Status, Time, useSession } from "../ui.tsx"
 
 const views = [["", "All"], ["failed", "Failed"], ["stuck", "Stuck"], ["waiting", "Waiting"], ["suspended", "Suspended"]] as const
-const filterNames = ["status", "queue", "handler", "name", "tags", "from", "to", "roots"] as const
+const filterNames = ["status", "queue", "handler", "name", "tags", "from", "to", "roots", "executor"] as const
+
+const isPhone = matchMedia("(max-width: 760px)")
 
 /** datetime-local has no zone: it is this person's. */
 const localTime = (iso: string | null) => {
@@ -22,7 +24,8 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 	const path = `/workflows${query.size ? `?${query}` : ""}`
 	const live = useLive<WorkflowList>(path)
 	const counts = useLast(live.data)?.counts
-	const plain = view === "" || view === "failed"
+	const executor = query.get("executor")
+	const plain = (view === "" || view === "failed") && !executor
 
 	function change(changes: Record<string, string | null>) {
 		const next = new URLSearchParams(query)
@@ -58,39 +61,43 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 				))}
 			</nav>
 			{plain && (
-				<form class="filters" aria-label="Filters" onSubmit={(event) => {
-					event.preventDefault()
-					const form = event.currentTarget as HTMLFormElement
-					// what was typed and not left yet
-					;(document.activeElement as HTMLElement | null)?.closest("form") === form && (document.activeElement as HTMLElement).blur()
-				}}>
-					<label>
-						Status
-						<select value={view === "failed" ? "FAILED" : query.get("status") ?? ""} disabled={view === "failed"} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
-							<option value="">any</option>
-							{statuses.map((status) => <option key={status} value={status}>{status.toLowerCase()}{counts ? ` (${number(counts[status] ?? 0)})` : ""}</option>)}
-						</select>
-					</label>
-					{text("name", "Name")}
-					{text("queue", "Queue")}
-					{text("handler", "Handler")}
-					{fields.tags && text("tags", "Tags", "customer=42")}
-					<label>Created from<input type="datetime-local" value={localTime(query.get("from"))} onChange={(event) => change({ from: isoOf(event) })} /></label>
-					<label>to<input type="datetime-local" value={localTime(query.get("to"))} onChange={(event) => change({ to: isoOf(event) })} /></label>
-					<label class="check"><input type="checkbox" checked={query.get("roots") === "1"} onChange={(event) => change({ roots: (event.target as HTMLInputElement).checked ? "1" : null })} />Roots only</label>
-					{isFiltered && <button type="button" onClick={() => go("/workflows")}>Clear filters</button>}
-				</form>
+				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => query.get(name))}>
+					<summary>Filters</summary>
+					<form class="filters" aria-label="Filters" onSubmit={(event) => {
+						event.preventDefault()
+						const form = event.currentTarget as HTMLFormElement
+						// what was typed and not left yet
+						;(document.activeElement as HTMLElement | null)?.closest("form") === form && (document.activeElement as HTMLElement).blur()
+					}}>
+						<label>
+							Status
+							<select value={view === "failed" ? "FAILED" : query.get("status") ?? ""} disabled={view === "failed"} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
+								<option value="">any</option>
+								{statuses.map((status) => <option key={status} value={status}>{status.toLowerCase()}{counts ? ` (${number(counts[status] ?? 0)})` : ""}</option>)}
+							</select>
+						</label>
+						{text("name", "Name")}
+						{text("queue", "Queue")}
+						{text("handler", "Handler")}
+						{fields.tags && text("tags", "Tags", "customer=42")}
+						<label>Created from<input type="datetime-local" value={localTime(query.get("from"))} onChange={(event) => change({ from: isoOf(event) })} /></label>
+						<label>to<input type="datetime-local" value={localTime(query.get("to"))} onChange={(event) => change({ to: isoOf(event) })} /></label>
+						<label class="check"><input type="checkbox" checked={query.get("roots") === "1"} onChange={(event) => change({ roots: (event.target as HTMLInputElement).checked ? "1" : null })} />Roots only</label>
+						{isFiltered && <button type="button" onClick={() => go("/workflows")}>Clear filters</button>}
+					</form>
+				</details>
 			)}
+			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives.</p>}
 			{view === "stuck" && <p class="about">Running, but nobody alive drives it; or a step that has failed three times or more; or a deadline within five minutes.</p>}
 			{view === "waiting" && <p class="about">Open waits: for a time, a signal, another workflow, or somebody's answer.</p>}
 			{view === "suspended" && <p class="about">Workflows that have given their worker free until something happens.</p>}
-			{isFiltered && (
+			{isFiltered && !executor && (
 				<BulkButtons filter={String(query)} names={bulkNames(view, query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
 			)}
 			<Loaded live={live}>
 				{(data) => (
 					<>
-						{data.waits ? <Waits waits={data.waits} /> : data.rows.length ? <List rows={data.rows} noted={view === "stuck"} /> : (
+						{data.waits ? <Waits waits={data.waits} /> : data.rows.length ? <List rows={data.rows} noted={view === "stuck"} failed={view === "failed"} /> : (
 							<Nothing view={view} filtered={isFiltered} />
 						)}
 						<div class="pager">
@@ -134,12 +141,12 @@ function Nothing({ view, filtered }: { view: string; filtered: boolean }) {
 	return <Empty title={title}><p>{more}</p></Empty>
 }
 
-export function List({ rows, noted = false }: { rows: Workflow[]; noted?: boolean }) {
+export function List({ rows, noted, failed }: { rows: Workflow[]; noted: boolean; failed: boolean }) {
 	return (
 		<div class="table-box">
 			<table class="cards workflows">
 				<thead>
-					<tr><th scope="col">Status</th><th scope="col">Name</th><th scope="col">Handler</th><th scope="col">Queue</th><th scope="col">Executor</th><th scope="col">Created</th><th scope="col" class="num">Took</th><th scope="col">{noted ? "Why" : "Error"}</th></tr>
+					<tr><th scope="col">Status</th><th scope="col">Name</th><th scope="col">Handler</th><th scope="col">Queue</th><th scope="col">Executor</th><th scope="col">{failed ? "Failed" : "Created"}</th><th scope="col" class="num">Took</th><th scope="col">{noted ? "Why" : "Error"}</th></tr>
 				</thead>
 				<tbody>
 					{rows.map((row) => (
@@ -155,7 +162,7 @@ export function List({ rows, noted = false }: { rows: Workflow[]; noted?: boolea
 							<td data-label="handler"><bdi>{row.handler}</bdi></td>
 							<td data-label="queue">{row.queue_name !== null && <bdi>{row.queue_name}</bdi>}</td>
 							<td data-label="executor"><bdi>{row.executor_id}</bdi></td>
-							<td data-label="created"><Time at={row.created_at} /></td>
+							<td data-label={failed ? "failed" : "created"}><Time at={failed ? row.completed_at : row.created_at} /></td>
 							<td class="num" data-label="took"><Elapsed from={row.started_at} to={row.completed_at ?? (row.status === "RUNNING" ? null : row.started_at)} /></td>
 							<td class="error-line" title={noted ? row.note : row.error ?? undefined}><bdi>{noted ? row.note : row.error && row.status !== "COMPLETED" ? firstLine(row.error) : ""}</bdi></td>
 						</tr>
