@@ -57,7 +57,7 @@ function problems(data: Overview): Wrong[] {
 	const stuck = (data.stuck ?? []).filter((one) => !one.note?.startsWith("stale") || !data.executors)
 	for (const one of stuck.slice(0, 5))
 		found.push({
-			key: `w ${one.id}`, bad: one.note!.includes("past"), since: one.started_at,
+			key: `stuck ${one.id}`, bad: one.note!.includes("past"), since: one.started_at,
 			what: <><Link to={`/workflows/${one.id}`}><Foreign>{one.name}</Foreign></Link>: <Foreign>{one.note!}</Foreign></>,
 			mend: <Link to={`/workflows/${one.id}`} class="button">Open</Link>,
 		})
@@ -136,7 +136,7 @@ export function OverviewPage() {
 									<ul>
 										{wrong.map((one) => (
 											<li key={one.key} class={one.bad ? "is-bad" : ""}>
-												<Shape of={one.bad ? "FAILED" : "PAUSED"} />
+												<Shape of={one.bad ? "FAILED" : one.key.startsWith("p ") ? "PAUSED" : "WAIT"} />
 												<span class="what">{one.what}</span>
 												<span class="since">{one.since && <Since at={one.since} />}</span>
 												<span class="mend">{one.mend}</span>
