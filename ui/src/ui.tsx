@@ -63,7 +63,7 @@ export const Shape = ({ of }: { of: string }) => (
 export const Status = ({ status }: { status: StatusName }) => (
 	<span class={`status s-${status}`}>
 		<Shape of={status} />
-		{status.toLowerCase()}
+		<span class="status-name">{status}</span>
 	</span>
 )
 

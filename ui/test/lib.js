@@ -84,7 +84,7 @@ export async function newPage(size = { width: 1280, height: 860 }) {
 			executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, viewport: size,
 			args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 		})
-		context.setDefaultTimeout(8_000)
+		context.setDefaultTimeout(15_000)
 		atEnd(async () => {
 			await context.close()
 			rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
@@ -113,7 +113,7 @@ export function newWorker(db, id, queues, handlers, more = {}) {
 	return worker
 }
 
-export async function until(what, holds, seconds = 10) {
+export async function until(what, holds, seconds = 20) {
 	const end = Date.now() + seconds * 1000
 	for (;;) {
 		const value = await holds()

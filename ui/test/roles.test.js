@@ -89,7 +89,7 @@ test("an operator has the buttons; a grant that is taken away takes them away", 
 	await page.goto(`${ui.url}workflows/${id}`)
 	await page.getByRole("button", { name: "Pause" }).waitFor()
 	await db.query("SELECT durable.revoke_from('ui_operator', 'client')")
-	await page.getByRole("button", { name: "Pause" }).waitFor({ state: "detached", timeout: 15_000 })
+	await page.getByRole("button", { name: "Pause" }).waitFor({ state: "detached", timeout: 30_000 })
 	await page.getByText("4000-1234").waitFor()
 	clean(page)
 	await ui.stop()
@@ -102,7 +102,7 @@ test("a role without anything is told what it needs, and gets it without a resta
 	await page.getByText("SELECT durable.grant_to('ui_nobody', 'reader');").waitFor()
 	assert.equal((await ui.get(`api/tasks/${id}`)).status, 403)
 	await db.query("SELECT durable.grant_to('ui_nobody', 'reader')")
-	await page.getByRole("heading", { name: "Queues" }).waitFor({ timeout: 12_000 })
+	await page.getByRole("heading", { name: "Queues" }).waitFor({ timeout: 30_000 })
 	page.problems.length = 0
 	await ui.stop()
 })
@@ -114,9 +114,9 @@ test("a database without the extension, until it has it", async () => {
 	await page.getByRole("alert").getByText('Database "ui_bare" does not have the extension durable.').waitFor()
 	await page.getByText("CREATE EXTENSION durable;").waitFor()
 	await bare.query("CREATE EXTENSION durable")
-	await page.getByText("There is no workflow yet.").waitFor({ timeout: 12_000 })
+	await page.getByText("There is no workflow yet.").waitFor({ timeout: 30_000 })
 	await bare.query("DROP EXTENSION durable CASCADE")
-	await page.getByText("does not have the extension durable").waitFor({ timeout: 12_000 })
+	await page.getByText("does not have the extension durable").waitFor({ timeout: 30_000 })
 	page.problems.length = 0
 	await ui.stop()
 })
@@ -169,7 +169,10 @@ test("a server that goes away and comes back", async () => {
 	const down = () => run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
 	run("bash", "-c", `echo "include '${process.env.TEMP_CONFIG}'" >> ${data}/postgresql.conf`)
 	up()
-	atEnd(() => down())
+	atEnd(() => {
+		down()
+		run("rm", "-rf", data, `${data}.log`)
+	})
 	const connection = `postgres://postgres@/postgres?host=${encodeURIComponent(socket)}&port=5499`
 	const client = new pg.Client({ connectionString: connection })
 	client.on("error", () => {})
@@ -181,13 +184,13 @@ test("a server that goes away and comes back", async () => {
 	const link = page.getByRole("link", { name: "still here" })
 	await link.waitFor()
 	down()
-	await page.getByRole("alert").getByText("The database does not answer").waitFor({ timeout: 15_000 })
+	await page.getByRole("alert").getByText("The database does not answer").waitFor({ timeout: 30_000 })
 	// what was seen last is still there, and marked
 	await link.waitFor()
 	await page.locator(".stale").waitFor()
 	assert.equal((await ui.get("healthz")).status, 503)
 	up()
-	await page.getByRole("alert").waitFor({ state: "detached", timeout: 15_000 })
+	await page.getByRole("alert").waitFor({ state: "detached", timeout: 30_000 })
 	await until("it is well", async () => (await ui.get("healthz")).status === 200)
 	await link.waitFor()
 	page.problems.length = 0
@@ -200,9 +203,9 @@ test("the dashboard's own server goes away and comes back", async () => {
 	await page.getByRole("link", { name: "secret order" }).waitFor()
 	const port = new URL(first.url).port
 	await first.stop()
-	await page.getByText("The dashboard's server does not answer.").first().waitFor({ timeout: 12_000 })
+	await page.getByText("The dashboard's server does not answer.").first().waitFor({ timeout: 30_000 })
 	await startUi(db.connection, "--port", port)
-	await page.getByRole("alert").first().waitFor({ state: "detached", timeout: 15_000 })
+	await page.getByRole("alert").first().waitFor({ state: "detached", timeout: 30_000 })
 	await page.getByRole("link", { name: "secret order" }).waitFor()
 	page.problems.length = 0
 })
