@@ -187,6 +187,8 @@ function diagnose(data: Data): { lines: Finding[]; mend: string | null } {
 			key: "queue", bad: false, text: <>Its queue <Link to={queueLink(queue.name!)}><Foreign>{queue.name!}</Foreign></Link> is paused</>,
 			mend: <ActionButton label="Resume queue" action="resume_queue" args={{ name: queue.name }} done={`Queue ${queue.name} resumed`} kind="primary" />,
 		})
+	else if (workflow.status === "PENDING" && workflow.error && !waits.length)
+		find({ key: "retry", bad: false, text: <>Has failed, tries again <Time at={workflow.run_at} />: <Foreign>{firstLine(workflow.error).slice(0, 300)}</Foreign></> })
 	else if (workflow.status === "PENDING" && !waits.length)
 		find({
 			key: "pending", bad: false,
@@ -250,7 +252,8 @@ function Facts({ data }: { data: Data }) {
 		["Schedule", more?.scheduled_by ? <Foreign>{String(more.scheduled_by)}</Foreign> : null],
 		["Forked from", more?.forked_from ? <Link to={`/workflows/${more.forked_from}`}>{String(more.forked_from)}</Link> : null],
 		["Continued from", more?.continued_from ? <Link to={`/workflows/${more.continued_from}`}>{String(more.continued_from)}</Link> : null],
-		["Cancel requested", more?.cancel_requested_at ? <Time at={String(more.cancel_requested_at)} /> : null],
+		["Retries", more?.max_retries ? `${more.retry_count ?? 0} of ${more.max_retries}` : null],
+		["Cancel requested", more?.cancel_requested_at ? <><Time at={String(more.cancel_requested_at)} />{more.cancel_reason ? <>: <Foreign>{String(more.cancel_reason)}</Foreign></> : null}</> : null],
 		["Tags", workflow.tags && Object.keys(workflow.tags).length ? Object.entries(workflow.tags).map(([key, value]) => <span key={key} class="tag"><bdi>{key}: {typeof value === "string" ? value : JSON.stringify(value)}</bdi></span>) : null],
 		["Signals", data.signals?.length ? <SignalsSent signals={data.signals} /> : null],
 	]
