@@ -368,6 +368,18 @@ test("Fork, where the extension has it", async (t) => {
 	clean(page)
 })
 
+test("retries of a whole workflow are told, where the extension has them", async (t) => {
+	if (!(await db.one("SELECT count(*) FROM pg_attribute WHERE attrelid = 'durable.workflow'::regclass AND attname = 'max_retries'"))) return t.skip("they are not there yet")
+	mended = false
+	const id = await db.one("SELECT workflow_id FROM durable.start('again', NULL, 'breaks', queue => 'work', max_retries => 2, backoff => '1 hour')")
+	await until("it has failed", () => db.one("SELECT error FROM durable.workflow WHERE id = $1", [id]))
+	await open(id)
+	await page.getByRole("region", { name: "State" }).getByText(/^Has failed, tries again in .*: card declined$/).waitFor()
+	await page.locator(".facts").getByText("1 of 2").waitFor()
+	await db.query("SELECT durable.cancel_tree($1)", [id])
+	clean(page)
+})
+
 test("Ask to end, where the extension has it", async (t) => {
 	if (!(await db.one("SELECT count(*) FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND proname = 'request_cancel'"))) return t.skip("durable.request_cancel is not there yet")
 	const id = await start(db, "to ask", "approve", "work")
