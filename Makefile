@@ -4,13 +4,16 @@
 #   make installcheck      run the tests against that server, running (PGHOST, PGPORT, ...)
 #   make test              run all tests beside a throwaway server
 #   make demo              run the demo beside a throwaway server
+#   make demo-ui           run work and the dashboard beside one, until Ctrl-C
+#   make test-ui           run the tests of the dashboard beside one
 #   make bench             measure beside a throwaway server
 #   make model             compare with a model, by MODEL_SEQUENCES and MODEL_SEED
 #   make check-deep        run sanitizers, valgrind, the fuzzer, other versions and
 #                          more (test/deep/README.md): an hour or two, and builds
 #                          and downloads the first time; DEEP="static fuzz" picks
 #
-# The last five need nothing but make: they install what is missing by apt.
+# All but the first two need nothing but make: they install what is missing by apt.
+# (The dashboard also needs Node.js 20.19 or later.)
 # TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
@@ -60,7 +63,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo bench model check-deep
+.PHONY: all install installcheck clean test demo demo-ui test-ui bench model check-deep
 
 test:
 	@scripts/install-packages
@@ -69,6 +72,17 @@ test:
 demo:
 	@scripts/install-packages
 	@scripts/with-cluster /usr/bin/python3 examples/demo.py
+	@echo
+	@echo 'See such work in a browser: "make demo-ui", then open http://localhost:8484/'
+	@echo 'The same for your own server: cd ui && npm ci && npx durable-ui postgres://user@host/database'
+
+demo-ui:
+	@scripts/install-packages
+	@ui/prepare
+	@scripts/with-cluster node ui/demo/run.js
+
+test-ui:
+	@ui/run-tests
 
 bench:
 	@scripts/install-packages
