@@ -61,7 +61,7 @@ CREATE FUNCTION pg_temp.all_calls() RETURNS TABLE (what text, call text) LANGUAG
     ('recover', 'SELECT durable.recover(''g'', 1)'),
     ('request_cancel', 'SELECT durable.request_cancel($1, ''why'')'),
     ('request_cancel, again', 'SELECT durable.request_cancel($1, grace => ''1 hour'')'),
-    ('claim_step, told', 'SELECT durable.claim_step($1, 60, ''s'')'),
+    ('claim_step, told', 'SELECT durable.claim_step($1, 61, ''s'')'),
     ('drain_queue', 'SELECT durable.drain_queue(''q'', 1)'),
     ('fail, a workflow', 'SELECT durable.fail($1, ''bad'')'),
     ('resume_failed', 'SELECT durable.resume_failed($1, ''e'')'),

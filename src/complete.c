@@ -470,6 +470,8 @@ follow_workflows(CompletedTask **tasks, int count, bool abandons, TimestampTz no
 			unlock_children(&tasks[i]->id, CHILDREN_END);
 		if (tasks[i]->workflow.has_parent)
 			ended[children++] = tasks[i]->id;
+		if (tasks[i]->workflow.has_parent && tasks[i]->workflow.has_queue)
+			note_news_of(&tasks[i]->workflow.parent_id);
 	}
 	if (children > 0)
 		record_on_stand_ins(id_array(ended, children), children);

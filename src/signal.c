@@ -196,6 +196,7 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, R
 		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
 	}
 	wake_for_signal(workflow_id, sending->name);
+	note_news_of(workflow_id);
 	return true;
 }
 

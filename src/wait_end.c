@@ -426,7 +426,10 @@ answer_wait(const pg_uuid_t *id, const Answer *answer, const char *argument)
 		if (repeated)
 			return false;
 		if (locked && answer_locked_wait(&workflow, &wait, answer, now))
+		{
+			note_news_of(&workflow.id);
 			return true;
+		}
 		lock_tree(&workflow.root_id, TREE_SHARED);
 		lock_step(&wait.workflow_id, wait.sequence);
 		locked = true;

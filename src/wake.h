@@ -83,6 +83,7 @@ extern void tell(const Note *notes, int count);
 extern void tell_tick(void);
 extern bool begin_waiting(const WakeKey *keys, int count, WakeKey executor);
 extern bool has_place(void);
+extern bool may_be_told_news(void);
 extern Told ready_to_be_told(bool is_quiet);
 extern bool was_told(void);
 extern int64 promises(WakeKey queue);

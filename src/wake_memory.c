@@ -104,6 +104,7 @@ typedef struct Memory
 	int			tranche;
 	uint64		turns;
 	pg_atomic_uint64 left_to_statements;	/* by fast paths, since the server began (plan.c) */
+	pg_atomic_uint32 executors; /* so many places have one */
 	/* by bucket: places that can be chosen, or have that executor; that are held back; that have a promise */
 	pg_atomic_uint32 waiting[BUCKETS];
 	pg_atomic_uint32 held_back[BUCKETS];
@@ -181,6 +182,7 @@ init_memory(SHARED_MEMORY_TO_INIT)
 	new->tranche = new_tranche("durable");
 	LWLockInitialize(&new->lock, new->tranche);
 	pg_atomic_init_u64(&new->left_to_statements, 0);
+	pg_atomic_init_u32(&new->executors, 0);
 	for (int i = 0; i < BUCKETS; i++)
 	{
 		pg_atomic_init_u32(&new->waiting[i], 0);
@@ -279,11 +281,24 @@ set_executor(Place *place, WakeKey executor)
 	if (place->executor == executor)
 		return;
 	if (place->executor != 0)
+	{
 		pg_atomic_fetch_sub_u32(&memory->waiting[place->executor % BUCKETS], 1);
+		pg_atomic_fetch_sub_u32(&memory->executors, 1);
+	}
 	place->executor = executor;
 	place->news = place->deadline = false;
 	if (executor != 0)
+	{
 		pg_atomic_fetch_add_u32(&memory->waiting[executor % BUCKETS], 1);
+		pg_atomic_fetch_add_u32(&memory->executors, 1);
+	}
+}
+
+/* Whether there is any executor that could be told news.  One that comes later asks for itself, after us. */
+bool
+may_be_told_news(void)
+{
+	return has_wake_memory() && pg_atomic_read_u32(&memory->executors) > 0;
 }
 
 static bool

@@ -185,6 +185,9 @@ end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 		cascade_below(end->completes ? CASCADE_ABANDON : CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self, 1);
+	/* an inline child is driven by who drives its parent */
+	if (workflow->has_parent && workflow->has_queue)
+		note_news_of(&workflow->parent_id);
 	return true;
 }
 

@@ -131,6 +131,8 @@ note_news_of(const pg_uuid_t *workflow_id)
 	Workflow	workflow;
 	pg_uuid_t	driven;
 
+	if (!may_be_told_news())
+		return;
 	look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
 	if (is_inline(&workflow))
 	{

@@ -255,7 +255,14 @@ sub test_all
 		sql("SELECT durable.$do");
 		like(answer($call), qr/--\nnews$/, "$name: news by $do");
 	}
-	sql(q{SELECT durable.attach(wf('mine'), 'n', true)});
+	sql(q{SELECT durable.attach(wf('mine'), 'n', true); SELECT durable.await_callback(wf('mine'), 1, 'paid');
+		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other')});
+	for my $do (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))})
+	{
+		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
+		sql("SELECT durable.$do");
+		like(answer($call), qr/--\nnews$/, "$name: news by $do");
+	}
 	($call) = begin("$session\n" . wait_for_work('n', '{}', '5 s'));
 	like(answer($call), qr/news$/, "$name: a deadline");
 	no_work();
