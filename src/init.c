@@ -74,6 +74,13 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("durable.max_steps",
+							"Workflows get no new position from that one on.",
+							"A program goes on in a new run instead, with continue_as; 0 is no limit.",
+							&durable_max_steps,
+							100000, 0, MAX_SEQUENCE + 1,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("durable.retention",
 							   "tick purges trees that have ended before that time.",
 							   "An interval; empty is never.",
