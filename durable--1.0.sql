@@ -1292,7 +1292,7 @@ CREATE FUNCTION durable.left_to_statements() RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_left_to_statements'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.left_to_statements() IS
-	'How many statements their fast path has left to the server''s executor, in all databases since the server has begun; NULL where there is no shared memory for it. durable.statements() has those of the session, one by one';
+	'How many statements their fast path has left to the server''s executor, in all databases since the server has begun; NULL where there is no shared memory for it. durable.statements() shows the session''s, one by one';
 
 ---------------------------------------------------------------------------
 -- Looking
