@@ -3,6 +3,7 @@
 #   make && make install   build for and install into the server of PG_CONFIG
 #   make installcheck      run the tests against that server, running (PGHOST, PGPORT, ...)
 #   make test              run all tests beside a throwaway server
+#   make test-clients      run the tests of the clients beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #   make bench             measure beside a throwaway server
 #   make model             compare with a model, by MODEL_SEQUENCES and MODEL_SEED
@@ -10,8 +11,8 @@
 #                          more (test/deep/README.md): an hour or two, and builds
 #                          and downloads the first time; DEEP="static fuzz" picks
 #
-# The last five need nothing but make: they install what is missing by apt.
-# TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
+# The last six need nothing but make: they install what is missing by apt.
+# TESTS="regress isolation tap extra clients" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
 
@@ -60,11 +61,15 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo bench model check-deep
+.PHONY: all install installcheck clean test test-clients demo bench model check-deep
 
 test:
-	@scripts/install-packages
+	@scripts/install-packages py:ensurepip=python3-venv
 	@scripts/with-cluster scripts/run-tests
+
+test-clients:
+	@scripts/install-packages py:ensurepip=python3-venv
+	@scripts/with-cluster scripts/test-clients
 
 demo:
 	@scripts/install-packages

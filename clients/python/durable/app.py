@@ -240,9 +240,10 @@ class BaseApp:
         timeout: Duration | None = None,
         **options: Any,
     ) -> Result[Any]:
-        """Starts a workflow in its queue, or finds the unfinished one of that name. Options: `durable.start`'s.
+        """Starts a workflow in its queue, or finds the unfinished one of that name.
 
-        With a connection, in that connection's transaction: it begins when, and only if, that is committed.
+        With a connection, in that connection's transaction: it begins when, and only if, that is committed. Other
+        options are those of the function `durable.start`.
         """
         handler, returns = (workflow, None) if isinstance(workflow, str) else (workflow.name, workflow.returns)
         queue = queue or (None if isinstance(workflow, str) else workflow.queue)

@@ -580,6 +580,10 @@ class Flow:
             raise driven.end(Suspended(f"waits until {row.run_at or 'something happens'}"))
         driven.tell()  # whoever waits for what has ended
 
+    def _below(self, id: UUID, name: str, handler: str, lease: int) -> Flow:
+        """An inline child."""
+        return type(self)(self._driven, id, name, handler, lease, None, self)
+
     def _top(self) -> Flow:
         return self if self._parent is None else self._parent._top()
 
@@ -713,7 +717,7 @@ class Child(Waiting[T]):
         if row.status == "COMPLETED":
             flow._host.observe("replayed", flow, self.name, self.sequence, row)
             return codec.decode(row.output, self._returns)
-        child = type(flow)(flow._driven, row.workflow_id, self.name, self._args["handler"], row.lease, None, flow)
+        child = flow._below(row.workflow_id, self.name, self._args["handler"], row.lease)
         return (yield from drive(child, workflow, self._args.get("input"), fresh=row.created))
 
 

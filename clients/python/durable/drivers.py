@@ -326,7 +326,10 @@ class Tasks:
         return task
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True, **self.connect)
+        conn: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
+            self.conninfo, autocommit=True, **self.connect
+        )
+        return conn
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

@@ -8,8 +8,9 @@ import logging
 import os
 import time
 
-import durable
 import psycopg
+
+import durable
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--executor")

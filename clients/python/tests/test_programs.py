@@ -7,8 +7,9 @@ import threading
 import time
 from typing import Any
 
-import durable
 import pytest
+
+import durable
 
 
 class Boom(Exception):
@@ -55,7 +56,9 @@ def test_steps_and_their_results(app, db):
             "step": ctx.step("given", with_step, 3),
             "lambda": ctx.step("id", lambda step: str(step.id)),
             "none": ctx.step("none", lambda: None),
-            "uuid": [str(ctx.uuid()), str(ctx.uuid())], "random": ctx.random(), "now": ctx.now().isoformat(),
+            "uuid": [str(ctx.uuid()), str(ctx.uuid())],
+            "random": ctx.random(),
+            "now": ctx.now().isoformat(),
         }
 
     first, second = twice(app, db, w, "steps", 5)
@@ -115,7 +118,9 @@ def test_fatal_is_not_tried_again(app, db):
         app.drive(w, "fatal", None)
     assert (error.value.type, error.value.message) == ("Fatal", "fatal: never")
     assert db.ledger() == {"fatal": 1}
-    assert db.value("SELECT error FROM durable.task WHERE name = 'fatal' AND parent_id IS NULL") == "Fatal: fatal: never"
+    assert (
+        db.value("SELECT error FROM durable.task WHERE name = 'fatal' AND parent_id IS NULL") == "Fatal: fatal: never"
+    )
 
 
 def test_what_cannot_be_json_is_a_failure_with_its_path(app, db):
@@ -365,7 +370,10 @@ def test_fused_completes_with_the_next_claim(db):
     assert app.drive(fused, "fused", None) == list(range(20))
     app.close()
     assert db.value("SELECT pg_current_xact_id()::text::bigint") - before < 30
-    assert db.value("SELECT count(*) FROM durable.task WHERE kind = 'STEP' AND status = 'COMPLETED' AND name LIKE 's%%'") >= 20
+    assert (
+        db.value("SELECT count(*) FROM durable.task WHERE kind = 'STEP' AND status = 'COMPLETED' AND name LIKE 's%%'")
+        >= 20
+    )
 
 
 def test_start_with_the_callers_transaction(app, db, work):
