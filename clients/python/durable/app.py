@@ -216,7 +216,7 @@ class BaseApp:
         return workflow
 
     def queue(self, name: str, **limits: Any) -> None:
-        """Declares a queue and its limits (see `durable.create_queue`): it is made, or altered, when a worker starts."""
+        """Declares a queue and its limits, as `durable.create_queue` has them: a worker makes or alters it."""
         self._queues[name] = limits
 
     def _make_queue(self, name: str) -> Gen:

@@ -112,9 +112,10 @@ class _Memory(Threads):
         if queue is not None:
             outcome = self.children.get(name)
             self._step(step_id(parent_id, sequence), action="REPLAY")
-            row.status, row.output = "COMPLETED", self.host.codec.encode(outcome, name)
             if isinstance(outcome, Exception):
                 row.status, row.error = "FAILED", errors.describe(outcome)[0]
+            else:
+                row.status, row.output = "COMPLETED", self.host.codec.encode(outcome, name)
         return row
 
     def _emit(self, topic: str, payload: str | None = None, **_: Any) -> int:

@@ -36,7 +36,7 @@ def order(ctx: durable.Context, item: str) -> Any:
 def test_a_program_in_memory():
     ctx = TestContext(signals={"approved": ["Ann"]}, children={"mail": 8})
     assert ctx.run(order, "lamp") == {"shelf": {"item": "lamp", "shelf": 12}, "by": "Ann", "inline": 8, "mail": 8}
-    assert ctx.ran == ["reserve", "book", "emit:progress"] and ctx.events == [("progress", {"at": "half"})]
+    assert ctx.ran == ["reserve", "book", "emit:progress", "double"] and ctx.events == [("progress", {"at": "half"})]
     assert TestContext().run(order, "lamp") == "too late"
 
 
@@ -47,7 +47,7 @@ def test_preset_failures():
     assert ctx.run(order, "lamp")["shelf"] == 7 and ctx.ran.count("reserve") == 3
     with pytest.raises(durable.Failed, match="OSError: reserve: x"):
         TestContext(steps={"reserve": OSError("x")}).run(order, "lamp")
-    with pytest.raises(durable.Failed, match="mail: down"):
+    with pytest.raises(durable.Failed, match="RuntimeError: mail: down"):
         TestContext(signals={"approved": [1]}, children={"mail": RuntimeError("down")}).run(order, "lamp")
 
 
