@@ -73,7 +73,7 @@ test-clients:
 
 demo:
 	@scripts/install-packages
-	@scripts/with-cluster /usr/bin/python3 examples/demo.py
+	@PYTHONPATH=clients/python scripts/with-cluster /usr/bin/python3 examples/demo.py
 
 bench:
 	@scripts/install-packages

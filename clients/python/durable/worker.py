@@ -113,7 +113,8 @@ class Executor:
             if self.room and self.more:
                 yield from self._claim()
             yield from self._arm()
-            items = yield Receive(self.inbox, None if until == math.inf else max(until - time.monotonic(), 0.01))
+            rest = min(until - time.monotonic(), 0.1 if self.queues and self.room and not self._armed else math.inf)
+            items = yield Receive(self.inbox, None if rest == math.inf else max(rest, 0.01))
         yield from self._close()
 
     def _handle(self, what: str, item: Any) -> Gen:
@@ -154,10 +155,13 @@ class Executor:
             self.more = False
 
     def _recover(self) -> Gen:
+        """Takes over what the dead have left, as far as there is room; the rest goes back to its queues."""
         if self.room and self.workflows:
             for row in (yield Call("recover", self._narrowed(self.room))):
                 log.info("recovered %s %s: %s", row.name, row.workflow_id, row.reason)
                 yield from self._adopt(row.workflow_id, row.name, row.handler, row.lease, row.input, False)
+        if self.queues and not self.draining:
+            yield Call("tick", {})
 
     def _adopt(
         self, id: UUID, name: str, handler: str, lease: int, text: str | None, fresh: bool, queue: str | None = None
@@ -234,7 +238,7 @@ class Executor:
             self._armed = want
             self.orders.put_nowait(want)
         elif want and not self._armed and self._ear is not None:
-            yield Hush(self._ear)  # it waits without the queues
+            yield Hush(self._ear)  # it waits without the queues; if it had not begun to, then once more
 
     def _listen(self) -> Gen:
         """Keeps a connection that waits, through restarts of the server and lost connections."""
