@@ -56,7 +56,7 @@ class Executor:
         self.closed = driver.event()
         self.draining = 0  # how often it was asked to stop
         self.more = True  # there may be more in the queues than was claimed
-        self._ear: Any = None  # the connection that waits
+        self._ear: Any = None  # the connection that waits, once this executor is bound to it
         self._armed: list[str] | None = None  # and for what, as far as the loop knows
         self._order: list[str] | None = None  # what the listener is at
 
@@ -64,8 +64,9 @@ class Executor:
 
     @property
     def room(self) -> int:
+        """How many more it takes: none before it is bound, so that what it has is recovered at once if it dies."""
         claimed = sum(1 for flow in list(self.running.values()) if flow._driven.patience is not None)
-        return 0 if self.draining else max(self.concurrency - claimed, 0)
+        return 0 if self.draining or self._ear is None else max(self.concurrency - claimed, 0)
 
     @property
     def crowded(self) -> bool:
@@ -95,7 +96,7 @@ class Executor:
         """Claims, recovers, drives and listens until it was asked to stop; then hands back what is left."""
         yield Spawn(self._listen())
         until = math.inf
-        items: list[tuple[str, Any]] = [("recover", None)]
+        items: list[tuple[str, Any]] = []
         while True:
             for what, item in items:
                 try:
@@ -128,11 +129,11 @@ class Executor:
             yield from self._adopt(*item)
         elif what == "work":
             self.more = True
-        elif what == "news":
+        elif what in ("news", "bound"):
             yield from self._news()
-        elif what in ("recover", "timeout"):
+        if what in ("recover", "timeout", "bound"):
             yield from self._recover()
-        elif what == "taken":
+        if what == "taken":
             for flow in list(self.running.values()):
                 flow._driven.tell(LeaseLost("another process uses this executor id"))
             self.draining = 2
@@ -257,14 +258,15 @@ class Executor:
 
     def _hear(self, connection: Any) -> Gen:
         """Waits as it is ordered, for ever; after a lost connection what we drive may be somebody else's."""
-        self.inbox.put_nowait(("news", None))
+        yield Call("wait_for_work", {"executor_id": self.executor_id, "timeout": "0 s", "bind": True})
+        self._ear = connection
+        self.inbox.put_nowait(("bound", None))
         while True:
             if self._order is None:
                 self._order = (yield Receive(self.orders))[-1]
             if self.closed.is_set():
                 return
             args = {"executor_id": self.executor_id, "queues": self._order, "timeout": "10 s", "bind": True}
-            self._ear = connection
             try:
                 reason = (yield Call("wait_for_work", args))[0].reason
             except Exception as error:
