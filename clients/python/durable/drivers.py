@@ -206,6 +206,25 @@ class Threads:
             self._idle.pop().close()
 
 
+class Owners:
+    """The drivers of several databases, by the buckets that they own: calls go to the owner, others to the first."""
+
+    def __init__(self, owners: dict[tuple[int, int], Any]):
+        self.owners = owners
+
+    def of(self, what: Any) -> Any:
+        """The driver of an id's or a name's database."""
+        if what is None:
+            return next(iter(self.owners.values()))
+        number = protocol.bucket(what)
+        return next(driver for (first, last), driver in self.owners.items() if first <= number <= last)
+
+    def route(self, driver: Any) -> Any:
+        """Makes that driver send each call to its owner."""
+        driver.call = lambda call, connection=None: self.of(protocol.concerns(call)).call(call, connection)
+        return driver
+
+
 class Tasks:
     """Runs generators with asyncio; what is beside them, in tasks."""
 

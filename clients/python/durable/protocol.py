@@ -89,6 +89,37 @@ def step_id(workflow_id: UUID, sequence: int) -> UUID:
     return UUID(int=workflow_id.int | (sequence + 1))
 
 
+# ---- which database: a tree of workflows stands in that of its root's name --------------------------
+
+
+def _table() -> list[int]:
+    table = list(range(256))
+    for _ in range(8):
+        table = [(n >> 1) ^ (0x82F63B78 if n & 1 else 0) for n in table]
+    return table
+
+
+_CRC = _table()
+
+
+def bucket(of: str | UUID) -> int:
+    """The bucket, 0 to 4095, of a root workflow's name or of any id in its tree: as the server's `bucket`."""
+    if isinstance(of, UUID):
+        return of.int >> 50 & 4095
+    crc = 0xFFFFFFFF
+    for byte in of.encode():
+        crc = _CRC[(crc ^ byte) & 255] ^ crc >> 8
+    return (crc ^ 0xFFFFFFFF) >> 20
+
+
+def concerns(call: Call) -> UUID | str | None:
+    """The id or the root's name that a call is about; None where it is about no tree."""
+    for argument in ("workflow_id", "task_id", "step_id", "parent_id"):
+        if (id := call.args.get(argument)) is not None:
+            return id if isinstance(id, UUID) else UUID(id)
+    return call.args.get("name") if call.function in ("start", "signal_root", "list") else None
+
+
 # ---- calls as SQL, and their answers ------------------------------------------------------------
 
 _BOOL = "t".__eq__

@@ -370,7 +370,7 @@ def test_fused_completes_with_the_next_claim(db):
     before = db.value("SELECT pg_current_xact_id()::text::bigint")
     assert app.drive(fused, "fused", None) == list(range(20))
     app.close()
-    assert db.value("SELECT pg_current_xact_id()::text::bigint") - before < 30
+    assert db.value("SELECT pg_current_xact_id()::text::bigint") - before < 38  # and not 2 * 20 + 1
     assert (
         db.value("SELECT count(*) FROM durable.task WHERE kind = 'STEP' AND status = 'COMPLETED' AND name LIKE 's%%'")
         >= 20
