@@ -337,6 +337,14 @@ class BaseApp:
         """Starts a workflow here, without a queue, and drives it."""
         text = self.codec.encode(input, f'input of workflow "{name}"')
         args = {"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options}
+        try:
+            return (yield from self._begin_run(executor, workflow, name, text, args))
+        except errors.Continued:  # the next run of the name is ours
+            return (yield from self._begin(executor, workflow, name, input, options))
+
+    def _begin_run(
+        self, executor: Executor, workflow: Workflow[Any, I, T], name: str, text: str | None, args: dict[str, Any]
+    ) -> Gen:
         row = yield Call("start", _given(args))
         if row.owner != self.executor_id:
             raise errors.LeaseLost(f'workflow "{name}" is {row.status}, driven by {row.owner or "nobody"}')

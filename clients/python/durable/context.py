@@ -668,14 +668,16 @@ class Child(Waiting[T]):
     ):
         super().__init__(flow, sequence, name, "", "start_child", {})
         self._returns = None if isinstance(workflow, str) else workflow.returns
+        codec, retry = flow._host.codec, options.pop("retry", None)
+        if options.get("tags") is not None:
+            options["tags"] = codec.encode(options["tags"], f'tags of child "{name}"')
         self._args = {
             "handler": workflow if isinstance(workflow, str) else workflow.name,
             "queue": queue,
-            "input": flow._host.codec.encode(input, f'child "{name}"'),
-            **{
-                key: interval(value) if key in ("timeout", "backoff", "max_backoff") else value
-                for key, value in options.items()
-            },
+            "input": codec.encode(input, f'child "{name}"'),
+            **(retry.args() if retry else {}),
+            **options,
+            "timeout": interval(options.get("timeout")),
         }
         self.id: UUID | None = None  # once it has begun
 

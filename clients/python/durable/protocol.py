@@ -181,6 +181,7 @@ _CASTS = {
     "handlers": "text",
     "signals": "text",
     "ids": "uuid",
+    "concurrency_keys": "text",
 }
 _PROCEDURES = {"wait_for_work": ("reason",), "wait_for_end": ("status", "output", "error"), "wait_for_event": ("n",)}
 
@@ -253,7 +254,7 @@ _MANY = {
             "sequence": "sequences",
         },
     ),
-    "start": ("start_many", {"name": "names", "input": "inputs"}),
+    "start": ("start_many", {"name": "names", "input": "inputs", "concurrency_key": "concurrency_keys"}),
     "claim_step": ("claim_steps", {"name": "names", "sequence": "first_sequence"}),
 }
 
@@ -262,7 +263,7 @@ def batch_key(call: Call) -> Any:
     """Calls with the same key can be one; None: this one cannot be part of any."""
     if (many := _MANY.get(call.function)) is None or any(isinstance(v, list | dict) for v in call.args.values()):
         return None
-    if call.function == "start" and "concurrency_key" in call.args:
+    if call.connection is not None or "tags" in call.args:
         return None
     return call.function, tuple((name, value) for name, value in call.args.items() if name not in many[1])
 

@@ -59,6 +59,7 @@ class Executor:
         self._ear: Any = None  # the connection that waits, once this executor is bound to it
         self._armed: list[str] | None = None  # and for what, as far as the loop knows
         self._order: list[str] | None = None  # what the listener is at
+        self._losses = 0  # of the driver's connections, as far as they were looked into
 
     # ---- what the flows ask of their host
 
@@ -87,7 +88,7 @@ class Executor:
 
     def continued(self, flow: Flow, row: Any, text: str | None) -> None:
         """The next run of a workflow without a queue is ours at once."""
-        if row.status == "RUNNING":
+        if row.status == "RUNNING" and flow._driven.patience is not None:
             self.inbox.put_nowait(("adopt", (row.workflow_id, flow.name, flow.handler, row.lease, text, True)))
 
     # ---- the work
@@ -111,8 +112,15 @@ class Executor:
                     flow._driven.tell(Shutdown("the executor is draining"))
             if self.draining > 1 or (self.draining and not self.running) or time.monotonic() >= until:
                 break
-            if self.room and self.more:
-                yield from self._claim()
+            try:
+                if self.room and self.more:
+                    yield from self._claim()
+                if self.driver.losses != self._losses:  # a claim whose reply was lost was ours
+                    self._losses = self.driver.losses
+                    yield from self._news()
+            except DurableError as error:
+                log.error("claim: %s", error)
+                self.more = False
             yield from self._arm()
             rest = min(until - time.monotonic(), 0.1 if self.queues and self.room and not self._armed else math.inf)
             items = yield Receive(self.inbox, None if rest == math.inf else max(rest, 0.01))
@@ -129,7 +137,7 @@ class Executor:
             yield from self._adopt(*item)
         elif what == "work":
             self.more = True
-        elif what in ("news", "bound"):
+        elif what in ("news", "bound", "timeout"):
             yield from self._news()
         if what in ("recover", "timeout", "bound"):
             yield from self._recover()
@@ -185,7 +193,7 @@ class Executor:
             log.debug("%s %s: %s: %s", flow.name, flow.id, type(error).__name__, error)
         except DurableError as error:
             log.info("%s %s: %s", flow.name, flow.id, error)
-        except Exception:
+        except (Exception, KeyboardInterrupt, SystemExit):
             log.exception("%s %s", flow.name, flow.id)
             yield from self._hand_back(flow, 5)
         finally:

@@ -414,6 +414,56 @@ def test_names_are_one(app, db):
     first.cancel()
 
 
+def test_options_of_start(app, db, work):
+    """Retries of a whole workflow, tags, what a finished namesake means."""
+    db.run("SELECT durable.create_queue('probe')")
+    db.run("SELECT durable.start('probe', queue => 'probe', max_retries => 1)")
+    if (
+        db.value("SELECT f.status FROM durable.claim('probe', 'p') c, durable.fail(c.workflow_id, 'no', c.lease) f")
+        == "FAILED"
+    ):
+        pytest.skip("the server does not retry whole workflows yet")
+    db.run("SELECT durable.cancel_tree(id) FROM durable.workflow WHERE name = 'probe'")
+
+    @app.workflow("w19")
+    def w(ctx: durable.Context, n: int) -> list[Any]:
+        db.run("INSERT INTO ledger VALUES ('run')")
+        once = ctx.step("once", lambda: db.run("INSERT INTO ledger VALUES ('once')") and None)
+        if db.ledger()["run"] < 3:
+            raise Boom("not yet")
+        return [n, once]
+
+    work()
+    handle = app.start(w, "options", 1, retry=durable.Retry(5, backoff=0.05), tags={"customer": 42}, priority=3)
+    assert handle.result(20) == [1, None] and db.ledger() == {"run": 3, "once": 1}
+    assert db.value("SELECT count(*) FROM durable.list(tags => '{\"customer\": 42}')") == 1
+    again = app.start(w, "options", 2, if_finished="return")
+    assert not again.created and again.id == handle.id and again.result(5) == [1, None]
+
+    @app.workflow("parent")
+    def parent(ctx: durable.Context, _: None) -> Any:
+        return ctx.child("part", w, 7, queue="default", retry=durable.Retry(5, backoff=0.05), tags={"x": 1}).result()
+
+    db.run("TRUNCATE ledger")
+    assert app.start(parent, "with retries").result(20) == [7, None] and db.ledger() == {"run": 3, "once": 1}
+
+
+def test_system_exit_in_a_program_is_no_end(app, db, work):
+    """It is handed back, for another worker or a later time."""
+    exits = []
+
+    @app.workflow("w20")
+    def w(ctx: durable.Context, _: None) -> None:
+        exits.append(1)
+        raise SystemExit(1)
+
+    handle = app.start(w, "exits")
+    work()
+    db.until("SELECT count(*) = 1 FROM durable.workflow WHERE name = 'exits' AND status = 'PENDING' AND lease = 2")
+    assert exits == [1]
+    handle.cancel()
+
+
 def test_patched(app, db):
     if not db.has("patched"):
         pytest.skip("the server has no patched() yet")
