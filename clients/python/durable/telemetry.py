@@ -1,37 +1,36 @@
 """OpenTelemetry, where it is installed: `durable.telemetry.install(app)` exports a span an attempt, and one a workflow.
 
 The trace is the root workflow's: its id is that workflow's uuid. A span's id is the low half of the step's id, for
-later attempts with the attempt in its first bits. Spans are exported when they end, and not again on a replay.
+later attempts with the attempt in its first bits. Spans are exported when they end, and not again on a replay. What a
+step's function traces by itself stands below the step's span.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 from uuid import UUID
 
+from opentelemetry import context as current
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-log = logging.getLogger("durable.workflow")
+from .worker import attributes
 
 
-def span_id(id: UUID, attempt: int = 1) -> int:
+def span_context(root: UUID, id: UUID, attempt: int = 1) -> SpanContext:
     """The span of an attempt at a step, or of a workflow."""
-    return (id.int & (2**64 - 1)) ^ (attempt - 1) << 50 & (2**64 - 1)
-
-
-def context(trace_id: UUID, id: UUID, attempt: int = 1) -> SpanContext:
-    return SpanContext(trace_id.int, span_id(id, attempt), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    span_id = (id.int ^ (attempt - 1) << 50) & (2**64 - 1)
+    return SpanContext(root.int, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
 class Observer:
-    """What the client tells of steps and workflows, as spans and as structured logs."""
+    """What becomes of steps and workflows, as spans."""
 
     def __init__(self, provider: TracerProvider):
         self.provider = provider
+        self.tokens: dict[tuple[UUID, int], Any] = {}
 
     def __call__(
         self,
@@ -43,40 +42,30 @@ class Observer:
         error: BaseException | None,
         began: int | None,
     ) -> None:
-        if event in ("execute", "replayed"):
-            return
         root = flow._driven.id
-        attributes: dict[str, Any] = {"durable.workflow.id": str(flow.id), "durable.workflow.name": flow.name}
-        if flow._top().queue:
-            attributes["durable.queue"] = flow._top().queue
+        if event == "execute":
+            inside = trace.set_span_in_context(NonRecordingSpan(span_context(root, row.step_id, row.attempt)))
+            self.tokens[row.step_id, row.attempt] = current.attach(inside)
+        if event not in ("completed", "failed"):
+            return
         links: list[Link] = []
-        if name is None:
-            parent = context(root, flow._parent.id) if flow._parent else None
-            mine, title = context(root, flow.id), f"workflow {flow.name}"
-            if flow._top().lease > 1:
-                links.append(Link(context(root, root), {"durable.lease": flow._top().lease}))
+        parent: SpanContext | None
+        if name is not None:
+            parent, mine, title = span_context(root, flow.id), span_context(root, row.step_id, row.attempt), name
+            if (token := self.tokens.pop((row.step_id, row.attempt), None)) is not None:
+                current.detach(token)
         else:
-            attributes |= {
-                "durable.step.name": name,
-                "durable.step.sequence": sequence,
-                "durable.attempt.number": row.attempt,
-            }
-            parent, mine, title = context(root, flow.id), context(root, row.step_id, row.attempt), name
-        failed = event == "failed"
-        status = Status(StatusCode.ERROR, str(error)) if failed else Status(StatusCode.OK)
-        log.log(
-            logging.WARNING if failed else logging.INFO,
-            "%s %s",
-            title,
-            event,
-            extra={"durable": attributes, "error": error},
-        )
+            parent = span_context(root, flow._parent.id) if flow._parent else None
+            mine, title = span_context(root, flow.id), f"workflow {flow.name}"
+            if (lease := flow._top().lease) > 1:  # it has been driven before
+                links.append(Link(span_context(root, root), {"durable.lease": lease}))
+        status = Status(StatusCode.ERROR, str(error)) if error else Status(StatusCode.OK)
         span = ReadableSpan(
             title,
             mine,
             parent,
             self.provider.resource,
-            attributes,
+            attributes(flow, name, sequence, row),
             [],
             links,
             SpanKind.INTERNAL,

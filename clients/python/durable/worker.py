@@ -19,6 +19,17 @@ from .protocol import Call, Gen, Hush, Listen, Pause, Receive, Spawn
 from .values import Codec
 
 log = logging.getLogger("durable")
+said = logging.getLogger("durable.workflow")  # what becomes of workflows and steps, with their ids
+
+
+def attributes(flow: Flow, name: str | None, sequence: int | None, row: Any) -> dict[str, Any]:
+    """Which workflow and step: for logs and spans."""
+    found: dict[str, Any] = {"durable.workflow.id": str(flow.id), "durable.workflow.name": flow.name}
+    if (queue := flow._top().queue) is not None:
+        found["durable.queue"] = queue
+    if name is not None:
+        found |= {"durable.step.name": name, "durable.step.sequence": sequence, "durable.attempt.number": row.attempt}
+    return found
 
 
 def executor_name() -> str:
@@ -83,6 +94,10 @@ class Executor:
         error: BaseException | None = None,
         began: int | None = None,
     ) -> None:
+        """Tells the observers, and the log, what has become of a step, or, without a name, of a workflow."""
+        if event in ("completed", "failed") and said.isEnabledFor(level := logging.WARNING if error else logging.INFO):
+            what = f"{flow.name}: {name} {event}" if name else f"{flow.name} {event}"
+            said.log(level, "%s%s", what, f": {error}" if error else "", extra=attributes(flow, name, sequence, row))
         for observer in self.observers:
             observer(event, flow, name, sequence, row, error, began)
 

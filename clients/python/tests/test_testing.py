@@ -82,6 +82,7 @@ def test_replay(db):
 
 def test_telemetry(db, caplog):
     pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -102,6 +103,7 @@ def test_telemetry(db, caplog):
     @real.workflow("traced")
     def traced(ctx: durable.Context, stop: bool) -> Any:
         def flaky(step: durable.Step) -> int:
+            inside.append(trace.get_current_span().get_span_context())
             if step.attempt == 1:
                 raise ValueError("once")
             return 1
@@ -113,6 +115,7 @@ def test_telemetry(db, caplog):
             raise durable.Suspended("as if it had died")
 
     runs: list[int] = []
+    inside: list[Any] = []
     with pytest.raises(durable.Suspended):
         real.drive(traced, "traced", True)
     real.drive(traced, "traced", True)
@@ -127,4 +130,13 @@ def test_telemetry(db, caplog):
     assert [span.attributes.get("durable.attempt.number") for span in spans[:2]] == [1, 2]
     assert not spans[0].status.is_ok and spans[1].status.is_ok
     assert spans[4].parent is None and len(spans[4].links) == 1
-    assert [record.durable["durable.workflow.id"] for record in caplog.records if record.name == "durable.workflow"]
+    logged = [record for record in caplog.records if record.name == "durable.workflow"]
+    assert [record.message for record in logged] == [
+        "traced: flaky failed: once",
+        "traced: flaky completed",
+        "part: inner completed",
+        "part completed",
+        "traced completed",
+    ]
+    assert vars(logged[0])["durable.step.sequence"] == 0
+    assert inside[1].trace_id == id.int and inside[1].span_id == spans[1].context.span_id
