@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
