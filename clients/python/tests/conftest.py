@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import durable
 import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
-
-import durable
 
 HERE = Path(__file__).resolve().parent
 
@@ -109,7 +108,7 @@ class Process:
     def __init__(self, db: Database, *args: str, **env: str):
         self.popen = subprocess.Popen(
             [sys.executable, str(HERE / "shop.py"), *args],
-            env={**os.environ, "PGDATABASE": db.name, **env},
+            env={**os.environ, "PGDATABASE": db.name, "PYTHONPATH": str(HERE.parent), **env},
             stderr=subprocess.PIPE,
             text=True,
         )

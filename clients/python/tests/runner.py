@@ -15,10 +15,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import durable  # noqa: E402
 import psycopg  # noqa: E402
 from psycopg.types.json import Jsonb  # noqa: E402
-
-import durable  # noqa: E402
 
 logging.basicConfig(level=logging.INFO)
 IS_ASYNC = sys.argv[1] == "--async"

@@ -7,9 +7,8 @@ import logging
 import os
 import time
 
-import psycopg
-
 import durable
+import psycopg
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--executor")

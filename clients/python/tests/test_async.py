@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-import pytest
-
 import durable
+import pytest
 
 
 class Boom(Exception):

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import durable
+import pytest
 from durable.cli import main
 
 HERE = Path(__file__).resolve().parent

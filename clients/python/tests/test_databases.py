@@ -6,9 +6,8 @@ import asyncio
 import threading
 from typing import Any
 
-from conftest import Database
-
 import durable
+from conftest import Database
 from durable.protocol import bucket
 
 

@@ -10,10 +10,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import durable
 import psycopg
 import pytest
-
-import durable
 
 KINDS = [("--concurrency", "4"), ("--fused",), ("--asynchronous",), ("--asynchronous", "--fused")]
 DATA = Path(os.environ.get("PGHOST", "/nowhere")) / "data"  # of scripts/with-cluster

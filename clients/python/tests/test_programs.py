@@ -7,9 +7,8 @@ import threading
 import time
 from typing import Any
 
-import pytest
-
 import durable
+import pytest
 
 
 class Boom(Exception):

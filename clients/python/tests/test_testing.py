@@ -6,9 +6,8 @@ import dataclasses
 import logging
 from typing import Any
 
-import pytest
-
 import durable
+import pytest
 from durable.testing import TestContext, replay
 
 app = durable.App()
@@ -82,12 +81,11 @@ def test_replay(db):
 
 def test_telemetry(db, caplog):
     pytest.importorskip("opentelemetry.sdk")
+    from durable import telemetry
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    from durable import telemetry
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

@@ -9,10 +9,9 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+import durable
 import pydantic
 import pytest
-
-import durable
 from durable.protocol import fields
 from durable.values import Codec, dumps, loads
 
