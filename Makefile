@@ -3,6 +3,7 @@
 #   make && make install   build for and install into the server of PG_CONFIG
 #   make installcheck      run the tests against that server, running (PGHOST, PGPORT, ...)
 #   make test              run all tests beside a throwaway server
+#   make test-clients      run the tests of the clients beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #   make demo-ui           run work and the dashboard beside one, until Ctrl-C
 #   make test-ui           run the tests of the dashboard beside one
@@ -14,7 +15,7 @@
 #
 # All but the first two need nothing but make: they install what is missing by apt.
 # (The dashboard also needs Node.js 20.19 or later.)
-# TESTS="regress isolation tap extra" picks kinds of tests, REGRESS="extension a",
+# TESTS="regress isolation tap extra clients" picks kinds of tests, REGRESS="extension a",
 # ISOLATION=a and PROVE_TESTS=test/t/a.pl pick single ones; KEEP=1 keeps the
 # scratch directory with all results.
 
@@ -63,15 +64,19 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test demo demo-ui test-ui bench model check-deep
+.PHONY: all install installcheck clean test test-clients test-ui demo demo-ui bench model check-deep
 
 test:
-	@scripts/install-packages
+	@scripts/install-packages py:ensurepip=python3-venv
 	@scripts/with-cluster scripts/run-tests
+
+test-clients:
+	@scripts/install-packages py:ensurepip=python3-venv
+	@scripts/with-cluster scripts/test-clients
 
 demo:
 	@scripts/install-packages
-	@scripts/with-cluster /usr/bin/python3 examples/demo.py
+	@PYTHONPATH=clients/python scripts/with-cluster /usr/bin/python3 examples/demo.py
 	@echo
 	@echo 'See such work in a browser: "make demo-ui", then open http://localhost:8484/'
 	@echo 'The same for your own server: cd ui && npm ci && npx durable-ui postgres://user@host/database'

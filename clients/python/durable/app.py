@@ -15,7 +15,7 @@ from uuid import UUID
 
 from . import errors
 from .context import AsyncContext, Context, Driven, Flow, Result, Retry, _awaiting, _blocking, drive
-from .drivers import Tasks, Threads, raw
+from .drivers import Owners, Tasks, Threads, raw
 from .errors import DurableError, TimedOut
 from .protocol import Call, Gen
 from .values import Codec, Duration, hints, interval
@@ -192,6 +192,7 @@ class BaseApp:
         fused: bool = False,
         version: str | None = None,
         pool: int = 10,
+        databases: dict[tuple[int, int], str] | None = None,
         **connect: Any,
     ):
         self.conninfo, self.codec, self.fused, self.version = conninfo, codec, fused, version
@@ -199,9 +200,12 @@ class BaseApp:
         self.workflows: dict[str, Workflow[Any, Any, Any]] = {}
         self.observers: list[Callable[..., None]] = []
         self._connect, self._pool, self._host = connect, pool, self
+        self.databases = databases
         self.driver = self._driver(conninfo, pool, **connect)
+        if databases:
+            self.driver = self._drivers(pool, 10).route(self.driver)
         self._queues: dict[str, dict[str, Any]] = {}
-        self.executor: Executor | None = None
+        self.executors: Owners | None = None  # an executor for each database
 
     def _register(self, name: str, queue: str, fn: Callable[..., Any]) -> Workflow[Any, Any, Any]:
         parameters = list(inspect.signature(fn).parameters)
@@ -216,7 +220,7 @@ class BaseApp:
         return workflow
 
     def queue(self, name: str, **limits: Any) -> None:
-        """Declares a queue and its limits (see `durable.create_queue`): it is made, or altered, when a worker starts."""
+        """Declares a queue and its limits, as `durable.create_queue` has them: a worker makes or alters it."""
         self._queues[name] = limits
 
     def _make_queue(self, name: str) -> Gen:
@@ -240,9 +244,10 @@ class BaseApp:
         timeout: Duration | None = None,
         **options: Any,
     ) -> Result[Any]:
-        """Starts a workflow in its queue, or finds the unfinished one of that name. Options: `durable.start`'s.
+        """Starts a workflow in its queue, or finds the unfinished one of that name.
 
-        With a connection, in that connection's transaction: it begins when, and only if, that is committed.
+        With a connection, in that connection's transaction: it begins when, and only if, that is committed. Other
+        options are those of the function `durable.start`.
         """
         handler, returns = (workflow, None) if isinstance(workflow, str) else (workflow.name, workflow.returns)
         queue = queue or (None if isinstance(workflow, str) else workflow.queue)
@@ -261,7 +266,7 @@ class BaseApp:
         try:
             row = yield call
         except DurableError as error:
-            if error.sqlstate != "WF012" or connection is not None or queue is None:
+            if error.sqlstate != "WF012" or connection is not None or queue is None or self.databases:
                 raise
             yield from self._make_queue(queue)
             row = yield call
@@ -291,52 +296,72 @@ class BaseApp:
         args = {"name": name, "signal": signal, "payload": self.codec.encode(payload, f'signal "{signal}"'), "key": key}
         return _one(Call("signal_root", _given(args), raw(connection)))
 
-    def _begin(self, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]) -> Gen:
-        """Starts a workflow here, without a queue: its flow, or None if it has ended, and how to drive it."""
-        assert self.executor
+    def _drivers(self, size: int, outage: float) -> Owners:
+        """A driver for each database."""
+        databases = self.databases or {(0, 4095): self.conninfo}
+        return Owners({buckets: self._driver(dsn, size, outage, **self._connect) for buckets, dsn in databases.items()})
+
+    def _new_executors(
+        self, size: int, queues: list[str], concurrency: int, patience: float, grace: float
+    ) -> list[Executor]:
+        owners = self._drivers(size, FOR_EVER).owners
+        made = {
+            buckets: Executor(
+                driver,
+                self._context,
+                self.workflows,
+                self.codec,
+                self.executor_id,
+                queues,
+                concurrency,
+                patience,
+                grace,
+                self.fused,
+                self.version,
+                self.observers,
+            )
+            for buckets, driver in owners.items()
+        }
+        self.executors = Owners(made)
+        return list(made.values())
+
+    def _work(self, executor: Executor) -> Gen:
+        """Makes the queues, and works until it is stopped."""
+        for name in executor.queues:
+            yield from self._make_queue(name)
+        yield from executor.work()
+
+    def _begin(
+        self, executor: Executor, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]
+    ) -> Gen:
+        """Starts a workflow here, without a queue, and drives it."""
         text = self.codec.encode(input, f'input of workflow "{name}"')
-        args = _given(
-            {"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options}
-        )
-        row = yield Call("start", args)
+        args = {"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options}
+        try:
+            return (yield from self._begin_run(executor, workflow, name, text, args))
+        except errors.Continued:  # the next run of the name is ours
+            return (yield from self._begin(executor, workflow, name, input, options))
+
+    def _begin_run(
+        self, executor: Executor, workflow: Workflow[Any, I, T], name: str, text: str | None, args: dict[str, Any]
+    ) -> Gen:
+        row = yield Call("start", _given(args))
         if row.owner != self.executor_id:
             raise errors.LeaseLost(f'workflow "{name}" is {row.status}, driven by {row.owner or "nobody"}')
         if not row.created:
             text = yield Call("input", {"task_id": row.workflow_id})
-        flow = self._context(
-            Driven(self.executor, row.workflow_id, None), row.workflow_id, name, workflow.name, row.lease, None
-        )
-        self.executor.running[flow.id] = flow
-        return flow, text, row.created
-
-    def _new_executor(
-        self, driver: Any, queues: list[str], concurrency: int, patience: float, grace: float
-    ) -> Executor:
-        return Executor(
-            driver,
-            self._context,
-            self.workflows,
-            self.codec,
-            self.executor_id,
-            queues,
-            concurrency,
-            patience,
-            grace,
-            self.fused,
-            self.version,
-            self.observers,
-        )
-
-    def _prepare(self, queues: list[str]) -> Gen:
-        for name in queues:
-            yield from self._make_queue(name)
-
-    def _drive_here(self, flow: Flow, workflow: Workflow[Any, I, T], text: str | None, fresh: bool) -> Gen:
-        assert self.executor
+        driven = Driven(executor, row.workflow_id, None)
+        flow = self._context(driven, row.workflow_id, name, workflow.name, row.lease, None)
+        executor.running[flow.id] = flow
         try:
-            return (yield from drive(flow, workflow, text, fresh))
+            return (yield from drive(flow, workflow, text, row.created))
         finally:
-            self.executor.inbox.put_nowait(("ended", flow))
+            executor.inbox.put_nowait(("ended", flow))
+
+    def stop(self) -> None:
+        """Drains the worker; a second time, stops it at once."""
+        for executor in self.executors.owners.values() if self.executors else ():
+            executor.stop()
 
 
 class App(BaseApp):
@@ -365,13 +390,12 @@ class App(BaseApp):
 
         A process that is started again under the same executor id goes on where it was.
         """
-        if self.executor is None:
-            self.executor = self._new_executor(
-                Threads(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30
-            )
-            threading.Thread(target=self.executor.driver.drive, args=(self.executor.work(),), daemon=True).start()
-        began = self.executor.driver.drive(self._begin(workflow, name, input, options))
-        output: T = self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
+        if self.executors is None:
+            for executor in self._new_executors(self._pool, [], 0, 5, 30):
+                threading.Thread(target=executor.driver.drive, args=(executor.work(),), daemon=True).start()
+        assert self.executors
+        mine = self.executors.of(name)
+        output: T = mine.driver.drive(self._begin(mine, workflow, name, input, options))
         return output
 
     def run(
@@ -389,18 +413,17 @@ class App(BaseApp):
         end; the rest is handed back at once. A second SIGTERM does not wait for them.
         """
         queues = list(self._queues) if queues is None else queues
-        driver = Threads(self.conninfo, concurrency + 2, FOR_EVER, **self._connect)
-        driver.drive(self._prepare(queues))
-        self.executor = self._new_executor(driver, queues, concurrency, patience, grace)
+        executors = self._new_executors(concurrency + 2, queues, concurrency, patience, grace)
         if handle_signals and threading.current_thread() is threading.main_thread():
             for number in signal.SIGTERM, signal.SIGINT:
                 signal.signal(number, lambda *_: self.stop())
-        driver.drive(self.executor.work())
-
-    def stop(self) -> None:
-        """Drains the worker; a second time, stops it at once."""
-        if self.executor is not None:
-            self.executor.stop()
+        first, *others = [(executor.driver.drive, self._work(executor)) for executor in executors]
+        threads = [threading.Thread(target=run, args=(work,)) for run, work in others]
+        for thread in threads:
+            thread.start()
+        first[0](first[1])
+        for thread in threads:
+            thread.join()
 
     def close(self) -> None:
         """Closes what connections there are."""
@@ -426,13 +449,12 @@ class AsyncApp(BaseApp):
 
     async def drive(self, workflow: Workflow[Any, I, T], name: str, input: I, **options: Any) -> T:
         """Runs a workflow here and now, without a queue, and returns its output."""
-        if self.executor is None:
-            self.executor = self._new_executor(
-                Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30
-            )
-            self.executor.driver.spawn(self.executor.driver.drive(self.executor.work()))
-        began = await self.executor.driver.drive(self._begin(workflow, name, input, options))
-        output: T = await self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
+        if self.executors is None:
+            for executor in self._new_executors(self._pool, [], 0, 5, 30):
+                executor.driver.spawn(executor.driver.drive(executor.work()))
+        assert self.executors
+        mine = self.executors.of(name)
+        output: T = await mine.driver.drive(self._begin(mine, workflow, name, input, options))
         return output
 
     async def work(
@@ -446,23 +468,17 @@ class AsyncApp(BaseApp):
     ) -> None:
         """The worker, as a task among others; see `App.run`."""
         queues = list(self._queues) if queues is None else queues
-        driver = Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect)
-        await driver.drive(self._prepare(queues))
-        self.executor = self._new_executor(driver, queues, concurrency, patience, grace)
+        executors = self._new_executors(self._pool, queues, concurrency, patience, grace)
         if handle_signals:
             for number in signal.SIGTERM, signal.SIGINT:
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        await driver.drive(self.executor.work())
-        await driver.close()
+        await asyncio.gather(*(executor.driver.drive(self._work(executor)) for executor in executors))
+        for executor in executors:
+            await executor.driver.close()
 
     def run(self, queues: list[str] | None = None, concurrency: int = 100, **options: Any) -> None:
         """The worker, as a program of its own."""
         asyncio.run(self.work(queues, concurrency, handle_signals=True, **options))
-
-    def stop(self) -> None:
-        """Drains the worker; a second time, stops it at once."""
-        if self.executor is not None:
-            self.executor.stop()
 
     async def close(self) -> None:
         """Closes what connections there are."""

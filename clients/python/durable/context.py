@@ -580,6 +580,10 @@ class Flow:
             raise driven.end(Suspended(f"waits until {row.run_at or 'something happens'}"))
         driven.tell()  # whoever waits for what has ended
 
+    def _below(self, id: UUID, name: str, handler: str, lease: int) -> Flow:
+        """An inline child."""
+        return type(self)(self._driven, id, name, handler, lease, None, self)
+
     def _top(self) -> Flow:
         return self if self._parent is None else self._parent._top()
 
@@ -664,14 +668,16 @@ class Child(Waiting[T]):
     ):
         super().__init__(flow, sequence, name, "", "start_child", {})
         self._returns = None if isinstance(workflow, str) else workflow.returns
+        codec, retry = flow._host.codec, options.pop("retry", None)
+        if options.get("tags") is not None:
+            options["tags"] = codec.encode(options["tags"], f'tags of child "{name}"')
         self._args = {
             "handler": workflow if isinstance(workflow, str) else workflow.name,
             "queue": queue,
-            "input": flow._host.codec.encode(input, f'child "{name}"'),
-            **{
-                key: interval(value) if key in ("timeout", "backoff", "max_backoff") else value
-                for key, value in options.items()
-            },
+            "input": codec.encode(input, f'child "{name}"'),
+            **(retry.args() if retry else {}),
+            **options,
+            "timeout": interval(options.get("timeout")),
         }
         self.id: UUID | None = None  # once it has begun
 
@@ -713,7 +719,7 @@ class Child(Waiting[T]):
         if row.status == "COMPLETED":
             flow._host.observe("replayed", flow, self.name, self.sequence, row)
             return codec.decode(row.output, self._returns)
-        child = type(flow)(flow._driven, row.workflow_id, self.name, self._args["handler"], row.lease, None, flow)
+        child = flow._below(row.workflow_id, self.name, self._args["handler"], row.lease)
         return (yield from drive(child, workflow, self._args.get("input"), fresh=row.created))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import queue
 import threading
@@ -45,6 +46,7 @@ class Threads:
 
     def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
         self.conninfo, self.connect, self.outage = conninfo, connect, outage
+        self.losses = 0  # how often a connection was lost
         self._idle: list[psycopg.Connection[Any]] = []
         self._room = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -107,6 +109,7 @@ class Threads:
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
+            self.losses += 1
             time.sleep(protocol.backoff(tries))
             tries += 1
 
@@ -206,6 +209,25 @@ class Threads:
             self._idle.pop().close()
 
 
+class Owners:
+    """The drivers of several databases, by the buckets that they own: calls go to the owner, others to the first."""
+
+    def __init__(self, owners: dict[tuple[int, int], Any]):
+        self.owners = owners
+
+    def of(self, what: Any) -> Any:
+        """The driver of an id's or a name's database."""
+        if what is None:
+            return next(iter(self.owners.values()))
+        number = protocol.bucket(what)
+        return next(driver for (first, last), driver in self.owners.items() if first <= number <= last)
+
+    def route(self, driver: Any) -> Any:
+        """Makes that driver send each call to its owner."""
+        driver.call = lambda call, connection=None: self.of(protocol.concerns(call)).call(call, connection)
+        return driver
+
+
 class Tasks:
     """Runs generators with asyncio; what is beside them, in tasks."""
 
@@ -214,6 +236,7 @@ class Tasks:
 
     def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
         self.conninfo, self.connect, self.outage = conninfo, connect, outage
+        self.losses = 0  # how often a connection was lost
         self._idle: list[psycopg.AsyncConnection[Any]] = []
         self._room = asyncio.Semaphore(size)
         self._waiting: defaultdict[Any, list[tuple[Call, asyncio.Future[Any]]]] = defaultdict(list)
@@ -316,6 +339,7 @@ class Tasks:
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
+            self.losses += 1
             await asyncio.sleep(protocol.backoff(tries))
             tries += 1
 
@@ -326,7 +350,10 @@ class Tasks:
         return task
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True, **self.connect)
+        conn: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
+            self.conninfo, autocommit=True, **self.connect
+        )
+        return conn
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -351,8 +378,30 @@ async def _run(run: Run) -> Any:
     if inspect.iscoroutinefunction(run.fn) or getattr(run.fn, "__name__", "<lambda>") == "<lambda>":
         result = run.fn(*run.args, **run.kwargs)
     else:
-        result = await asyncio.to_thread(run.fn, *run.args, **run.kwargs)
+        result = await _in_thread(run)
     return await result if inspect.isawaitable(result) else result
+
+
+async def _in_thread(run: Run) -> Any:
+    """A thread for each: as many as there are steps, and none that keeps the process from its end."""
+    loop, variables = asyncio.get_running_loop(), contextvars.copy_context()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not future.done():
+            future.set_result(result) if error is None else future.set_exception(error)
+
+    def work() -> None:
+        result, raised = None, None
+        try:
+            result = variables.run(run.fn, *run.args, **run.kwargs)
+        except BaseException as error:
+            raised = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, raised)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future
 
 
 def _execute(connection: Any, call: Call) -> Any:

@@ -89,6 +89,37 @@ def step_id(workflow_id: UUID, sequence: int) -> UUID:
     return UUID(int=workflow_id.int | (sequence + 1))
 
 
+# ---- which database: a tree of workflows stands in that of its root's name --------------------------
+
+
+def _table() -> list[int]:
+    table = list(range(256))
+    for _ in range(8):
+        table = [(n >> 1) ^ (0x82F63B78 if n & 1 else 0) for n in table]
+    return table
+
+
+_CRC = _table()
+
+
+def bucket(of: str | UUID) -> int:
+    """The bucket, 0 to 4095, of a root workflow's name or of any id in its tree: as the server's `bucket`."""
+    if isinstance(of, UUID):
+        return of.int >> 50 & 4095
+    crc = 0xFFFFFFFF
+    for byte in of.encode():
+        crc = _CRC[(crc ^ byte) & 255] ^ crc >> 8
+    return (crc ^ 0xFFFFFFFF) >> 20
+
+
+def concerns(call: Call) -> UUID | str | None:
+    """The id or the root's name that a call is about; None where it is about no tree."""
+    for argument in ("workflow_id", "task_id", "step_id", "parent_id"):
+        if (id := call.args.get(argument)) is not None:
+            return id if isinstance(id, UUID) else UUID(id)
+    return call.args.get("name") if call.function in ("start", "signal_root", "list") else None
+
+
 # ---- calls as SQL, and their answers ------------------------------------------------------------
 
 _BOOL = "t".__eq__
@@ -150,6 +181,7 @@ _CASTS = {
     "handlers": "text",
     "signals": "text",
     "ids": "uuid",
+    "concurrency_keys": "text",
 }
 _PROCEDURES = {"wait_for_work": ("reason",), "wait_for_end": ("status", "output", "error"), "wait_for_event": ("n",)}
 
@@ -222,7 +254,7 @@ _MANY = {
             "sequence": "sequences",
         },
     ),
-    "start": ("start_many", {"name": "names", "input": "inputs"}),
+    "start": ("start_many", {"name": "names", "input": "inputs", "concurrency_key": "concurrency_keys"}),
     "claim_step": ("claim_steps", {"name": "names", "sequence": "first_sequence"}),
 }
 
@@ -231,7 +263,7 @@ def batch_key(call: Call) -> Any:
     """Calls with the same key can be one; None: this one cannot be part of any."""
     if (many := _MANY.get(call.function)) is None or any(isinstance(v, list | dict) for v in call.args.values()):
         return None
-    if call.function == "start" and "concurrency_key" in call.args:
+    if call.connection is not None or "tags" in call.args:
         return None
     return call.function, tuple((name, value) for name, value in call.args.items() if name not in many[1])
 

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from types import NoneType
 from typing import Any, get_type_hints
 from uuid import UUID
 
@@ -117,7 +118,7 @@ class Codec:
 
 @lru_cache(1024)
 def _adapter(type: Any) -> Any:
-    plain = (Any, object, None, inspect.Parameter.empty, dict, list, str, int, float, bool)
+    plain = (Any, object, None, NoneType, inspect.Parameter.empty, dict, list, str, int, float, bool)
     if TypeAdapter is None or type in plain:
         return None
     try:

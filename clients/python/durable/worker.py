@@ -19,6 +19,17 @@ from .protocol import Call, Gen, Hush, Listen, Pause, Receive, Spawn
 from .values import Codec
 
 log = logging.getLogger("durable")
+said = logging.getLogger("durable.workflow")  # what becomes of workflows and steps, with their ids
+
+
+def attributes(flow: Flow, name: str | None, sequence: int | None, row: Any) -> dict[str, Any]:
+    """Which workflow and step: for logs and spans."""
+    found: dict[str, Any] = {"durable.workflow.id": str(flow.id), "durable.workflow.name": flow.name}
+    if (queue := flow._top().queue) is not None:
+        found["durable.queue"] = queue
+    if name is not None:
+        found |= {"durable.step.name": name, "durable.step.sequence": sequence, "durable.attempt.number": row.attempt}
+    return found
 
 
 def executor_name() -> str:
@@ -56,16 +67,18 @@ class Executor:
         self.closed = driver.event()
         self.draining = 0  # how often it was asked to stop
         self.more = True  # there may be more in the queues than was claimed
-        self._ear: Any = None  # the connection that waits
+        self._ear: Any = None  # the connection that waits, once this executor is bound to it
         self._armed: list[str] | None = None  # and for what, as far as the loop knows
         self._order: list[str] | None = None  # what the listener is at
+        self._losses = 0  # of the driver's connections, as far as they were looked into
 
     # ---- what the flows ask of their host
 
     @property
     def room(self) -> int:
+        """How many more it takes: none before it is bound, so that what it has is recovered at once if it dies."""
         claimed = sum(1 for flow in list(self.running.values()) if flow._driven.patience is not None)
-        return 0 if self.draining else max(self.concurrency - claimed, 0)
+        return 0 if self.draining or self._ear is None else max(self.concurrency - claimed, 0)
 
     @property
     def crowded(self) -> bool:
@@ -81,12 +94,16 @@ class Executor:
         error: BaseException | None = None,
         began: int | None = None,
     ) -> None:
+        """Tells the observers, and the log, what has become of a step, or, without a name, of a workflow."""
+        if event in ("completed", "failed") and said.isEnabledFor(level := logging.WARNING if error else logging.INFO):
+            what = f"{flow.name}: {name} {event}" if name else f"{flow.name} {event}"
+            said.log(level, "%s%s", what, f": {error}" if error else "", extra=attributes(flow, name, sequence, row))
         for observer in self.observers:
             observer(event, flow, name, sequence, row, error, began)
 
     def continued(self, flow: Flow, row: Any, text: str | None) -> None:
         """The next run of a workflow without a queue is ours at once."""
-        if row.status == "RUNNING":
+        if row.status == "RUNNING" and flow._driven.patience is not None:
             self.inbox.put_nowait(("adopt", (row.workflow_id, flow.name, flow.handler, row.lease, text, True)))
 
     # ---- the work
@@ -95,7 +112,7 @@ class Executor:
         """Claims, recovers, drives and listens until it was asked to stop; then hands back what is left."""
         yield Spawn(self._listen())
         until = math.inf
-        items: list[tuple[str, Any]] = [("recover", None)]
+        items: list[tuple[str, Any]] = []
         while True:
             for what, item in items:
                 try:
@@ -110,10 +127,18 @@ class Executor:
                     flow._driven.tell(Shutdown("the executor is draining"))
             if self.draining > 1 or (self.draining and not self.running) or time.monotonic() >= until:
                 break
-            if self.room and self.more:
-                yield from self._claim()
+            try:
+                if self.room and self.more:
+                    yield from self._claim()
+                if self.driver.losses != self._losses:  # a claim whose reply was lost was ours
+                    self._losses = self.driver.losses
+                    yield from self._news()
+            except DurableError as error:
+                log.error("claim: %s", error)
+                self.more = False
             yield from self._arm()
-            items = yield Receive(self.inbox, None if until == math.inf else max(until - time.monotonic(), 0.01))
+            rest = min(until - time.monotonic(), 0.1 if self.queues and self.room and not self._armed else math.inf)
+            items = yield Receive(self.inbox, None if rest == math.inf else max(rest, 0.01))
         yield from self._close()
 
     def _handle(self, what: str, item: Any) -> Gen:
@@ -127,11 +152,11 @@ class Executor:
             yield from self._adopt(*item)
         elif what == "work":
             self.more = True
-        elif what == "news":
+        elif what in ("news", "bound", "timeout"):
             yield from self._news()
-        elif what in ("recover", "timeout"):
+        if what in ("recover", "timeout", "bound"):
             yield from self._recover()
-        elif what == "taken":
+        if what == "taken":
             for flow in list(self.running.values()):
                 flow._driven.tell(LeaseLost("another process uses this executor id"))
             self.draining = 2
@@ -154,10 +179,13 @@ class Executor:
             self.more = False
 
     def _recover(self) -> Gen:
+        """Takes over what the dead have left, as far as there is room; the rest goes back to its queues."""
         if self.room and self.workflows:
             for row in (yield Call("recover", self._narrowed(self.room))):
                 log.info("recovered %s %s: %s", row.name, row.workflow_id, row.reason)
                 yield from self._adopt(row.workflow_id, row.name, row.handler, row.lease, row.input, False)
+        if self.queues and not self.draining:
+            yield Call("tick", {})
 
     def _adopt(
         self, id: UUID, name: str, handler: str, lease: int, text: str | None, fresh: bool, queue: str | None = None
@@ -180,7 +208,7 @@ class Executor:
             log.debug("%s %s: %s: %s", flow.name, flow.id, type(error).__name__, error)
         except DurableError as error:
             log.info("%s %s: %s", flow.name, flow.id, error)
-        except Exception:
+        except (Exception, KeyboardInterrupt, SystemExit):
             log.exception("%s %s", flow.name, flow.id)
             yield from self._hand_back(flow, 5)
         finally:
@@ -234,7 +262,7 @@ class Executor:
             self._armed = want
             self.orders.put_nowait(want)
         elif want and not self._armed and self._ear is not None:
-            yield Hush(self._ear)  # it waits without the queues
+            yield Hush(self._ear)  # it waits without the queues; if it had not begun to, then once more
 
     def _listen(self) -> Gen:
         """Keeps a connection that waits, through restarts of the server and lost connections."""
@@ -253,14 +281,15 @@ class Executor:
 
     def _hear(self, connection: Any) -> Gen:
         """Waits as it is ordered, for ever; after a lost connection what we drive may be somebody else's."""
-        self.inbox.put_nowait(("news", None))
+        yield Call("wait_for_work", {"executor_id": self.executor_id, "timeout": "0 s", "bind": True})
+        self._ear = connection
+        self.inbox.put_nowait(("bound", None))
         while True:
             if self._order is None:
                 self._order = (yield Receive(self.orders))[-1]
             if self.closed.is_set():
                 return
             args = {"executor_id": self.executor_id, "queues": self._order, "timeout": "10 s", "bind": True}
-            self._ear = connection
             try:
                 reason = (yield Call("wait_for_work", args))[0].reason
             except Exception as error:

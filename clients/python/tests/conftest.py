@@ -31,7 +31,9 @@ class Database:
             conn.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             conn.execute(f"CREATE DATABASE {name}")
         self.run("CREATE EXTENSION durable")
-        self.run("CREATE TABLE ledger (name text, attempt int, executor text, at timestamptz DEFAULT clock_timestamp())")
+        self.run(
+            "CREATE TABLE ledger (name text, attempt int, executor text, at timestamptz DEFAULT clock_timestamp())"
+        )
 
     def run(self, sql: str, *args: Any) -> Any:
         with psycopg.connect(self.conninfo, autocommit=True, row_factory=namedtuple_row) as conn:
@@ -46,15 +48,18 @@ class Database:
 
     def has(self, function: str) -> bool:
         """Whether the server has a function of a later part of the contract."""
-        return bool(self.value("SELECT count(*) FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND proname = %s",
-                               function))
+        return bool(
+            self.value(
+                "SELECT count(*) FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND proname = %s", function
+            )
+        )
 
     def until(self, sql: str, *args: Any, seconds: float = 20) -> Any:
         """Waits until a query answers something true."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(psycopg.OperationalError):
-                if (value := self.value(sql, *args)):
+                if value := self.value(sql, *args):
                     return value
             time.sleep(0.02)
         raise AssertionError(f"not within {seconds} s: {sql}")
@@ -101,8 +106,12 @@ class Process:
     """A worker of tests/shop.py in a process of its own."""
 
     def __init__(self, db: Database, *args: str, **env: str):
-        self.popen = subprocess.Popen([sys.executable, str(HERE / "shop.py"), *args],
-                                      env={**os.environ, "PGDATABASE": db.name, **env}, stderr=subprocess.PIPE, text=True)
+        self.popen = subprocess.Popen(
+            [sys.executable, str(HERE / "shop.py"), *args],
+            env={**os.environ, "PGDATABASE": db.name, "PYTHONPATH": str(HERE.parent), **env},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def kill(self) -> None:
         self.popen.send_signal(signal.SIGKILL)

@@ -63,7 +63,11 @@ class Program:
 
     def value(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return self.results[value["$"]] if set(value) == {"$"} else {key: self.value(each) for key, each in value.items()}
+            return (
+                self.results[value["$"]]
+                if set(value) == {"$"}
+                else {key: self.value(each) for key, each in value.items()}
+            )
         return [self.value(each) for each in value] if isinstance(value, list) else value
 
     async def run(self) -> Any:
@@ -92,8 +96,13 @@ class Program:
 
     def effect(self, op: dict[str, Any], name: str, step: durable.Step, returns: Any, fails: int) -> Any:
         fault(op, name, "before")
-        direct("INSERT INTO conformance.ledger (name, step_id, attempt, value) VALUES (%s, %s, %s, %s)",
-               name, step.id, step.attempt, Jsonb(returns))
+        direct(
+            "INSERT INTO conformance.ledger (name, step_id, attempt, value) VALUES (%s, %s, %s, %s)",
+            name,
+            step.id,
+            step.attempt,
+            Jsonb(returns),
+        )
         fault(op, name, "in")
         end = time.monotonic() + op.get("takes", 0)
         while time.monotonic() < end and not step.cancelled:
@@ -128,7 +137,9 @@ class Program:
 
         async def arun(tx: Any, step: durable.Step) -> Any:
             await tx.execute(*insert)
-            return await asyncio.to_thread(self.effect, op, name, step, self.value(op.get("returns")), op.get("fail", 0))
+            return await asyncio.to_thread(
+                self.effect, op, name, step, self.value(op.get("returns")), op.get("fail", 0)
+            )
 
         return self.ctx.transaction(name, arun if IS_ASYNC else run, **self.options(op))
 
@@ -137,8 +148,13 @@ class Program:
             return self.effect(op, f"{name}[{pair[0]}]", step, pair[1], op.get("fail", {}).get(str(pair[0]), 0))
 
         more = {"retry": durable.Retry(**op["retry"])} if "retry" in op else {}
-        return self.ctx.map(name, [[n, item] for n, item in enumerate(self.value(op["items"]))], run,
-                            concurrency=op.get("concurrency", 10), **more)
+        return self.ctx.map(
+            name,
+            [[n, item] for n, item in enumerate(self.value(op["items"]))],
+            run,
+            concurrency=op.get("concurrency", 10),
+            **more,
+        )
 
     def waits(self, op: dict[str, Any], later: bool) -> Any:
         """What waits: at once, or begun for `gather` and `first`."""
@@ -151,8 +167,12 @@ class Program:
             return source.signal(*(name if isinstance(name, list) else [name]), timeout=timeout)
         if kind == "callback":
             return source.callback(name, timeout=timeout)
-        return source.child(name, WORKFLOWS[op["program"]], self.value(op.get("input")),
-                            **({"queue": "conformance"} if op.get("queue") else {}))
+        return source.child(
+            name,
+            WORKFLOWS[op["program"]],
+            self.value(op.get("input")),
+            **({"queue": "conformance"} if op.get("queue") else {}),
+        )
 
     async def sleep(self, name: str, op: dict[str, Any]) -> Any:
         return await wait(self.waits(op, False))
@@ -175,7 +195,10 @@ class Program:
 
     async def gather(self, ops: list[dict[str, Any]], op: dict[str, Any]) -> Any:
         results = await wait(self.ctx.gather(*await self.begun(ops)))
-        return [{"signal": each.name, "payload": each.payload} if isinstance(each, durable.Answer) else each for each in results]
+        return [
+            {"signal": each.name, "payload": each.payload} if isinstance(each, durable.Answer) else each
+            for each in results
+        ]
 
     async def first(self, ops: list[dict[str, Any]], op: dict[str, Any]) -> Any:
         return (await wait(self.ctx.first(*await self.begun(ops)))).name
@@ -209,8 +232,25 @@ class Program:
 
 
 setattr(Program, "return", Program.end)
-KINDS = ("step", "transaction", "map", "gather", "first", "sleep", "signal", "callback", "child", "emit", "patched", "uuid",
-         "random", "now", "count_down", "fail", "return")  # in this order: `child` and `map` have other keys, too
+KINDS = (
+    "step",
+    "transaction",
+    "map",
+    "gather",
+    "first",
+    "sleep",
+    "signal",
+    "callback",
+    "child",
+    "emit",
+    "patched",
+    "uuid",
+    "random",
+    "now",
+    "count_down",
+    "fail",
+    "return",
+)  # in this order: `child` and `map` have other keys, too
 WORKFLOWS: dict[str, Any] = {}
 app: Any = (durable.AsyncApp if IS_ASYNC else durable.App)(executor=NAME, application_name=NAME)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import time
@@ -76,11 +75,11 @@ else:
 
     @aapp.workflow("slow", queue="orders")
     async def aslow(ctx: durable.AsyncContext, seconds: float) -> str:
-        async def work(step: durable.Step) -> str:
+        def work(step: durable.Step) -> str:  # blocks: in a thread
             note("slow", step)
             end = time.monotonic() + seconds
             while time.monotonic() < end and not step.cancelled:
-                await asyncio.sleep(0.01)
+                time.sleep(0.01)
             return "cancelled" if step.cancelled else "slept"
 
         done = await ctx.step("work", work)

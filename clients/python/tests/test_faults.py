@@ -23,23 +23,34 @@ def orders(db):
     db.run("DROP TABLE IF EXISTS orders")
     db.run("CREATE TABLE orders (n int)")  # without a key: what is written twice is seen
     db.run("SELECT durable.create_queue('orders', if_exists => 'keep')")
-    db.run("SELECT durable.cancel_tree(id) FROM durable.workflow WHERE parent_id IS NULL"
-           " AND status IN ('PENDING', 'RUNNING', 'PAUSED')")
+    db.run(
+        "SELECT durable.cancel_tree(id) FROM durable.workflow WHERE parent_id IS NULL"
+        " AND status IN ('PENDING', 'RUNNING', 'PAUSED')"
+    )
 
     def start(count: int) -> list[str]:
-        db.run("SELECT durable.start_many(ARRAY(SELECT 'order-' || n FROM generate_series(1, %s) n),"
-               " ARRAY(SELECT to_jsonb(n) FROM generate_series(1, %s) n), handler => 'order', queue => 'orders')", count, count)
+        db.run(
+            "SELECT durable.start_many(ARRAY(SELECT 'order-' || n FROM generate_series(1, %s) n),"
+            " ARRAY(SELECT to_jsonb(n) FROM generate_series(1, %s) n), handler => 'order', queue => 'orders')",
+            count,
+            count,
+        )
         return [f"{n}/{k}" for n in range(1, count + 1) for k in range(4)]
 
     return start
 
 
 def finished(db, count: int, seconds: float = 60) -> None:
-    db.until("SELECT count(*) = 0 FROM durable.workflow WHERE status IN ('PENDING', 'RUNNING') AND parent_id IS NULL",
-             seconds=seconds)
+    db.until(
+        "SELECT count(*) = 0 FROM durable.workflow WHERE status IN ('PENDING', 'RUNNING') AND parent_id IS NULL",
+        seconds=seconds,
+    )
     assert db.value("SELECT count(*) FROM orders") == db.value("SELECT count(DISTINCT n) FROM orders") == count
-    outputs = db.run("SELECT name, status, jsonb_array_length(output) FROM durable.workflow WHERE name LIKE 'order-%%'"
-                     " AND status <> 'CANCELLED' ORDER BY id DESC LIMIT %s", count)
+    outputs = db.run(
+        "SELECT name, status, jsonb_array_length(output) FROM durable.workflow WHERE name LIKE 'order-%%'"
+        " AND status <> 'CANCELLED' ORDER BY id DESC LIMIT %s",
+        count,
+    )
     assert {tuple(row)[1:] for row in outputs} == {("COMPLETED", 4)}
 
 
@@ -56,7 +67,9 @@ def test_killed_workers(db, orders, process, kind):
     ledger = db.ledger()
     assert sorted(ledger) == sorted(names)
     # a step runs again only where a process was killed in it, or, fused, before it had recorded the one before
-    assert sum(ledger.values()) - len(ledger) <= 5 * 4 * (2 if "--fused" in kind else 1) * (25 if "--asynchronous" in kind else 1)
+    assert sum(ledger.values()) - len(ledger) <= 5 * 4 * (2 if "--fused" in kind else 1) * (
+        25 if "--asynchronous" in kind else 1
+    )
     for worker in workers:
         code, said = worker.end()
         assert code == 0, said
@@ -84,8 +97,11 @@ def test_server_restarts(db, orders, process, kind, mode):
     worker = process(*kind)
     db.until("SELECT count(*) > 5 FROM ledger")
     for _ in range(2):
-        subprocess.run(["pg_ctl", "-D", str(DATA), "-m", mode, "-w", "restart", "-l", str(DATA.parent / "server.log")],
-                       check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["pg_ctl", "-D", str(DATA), "-m", mode, "-w", "restart", "-l", str(DATA.parent / "server.log")],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         time.sleep(0.5)
     finished(db, 60)
     assert sorted(db.ledger()) == sorted(names)
@@ -102,7 +118,9 @@ def test_sigterm_drains(db, orders, process, kind):
     code, said = first.end()
     assert code == 0 and 0.5 < time.monotonic() - began < 3, said
     assert db.run("SELECT status FROM durable.task WHERE name = 'work' ORDER BY id DESC LIMIT 1") == [("COMPLETED",)]
-    assert db.run("SELECT status, executor_id FROM durable.task WHERE name = 's' ORDER BY id DESC LIMIT 1") == [("PENDING", None)]
+    assert db.run("SELECT status, executor_id FROM durable.task WHERE name = 's' ORDER BY id DESC LIMIT 1") == [
+        ("PENDING", None)
+    ]
     second = process(*kind)
     db.until("SELECT status = 'COMPLETED' FROM durable.task WHERE name = 's' ORDER BY id DESC LIMIT 1")
     assert db.ledger() == {"slow": 1, "after": 1}
@@ -133,9 +151,14 @@ def test_a_frozen_worker_can_record_nothing(db, orders, process):
     db.until("SELECT count(*) = 2 FROM ledger")
     frozen.popen.send_signal(signal.SIGCONT)
     db.until("SELECT status = 'COMPLETED' FROM durable.task WHERE name = 'frozen' ORDER BY id DESC LIMIT 1")
-    history = db.run("SELECT name, status, attempt, executor_id FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id"
-                     .replace("executor_id", "s.executor_id").replace("name,", "s.name,").replace("status,", "s.status,")
-                     + " WHERE w.name = 'frozen'")
+    history = db.run(
+        "SELECT name, status, attempt, executor_id FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id".replace(
+            "executor_id", "s.executor_id"
+        )
+        .replace("name,", "s.name,")
+        .replace("status,", "s.status,")
+        + " WHERE w.name = 'frozen'"
+    )
     assert [row[:3] for row in history] == [("work", "COMPLETED", 2), ("after", "COMPLETED", 1)]
     assert frozen.end()[0] == 0 and other.end()[0] == 0
     assert Counter(db.ledger()) == {"slow": 2, "after": 1}

@@ -55,7 +55,9 @@ def test_steps_and_their_results(app, db):
             "step": ctx.step("given", with_step, 3),
             "lambda": ctx.step("id", lambda step: str(step.id)),
             "none": ctx.step("none", lambda: None),
-            "uuid": [str(ctx.uuid()), str(ctx.uuid())], "random": ctx.random(), "now": ctx.now().isoformat(),
+            "uuid": [str(ctx.uuid()), str(ctx.uuid())],
+            "random": ctx.random(),
+            "now": ctx.now().isoformat(),
         }
 
     first, second = twice(app, db, w, "steps", 5)
@@ -115,7 +117,9 @@ def test_fatal_is_not_tried_again(app, db):
         app.drive(w, "fatal", None)
     assert (error.value.type, error.value.message) == ("Fatal", "fatal: never")
     assert db.ledger() == {"fatal": 1}
-    assert db.value("SELECT error FROM durable.task WHERE name = 'fatal' AND parent_id IS NULL") == "Fatal: fatal: never"
+    assert (
+        db.value("SELECT error FROM durable.task WHERE name = 'fatal' AND parent_id IS NULL") == "Fatal: fatal: never"
+    )
 
 
 def test_what_cannot_be_json_is_a_failure_with_its_path(app, db):
@@ -299,6 +303,7 @@ def test_an_interrupt_that_is_swallowed_comes_back(app, db, work):
     handle = app.start(w, "swallowed")
     work(patience=0.1)
     db.until("SELECT count(*) = 1 FROM durable.workflow WHERE name = 'swallowed' AND suspended_at IS NOT NULL")
+    time.sleep(0.3)
     assert went_on[0] == "Suspended" and handle.status() == "PENDING"
     handle.cancel()
     with pytest.raises(durable.Cancelled):
@@ -312,7 +317,7 @@ def test_pause_and_cancel_reach_a_running_workflow(app, db, work):
     def w(ctx: durable.Context, _: None) -> str:
         def loop(step: durable.Step) -> str:
             db.run("INSERT INTO ledger VALUES ('loop', %s)", step.attempt)
-            end = time.monotonic() + 10
+            end = time.monotonic() + 2
             while not step.cancelled and time.monotonic() < end:
                 time.sleep(0.01)
             seen.append((time.monotonic(), step.cancelled))
@@ -364,8 +369,11 @@ def test_fused_completes_with_the_next_claim(db):
     before = db.value("SELECT pg_current_xact_id()::text::bigint")
     assert app.drive(fused, "fused", None) == list(range(20))
     app.close()
-    assert db.value("SELECT pg_current_xact_id()::text::bigint") - before < 30
-    assert db.value("SELECT count(*) FROM durable.task WHERE kind = 'STEP' AND status = 'COMPLETED' AND name LIKE 's%%'") >= 20
+    assert db.value("SELECT pg_current_xact_id()::text::bigint") - before < 38  # and not 2 * 20 + 1
+    assert (
+        db.value("SELECT count(*) FROM durable.task WHERE kind = 'STEP' AND status = 'COMPLETED' AND name LIKE 's%%'")
+        >= 20
+    )
 
 
 def test_start_with_the_callers_transaction(app, db, work):
@@ -403,6 +411,60 @@ def test_names_are_one(app, db):
     with pytest.raises(durable.TimedOut):
         first.result(0.1)
     first.cancel()
+
+
+def test_options_of_start(app, db, work):
+    """Retries of a whole workflow, tags, what a finished namesake means."""
+    db.run("SELECT durable.create_queue('probe')")
+    db.run("SELECT durable.start('probe', queue => 'probe', max_retries => 1)")
+    if (
+        db.value("SELECT f.status FROM durable.claim('probe', 'p') c, durable.fail(c.workflow_id, 'no', c.lease) f")
+        == "FAILED"
+    ):
+        pytest.skip("the server does not retry whole workflows yet")
+    db.run("SELECT durable.cancel_tree(id) FROM durable.workflow WHERE name = 'probe'")
+
+    @app.workflow("w19")
+    def w(ctx: durable.Context, n: int) -> list[Any]:
+        db.run("INSERT INTO ledger VALUES ('run')")
+        once = ctx.step("once", lambda: db.run("INSERT INTO ledger VALUES ('once')") and None)
+        if db.ledger()["run"] < 3:
+            raise Boom("not yet")
+        return [n, once]
+
+    work()
+    handle = app.start(w, "options", 1, retry=durable.Retry(5, backoff=0.05), tags={"customer": 42}, priority=3)
+    assert handle.result(20) == [1, None] and db.ledger() == {"run": 3, "once": 1}
+    if db.value("SELECT 'tags' = ANY (proargnames) FROM pg_proc WHERE oid = 'durable.list'::regproc"):
+        assert db.value("SELECT count(*) FROM durable.list(tags => '{\"customer\": 42}')") == 1
+
+    @app.workflow("parent")
+    def parent(ctx: durable.Context, _: None) -> Any:
+        return ctx.child("part", w, 7, queue="default", retry=durable.Retry(5, backoff=0.05), tags={"x": 1}).result()
+
+    db.run("TRUNCATE ledger")
+    assert app.start(parent, "with retries").result(20) == [7, None] and db.ledger() == {"run": 3, "once": 1}
+
+    again = app.start(w, "options", 2, if_finished="return")
+    if again.created:
+        pytest.skip("the server does not look at if_finished yet")
+    assert again.id == handle.id and again.result(5) == [1, None]
+
+
+def test_system_exit_in_a_program_is_no_end(app, db, work):
+    """It is handed back, for another worker or a later time."""
+    exits = []
+
+    @app.workflow("w20")
+    def w(ctx: durable.Context, _: None) -> None:
+        exits.append(1)
+        raise SystemExit(1)
+
+    handle = app.start(w, "exits")
+    work()
+    db.until("SELECT count(*) = 1 FROM durable.workflow WHERE name = 'exits' AND status = 'PENDING' AND lease = 2")
+    assert exits == [1]
+    handle.cancel()
 
 
 def test_patched(app, db):

@@ -23,7 +23,9 @@ def anything(rng: random.Random, depth: int = 0) -> Any:
     if kind == 0:
         return rng.choice([None, True, False, 0, -1, 2**70, -0.0, 0.1, 1.50])
     if kind == 1:
-        return rng.choice([rng.uniform(-1, 1) * 10 ** rng.randrange(-300, 300), float(rng.randrange(10**18)), 1e16, 1e-7])
+        return rng.choice(
+            [rng.uniform(-1, 1) * 10 ** rng.randrange(-300, 300), float(rng.randrange(10**18)), 1e16, 1e-7]
+        )
     if kind == 2:
         return rng.randrange(-(2**53), 2**53)
     if kind in (3, 4, 5):
@@ -41,8 +43,13 @@ def test_a_value_is_as_jsonb_keeps_it(db):
     rng = random.Random(7)
     values = [anything(rng) for _ in range(1500)]
     texts = [dumps(value) for value in values]
-    for text, kept in zip(texts, db.value("SELECT array_agg(v::jsonb::text ORDER BY n) FROM unnest(%s::text[])"
-                                          " WITH ORDINALITY AS u (v, n)", texts), strict=True):
+    for text, kept in zip(
+        texts,
+        db.value(
+            "SELECT array_agg(v::jsonb::text ORDER BY n) FROM unnest(%s::text[]) WITH ORDINALITY AS u (v, n)", texts
+        ),
+        strict=True,
+    ):
         assert json.dumps(loads(text)) == json.dumps(loads(kept)), text
         assert json.dumps(loads(kept)) == json.dumps(json.loads(kept)), kept
 
@@ -56,10 +63,18 @@ def test_composites_are_read(db):
         assert list(fields(record)) == [text or ("" if text == "" else None) for text in texts]
 
 
-@pytest.mark.parametrize(("value", "place"), [
-    ({"a": [1, {"b": object()}]}, "$.a[1].b"), ({"a": math.nan}, "$.a"), ([[math.inf]], "$[0][0]"), ({(1, 2): 3}, "$"),
-    ({"x": "a\0b"}, "$.x"), ("\ud800", "$"), ({"s": {1, 2}}, "$.s"),
-])
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"a": [1, {"b": object()}]}, "$.a[1].b"),
+        ({"a": math.nan}, "$.a"),
+        ([[math.inf]], "$[0][0]"),
+        ({(1, 2): 3}, "$"),
+        ({"x": "a\0b"}, "$.x"),
+        ("\ud800", "$"),
+        ({"s": {1, 2}}, "$.s"),
+    ],
+)
 def test_an_error_names_the_step_and_the_path(value, place):
     with pytest.raises(durable.NotJson) as error:
         codec.encode(value, 'step "pack" at 3')
@@ -96,7 +111,9 @@ def test_annotations_make_models_and_dataclasses():
 
 def test_another_codec(db):
     """A pair of functions in the place of JSON's: here all that is stored is reversed."""
-    app = durable.App(db.conninfo, codec=Codec(lambda v: json.dumps(json.dumps(v)[::-1]), lambda t: json.loads(json.loads(t)[::-1])))
+    app = durable.App(
+        db.conninfo, codec=Codec(lambda v: json.dumps(json.dumps(v)[::-1]), lambda t: json.loads(json.loads(t)[::-1]))
+    )
 
     @app.workflow("secret")
     def secret(ctx: durable.Context, word: str) -> str:

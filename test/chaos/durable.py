@@ -1,4 +1,4 @@
-"""Drive workflows of the `durable` extension: steps that survive the process that runs them.
+"""A plain driver for the chaos test: each call of a function by itself, so that the test can watch each reply.
 
 Everything here is `SELECT ... FROM durable.<function>(...)`, so this is also the example to
 translate into another language. The rules that such a helper keeps:

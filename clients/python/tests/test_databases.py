@@ -1,0 +1,61 @@
+"""Several databases: a tree of workflows stands in the one that owns its root's bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import durable
+from conftest import Database
+from durable.protocol import bucket
+
+
+def test_buckets(db):
+    names = ["", "a", "order-17", "é☃𝄞", "x" * 1000][1:]
+    for name in names:
+        assert bucket(name) == db.value("SELECT durable.bucket(%s::text)", name)
+    id = db.value("SELECT workflow_id FROM durable.start('order-17')")
+    assert bucket(id) == bucket("order-17") == db.value("SELECT durable.bucket(%s::uuid)", id)
+
+
+def test_two_databases(db):
+    two = [Database("durable_one"), Database("durable_two")]
+    databases = {(0, 2047): two[0].conninfo, (2048, 4095): two[1].conninfo}
+    app = durable.App(databases=databases)
+
+    @app.workflow("w", queue="spread")
+    def w(ctx: durable.Context, n: int) -> int:
+        return ctx.step("double", lambda: 2 * n) + ctx.signal("more").payload
+
+    worker = threading.Thread(target=app.run, kwargs={"handle_signals": False})
+    worker.start()
+    for database in two:
+        database.until("SELECT count(*) = 1 FROM durable.queue")
+    handles = [app.start(w, f"w-{n}", n) for n in range(20)]
+    for n in range(20):
+        assert app.signal(f"w-{n}", "more", 1)
+    assert [handle.result(30) for handle in handles] == [2 * n + 1 for n in range(20)]
+    counts = [database.value("SELECT count(*) FROM durable.workflow") for database in two]
+    assert sum(counts) == 20 and min(counts) > 0
+    assert app.attach("w-3").id == handles[3].id
+    app.stop()
+    worker.join(20)
+
+    async def main() -> Any:
+        aapp = durable.AsyncApp(databases=databases)
+
+        @aapp.workflow("a", queue="spread")
+        async def a(ctx: durable.AsyncContext, n: int) -> int:
+            return await ctx.step("double", lambda: 2 * n)
+
+        working = asyncio.create_task(aapp.work())
+        handles = await asyncio.gather(*(aapp.start(a, f"a-{n}", n) for n in range(20)))
+        results = await asyncio.gather(*(handle.result(30) for handle in handles))
+        aapp.stop()
+        await working
+        return results
+
+    assert asyncio.run(main()) == [2 * n for n in range(20)]
+    for database in two:
+        assert database.run("SELECT * FROM durable.check()") == []
