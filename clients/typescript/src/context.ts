@@ -1,0 +1,593 @@
+import { createHash } from "node:crypto";
+import { describe, DurableError, failure, Fatal, Interrupt, isTransient, refusal, RetryAfter, TimedOut, type FailureDetail } from "./errors";
+import type { Recorded, Written } from "./json";
+import type { Run, Server } from "./run";
+import { call, interval, json, list, translate, type AnyPool, type Args, type Duration, type Row, type Session, type Transaction } from "./sql";
+
+/** How often, and how long after (in seconds), a failed step is tried again. */
+export interface Retry {
+  max: number;
+  backoff?: number;
+  multiplier?: number;
+  cap?: number;
+}
+
+export interface StepOptions {
+  retry?: Retry | number;
+  /** Seconds that one attempt may take. */
+  timeout?: number;
+}
+
+/** One attempt of a step. */
+export interface Step {
+  /** The same each time the step runs: an idempotency key for the outside world. */
+  readonly id: string;
+  readonly name: string;
+  readonly attempt: number;
+  /** Aborted when its time is up, its workflow was cancelled, or is another executor's. */
+  readonly signal: AbortSignal;
+}
+
+export interface Signal<T = unknown, N extends string = string> {
+  name: N;
+  payload: T;
+}
+
+export interface ChildOptions {
+  /** Any worker of that queue runs it; without one, it runs here. */
+  queue?: string;
+  priority?: number;
+  timeout?: Duration;
+  concurrencyKey?: string;
+  tags?: Record<string, unknown>;
+  onParentEnd?: "leave" | "cancel";
+  retry?: Retry | number;
+}
+
+/** A program, and the name that it is recorded under. */
+export interface Program<I, O, P extends AnyPool> {
+  readonly handler: string;
+  readonly run: WorkflowFunction<I, O, P>;
+}
+export type WorkflowFunction<I, O, P extends AnyPool = AnyPool> = (ctx: Context<P>, input: I) => Promise<O> | O;
+
+type Sort = "sleep" | "signal" | "callback" | "any";
+type Kind = "STEP" | "TRANSACTION" | "WORKFLOW" | "WAIT";
+
+interface Answer {
+  action: string;
+  output: string | null;
+  error: string | null;
+  detail: string | null;
+  attempt: number;
+  runAt: number | null;
+}
+
+export const stepId = (workflow: string, sequence: number): string =>
+  workflow.slice(0, 30) + (sequence + 1).toString(16).padStart(6, "0");
+const time = (text: string | null | undefined): number | null => (text ? Date.parse(text) : null);
+const answer = (row: Row): Answer => ({
+  action: row.action ?? "",
+  output: row.output ?? null,
+  error: row.error ?? null,
+  detail: row.detail ?? null,
+  attempt: Number(row.attempt ?? 1),
+  runAt: time(row.run_at),
+});
+export const policy = (retry: Retry | number = 0): Args => {
+  const { max, backoff, multiplier, cap } = typeof retry === "number" ? { max: retry } as Retry : retry;
+  return { max_retries: max || undefined, backoff: interval(backoff), backoff_multiplier: multiplier, max_backoff: interval(cap) };
+};
+/** A promise of which nobody need take the failure. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/** What stands at a position and has an outcome some time: await it, or give it to `gather` or `first`. */
+export class Pending<T> implements PromiseLike<T> {
+  private outcome?: Promise<T>;
+  /** @internal */
+  constructor(
+    private readonly run: Run,
+    readonly sequence: number,
+    /** The step's id: of a callback, the token by which it is answered. */
+    readonly id: string,
+    /** @internal when it stands in the database */
+    readonly recorded: Promise<unknown>,
+    private readonly begin: () => Promise<T>,
+  ) {
+    quiet(recorded);
+  }
+
+  /** @internal its outcome, for those who have said that they wait for it */
+  settle(): Promise<T> {
+    return (this.outcome ??= quiet(this.begin()));
+  }
+
+  result(): Promise<T> {
+    return this.run.demand("any", [this.id], () => this.settle());
+  }
+  then<A = T, B = never>(
+    fulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.result().then(fulfilled, rejected);
+  }
+  catch<B = never>(rejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<T | B> {
+    return this.result().catch(rejected);
+  }
+  finally(ended?: (() => void) | null): Promise<T> {
+    return this.result().finally(ended);
+  }
+}
+
+/** What a program reaches the server by. Each call takes its position when it is made, in the order of the program. */
+export class Context<P extends AnyPool = AnyPool> {
+  private sequence = 0;
+  private drawn = 0;
+  private readonly history: ReadonlyMap<number, Row>;
+  private readonly steps = new Set<Promise<unknown>>();
+  /** @internal */
+  next?: { input: unknown };
+
+  /** @internal */
+  constructor(
+    private readonly drive: Run,
+    readonly id: string,
+    readonly name: string,
+    readonly input: unknown,
+    private readonly lease: number,
+    history: readonly Row[],
+    private readonly root: string,
+  ) {
+    this.history = new Map(history.map((row) => [Number(row.sequence), row]));
+  }
+
+  private get server(): Server {
+    return this.drive.options.server;
+  }
+
+  /** Aborted when the workflow was cancelled, or is another executor's. */
+  get abortSignal(): AbortSignal {
+    return this.drive.abort.signal;
+  }
+
+  /** Whether the next position was recorded by an earlier run. */
+  get replaying(): boolean {
+    return this.history.has(this.sequence);
+  }
+
+  /** Runs `fn` and records what it returns; recorded, it is not run again. */
+  step<T>(name: string, fn: (step: Step) => T | Promise<T>, options: StepOptions = {}): Pending<Recorded<T>> {
+    return this.stepAt(this.sequence++, name, fn, options);
+  }
+
+  /** Runs `fn` on a connection, and commits its writes and the step's outcome at once, or neither. */
+  transaction<T>(name: string, fn: (tx: Transaction<P>, step: Step) => Promise<T>, options: StepOptions = {}): Pending<Recorded<T>> {
+    return this.within(name, options, (session, step) => fn(session.raw as Transaction<P>, step));
+  }
+
+  /** Waits so many seconds (or an interval as PostgreSQL writes it), or until a time. */
+  sleep(name: string, duration: Duration | Date): Pending<null> {
+    const args = duration instanceof Date ? { until: duration } : { duration: interval(duration) };
+    return this.wait("sleep", name, "sleep", args, () => null);
+  }
+
+  /** Waits for a signal of that name, or of one of those. Throws `TimedOut`. */
+  signal<T = unknown, N extends string = string>(
+    names: N | readonly N[],
+    options: { timeout?: Duration; name?: string } = {},
+  ): Pending<Signal<T, N>> {
+    const signals = typeof names === "string" ? [names] : names;
+    const args = { timeout: interval(options.timeout), signals: list("text", signals) };
+    return this.wait("await_signal", options.name ?? signals.join("|"), "signal", args, (output) => {
+      const { signal, payload } = JSON.parse(output as string) as { signal: N; payload: unknown };
+      return { name: signal, payload: this.read(JSON.stringify(payload)) as T };
+    });
+  }
+
+  /** Waits until somebody answers; its `id` is the token to hand out. Throws `TimedOut`. */
+  callback<T = unknown>(name: string, options: { timeout?: Duration } = {}): Pending<T> {
+    return this.wait("await_callback", name, "callback", { timeout: interval(options.timeout) }, (output) => this.read(output) as T);
+  }
+
+  /** Runs a workflow below this one: here, or with a queue by any worker of it. */
+  child<I, O>(
+    name: string,
+    workflow: Program<I, O, P> | WorkflowFunction<I, O, P>,
+    input?: I,
+    options: ChildOptions = {},
+  ): Pending<Recorded<O>> {
+    const sequence = this.sequence++;
+    const program = typeof workflow === "function" ? { handler: undefined, run: workflow } : workflow;
+    const { queue, priority, timeout, concurrencyKey, tags, onParentEnd, retry } = options;
+    const written = this.write(input, `input of "${name}"`);
+    const ask = (): Promise<Row> =>
+      this.server.call("start_child", {
+        parent_id: this.id, sequence, name, lease: this.lease, queue, priority, handler: program.handler,
+        input: json(written.text),
+        timeout: interval(timeout), concurrency_key: concurrencyKey, on_parent_end: onParentEnd,
+        tags: tags && json(JSON.stringify(tags)), ...policy(retry),
+      });
+    if (queue !== undefined) return this.open(sequence, name, "WORKFLOW", null, async () => this.ofChild(sequence, await ask()), (o) => this.read(o) as Recorded<O>);
+    return this.running(sequence, name, "WORKFLOW", async (recorded) => {
+      const row = await this.drive.ask(ask);
+      recorded();
+      return await this.inline(sequence, name, program.run, written.value, row);
+    });
+  }
+
+  /** Waits for all, then returns their outcomes in order, or throws the first failure in this order. */
+  async gather<T extends readonly PromiseLike<unknown>[]>(...all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+    const ids = all.map((one) => (one instanceof Pending ? one.id : ""));
+    const outcomes = await this.drive.demand("all", ids, () =>
+      Promise.allSettled(all.map((one) => (one instanceof Pending ? one.settle() : one))),
+    );
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+    return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<unknown>).value) as never;
+  }
+
+  /** Waits for the one that ends first: its index and its outcome, or its failure. The others stay as they are. */
+  first<T extends readonly Pending<unknown>[]>(...all: T): Pending<{ index: number; value: Awaited<T[number]> }> {
+    const args = { sequences: list("int", all.map((one) => one.sequence)) };
+    const found = this.wait("await_any", "first", "any", args, (output) => (JSON.parse(output as string) as { sequence: number }).sequence,
+      Promise.all(all.map((one) => one.recorded)));
+    return new Pending(this.drive, found.sequence, found.id, found.recorded, async () => {
+      const sequence = await found.settle();
+      const index = all.findIndex((one) => one.sequence === sequence);
+      return { index, value: (await (all[index] as Pending<unknown>).settle()) as Awaited<T[number]> };
+    });
+  }
+
+  /** Runs `fn` for each item, each a step of its own, so many at once. */
+  async map<A, T>(
+    name: string,
+    items: readonly A[],
+    fn: (item: A, step: Step) => T | Promise<T>,
+    options: StepOptions & { concurrency?: number } = {},
+  ): Promise<Recorded<T>[]> {
+    const first = this.sequence;
+    this.sequence += items.length;
+    const results: Recorded<T>[] = [];
+    let next = 0;
+    const work = async (): Promise<void> => {
+      while (next < items.length) {
+        const index = next++;
+        results[index] = await this.stepAt(first + index, name, (step) => fn(items[index] as A, step), options);
+      }
+    };
+    await this.gather(...Array.from({ length: Math.min(options.concurrency ?? 10, items.length) }, work));
+    return results;
+  }
+
+  /** Says something to those who follow the workflow's events, once: the event's number. */
+  emit(topic: string, payload?: unknown): Pending<number> {
+    const { text } = this.write(payload, `event "${topic}"`);
+    return this.within(`emit:${topic}`, {}, async ({ query }) => {
+      const [row] = await call(query, "emit", { workflow_id: this.id, topic, payload: json(text), lease: this.lease });
+      return Number(row?.value);
+    });
+  }
+
+  /** Whether this run goes the new way of a program that was changed here. */
+  async patched(name: string): Promise<boolean> {
+    const recorded = this.history.get(this.sequence);
+    if (recorded) {
+      if (recorded.name !== `patch:${name}`) return false;
+      this.sequence++;
+      return true;
+    }
+    const sequence = this.sequence++; // what is not recorded will be, as this marker
+    await this.drive.ask(() => this.server.call("patched", { workflow_id: this.id, sequence, name, lease: this.lease }));
+    return true;
+  }
+
+  /** Ends this run and goes on in a new one of the same name: `return ctx.continueAs(input)`. */
+  continueAs(input: unknown): never {
+    if (this.id !== this.drive.id) throw new DurableError("only a root can continue in a new run");
+    this.next = { input };
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- an interrupt
+    throw new Interrupt("suspended", "continues in a new run");
+  }
+
+  /** When the workflow was created: the same on each replay. */
+  now(): Date {
+    return new Date(parseInt(this.id.replace("-", "").slice(0, 12), 16));
+  }
+  /** A random id, the same on each replay. */
+  uuid(): string {
+    const bytes = this.draw();
+    bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
+    bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+    return bytes.toString("hex", 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  }
+  /** A random number from 0 to 1, the same on each replay. */
+  random(): number {
+    return Number(this.draw().readBigUInt64BE() >> 11n) / 2 ** 53;
+  }
+  private draw(): Buffer {
+    return createHash("sha256").update(`${this.id}/${this.drawn++}`).digest();
+  }
+
+  // ---- how a position comes to its outcome ----------------------------------------------------
+
+  private write(value: unknown, where: string): Written {
+    return this.drive.options.serializer.write(value, where);
+  }
+  private read(text: string | null | undefined): unknown {
+    return this.drive.options.serializer.read(text);
+  }
+
+  /** What was recorded there before, if it has ended. Another program's step stops the run. */
+  private past(sequence: number, name: string, kind: Kind, sort: Sort | null = null): Answer | undefined {
+    const row = this.history.get(sequence);
+    if (!row) return undefined;
+    if (row.name === name && row.kind === kind && (row.wait ?? null) === sort) return ended(row);
+    throw this.interrupt("programChanged", `position ${sequence} is ${row.kind} "${row.name}", not ${kind} "${name}"`);
+  }
+
+  private interrupt(reason: "programChanged" | "locked", message: string): Interrupt {
+    const interrupt = new Interrupt(reason, message);
+    this.drive.stop(interrupt);
+    return interrupt;
+  }
+
+  private outcome<T>(name: string, found: Answer, read: (output: string | null) => T): T {
+    if (found.action === "REPLAY") return read(found.output);
+    throw failure(name, found.error, found.detail === null ? null : JSON.parse(found.detail), found.attempt);
+  }
+
+  /** A position that this process runs, at once. */
+  private running<T>(sequence: number, name: string, kind: Kind, work: (recorded: () => void) => Promise<T>): Pending<T> {
+    let found: () => void;
+    const recorded = new Promise<void>((resolve) => (found = resolve));
+    const begin = async (): Promise<T> => {
+      const past = this.past(sequence, name, kind);
+      return past ? this.outcome(name, past, (output) => this.read(output) as T) : await work(found);
+    };
+    const outcome = this.track(begin());
+    return new Pending(this.drive, sequence, stepId(this.id, sequence), Promise.race([recorded, outcome]), () => outcome);
+  }
+
+  /** What must have ended before the workflow does. */
+  private track<T>(step: Promise<T>): Promise<T> {
+    this.steps.add(step);
+    const end = (): void => {
+      this.steps.delete(step);
+      this.drive.progressed();
+    };
+    step.then(end, end);
+    return step;
+  }
+
+  /** A position that ends by itself: it is asked for at once, and again whenever it may have ended. */
+  private open<T>(
+    sequence: number,
+    name: string,
+    kind: Kind,
+    sort: Sort | null,
+    ask: () => Promise<Answer>,
+    read: (output: string | null) => T,
+    after?: Promise<unknown>,
+  ): Pending<T> {
+    const id = stepId(this.id, sequence);
+    const first = (async () => {
+      await after;
+      return this.past(sequence, name, kind, sort) ?? (await this.drive.ask(ask));
+    })();
+    return new Pending(this.drive, sequence, id, first, async () => {
+      let found = await first;
+      while (found.action === "WAIT") {
+        await this.drive.pause({ id, sort, runAt: found.runAt });
+        found = await this.drive.ask(ask);
+      }
+      return this.outcome(name, found, read);
+    });
+  }
+
+  private wait<T>(
+    fn: string,
+    name: string,
+    sort: Sort,
+    args: Args,
+    read: (output: string | null) => T,
+    after?: Promise<unknown>,
+  ): Pending<T> {
+    const sequence = this.sequence++;
+    const ask = async (): Promise<Answer> =>
+      answer(await this.server.call(fn, { workflow_id: this.id, sequence, name, lease: this.lease, ...args }));
+    return this.open(sequence, name, "WAIT", sort, ask, read, after);
+  }
+
+  /** What start_child has answered. The parts of a failure stand in the history alone. */
+  private async ofChild(sequence: number, row: Row): Promise<Answer> {
+    if (row.status === "COMPLETED") return answer({ ...row, action: "REPLAY" });
+    if (row.status !== "FAILED" && row.status !== "CANCELLED") return answer({ action: "WAIT" });
+    const rows = await this.server.rows("history", { workflow_id: this.id });
+    return ended(rows.find((one) => Number(one.sequence) === sequence) ?? {}) ?? answer({ ...row, action: "FAILED" });
+  }
+
+  private async inline<I, O>(
+    sequence: number,
+    name: string,
+    run: WorkflowFunction<I, O, P>,
+    input: unknown,
+    row: Row,
+  ): Promise<Recorded<O>> {
+    const before = await this.ofChild(sequence, row);
+    if (before.action !== "WAIT") return this.outcome(name, before, (output) => this.read(output) as Recorded<O>);
+    const id = row.workflow_id as string;
+    const isNew = row.created === "t";
+    const history = isNew ? [] : await this.drive.ask(() => this.server.rows("history", { workflow_id: id }));
+    const ctx = new Context<P>(this.drive, id, name, input, Number(row.lease), history, this.root);
+    return (await ctx.finish(run)) as Recorded<O>;
+  }
+
+  private stepAt<T>(
+    sequence: number,
+    name: string,
+    fn: (step: Step) => T | Promise<T>,
+    options: StepOptions,
+  ): Pending<Recorded<T>> {
+    return this.claimed(sequence, name, "STEP", options, async (step, fence) => {
+      const { text, value } = this.write(await inTime(step, options.timeout, () => fn(step)), `step "${name}"`);
+      const done = this.server.call("complete", { ...fence, output: json(text) }, this.id);
+      if (this.drive.options.fused) void this.track(this.drive.work(() => done)).catch(() => undefined);
+      else await done;
+      return value as Recorded<T>;
+    });
+  }
+
+  private within<T>(
+    name: string,
+    options: StepOptions,
+    fn: (session: Session, step: Step) => Promise<T>,
+  ): Pending<Recorded<T>> {
+    return this.claimed(this.sequence++, name, "TRANSACTION", options, (step, fence) =>
+      this.server.transaction(async (session) => {
+        const returned = await inTime(step, options.timeout, () => fn(session, step)).catch((error: unknown) => {
+          throw new Raised(error);
+        });
+        const { text, value } = this.write(returned, `transaction "${name}"`);
+        const [row] = await call(session.query, "complete", { ...fence, output: json(text) });
+        if (row?.value !== "true") throw AGAIN; // an earlier COMMIT has worked, and its reply was lost
+        return value as Recorded<T>;
+      }),
+    );
+  }
+
+  /** Claims a step until it has an outcome, and makes an attempt whenever the server says so. */
+  private claimed<T>(
+    sequence: number,
+    name: string,
+    kind: Kind,
+    options: StepOptions,
+    attempt: (step: Step, fence: Args) => Promise<T>,
+  ): Pending<T> {
+    const { server, executor } = this.drive.options;
+    const args = { workflow_id: this.id, sequence, name, lease: this.lease, executor_id: executor };
+    const more = { kind: kind === "STEP" ? undefined : kind, timeout: interval(options.timeout), ...policy(options.retry) };
+    return this.running(sequence, name, kind, async (recorded) => {
+      for (;;) {
+        const claim = answer(await this.drive.ask(() => server.call("claim_step", { ...args, ...more }, this.id)));
+        recorded();
+        if (claim.action === "STOP") throw this.drive.caught(refusal(claim.error?.slice(0, 5) ?? "", claim.error ?? ""));
+        if (claim.action === "LOCKED") throw this.interrupt("locked", `step "${name}" runs elsewhere`);
+        if (claim.action === "WAIT") await this.drive.pause({ id: stepId(this.id, sequence), sort: "sleep", runAt: claim.runAt });
+        else if (claim.action !== "EXECUTE") return this.outcome(name, claim, (output) => this.read(output) as T);
+        else {
+          const done = await this.drive.work(() => this.attempt(name, sequence, claim, attempt));
+          if (done) return done.value;
+        }
+      }
+    });
+  }
+
+  /** One attempt: its value, or nothing if there is to be another one. */
+  private async attempt<T>(
+    name: string,
+    sequence: number,
+    claim: Answer,
+    attempt: (step: Step, fence: Args) => Promise<T>,
+  ): Promise<{ value: T } | undefined> {
+    const { server, telemetry, retryPause } = this.drive.options;
+    const id = stepId(this.id, sequence);
+    const fence = { task_id: id, lease: this.lease, attempt: claim.attempt };
+    const signal = this.abortSignal;
+    const span = telemetry.start({ id, name, root: this.root, parent: this.id, attempt: claim.attempt, sequence, workflow: this.name });
+    try {
+      const value = await span.run(() => attempt({ id, name, attempt: claim.attempt, signal }, fence));
+      span.end();
+      return { value };
+    } catch (caught) {
+      if (caught === AGAIN) return undefined;
+      const error = caught instanceof Raised ? caught.error : translate(caught);
+      span.end(error);
+      if (error instanceof Interrupt) throw error;
+      if (this.drive.stopped && signal.aborted) throw this.drive.stopped;
+      if (caught instanceof Raised ? isConflict(error) : isTransient(error)) return void (await retryPause());
+      const { error: text, detail } = describe(error);
+      const row = await server.call("fail", {
+        ...fence,
+        error: text,
+        detail: json(this.detail(detail)),
+        retryable: !(error instanceof Fatal),
+        retry_after: error instanceof RetryAfter ? interval(error.seconds) : undefined,
+      });
+      if (row.status === "FAILED") throw failure(name, text, detail, claim.attempt);
+      return undefined;
+    }
+  }
+
+  private detail(detail: FailureDetail): string | null {
+    try {
+      return this.write(detail, "detail").text;
+    } catch {
+      return JSON.stringify({ type: detail.type, message: describe(detail.message).error });
+    }
+  }
+
+  /** Runs the program, records how it ended, and returns its output as it was recorded. @internal */
+  async finish<I, O>(run: WorkflowFunction<I, O, P>): Promise<unknown> {
+    const { server, telemetry, warn } = this.drive.options;
+    const span = telemetry.start({ id: this.id, name: this.name, root: this.root, workflow: this.name });
+    const task = { task_id: this.id, lease: this.lease };
+    const { drive } = this;
+    try {
+      const returned = await span.run(() => Promise.race([run(this, this.input as I), drive.gone]));
+      while (this.steps.size > 0 && !drive.stopped) await Promise.allSettled(this.steps);
+      if (drive.stopped) {
+        if (!this.next) warn(`"${this.name}" went on after it was stopped (${drive.stopped}): nothing of that is recorded`);
+        throw drive.stopped;
+      }
+      const { text, value } = this.write(returned, `output of "${this.name}"`);
+      await drive.ask(() => server.call("complete", { ...task, output: json(text) }));
+      span.end();
+      return value;
+    } catch (error) {
+      if (drive.stopped && !this.next) throw drive.stopped;
+      if (this.next) {
+        const input = json(this.write(this.next.input, `input of the next "${this.name}"`).text);
+        await server.call("continue_as", { workflow_id: this.id, input, lease: this.lease });
+        span.end();
+        throw error;
+      }
+      const { error: text, detail } = describe(error);
+      const retryable = !(error instanceof Fatal);
+      await drive.ask(() => server.call("fail", { ...task, error: text, detail: json(this.detail(detail)), retryable }));
+      span.end(error);
+      throw failure(this.name, text, detail);
+    }
+  }
+}
+
+/** An earlier attempt has been recorded after all. */
+const AGAIN = Symbol("again");
+/** What a transaction's function has thrown, when its writes were rolled back. */
+class Raised {
+  constructor(readonly error: unknown) {}
+}
+const isConflict = (error: unknown): boolean => isTransient(error) && /^40/.test((error as { code: string }).code);
+
+/** The outcome in a row of the history, if it has one. */
+function ended(row: Row): Answer | undefined {
+  if (row.status === "COMPLETED") return answer({ ...row, action: "REPLAY" });
+  return row.status === "FAILED" || row.status === "CANCELLED" ? answer({ ...row, action: "FAILED" }) : undefined;
+}
+
+/** Gives a step its time, then aborts it. */
+async function inTime<T>(step: Step, seconds: number | undefined, fn: () => T | Promise<T>): Promise<T> {
+  if (seconds === undefined) return await fn();
+  const controller = new AbortController();
+  (step as { signal: AbortSignal }).signal = AbortSignal.any([step.signal, controller.signal]);
+  const error = new TimedOut(`it took longer than ${seconds} s`);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      controller.abort(error);
+      reject(error);
+    }, seconds * 1000);
+  });
+  return await Promise.race([(async () => fn())(), late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,43 @@
+import pg from "pg";
+import postgres from "postgres";
+import { App, Failed, TimedOut, Fatal } from "../src/index";
+async function main(which: string) {
+  const pool = which === "pg" ? new pg.Pool({ max: 10 }) : postgres({ max: 10, host: process.env.PGHOST, user: process.env.PGUSER, database: process.env.PGDATABASE });
+  const app = new App({ pool: pool as pg.Pool });
+  await app.createQueue("default");
+  const sub = app.workflow("sub", async (ctx, n: number) => { await ctx.step("x", () => n); if (n > 5) throw new Error("big"); return n * 2; });
+  let tries = 0;
+  const order = app.workflow("order", async (ctx, item: string) => {
+    const shelf = await ctx.step("reserve", () => ({ shelf: 1, item }));
+    const r = await ctx.step("flaky", (s) => { tries++; if (s.attempt < 3) throw new Error("no"); return s.attempt; }, { retry: { max: 3, backoff: 0.05 } });
+    const t = await ctx.transaction("tx", async (tx) => { await (tx as any)[which === "pg" ? "query" : "unsafe"]("CREATE TABLE IF NOT EXISTS led(x int)"); return 5; });
+    const bad = await ctx.step("bad", () => { throw new Fatal("never", { why: 1 }); }).catch((e) => e);
+    const m = await ctx.map("m", [1, 2, 3, 4, 5], (x) => x * x, { concurrency: 2 });
+    const c = await ctx.child("c", sub, 4);
+    const q = ctx.child("q", sub, 3, { queue: "default" });
+    const q2 = ctx.child("q2", sub, 9, { queue: "default" });
+    const [a] = await ctx.gather(q, ctx.sleep("s", 0.1));
+    const e2 = await q2.catch((e) => e);
+    const to = await ctx.signal("go", { timeout: 0.2 }).catch((e) => e);
+    const cb = ctx.callback<string>("cb");
+    await ctx.step("send", () => { void app.answer(cb.id, "hi"); });
+    const f = await ctx.first(cb, ctx.sleep("long", 100));
+    const ev = await ctx.emit("progress", { n: 1 });
+    return { shelf, r, t, bad: [bad instanceof Failed, bad.message, bad.detail], m, c, a, e2: [e2 instanceof Failed, e2.message], to: [to instanceof TimedOut, to.message], f, ev, u: ctx.uuid(), now: ctx.now(), rnd: ctx.random() };
+  });
+  const worker = app.worker({ patience: 0.5 });
+  const running = worker.run();
+  const h = await order.start("o1-" + which, "book");
+  console.log(await h.result({ timeout: 20 }));
+  for await (const e of h.events({ follow: true })) console.log(e);
+  worker.stop();
+  await running;
+  const s = await (which === "pg" ? (pool as pg.Pool).query("select * from durable.tree($1)", [h.id]).then((r) => r.rows) : (pool as any).unsafe("select * from durable.tree($1)", [h.id]));
+  console.log(s.map((r: any) => r.tree).join("\n"), tries);
+  const b = await (which === "pg" ? (pool as pg.Pool).query("select * from durable.check()") : undefined);
+  console.log(b?.rows);
+  const t0 = performance.now();
+  await (pool as any).end();
+  console.log("end", performance.now() - t0);
+}
+main(process.argv[2] as string).catch((e) => { console.error(e); process.exit(1); });
