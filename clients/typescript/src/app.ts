@@ -108,7 +108,7 @@ export class Handle<O = unknown> {
   /** What it has said so far; with `follow`, also what it says until it is finished. */
   async *events(options: { topic?: string; after?: number; follow?: boolean } = {}): AsyncGenerator<Event> {
     const args = { workflow_id: this.id, topic: options.topic };
-    for (let after = options.after ?? 0, isOver = !options.follow; ; ) {
+    for (let after = options.after ?? 0, isOver = !options.follow; ;) {
       const rows = await this.app.ask(this.id, "events", { ...args, after });
       for (const row of rows) {
         after = Number(row.n);
@@ -239,7 +239,11 @@ export class App<P extends AnyPool = AnyPool> {
   }
 
   /** Answers a callback by its token, with a value or with an error. */
-  async answer(token: string, value?: unknown, options: { error?: string; tx?: sql.Connection } = {}): Promise<boolean> {
+  async answer(
+    token: string,
+    value?: unknown,
+    options: { error?: string; tx?: sql.Connection } = {},
+  ): Promise<boolean> {
     const output = sql.json(this.serializer.write(value, "answer").text);
     const [row] = await this.ask(options.tx ?? token, "answer", { step_id: token, output, error: options.error });
     return row?.value === "true";

@@ -70,7 +70,10 @@ export class Batcher {
   async call(name: string, args: Args, workflow?: string): Promise<Row> {
     if (!(name in MANY)) return (await this.send(name, args))[0] as Row;
     return await new Promise((resolve, reject) => {
-      if (this.queue.length === 0) setImmediate(() => { this.flush(); });
+      if (this.queue.length === 0)
+        setImmediate(() => {
+          this.flush();
+        });
       this.queue.push({ name, args, workflow, resolve, reject });
     });
   }
@@ -95,7 +98,9 @@ export class Batcher {
         return;
       }
       const rows = await this.send(...together(part));
-      part.forEach((waiting, i) => { settle(waiting, rows[i] as Row); });
+      part.forEach((waiting, i) => {
+        settle(waiting, rows[i] as Row);
+      });
     } catch (error) {
       if (part.length === 1) first.reject(error);
       else for (const waiting of part) void this.run([waiting]); // one of them forbids all: each for itself
@@ -125,8 +130,14 @@ function pair(queue: Waiting[]): Waiting[] {
     return {
       name: "complete_and_claim",
       args: { step_id, output: output ?? new Typed("jsonb", null), ...args, attempt },
-      resolve: (row: Row) => { done.resolve(row); claim.resolve(row); },
-      reject: (error: unknown) => { done.reject(error); claim.reject(error); },
+      resolve: (row: Row) => {
+        done.resolve(row);
+        claim.resolve(row);
+      },
+      reject: (error: unknown) => {
+        done.reject(error);
+        claim.reject(error);
+      },
     };
   });
   return both.filter((waiting) => !paired.has(waiting));

@@ -1,8 +1,32 @@
 import { createHash } from "node:crypto";
-import { describe, DurableError, failure, Fatal, Interrupt, isTransient, refusal, RetryAfter, TimedOut, type FailureDetail } from "./errors";
+import {
+  describe,
+  DurableError,
+  failure,
+  Fatal,
+  Interrupt,
+  isTransient,
+  refusal,
+  RetryAfter,
+  TimedOut,
+  type FailureDetail,
+} from "./errors";
 import type { Recorded, Written } from "./json";
 import type { Run, Server } from "./run";
-import { call, interval, json, list, translate, type AnyPool, type Args, type Duration, type Row, type Session, type Transaction } from "./sql";
+import {
+  call,
+  interval,
+  json,
+  list,
+  translate,
+  type AnyPool,
+  type Args,
+  type Duration,
+  type Row,
+  type Session,
+  type Transaction,
+  Typed,
+} from "./sql";
 
 /** How often, and how long after (in seconds), a failed step is tried again. */
 export interface Retry {
@@ -51,7 +75,7 @@ export interface Program<I, O, P extends AnyPool> {
 }
 export type WorkflowFunction<I, O, P extends AnyPool = AnyPool> = (ctx: Context<P>, input: I) => Promise<O> | O;
 
-type Sort = "sleep" | "signal" | "callback" | "any";
+type Sort = "sleep" | "signal" | "callback" | "workflow" | "any";
 type Kind = "STEP" | "TRANSACTION" | "WORKFLOW" | "WAIT";
 
 interface Answer {
@@ -66,17 +90,25 @@ interface Answer {
 export const stepId = (workflow: string, sequence: number): string =>
   workflow.slice(0, 30) + (sequence + 1).toString(16).padStart(6, "0");
 const time = (text: string | null | undefined): number | null => (text ? Date.parse(text) : null);
-const answer = (row: Row): Answer => ({
-  action: row.action ?? "",
-  output: row.output ?? null,
-  error: row.error ?? null,
-  detail: row.detail ?? null,
-  attempt: Number(row.attempt ?? 1),
-  runAt: time(row.run_at),
-});
+const answer = (row: Row): Answer => {
+  if (row.action === "STOP") throw refusal(row.error?.slice(0, 5) ?? "", row.error?.slice(7) ?? "");
+  return {
+    action: row.action ?? "",
+    output: row.output ?? null,
+    error: row.error ?? null,
+    detail: row.detail ?? null,
+    attempt: Number(row.attempt ?? 1),
+    runAt: time(row.run_at),
+  };
+};
 export const policy = (retry: Retry | number = 0): Args => {
-  const { max, backoff, multiplier, cap } = typeof retry === "number" ? { max: retry } as Retry : retry;
-  return { max_retries: max || undefined, backoff: interval(backoff), backoff_multiplier: multiplier, max_backoff: interval(cap) };
+  const { max, backoff, multiplier, cap } = typeof retry === "number" ? ({ max: retry } as Retry) : retry;
+  return {
+    max_retries: max || undefined,
+    backoff: interval(backoff),
+    backoff_multiplier: multiplier,
+    max_backoff: interval(cap),
+  };
 };
 /** A promise of which nobody need take the failure. */
 function quiet<T>(promise: Promise<T>): Promise<T> {
@@ -127,6 +159,8 @@ export class Context<P extends AnyPool = AnyPool> {
   private sequence = 0;
   private drawn = 0;
   private readonly history: ReadonlyMap<number, Row>;
+  /** What must be recorded before a step runs: the callbacks whose tokens it may hand out. */
+  private before: Promise<unknown> = Promise.resolve();
   private readonly steps = new Set<Promise<unknown>>();
   /** @internal */
   next?: { input: unknown };
@@ -160,12 +194,18 @@ export class Context<P extends AnyPool = AnyPool> {
 
   /** Runs `fn` and records what it returns; recorded, it is not run again. */
   step<T>(name: string, fn: (step: Step) => T | Promise<T>, options: StepOptions = {}): Pending<Recorded<T>> {
-    return this.stepAt(this.sequence++, name, fn, options);
+    return this.executed(this.take(), name, "STEP", options, fn);
   }
 
   /** Runs `fn` on a connection, and commits its writes and the step's outcome at once, or neither. */
-  transaction<T>(name: string, fn: (tx: Transaction<P>, step: Step) => Promise<T>, options: StepOptions = {}): Pending<Recorded<T>> {
-    return this.within(name, options, (session, step) => fn(session.raw as Transaction<P>, step));
+  transaction<T>(
+    name: string,
+    fn: (tx: Transaction<P>, step: Step) => Promise<T>,
+    options: StepOptions = {},
+  ): Pending<Recorded<T>> {
+    return this.executed(this.take(), name, "TRANSACTION", options, (step, session) =>
+      fn(session?.raw as Transaction<P>, step),
+    );
   }
 
   /** Waits so many seconds (or an interval as PostgreSQL writes it), or until a time. */
@@ -177,11 +217,14 @@ export class Context<P extends AnyPool = AnyPool> {
   /** Waits for a signal of that name, or of one of those. Throws `TimedOut`. */
   signal<T = unknown, N extends string = string>(
     names: N | readonly N[],
-    options: { timeout?: Duration; name?: string } = {},
+    options: { timeout?: Duration } = {},
   ): Pending<Signal<T, N>> {
-    const signals = typeof names === "string" ? [names] : names;
-    const args = { timeout: interval(options.timeout), signals: list("text", signals) };
-    return this.wait("await_signal", options.name ?? signals.join("|"), "signal", args, (output) => {
+    const args = { timeout: interval(options.timeout) };
+    if (typeof names === "string") {
+      return this.wait("await_signal", names, "signal", args, (o) => ({ name: names, payload: this.read(o) as T }));
+    }
+    const several = { ...args, signals: list("text", names) };
+    return this.wait("await_signal", names.join("|"), "signal", several, (output) => {
       const { signal, payload } = JSON.parse(output as string) as { signal: N; payload: unknown };
       return { name: signal, payload: this.read(JSON.stringify(payload)) as T };
     });
@@ -189,7 +232,16 @@ export class Context<P extends AnyPool = AnyPool> {
 
   /** Waits until somebody answers; its `id` is the token to hand out. Throws `TimedOut`. */
   callback<T = unknown>(name: string, options: { timeout?: Duration } = {}): Pending<T> {
-    return this.wait("await_callback", name, "callback", { timeout: interval(options.timeout) }, (output) => this.read(output) as T);
+    const args = { timeout: interval(options.timeout) };
+    const callback = this.wait("await_callback", name, "callback", args, (output) => this.read(output) as T);
+    this.before = Promise.allSettled([this.before, callback.recorded]);
+    return callback;
+  }
+
+  /** Waits for the end of any other workflow: its output, or its failure. */
+  workflow<T = unknown>(name: string, awaited: string, options: { timeout?: Duration } = {}): Pending<T> {
+    const args = { awaited: new Typed("uuid", awaited), timeout: interval(options.timeout) };
+    return this.wait("await_workflow", name, "workflow", args, (output) => this.read(output) as T);
   }
 
   /** Runs a workflow below this one: here, or with a queue by any worker of it. */
@@ -199,18 +251,35 @@ export class Context<P extends AnyPool = AnyPool> {
     input?: I,
     options: ChildOptions = {},
   ): Pending<Recorded<O>> {
-    const sequence = this.sequence++;
+    const sequence = this.take();
     const program = typeof workflow === "function" ? { handler: undefined, run: workflow } : workflow;
     const { queue, priority, timeout, concurrencyKey, tags, onParentEnd, retry } = options;
     const written = this.write(input, `input of "${name}"`);
     const ask = (): Promise<Row> =>
       this.server.call("start_child", {
-        parent_id: this.id, sequence, name, lease: this.lease, queue, priority, handler: program.handler,
+        parent_id: this.id,
+        sequence,
+        name,
+        lease: this.lease,
+        queue,
+        priority,
+        handler: program.handler,
         input: json(written.text),
-        timeout: interval(timeout), concurrency_key: concurrencyKey, on_parent_end: onParentEnd,
-        tags: tags && json(JSON.stringify(tags)), ...policy(retry),
+        timeout: interval(timeout),
+        concurrency_key: concurrencyKey,
+        on_parent_end: onParentEnd,
+        tags: tags && json(JSON.stringify(tags)),
+        ...policy(retry),
       });
-    if (queue !== undefined) return this.open(sequence, name, "WORKFLOW", null, async () => this.ofChild(sequence, await ask()), (o) => this.read(o) as Recorded<O>);
+    if (queue !== undefined)
+      return this.open(
+        sequence,
+        name,
+        "WORKFLOW",
+        null,
+        async () => ofChild(await ask()),
+        (o) => this.read(o) as Recorded<O>,
+      );
     return this.running(sequence, name, "WORKFLOW", async (recorded) => {
       const row = await this.drive.ask(ask);
       recorded();
@@ -219,7 +288,9 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** Waits for all, then returns their outcomes in order, or throws the first failure in this order. */
-  async gather<T extends readonly PromiseLike<unknown>[]>(...all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  async gather<T extends readonly PromiseLike<unknown>[]>(
+    ...all: T
+  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
     const ids = all.map((one) => (one instanceof Pending ? one.id : ""));
     const outcomes = await this.drive.demand("all", ids, () =>
       Promise.allSettled(all.map((one) => (one instanceof Pending ? one.settle() : one))),
@@ -230,9 +301,20 @@ export class Context<P extends AnyPool = AnyPool> {
 
   /** Waits for the one that ends first: its index and its outcome, or its failure. The others stay as they are. */
   first<T extends readonly Pending<unknown>[]>(...all: T): Pending<{ index: number; value: Awaited<T[number]> }> {
-    const args = { sequences: list("int", all.map((one) => one.sequence)) };
-    const found = this.wait("await_any", "first", "any", args, (output) => (JSON.parse(output as string) as { sequence: number }).sequence,
-      Promise.all(all.map((one) => one.recorded)));
+    const args = {
+      sequences: list(
+        "int",
+        all.map((one) => one.sequence),
+      ),
+    };
+    const found = this.wait(
+      "await_any",
+      "first",
+      "any",
+      args,
+      (output) => (JSON.parse(output as string) as { sequence: number }).sequence,
+      Promise.all(all.map((one) => one.recorded)),
+    );
     return new Pending(this.drive, found.sequence, found.id, found.recorded, async () => {
       const sequence = await found.settle();
       const index = all.findIndex((one) => one.sequence === sequence);
@@ -247,27 +329,28 @@ export class Context<P extends AnyPool = AnyPool> {
     fn: (item: A, step: Step) => T | Promise<T>,
     options: StepOptions & { concurrency?: number } = {},
   ): Promise<Recorded<T>[]> {
-    const first = this.sequence;
-    this.sequence += items.length;
-    const results: Recorded<T>[] = [];
+    const first = this.take(items.length);
+    const steps: Promise<PromiseSettledResult<Recorded<T>>[]>[] = [];
     let next = 0;
-    const work = async (): Promise<void> => {
+    const lane = async (): Promise<void> => {
       while (next < items.length) {
         const index = next++;
-        results[index] = await this.stepAt(first + index, name, (step) => fn(items[index] as A, step), options);
+        const step = this.executed(first + index, name, "STEP", options, (one) => fn(items[index] as A, one));
+        await (steps[index] = Promise.allSettled([step]));
       }
     };
-    await this.gather(...Array.from({ length: Math.min(options.concurrency ?? 10, items.length) }, work));
-    return results;
+    await Promise.all(Array.from({ length: options.concurrency ?? 10 }, lane));
+    return (await Promise.all(steps)).map(([outcome]) => {
+      if (outcome?.status === "fulfilled") return outcome.value;
+      throw outcome?.reason;
+    });
   }
 
-  /** Says something to those who follow the workflow's events, once: the event's number. */
-  emit(topic: string, payload?: unknown): Pending<number> {
+  /** Says something to those who follow the workflow's events; what a replay says again is not sent again. */
+  async emit(topic: string, payload?: unknown): Promise<void> {
+    if (this.replaying) return;
     const { text } = this.write(payload, `event "${topic}"`);
-    return this.within(`emit:${topic}`, {}, async ({ query }) => {
-      const [row] = await call(query, "emit", { workflow_id: this.id, topic, payload: json(text), lease: this.lease });
-      return Number(row?.value);
-    });
+    await this.drive.ask(() => this.server.rows("emit", { ...this.self, topic, payload: json(text) }));
   }
 
   /** Whether this run goes the new way of a program that was changed here. */
@@ -275,11 +358,11 @@ export class Context<P extends AnyPool = AnyPool> {
     const recorded = this.history.get(this.sequence);
     if (recorded) {
       if (recorded.name !== `patch:${name}`) return false;
-      this.sequence++;
+      this.take();
       return true;
     }
-    const sequence = this.sequence++; // what is not recorded will be, as this marker
-    await this.drive.ask(() => this.server.call("patched", { workflow_id: this.id, sequence, name, lease: this.lease }));
+    const sequence = this.take(); // what is not recorded will be, as this marker
+    await this.drive.ask(() => this.server.call("patched", { ...this.self, sequence, name }));
     return true;
   }
 
@@ -291,10 +374,12 @@ export class Context<P extends AnyPool = AnyPool> {
     throw new Interrupt("suspended", "continues in a new run");
   }
 
-  /** When the workflow was created: the same on each replay. */
-  now(): Date {
-    return new Date(parseInt(this.id.replace("-", "").slice(0, 12), 16));
+  /** The time, recorded: the same on each replay. */
+  now(): Pending<Date> {
+    const step = this.step("now", () => new Date().toISOString());
+    return new Pending(this.drive, step.sequence, step.id, step.recorded, async () => new Date(await step.settle()));
   }
+
   /** A random id, the same on each replay. */
   uuid(): string {
     const bytes = this.draw();
@@ -302,16 +387,27 @@ export class Context<P extends AnyPool = AnyPool> {
     bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
     return bytes.toString("hex", 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   }
+
   /** A random number from 0 to 1, the same on each replay. */
   random(): number {
-    return Number(this.draw().readBigUInt64BE() >> 11n) / 2 ** 53;
+    return Number(this.draw().readBigUInt64BE()) / 2 ** 64;
   }
+
   private draw(): Buffer {
-    return createHash("sha256").update(`${this.id}/${this.drawn++}`).digest();
+    return createHash("sha256").update(`${this.id}:${this.sequence}:${++this.drawn}`).digest();
   }
 
   // ---- how a position comes to its outcome ----------------------------------------------------
 
+  /** The next position, or the first of so many. */
+  private take(count = 1): number {
+    this.drawn = 0;
+    this.sequence += count;
+    return this.sequence - count;
+  }
+  private get self() {
+    return { workflow_id: this.id, lease: this.lease };
+  }
   private write(value: unknown, where: string): Written {
     return this.drive.options.serializer.write(value, where);
   }
@@ -339,15 +435,28 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** A position that this process runs, at once. */
-  private running<T>(sequence: number, name: string, kind: Kind, work: (recorded: () => void) => Promise<T>): Pending<T> {
+  private running<T>(
+    sequence: number,
+    name: string,
+    kind: Kind,
+    work: (recorded: () => void) => Promise<T>,
+  ): Pending<T> {
     let found: () => void;
     const recorded = new Promise<void>((resolve) => (found = resolve));
     const begin = async (): Promise<T> => {
       const past = this.past(sequence, name, kind);
-      return past ? this.outcome(name, past, (output) => this.read(output) as T) : await work(found);
+      return past
+        ? this.outcome(name, kind === "WORKFLOW" ? { ...past, detail: null } : past, (output) => this.read(output) as T)
+        : await work(found);
     };
     const outcome = this.track(begin());
-    return new Pending(this.drive, sequence, stepId(this.id, sequence), Promise.race([recorded, outcome]), () => outcome);
+    return new Pending(
+      this.drive,
+      sequence,
+      stepId(this.id, sequence),
+      Promise.race([recorded, outcome]),
+      () => outcome,
+    );
   }
 
   /** What must have ended before the workflow does. */
@@ -394,18 +503,10 @@ export class Context<P extends AnyPool = AnyPool> {
     read: (output: string | null) => T,
     after?: Promise<unknown>,
   ): Pending<T> {
-    const sequence = this.sequence++;
+    const sequence = this.take();
     const ask = async (): Promise<Answer> =>
-      answer(await this.server.call(fn, { workflow_id: this.id, sequence, name, lease: this.lease, ...args }));
+      answer(await this.server.call(fn, { ...this.self, sequence, name, ...args }));
     return this.open(sequence, name, "WAIT", sort, ask, read, after);
-  }
-
-  /** What start_child has answered. The parts of a failure stand in the history alone. */
-  private async ofChild(sequence: number, row: Row): Promise<Answer> {
-    if (row.status === "COMPLETED") return answer({ ...row, action: "REPLAY" });
-    if (row.status !== "FAILED" && row.status !== "CANCELLED") return answer({ action: "WAIT" });
-    const rows = await this.server.rows("history", { workflow_id: this.id });
-    return ended(rows.find((one) => Number(one.sequence) === sequence) ?? {}) ?? answer({ ...row, action: "FAILED" });
   }
 
   private async inline<I, O>(
@@ -415,7 +516,7 @@ export class Context<P extends AnyPool = AnyPool> {
     input: unknown,
     row: Row,
   ): Promise<Recorded<O>> {
-    const before = await this.ofChild(sequence, row);
+    const before = ofChild(row);
     if (before.action !== "WAIT") return this.outcome(name, before, (output) => this.read(output) as Recorded<O>);
     const id = row.workflow_id as string;
     const isNew = row.created === "t";
@@ -424,100 +525,105 @@ export class Context<P extends AnyPool = AnyPool> {
     return (await ctx.finish(run)) as Recorded<O>;
   }
 
-  private stepAt<T>(
+  /** A step, in or without a transaction: claimed until it has an outcome, and run whenever the server says so. */
+  private executed<T>(
     sequence: number,
     name: string,
-    fn: (step: Step) => T | Promise<T>,
-    options: StepOptions,
+    kind: "STEP" | "TRANSACTION",
+    { retry, timeout }: StepOptions,
+    fn: (step: Step, session?: Session) => T | Promise<T>,
   ): Pending<Recorded<T>> {
-    return this.claimed(sequence, name, "STEP", options, async (step, fence) => {
-      const { text, value } = this.write(await inTime(step, options.timeout, () => fn(step)), `step "${name}"`);
-      const done = this.server.call("complete", { ...fence, output: json(text) }, this.id);
-      if (this.drive.options.fused) void this.track(this.drive.work(() => done)).catch(() => undefined);
-      else await done;
-      return value as Recorded<T>;
-    });
-  }
-
-  private within<T>(
-    name: string,
-    options: StepOptions,
-    fn: (session: Session, step: Step) => Promise<T>,
-  ): Pending<Recorded<T>> {
-    return this.claimed(this.sequence++, name, "TRANSACTION", options, (step, fence) =>
-      this.server.transaction(async (session) => {
-        const returned = await inTime(step, options.timeout, () => fn(session, step)).catch((error: unknown) => {
-          throw new Raised(error);
-        });
-        const { text, value } = this.write(returned, `transaction "${name}"`);
-        const [row] = await call(session.query, "complete", { ...fence, output: json(text) });
-        if (row?.value !== "true") throw AGAIN; // an earlier COMMIT has worked, and its reply was lost
-        return value as Recorded<T>;
-      }),
-    );
-  }
-
-  /** Claims a step until it has an outcome, and makes an attempt whenever the server says so. */
-  private claimed<T>(
-    sequence: number,
-    name: string,
-    kind: Kind,
-    options: StepOptions,
-    attempt: (step: Step, fence: Args) => Promise<T>,
-  ): Pending<T> {
-    const { server, executor } = this.drive.options;
-    const args = { workflow_id: this.id, sequence, name, lease: this.lease, executor_id: executor };
-    const more = { kind: kind === "STEP" ? undefined : kind, timeout: interval(options.timeout), ...policy(options.retry) };
-    return this.running(sequence, name, kind, async (recorded) => {
-      for (;;) {
-        const claim = answer(await this.drive.ask(() => server.call("claim_step", { ...args, ...more }, this.id)));
-        recorded();
-        if (claim.action === "STOP") throw this.drive.caught(refusal(claim.error?.slice(0, 5) ?? "", claim.error ?? ""));
-        if (claim.action === "LOCKED") throw this.interrupt("locked", `step "${name}" runs elsewhere`);
-        if (claim.action === "WAIT") await this.drive.pause({ id: stepId(this.id, sequence), sort: "sleep", runAt: claim.runAt });
-        else if (claim.action !== "EXECUTE") return this.outcome(name, claim, (output) => this.read(output) as T);
-        else {
-          const done = await this.drive.work(() => this.attempt(name, sequence, claim, attempt));
-          if (done) return done.value;
-        }
-      }
-    });
-  }
-
-  /** One attempt: its value, or nothing if there is to be another one. */
-  private async attempt<T>(
-    name: string,
-    sequence: number,
-    claim: Answer,
-    attempt: (step: Step, fence: Args) => Promise<T>,
-  ): Promise<{ value: T } | undefined> {
-    const { server, telemetry, retryPause } = this.drive.options;
+    const { drive, server } = this;
+    const { executor, fused, telemetry, retryPause } = drive.options;
     const id = stepId(this.id, sequence);
-    const fence = { task_id: id, lease: this.lease, attempt: claim.attempt };
-    const signal = this.abortSignal;
-    const span = telemetry.start({ id, name, root: this.root, parent: this.id, attempt: claim.attempt, sequence, workflow: this.name });
-    try {
-      const value = await span.run(() => attempt({ id, name, attempt: claim.attempt, signal }, fence));
-      span.end();
-      return { value };
-    } catch (caught) {
-      if (caught === AGAIN) return undefined;
-      const error = caught instanceof Raised ? caught.error : translate(caught);
-      span.end(error);
-      if (error instanceof Interrupt) throw error;
-      if (this.drive.stopped && signal.aborted) throw this.drive.stopped;
-      if (caught instanceof Raised ? isConflict(error) : isTransient(error)) return void (await retryPause());
+    const args = {
+      ...this.self,
+      sequence,
+      name,
+      executor_id: executor,
+      kind: kind === "STEP" ? undefined : kind,
+      timeout: interval(timeout),
+      ...policy(retry),
+    };
+    const claim = async (): Promise<Answer> => answer(await server.call("claim_step", args, this.id));
+    const fence = (found: Answer) => ({ task_id: id, lease: this.lease, attempt: found.attempt });
+
+    const perform = async ({ attempt }: Answer, session?: Session): Promise<Written> => {
+      const step = { id, name, attempt, signal: this.abortSignal };
+      const span = telemetry.start({ ...step, sequence, workflow: this.name, parent: this.id, root: this.root });
+      try {
+        const returned = await span.run(() => inTime(step, timeout, () => fn(step, session)));
+        const written = this.write(returned, `${kind.toLowerCase()} "${name}"`);
+        span.end();
+        return written;
+      } catch (error) {
+        span.end(error);
+        throw new Raised(error);
+      }
+    };
+    const once = async (found: Answer): Promise<Outcome<T>> => {
+      if (found.action !== "EXECUTE") return { found };
+      const { text, value } = await perform(found).catch((error: unknown) => {
+        throw error instanceof Raised ? Object.assign(error, { found }) : error;
+      });
+      const done = server.call("complete", { ...fence(found), output: json(text) }, this.id);
+      if (fused) this.track(quiet(drive.work(() => done)));
+      else await done;
+      return { value: value as Recorded<T> };
+    };
+    const within = (): Promise<Outcome<T>> =>
+      server.transaction(async (session) => {
+        const found = answer((await call(session.query, "claim_step", args))[0] as Row);
+        if (found.action !== "EXECUTE") return { found };
+        const { text, value } = await perform(found, session);
+        await call(session.query, "complete", { ...fence(found), output: json(text) });
+        return { value: value as Recorded<T> };
+      });
+    const failed = async (error: unknown, found: Answer): Promise<Answer> => {
+      if (drive.stopped && this.abortSignal.aborted) throw drive.stopped;
+      if (found.action !== "EXECUTE") return found;
       const { error: text, detail } = describe(error);
       const row = await server.call("fail", {
-        ...fence,
+        ...fence(found),
         error: text,
         detail: json(this.detail(detail)),
         retryable: !(error instanceof Fatal),
         retry_after: error instanceof RetryAfter ? interval(error.seconds) : undefined,
       });
-      if (row.status === "FAILED") throw failure(name, text, detail, claim.attempt);
-      return undefined;
-    }
+      if (row.status === "FAILED") throw failure(name, text, detail, found.attempt);
+      return answer({ action: "WAIT", run_at: row.run_at ?? null });
+    };
+    const attempt = async (recorded: () => void): Promise<Outcome<T>> => {
+      try {
+        if (kind === "TRANSACTION") return await within();
+        const found = await claim();
+        recorded();
+        return await once(found);
+      } catch (caught) {
+        const raised = caught instanceof Raised ? caught : undefined;
+        const error = raised ? raised.error : translate(caught, refusal);
+        if (kind === "TRANSACTION" && (raised ? isConflict(error) : isTransient(error))) {
+          await retryPause();
+          return { found: answer({ action: "LOCKED" }) };
+        }
+        if (!raised && (error instanceof Interrupt || kind === "STEP")) throw error;
+        return { found: await failed(error, raised?.found ?? (await claim())) };
+      }
+    };
+    const { before } = this;
+    return this.running(sequence, name, kind, async (recorded) => {
+      await before;
+      for (let tries = 0; ; tries++) {
+        const outcome = await drive.ask(() => attempt(recorded));
+        if ("value" in outcome) return outcome.value;
+        recorded();
+        const { found } = outcome;
+        const isLocked = found.action === "LOCKED"; // by one who has not committed yet
+        if (isLocked && tries > MOST_TRIES) throw this.interrupt("locked", `"${name}" runs elsewhere`);
+        if (!isLocked && found.action !== "WAIT") return this.outcome(name, found, (o) => this.read(o) as Recorded<T>);
+        await drive.pause({ id, sort: "sleep", runAt: isLocked ? server.now() + 100 : found.runAt });
+      }
+    });
   }
 
   private detail(detail: FailureDetail): string | null {
@@ -538,7 +644,8 @@ export class Context<P extends AnyPool = AnyPool> {
       const returned = await span.run(() => Promise.race([run(this, this.input as I), drive.gone]));
       while (this.steps.size > 0 && !drive.stopped) await Promise.allSettled(this.steps);
       if (drive.stopped) {
-        if (!this.next) warn(`"${this.name}" went on after it was stopped (${drive.stopped}): nothing of that is recorded`);
+        if (!this.next)
+          warn(`"${this.name}" went on after it was stopped (${drive.stopped}): nothing of that is recorded`);
         throw drive.stopped;
       }
       const { text, value } = this.write(returned, `output of "${this.name}"`);
@@ -555,20 +662,29 @@ export class Context<P extends AnyPool = AnyPool> {
       }
       const { error: text, detail } = describe(error);
       const retryable = !(error instanceof Fatal);
-      await drive.ask(() => server.call("fail", { ...task, error: text, detail: json(this.detail(detail)), retryable }));
+      await drive.ask(() =>
+        server.call("fail", { ...task, error: text, detail: json(this.detail(detail)), retryable }),
+      );
       span.end(error);
       throw failure(this.name, text, detail);
     }
   }
 }
 
-/** An earlier attempt has been recorded after all. */
-const AGAIN = Symbol("again");
-/** What a transaction's function has thrown, when its writes were rolled back. */
+const MOST_TRIES = 50;
+/** What an attempt came to: a value, or what the server has said of the step. */
+type Outcome<T> = { value: Recorded<T> } | { found: Answer };
+/** What a step's function has thrown. */
 class Raised {
+  found?: Answer;
   constructor(readonly error: unknown) {}
 }
 const isConflict = (error: unknown): boolean => isTransient(error) && /^40/.test((error as { code: string }).code);
+
+/** What start_child has answered. */
+function ofChild(row: Row): Answer {
+  return ended({ ...row, detail: null }) ?? answer({ action: "WAIT" });
+}
 
 /** The outcome in a row of the history, if it has one. */
 function ended(row: Row): Answer | undefined {

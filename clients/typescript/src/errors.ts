@@ -1,13 +1,6 @@
 /** Why a workflow stops being driven here. Nothing is recorded for it; somebody may go on with it. */
 export type StopReason =
-  | "paused"
-  | "cancelled"
-  | "leaseLost"
-  | "suspended"
-  | "locked"
-  | "programChanged"
-  | "shutdown"
-  | "refused";
+  "paused" | "cancelled" | "leaseLost" | "suspended" | "locked" | "programChanged" | "shutdown" | "refused";
 
 /**
  * What a call of the context throws when the workflow cannot go on here and now. It is no `Error`, so code that asks for
@@ -126,7 +119,7 @@ const STOPS: Record<string, StopReason> = {
 };
 
 /** What a program gets for an error of the server: an answer to its call, or an interrupt. */
-export function refusal(code: string, message: string, cause?: unknown): DurableError | Interrupt {
+export function refusal(code: string, message: string, cause?: unknown): unknown {
   if (code === "WF006") return new DeadlineExceeded(message, code, { cause });
   if (STOPS[code]) return new Interrupt(STOPS[code], message);
   // bad arguments, no such queue, too many steps: the program's own fault

@@ -53,6 +53,7 @@ export function plain(value: unknown, path: string, key = "", parents: readonly 
   }
   if (value === null) return null;
   if (parents.includes(value)) refuse("a part of itself");
+  if ("then" in value && typeof value.then === "function") refuse("a promise that was not awaited");
   if (value instanceof Map || value instanceof Set || ArrayBuffer.isView(value)) refuse(`a ${value.constructor.name}`);
   const within = [...parents, value];
   if (Array.isArray(value)) return value.map((item, i) => plain(item, `${path}[${i}]`, String(i), within) ?? null);
@@ -77,7 +78,10 @@ export class Serializer {
   /** @param where what the value is of, for the error */
   write(value: unknown, where: string): Written {
     const kept = plain(this.codec ? this.codec.encode(value) : value, `${where}: $`);
-    return { text: kept == null ? null : JSON.stringify(kept), value: this.codec ? this.codec.decode(kept ?? null) : (kept ?? null) };
+    return {
+      text: kept == null ? null : JSON.stringify(kept),
+      value: this.codec ? this.codec.decode(kept ?? null) : (kept ?? null),
+    };
   }
 
   read(text: string | null | undefined): unknown {

@@ -145,12 +145,20 @@ export class Run {
       };
       const paused: Paused = {
         ...open,
-        wake: () => { end(resolve); },
+        wake: () => {
+          end(resolve);
+        },
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as in check
-        stop: (interrupt) => { end(() => { reject(interrupt); }); },
+        stop: (interrupt) => {
+          end(() => {
+            reject(interrupt);
+          });
+        },
       };
-      const timer = open.runAt === null ? undefined
-        : setTimeout(paused.wake, Math.min(Math.max(open.runAt - this.options.server.now(), 5), LONGEST));
+      const timer =
+        open.runAt === null
+          ? undefined
+          : setTimeout(paused.wake, Math.min(Math.max(open.runAt - this.options.server.now(), 5), LONGEST));
       this.paused.add(paused);
       if (this.stopped) paused.stop(this.stopped);
       else this.consider();
@@ -179,7 +187,12 @@ export class Run {
     const patience = this.options.patience * 1000;
     if (isTimed && next <= patience) return;
     const left = isTimed ? 0 : this.progress + patience - performance.now();
-    this.timer = setTimeout(() => { void this.suspend(); }, Math.max(left, 1));
+    this.timer = setTimeout(
+      () => {
+        void this.suspend();
+      },
+      Math.max(left, 1),
+    );
   }
 
   private async suspend(): Promise<void> {
@@ -190,7 +203,13 @@ export class Run {
     const { server, executor, warn } = this.options;
     try {
       const row = await this.work(() =>
-        server.call("suspend", { workflow_id: this.id, executor_id: executor, lease: this.lease, open: list("uuid", open), until: isAll ? "all" : "any" }),
+        server.call("suspend", {
+          workflow_id: this.id,
+          executor_id: executor,
+          lease: this.lease,
+          open: list("uuid", open),
+          until: isAll ? "all" : "any",
+        }),
       );
       if (row.status === "RUNNING") this.wake();
       else this.stop(new Interrupt("suspended", row.run_at ? `until ${row.run_at}` : "until something happens"));

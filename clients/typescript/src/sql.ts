@@ -1,6 +1,6 @@
 import type { Pool, PoolClient, ClientBase } from "pg";
 import type { Sql, TransactionSql, ReservedSql } from "postgres";
-import { isTransient, refusal } from "./errors";
+import { DurableError, isTransient } from "./errors";
 
 /** A caller's own connection or transaction, of either driver. */
 export type Connection = ClientBase | TransactionSql | ReservedSql;
@@ -44,7 +44,13 @@ export function database(pool: AnyPool): Database {
       query: queryOf(pool, prepare),
       reserve: async () => {
         const raw = await pool.reserve();
-        return { raw, query: queryOf(raw, prepare), release: () => { raw.release(); } };
+        return {
+          raw,
+          query: queryOf(raw, prepare),
+          release: () => {
+            raw.release();
+          },
+        };
       },
     };
   }
@@ -105,6 +111,7 @@ const COLUMNS: Record<string, string> = {
   sleep: STEP,
   await_signal: STEP,
   await_callback: STEP,
+  await_workflow: STEP,
   await_any: STEP,
   suspend: "status run_at",
   history: "sequence step_id name kind status output error attempt run_at child_id detail wait",
@@ -120,7 +127,7 @@ const COLUMNS: Record<string, string> = {
 /** The fields of a row as PostgreSQL writes it: (1,"a ""b""",). */
 export function fields(row: string): (string | null)[] {
   const found: (string | null)[] = [];
-  for (let at = 1; at < row.length; ) {
+  for (let at = 1; at < row.length;) {
     let end = at;
     if (row[at] === '"') {
       for (end++; row[end] !== '"' || row[end + 1] === '"'; end++) if (row[end] === '"' || row[end] === "\\") end++;
@@ -142,7 +149,9 @@ function expression(name: string, args: Args): { text: string; values: unknown[]
     const it = value instanceof Date ? new Typed("timestamptz", value.toISOString()) : value;
     const type = it instanceof Typed ? it.type : typeof it === "string" ? CASTS[key] : undefined;
     values.push(it instanceof Typed ? it.text : it);
-    return [`${key} => $${values.length}${typeof it === "object" || typeof it === "string" ? "::text" : ""}${type ? `::${type}` : ""}`];
+    return [
+      `${key} => $${values.length}${typeof it === "object" || typeof it === "string" ? "::text" : ""}${type ? `::${type}` : ""}`,
+    ];
   });
   return { text: `durable.${name}(${named.join(", ")})`, values };
 }
@@ -176,12 +185,12 @@ export async function wait(query: Query, name: string, args: Args): Promise<Reco
   return row ?? {};
 }
 
-/** What a driver throws, as the program gets it; what is transient stays as it is. */
-export function translate(error: unknown): unknown {
-  const { code, message, severity } = error as { code?: string; message?: string; severity?: string };
-  if (isTransient(error) || !code || !severity) return error;
-  return refusal(code, message ?? code, error);
+/** An error of the server, as a client gets it; what is transient stays as it is. */
+export function translate(error: unknown, refused = asError): unknown {
+  const { code, message, severity } = error as { code?: string; message: string; severity?: string };
+  return isTransient(error) || !code || !severity ? error : refused(code, message, error);
 }
+const asError = (code: string, message: string, cause: unknown): unknown => new DurableError(message, code, { cause });
 
 /** A call whose errors are those of the client. */
 export async function ask(query: Query, name: string, args: Args): Promise<Row[]> {

@@ -45,8 +45,10 @@ export class Telemetry {
   start(subject: Subject): Running {
     if (!this.api || !this.tracer) return NONE;
     const { ROOT_CONTEXT, TraceFlags, trace, context } = this.api;
-    const parent: SpanContext | undefined = subject.parent === undefined ? undefined
-      : { traceId: traceId(subject.root), spanId: spanId(subject.parent), traceFlags: TraceFlags.SAMPLED };
+    const parent: SpanContext | undefined =
+      subject.parent === undefined
+        ? undefined
+        : { traceId: traceId(subject.root), spanId: spanId(subject.parent), traceFlags: TraceFlags.SAMPLED };
     const within = parent ? trace.setSpanContext(ROOT_CONTEXT, parent) : ROOT_CONTEXT;
     const attributes = {
       "durable.workflow.id": subject.parent ?? subject.id,
@@ -61,7 +63,12 @@ export class Telemetry {
     const span = this.tracer.startSpan(subject.name, { attributes }, within);
     next = undefined;
     const inside = trace.setSpan(within, span);
-    return { end: (error) => { this.end(span, error); }, run: (what) => context.with(inside, what) };
+    return {
+      end: (error) => {
+        this.end(span, error);
+      },
+      run: (what) => context.with(inside, what),
+    };
   }
 
   private end(span: Span, error: unknown): void {

@@ -3,9 +3,9 @@ import { hostname } from "node:os";
 import type { App, Shard } from "./app";
 import { Batcher } from "./batch";
 import { Context } from "./context";
-import { DurableError, Interrupt, isTransient } from "./errors";
+import { DurableError, Interrupt, isTransient, refusal } from "./errors";
 import { Run, type RunOptions, type Server } from "./run";
-import { ask, interval, list, translate, wait, type Args, type Row, type Session } from "./sql";
+import { ask, call, interval, list, translate, wait, type Args, type Row, type Session } from "./sql";
 
 export interface WorkerOptions {
   /** The queues that it claims from, the first first; by default those of its workflows, or `default`. */
@@ -85,7 +85,13 @@ export class Worker {
   stop(now = false): void {
     this.end.abort();
     if (now) this.now.abort();
-    else setTimeout(() => { this.now.abort(); }, (this.options.grace ?? 30) * 1000).unref();
+    else
+      setTimeout(
+        () => {
+          this.now.abort();
+        },
+        (this.options.grace ?? 30) * 1000,
+      ).unref();
   }
 
   /** What runs takes a place of `concurrency` until it ends. */
@@ -125,7 +131,7 @@ class Lane implements Server {
     return this.batcher.call(name, args, workflow);
   }
   rows(name: string, args: Args): Promise<Row[]> {
-    return this.persist(() => ask(this.shard.database.query, name, args));
+    return this.persist(() => call(this.shard.database.query, name, args));
   }
   async transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const session = await this.persist(() => this.shard.database.reserve());
@@ -150,7 +156,7 @@ class Lane implements Server {
       try {
         return await what();
       } catch (error) {
-        if (!isTransient(error)) throw error;
+        if (!isTransient(error)) throw translate(error, refusal);
         // eslint-disable-next-line @typescript-eslint/only-throw-error -- an interrupt
         if (this.worker.stopping.aborted) throw new Interrupt("shutdown", "the server cannot be reached");
       }
@@ -182,7 +188,11 @@ class Lane implements Server {
       } catch (error) {
         app.logger.warn(`worker ${executor}: ${String(error)}`);
         if (!draining.aborted) await sleep(backoff(failures), draining);
-        else await this.worker.drained().then(() => this.rows("release", { executor_id: executor })).catch(() => undefined);
+        else
+          await this.worker
+            .drained()
+            .then(() => this.rows("release", { executor_id: executor }))
+            .catch(() => undefined);
       } finally {
         this.pid = undefined;
         session?.release(true);
@@ -218,7 +228,8 @@ class Lane implements Server {
 
   /** Ends what the connection waits in, so that it waits for something else. */
   private async hush(): Promise<void> {
-    if (this.pid !== undefined) await this.shard.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
+    if (this.pid !== undefined)
+      await this.shard.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
   }
 
   private async settle({ query }: Session, reason: string): Promise<void> {
@@ -265,14 +276,21 @@ class Lane implements Server {
   private async check(query: Session["query"]): Promise<void> {
     const { executor } = this.worker;
     const runs = [...this.runs.values()];
-    const workflow_ids = list("uuid", runs.map((run) => run.id));
-    const leases = list("int", runs.map((run) => run.lease));
+    const workflow_ids = list(
+      "uuid",
+      runs.map((run) => run.id),
+    );
+    const leases = list(
+      "int",
+      runs.map((run) => run.lease),
+    );
     for (const row of await ask(query, "heartbeat", { executor_id: executor, workflow_ids, leases })) {
       const run = this.runs.get(row.workflow_id ?? "");
       const isOurs = row.status === "RUNNING" && row.owner === executor;
       if (run && row.status === "PAUSED") run.stop(new Interrupt("paused", "it was paused"));
       else if (run && row.status === "CANCELLED") run.stop(new Interrupt("cancelled", "it was cancelled"));
-      else if (run && !(isOurs && Number(row.lease) === run.lease)) run.stop(new Interrupt("leaseLost", `it is ${row.status}, owned by ${row.owner}`));
+      else if (run && !(isOurs && Number(row.lease) === run.lease))
+        run.stop(new Interrupt("leaseLost", `it is ${row.status}, owned by ${row.owner}`));
       else if (!run && isOurs && this.worker.room > 0) await this.adopt(query, row.workflow_id as string);
     }
     for (const run of this.runs.values()) run.wake();
@@ -295,7 +313,9 @@ class Lane implements Server {
         executor,
         patience: options.patience ?? 5,
         fused: app.workflows.get(row.handler ?? "")?.options.fused ?? false,
-        warn: (message) => { app.logger.warn(message, { workflow: row.workflow_id }); },
+        warn: (message) => {
+          app.logger.warn(message, { workflow: row.workflow_id });
+        },
         retryPause: () => sleep(backoff(3), this.worker.stopping),
       } satisfies RunOptions,
       row.workflow_id as string,
@@ -327,7 +347,11 @@ class Lane implements Server {
     const seconds = GIVE_BACK[reason];
     if (seconds === undefined) return;
     this.worker.app.logger.error(`workflow ${run.id} "${row.name}" is given back: ${reason}: ${message}`);
-    const args = { executor_id: this.worker.executor, workflow_id: run.id, run_at: new Date(this.now() + seconds * 1000) };
+    const args = {
+      executor_id: this.worker.executor,
+      workflow_id: run.id,
+      run_at: new Date(this.now() + seconds * 1000),
+    };
     await this.rows("release", args).catch(() => []);
   }
 }

@@ -22,12 +22,12 @@ async function main(which: string) {
     const cb = ctx.callback<string>("cb");
     await ctx.step("send", () => { void app.answer(cb.id, "hi"); });
     const f = await ctx.first(cb, ctx.sleep("long", 100));
-    const ev = await ctx.emit("progress", { n: 1 });
-    return { shelf, r, t, bad: [bad instanceof Failed, bad.message, bad.detail], m, c, a, e2: [e2 instanceof Failed, e2.message], to: [to instanceof TimedOut, to.message], f, ev, u: ctx.uuid(), now: ctx.now(), rnd: ctx.random() };
+const ev = await ctx.emit("progress", { n: 1 });
+    return { shelf, r, t, bad: [bad instanceof Failed, bad.message, bad.detail], m, c, a, e2: [e2 instanceof Failed, e2.message], to: [to instanceof TimedOut, to.message], f, ev, u: ctx.uuid(), now: await ctx.now(), rnd: ctx.random() };
   });
   const worker = app.worker({ patience: 0.5 });
   const running = worker.run();
-  const h = await order.start("o1-" + which, "book");
+  const h = await order.start("o26-" + which, "book");
   console.log(await h.result({ timeout: 20 }));
   for await (const e of h.events({ follow: true })) console.log(e);
   worker.stop();
