@@ -122,6 +122,11 @@ export class Handle<O = unknown> {
     }
   }
 
+  /** What it has recorded: for `replay`, say. */
+  history(): Promise<sql.Row[]> {
+    return this.app.ask(this.id, "history", { workflow_id: this.id });
+  }
+
   /** Cancels it, and all below it, at once. */
   async cancel(): Promise<number> {
     return Number(await this.ask("cancel_tree", { workflow_id: this.id }));

@@ -12,9 +12,8 @@ import {
   type FailureDetail,
 } from "./errors";
 import type { Recorded, Written } from "./json";
-import type { Run, Server } from "./run";
+import type { Run, Server, Within } from "./run";
 import {
-  call,
   interval,
   json,
   list,
@@ -23,7 +22,6 @@ import {
   type Args,
   type Duration,
   type Row,
-  type Session,
   type Transaction,
   Typed,
 } from "./sql";
@@ -110,6 +108,10 @@ export const policy = (retry: Retry | number = 0): Args => {
     max_backoff: interval(cap),
   };
 };
+function outcomeOf<T>(outcome: PromiseSettledResult<T>): T {
+  if (outcome.status === "fulfilled") return outcome.value;
+  throw outcome.reason;
+}
 /** A promise of which nobody need take the failure. */
 function quiet<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
@@ -135,6 +137,11 @@ export class Pending<T> implements PromiseLike<T> {
   /** @internal its outcome, for those who have said that they wait for it */
   settle(): Promise<T> {
     return (this.outcome ??= quiet(this.begin()));
+  }
+
+  /** @internal the same with another outcome */
+  map<U>(fn: (value: T) => U | Promise<U>): Pending<U> {
+    return new Pending(this.run, this.sequence, this.id, this.recorded, async () => fn(await this.settle()));
   }
 
   result(): Promise<T> {
@@ -187,6 +194,11 @@ export class Context<P extends AnyPool = AnyPool> {
     return this.drive.abort.signal;
   }
 
+  /** The next position. */
+  get position(): number {
+    return this.sequence;
+  }
+
   /** Whether the next position was recorded by an earlier run. */
   get replaying(): boolean {
     return this.history.has(this.sequence);
@@ -203,9 +215,7 @@ export class Context<P extends AnyPool = AnyPool> {
     fn: (tx: Transaction<P>, step: Step) => Promise<T>,
     options: StepOptions = {},
   ): Pending<Recorded<T>> {
-    return this.executed(this.take(), name, "TRANSACTION", options, (step, session) =>
-      fn(session?.raw as Transaction<P>, step),
-    );
+    return this.executed(this.take(), name, "TRANSACTION", options, (step, tx) => fn(tx?.raw as Transaction<P>, step));
   }
 
   /** Waits so many seconds (or an interval as PostgreSQL writes it), or until a time. */
@@ -219,12 +229,9 @@ export class Context<P extends AnyPool = AnyPool> {
     names: N | readonly N[],
     options: { timeout?: Duration } = {},
   ): Pending<Signal<T, N>> {
-    const args = { timeout: interval(options.timeout) };
-    if (typeof names === "string") {
-      return this.wait("await_signal", names, "signal", args, (o) => ({ name: names, payload: this.read(o) as T }));
-    }
-    const several = { ...args, signals: list("text", names) };
-    return this.wait("await_signal", names.join("|"), "signal", several, (output) => {
+    const signals = typeof names === "string" ? [names] : names;
+    const args = { timeout: interval(options.timeout), signals: list("text", signals) };
+    return this.wait("await_signal", signals.join("|"), "signal", args, (output) => {
       const { signal, payload } = JSON.parse(output as string) as { signal: N; payload: unknown };
       return { name: signal, payload: this.read(JSON.stringify(payload)) as T };
     });
@@ -288,37 +295,28 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** Waits for all, then returns their outcomes in order, or throws the first failure in this order. */
-  async gather<T extends readonly PromiseLike<unknown>[]>(
-    ...all: T
-  ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-    const ids = all.map((one) => (one instanceof Pending ? one.id : ""));
+  async gather<T extends readonly unknown[] | []>(all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+    const waits = all as readonly (Pending<unknown> | Promise<unknown>)[];
+    const ids = waits.map((one) => (one instanceof Pending ? one.id : ""));
     const outcomes = await this.drive.demand("all", ids, () =>
-      Promise.allSettled(all.map((one) => (one instanceof Pending ? one.settle() : one))),
+      Promise.allSettled(waits.map((one) => (one instanceof Pending ? one.settle() : one))),
     );
-    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<unknown>).value) as never;
+    return outcomes.map(outcomeOf) as never;
   }
 
   /** Waits for the one that ends first: its index and its outcome, or its failure. The others stay as they are. */
-  first<T extends readonly Pending<unknown>[]>(...all: T): Pending<{ index: number; value: Awaited<T[number]> }> {
-    const args = {
-      sequences: list(
-        "int",
-        all.map((one) => one.sequence),
-      ),
-    };
-    const found = this.wait(
-      "await_any",
-      "first",
-      "any",
-      args,
-      (output) => (JSON.parse(output as string) as { sequence: number }).sequence,
-      Promise.all(all.map((one) => one.recorded)),
-    );
-    return new Pending(this.drive, found.sequence, found.id, found.recorded, async () => {
-      const sequence = await found.settle();
-      const index = all.findIndex((one) => one.sequence === sequence);
-      return { index, value: (await (all[index] as Pending<unknown>).settle()) as Awaited<T[number]> };
+  first<T>(
+    all: readonly Pending<T>[],
+    options: { name?: string; timeout?: Duration } = {},
+  ): Pending<{ index: number; value: T }> {
+    const sequences = all.map((one) => one.sequence);
+    const args = { sequences: list("int", sequences), timeout: interval(options.timeout) };
+    const read = (output: string | null) => (JSON.parse(output as string) as { sequence: number }).sequence;
+    const recorded = Promise.all(all.map((one) => one.recorded));
+    const found = this.wait("await_any", options.name ?? "first", "any", args, read, recorded);
+    return found.map(async (sequence) => {
+      const index = sequences.indexOf(sequence);
+      return { index, value: await (all[index] as Pending<T>).settle() };
     });
   }
 
@@ -340,17 +338,15 @@ export class Context<P extends AnyPool = AnyPool> {
       }
     };
     await Promise.all(Array.from({ length: options.concurrency ?? 10 }, lane));
-    return (await Promise.all(steps)).map(([outcome]) => {
-      if (outcome?.status === "fulfilled") return outcome.value;
-      throw outcome?.reason;
-    });
+    return (await Promise.all(steps)).map(([outcome]) => outcomeOf(outcome as PromiseSettledResult<Recorded<T>>));
   }
 
-  /** Says something to those who follow the workflow's events; what a replay says again is not sent again. */
-  async emit(topic: string, payload?: unknown): Promise<void> {
-    if (this.replaying) return;
-    const { text } = this.write(payload, `event "${topic}"`);
-    await this.drive.ask(() => this.server.rows("emit", { ...this.self, topic, payload: json(text) }));
+  /** Says something, once, to those who follow the workflow's events: the event's number. */
+  emit(topic: string, payload?: unknown): Pending<number> {
+    const args = { ...this.self, topic, payload: json(this.write(payload, `event "${topic}"`).text) };
+    return this.executed(this.take(), `emit:${topic}`, "TRANSACTION", {}, async (_, tx) =>
+      Number((await tx?.call("emit", args))?.value),
+    );
   }
 
   /** Whether this run goes the new way of a program that was changed here. */
@@ -376,8 +372,7 @@ export class Context<P extends AnyPool = AnyPool> {
 
   /** The time, recorded: the same on each replay. */
   now(): Pending<Date> {
-    const step = this.step("now", () => new Date().toISOString());
-    return new Pending(this.drive, step.sequence, step.id, step.recorded, async () => new Date(await step.settle()));
+    return this.step("now", () => new Date().toISOString()).map((text) => new Date(text));
   }
 
   /** A random id, the same on each replay. */
@@ -390,11 +385,11 @@ export class Context<P extends AnyPool = AnyPool> {
 
   /** A random number from 0 to 1, the same on each replay. */
   random(): number {
-    return Number(this.draw().readBigUInt64BE()) / 2 ** 64;
+    return Number(this.draw().readBigUInt64BE() >> 11n) / 2 ** 53;
   }
 
   private draw(): Buffer {
-    return createHash("sha256").update(`${this.id}:${this.sequence}:${++this.drawn}`).digest();
+    return createHash("sha256").update(`${this.id}/${this.sequence}/${this.drawn++}`).digest();
   }
 
   // ---- how a position comes to its outcome ----------------------------------------------------
@@ -531,7 +526,7 @@ export class Context<P extends AnyPool = AnyPool> {
     name: string,
     kind: "STEP" | "TRANSACTION",
     { retry, timeout }: StepOptions,
-    fn: (step: Step, session?: Session) => T | Promise<T>,
+    fn: (step: Step, tx?: Within) => T | Promise<T>,
   ): Pending<Recorded<T>> {
     const { drive, server } = this;
     const { executor, fused, telemetry, retryPause } = drive.options;
@@ -548,11 +543,11 @@ export class Context<P extends AnyPool = AnyPool> {
     const claim = async (): Promise<Answer> => answer(await server.call("claim_step", args, this.id));
     const fence = (found: Answer) => ({ task_id: id, lease: this.lease, attempt: found.attempt });
 
-    const perform = async ({ attempt }: Answer, session?: Session): Promise<Written> => {
+    const perform = async ({ attempt }: Answer, tx?: Within): Promise<Written> => {
       const step = { id, name, attempt, signal: this.abortSignal };
       const span = telemetry.start({ ...step, sequence, workflow: this.name, parent: this.id, root: this.root });
       try {
-        const returned = await span.run(() => inTime(step, timeout, () => fn(step, session)));
+        const returned = await span.run(() => inTime(step, timeout, () => fn(step, tx)));
         const written = this.write(returned, `${kind.toLowerCase()} "${name}"`);
         span.end();
         return written;
@@ -572,11 +567,11 @@ export class Context<P extends AnyPool = AnyPool> {
       return { value: value as Recorded<T> };
     };
     const within = (): Promise<Outcome<T>> =>
-      server.transaction(async (session) => {
-        const found = answer((await call(session.query, "claim_step", args))[0] as Row);
+      server.transaction(async (tx) => {
+        const found = answer(await tx.call("claim_step", args));
         if (found.action !== "EXECUTE") return { found };
-        const { text, value } = await perform(found, session);
-        await call(session.query, "complete", { ...fence(found), output: json(text) });
+        const { text, value } = await perform(found, tx);
+        await tx.call("complete", { ...fence(found), output: json(text) });
         return { value: value as Recorded<T> };
       });
     const failed = async (error: unknown, found: Answer): Promise<Answer> => {

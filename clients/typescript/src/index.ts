@@ -6,7 +6,9 @@ export { Cancelled, DeadlineExceeded, DurableError, Failed, Fatal, Interrupt, Re
 export type { StopReason } from "./errors";
 export { NotSerializable } from "./json";
 export type { Codec, Recorded } from "./json";
-export type { AnyPool, Connection, Duration, Transaction } from "./sql";
+export type { AnyPool, Connection, Duration, Row, Transaction } from "./sql";
 export { idGenerator } from "./telemetry";
+export { replay, TestContext } from "./testing";
+export type { Difference, TestOptions } from "./testing";
 export { Worker } from "./worker";
 export type { WorkerOptions } from "./worker";

@@ -1,15 +1,21 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { Interrupt } from "./errors";
 import type { Serializer } from "./json";
-import { list, type Args, type Row, type Session } from "./sql";
+import { list, type Args, type Row } from "./sql";
 import type { Telemetry } from "./telemetry";
+
+/** A transaction: the driver's connection, and calls of the server in it. */
+export interface Within {
+  raw: unknown;
+  call(name: string, args: Args): Promise<Row>;
+}
 
 /** What a context asks for: the server, or what stands for it in a test. */
 export interface Server {
   /** One row; what several ask in the same moment may go as one call. */
   call(name: string, args: Args, workflow?: string): Promise<Row>;
   rows(name: string, args: Args): Promise<Row[]>;
-  transaction<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Within) => Promise<T>): Promise<T>;
   /** The server's time, in milliseconds. */
   now(): number;
 }

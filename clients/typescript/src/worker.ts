@@ -4,7 +4,7 @@ import type { App, Shard } from "./app";
 import { Batcher } from "./batch";
 import { Context } from "./context";
 import { DurableError, Interrupt, isTransient, refusal } from "./errors";
-import { Run, type RunOptions, type Server } from "./run";
+import { Run, type RunOptions, type Server, type Within } from "./run";
 import { ask, call, interval, list, translate, wait, type Args, type Row, type Session } from "./sql";
 
 export interface WorkerOptions {
@@ -133,12 +133,15 @@ class Lane implements Server {
   rows(name: string, args: Args): Promise<Row[]> {
     return this.persist(() => call(this.shard.database.query, name, args));
   }
-  async transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: Within) => Promise<T>): Promise<T> {
     const session = await this.persist(() => this.shard.database.reserve());
     let isBroken = false;
     try {
       await session.query("BEGIN", []);
-      const result = await work(session);
+      const result = await work({
+        raw: session.raw,
+        call: async (name, args) => (await call(session.query, name, args))[0] as Row,
+      });
       await session.query("COMMIT", []);
       return result;
     } catch (error) {

@@ -16,12 +16,12 @@ async function main(which: string) {
     const c = await ctx.child("c", sub, 4);
     const q = ctx.child("q", sub, 3, { queue: "default" });
     const q2 = ctx.child("q2", sub, 9, { queue: "default" });
-    const [a] = await ctx.gather(q, ctx.sleep("s", 0.1));
+    const [a] = await ctx.gather([q, ctx.sleep("s", 0.1)]);
     const e2 = await q2.catch((e) => e);
     const to = await ctx.signal("go", { timeout: 0.2 }).catch((e) => e);
     const cb = ctx.callback<string>("cb");
     await ctx.step("send", () => { void app.answer(cb.id, "hi"); });
-    const f = await ctx.first(cb, ctx.sleep("long", 100));
+    const f = await ctx.first([cb, ctx.sleep("long", 100)]);
 const ev = await ctx.emit("progress", { n: 1 });
     return { shelf, r, t, bad: [bad instanceof Failed, bad.message, bad.detail], m, c, a, e2: [e2 instanceof Failed, e2.message], to: [to instanceof TimedOut, to.message], f, ev, u: ctx.uuid(), now: await ctx.now(), rnd: ctx.random() };
   });
