@@ -113,6 +113,14 @@ CREATE TABLE durable.workflow
 	-- of a run of a schedule: which one, and the time of the plan for which it was started
 	scheduled_for timestamptz,
 	scheduled_by text COLLATE "C",
+	-- retries of the whole workflow: how many there may be and have been, and the backoff; NULL where there are none
+	max_retries int,
+	retry_count int,
+	backoff interval,
+	backoff_multiplier float8,
+	max_backoff interval,
+	-- of a child with a queue that ends with its parent: cancel; else NULL
+	on_parent_end text COLLATE "C",
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -124,6 +132,16 @@ CREATE INDEX workflow_parent ON durable.workflow (parent_id, id) WHERE parent_id
 CREATE INDEX workflow_name ON durable.workflow (name, id);
 CREATE INDEX workflow_queue ON durable.workflow (queue_name, id) WHERE queue_name IS NOT NULL;
 CREATE INDEX workflow_handler ON durable.workflow (handler, id) WHERE handler IS NOT NULL;
+
+-- Searched by containment.  A table of its own: an index of the workflows' rows would cost each of them.
+CREATE TABLE durable.workflow_tags
+(
+	workflow_id uuid NOT NULL,
+	tags jsonb NOT NULL,
+	CONSTRAINT workflow_tags_pkey PRIMARY KEY (workflow_id)
+);
+CREATE INDEX workflow_tags_search ON durable.workflow_tags USING gin (tags jsonb_path_ops);
+COMMENT ON TABLE durable.workflow_tags IS 'The tags of the workflows that have some';
 
 -- The registers: which workflows are in some state, in the order in which they are
 -- looked for.  They follow from the table of workflows, as an index does: a trigger
@@ -602,6 +620,7 @@ EXCEPTION WHEN feature_not_supported THEN
 END $$;
 
 SELECT pg_catalog.pg_extension_config_dump('durable.workflow', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.workflow_tags', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.step', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.event', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.open_wait', '');
@@ -643,15 +662,16 @@ COMMENT ON FUNCTION durable.bucket(uuid) IS
 CREATE VIEW durable.task AS
 	SELECT w.id, w.parent_id, w.parent_sequence AS sequence, w.name, w.handler, w.status,
 		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
-		0 AS retry_count, 0 AS max_retries, w.recovery_count,
+		coalesce(w.retry_count, 0) AS retry_count, coalesce(w.max_retries, 0) AS max_retries, w.recovery_count,
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
-		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key
+		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key,
+		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C"
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 COMMENT ON VIEW durable.task IS
@@ -718,11 +738,14 @@ COMMENT ON FUNCTION durable.entries(text, text[], text) IS
 CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
 	queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
 	max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL,
-	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text)
+	if_active text = 'attach', if_finished text = 'start', tags jsonb = NULL, max_retries int = 0,
+	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL,
+	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text,
+	OUT replaced boolean)
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text) IS
-	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at and concurrency_key (1 to 1024 bytes) need a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
+COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text, text, text, jsonb, int, interval, float8, interval) IS
+	'Finds the active root workflow of that name (and attaches to it as attach does) or creates it; run_at, concurrency_key (1 to 1024 bytes) and max_retries need a queue; owner tells whether the caller drives it. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.attach(workflow_id uuid, executor_id text = NULL, takeover boolean = false,
 	OUT name text, OUT handler text, OUT input jsonb, OUT status durable.task_status, OUT lease int, OUT owner text)
@@ -782,23 +805,26 @@ COMMENT ON FUNCTION durable.complete_and_claim(uuid, jsonb, text, int, jsonb, du
 
 CREATE FUNCTION durable.start_child(parent_id uuid, sequence int, name text, input jsonb = NULL, handler text = NULL,
 	lease int = NULL, queue text = NULL, priority int = 0, timeout interval = NULL, concurrency_key text = NULL,
+	tags jsonb = NULL, max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2,
+	max_backoff interval = NULL, on_parent_end text = 'leave',
 	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT output jsonb, OUT error text,
 	OUT lease int)
 AS 'MODULE_PATHNAME', 'durable_start_child'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text) IS
-	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes) needs a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
+COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text, jsonb, int, interval, float8, interval, text) IS
+	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes), max_retries and on_parent_end => ''cancel'' need a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
 	timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL,
-	concurrency_keys text[] = NULL,
+	concurrency_keys text[] = NULL, if_active text = 'attach', if_finished text = 'start', tags jsonb[] = NULL,
+	max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL,
 	OUT "position" int, OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int,
-	OUT owner text)
+	OUT owner text, OUT replaced boolean)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'durable_start_many'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text, text[]) IS
+COMMENT ON FUNCTION durable.start_many(text[], jsonb[], text, text, text, int, timestamptz, interval, int, text, text[], text, text, jsonb[], int, interval, float8, interval) IS
 	'start of up to 1000 names at once, as if one after the other: a row for each, in order, position from 1. Errors: WF012, 42501 (executor_id from a client), 22023, 22004';
 
 CREATE FUNCTION durable.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL,
@@ -1790,6 +1816,12 @@ FROM durable.pending p LEFT JOIN (
     FROM durable.queue_lane l ORDER BY l.queue_name, l.key, l.turn, l.run_at, l.workflow_id) l
   ON l.queue_name = p.queue_name AND l.key = p.key AND l.turn = p.turn
 WHERE p.key <> '' AND ((p.run_at, p.id) < (l.run_at, l.workflow_id) OR l.key IS NULL)
+UNION ALL SELECT t.workflow_id, 'has tags without being there'
+FROM durable.workflow_tags t LEFT JOIN durable.workflow w ON w.id = t.workflow_id WHERE w.id IS NULL
+UNION ALL SELECT w.id, 'has retries without a queue, or more than it may have'
+FROM durable.workflow w WHERE w.max_retries IS NOT NULL AND (w.queue_name IS NULL OR w.retry_count > w.max_retries)
+UNION ALL SELECT w.id, 'ends with its parent without being a child with a queue'
+FROM durable.workflow w WHERE w.on_parent_end IS NOT NULL AND (w.queue_name IS NULL OR w.parent_id IS NULL)
 UNION ALL SELECT w.id, 'has a concurrency_key without a queue'
 FROM durable.workflow w WHERE w.concurrency_key IS NOT NULL AND w.queue_name IS NULL
 UNION ALL SELECT w.id, 'runs in a queue with limits without a slot'

@@ -40,7 +40,11 @@ SELECT pg_temp.bad('start', '{{name,"''x''"}}', ARRAY[
   ['priority', 'NULL'], ['run_at', '''2100-01-01'''], ['run_at', '''infinity'''], ['run_at', '''-infinity'''],
   ['timeout', '''-1 s'''], ['timeout', '''1 mon -31 days'''], ['timeout', '''-178000000 years'''], ['timeout', '''178000000 years'''],
   ['max_recovery_attempts', 'NULL'], ['max_recovery_attempts', '-1'], ['max_recovery_attempts', '-2147483648'],
-  ['app_version', ''''''], ['app_version', 'repeat(''x'', 10485760)']]);
+  ['app_version', ''''''], ['app_version', 'repeat(''x'', 10485760)'],
+  ['if_active', 'NULL'], ['if_active', '''join'''], ['if_active', '''replace'''], ['if_finished', 'NULL'], ['if_finished', '''Return'''],
+  ['tags', '''[]'''], ['tags', '''42'''], ['tags', '''null'''],
+  ['max_retries', 'NULL'], ['max_retries', '-1'], ['max_retries', '1'], ['backoff', 'NULL'], ['backoff', '''-1 s'''],
+  ['backoff_multiplier', 'NULL'], ['backoff_multiplier', '''NaN'''], ['backoff_multiplier', '-1'], ['max_backoff', '''-1 s''']]);
 SELECT pg_temp.bad('attach', '{{workflow_id,"{w}"}}', ARRAY[
   ['workflow_id', 'NULL'], ['workflow_id', '{s}'], ['executor_id', ''''''], ['executor_id', 'repeat(''x'', 1025)'], ['executor_id', 'repeat(''x'', 10485760)'], ['takeover', 'NULL']]);
 SELECT pg_temp.bad('claim_step', '{{workflow_id,"{w}"},{sequence,9},{name,"''x''"}}', ARRAY[

@@ -78,7 +78,7 @@ ALTER TABLE durable.workflow ALTER recovery_count SET DEFAULT nextval('counted')
 ALTER TABLE durable.step ALTER retry_count SET DEFAULT nextval('tried'), ALTER failed_at SET DEFAULT clock_timestamp();
 CALL lives('computed');
 SELECT array_agg(recovery_count ORDER BY id) FROM durable.workflow WHERE name LIKE 'computed %';
-SELECT count(DISTINCT retry_count) AS counted, count(DISTINCT failed_at) AS times, count(*) FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id WHERE w.name LIKE 'computed %';
+SELECT count(DISTINCT s.retry_count) AS counted, count(DISTINCT failed_at) AS times, count(*) FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id WHERE w.name LIKE 'computed %';
 ALTER TABLE durable.workflow ALTER recovery_count DROP DEFAULT, ALTER recovery_count ADD GENERATED ALWAYS AS IDENTITY (START 100);
 ALTER TABLE durable.step ALTER retry_count SET DEFAULT 0, ALTER failed_at DROP DEFAULT;
 CALL lives('identity');

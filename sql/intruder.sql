@@ -76,7 +76,7 @@ CREATE DOMAIN intruder.name AS text CHECK (intruder.checked(VALUE));
 -- The extension's calls do not meet it. ------------------------------------------------------------------
 SET search_path = intruder, "Durable", pg_temp, pg_catalog, durable;
 -- The trap works: three calls.
-SELECT start('x', NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL), hashtext('x'), 'PENDING'::durable.task_status = 'PENDING'::durable.task_status AS equal;
+SELECT start('x', NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, 2, NULL), hashtext('x'), 'PENDING'::durable.task_status = 'PENDING'::durable.task_status AS equal;
 SELECT count(*) FROM workflow;
 SELECT last_value AS calls FROM intruder.calls;
 -- A workflow from end to end, a child that fails with its parent, recovery, looking: as honest, and no call of a trap.

@@ -115,6 +115,8 @@ SELECT ('01800000-0000-7000-9000-' || lpad(to_hex(i), 6, '0') || '000000')::uuid
 INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, started_at, completed_at, name)
 SELECT ('01800000-0000-7000-8000-' || lpad(to_hex(i / 7), 6, '0') || '000000')::uuid, 20 + i % 7, 1, 1, 'COMPLETED', 'STEP', t, t, 'step ' || i % 7
   FROM generate_series(0, 699999) i, LATERAL (SELECT '2023-01-01'::timestamptz + i * interval '1 s' AS t) x;
+INSERT INTO durable.workflow_tags (workflow_id, tags)
+SELECT id, jsonb_build_object('customer', row_number() OVER (ORDER BY id) % 5000) FROM durable.workflow WHERE parent_id IS NULL;
 SELECT round(durable.count(), -4);
 
 -- The plans of before, then those that are made with statistics: never all of a table, an id by the primary key, children by their parent,

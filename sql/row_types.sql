@@ -46,11 +46,13 @@ SELECT action, detail FROM durable.complete_and_claim(durable.step_id(:'w', 0), 
 CREATE FUNCTION pg_temp.fail(task_id uuid, error text, lease int = NULL, attempt int = NULL, retryable boolean = true, detail jsonb = NULL, retry_after interval = NULL,
   OUT status durable.task_status, OUT retry_count int, OUT run_at timestamptz, OUT more text) AS '$libdir/durable', 'durable_fail' LANGUAGE C;
 CREATE FUNCTION pg_temp.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
-  max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL, OUT workflow_id uuid, OUT created boolean) AS '$libdir/durable', 'durable_start' LANGUAGE C;
+  max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL,
+  if_active text = 'attach', if_finished text = 'start', tags jsonb = NULL, max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, OUT workflow_id uuid, OUT created boolean) AS '$libdir/durable', 'durable_start' LANGUAGE C;
 CREATE FUNCTION pg_temp.complete_many(task_ids uuid[], outputs jsonb[] = NULL, leases int[] = NULL, attempts int[] = NULL,
   OUT "position" int, OUT task_id uuid, OUT completed boolean, OUT error text, OUT more text) RETURNS SETOF record AS '$libdir/durable', 'durable_complete_many' LANGUAGE C;
 CREATE FUNCTION pg_temp.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL, executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
-  timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL, concurrency_keys text[] = NULL, OUT "position" int, OUT workflow_id uuid) RETURNS SETOF record AS '$libdir/durable', 'durable_start_many' LANGUAGE C;
+  timeout interval = NULL, max_recovery_attempts int = 100, app_version text = NULL, concurrency_keys text[] = NULL,
+  if_active text = 'attach', if_finished text = 'start', tags jsonb[] = NULL, max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, OUT "position" int, OUT workflow_id uuid) RETURNS SETOF record AS '$libdir/durable', 'durable_start_many' LANGUAGE C;
 CREATE FUNCTION pg_temp.claim_steps(workflow_id uuid, first_sequence int, names text[], inputs jsonb[] = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
   max_retries int = 0, backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL, timeout interval = NULL,
   OUT sequence int, OUT step_id uuid, OUT action durable.claim_action, OUT output jsonb, OUT error text, OUT attempt int, OUT run_at timestamptz)

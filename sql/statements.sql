@@ -92,7 +92,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.emit(trial.id(''a''), ''t'')'),
   ('SELECT durable.events(trial.id(''a'')), durable.events(trial.id(''a''), ''t'')'),
   ('SELECT durable.alter_queue(''gone'', fair => true)'),
-  ('SELECT durable.start(''keyed'', queue => ''gone'', concurrency_key => ''k'')'),
+  ('SELECT durable.start(''keyed'', queue => ''gone'', concurrency_key => ''k'', tags => ''{"customer": 42}'')'),
   ('SELECT durable.claim(''gone'', ''e'', 9)'),
   ('SELECT durable.claim_from(''{gone}'', ''e'', 9)'),
   ('SELECT durable.history(trial.id(''a''))'),
@@ -312,6 +312,7 @@ SELECT * FROM trial.strangers('hostile');
 ALTER TABLE durable.workflow SET (fillfactor = 70);
 ALTER TABLE durable.step SET (fillfactor = 70);
 ALTER TABLE durable.event SET (fillfactor = 70);
+ALTER TABLE durable.workflow_tags SET (fillfactor = 70);
 ALTER TABLE durable.queue SET (fillfactor = 70);
 ALTER TABLE durable.executor SET (fillfactor = 70);
 ALTER TABLE durable.signal SET (fillfactor = 70);

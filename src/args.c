@@ -13,11 +13,14 @@
 #include "ids.h"
 #include "refusal.h"
 
+#include <math.h>
+
 #include "access/detoast.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 /* Raises 22023, "argument %s %s"; detail says what the value is, hint what to pass. */
@@ -68,14 +71,30 @@ require_name(NullableDatum arg, const char *name)
 	check_name(arg, name);
 }
 
-/* A concurrency key has the length of a name, and means something in a queue only. */
+/* What means something in a queue only. */
+void
+check_needs_queue(bool given, const char *name, NullableDatum queue, const char *hint)
+{
+	if (given && queue.isnull)
+		bad_argument(name, "needs a queue", "\"queue\" is NULL.", hint);
+}
+
+/* A concurrency key has the length of a name. */
 void
 check_key(NullableDatum key, const char *name, NullableDatum queue)
 {
 	check_name(key, name);
-	if (!key.isnull && queue.isnull)
-		bad_argument(name, "needs a queue", "\"queue\" is NULL.",
-					 "Pass a queue, which limits how many workflows of a key run at once.");
+	check_needs_queue(!key.isnull, name, queue, "Pass a queue, which limits how many workflows of a key run at once.");
+}
+
+/* Tags are an object, or NULL for none. */
+void
+check_tags(NullableDatum tags, const char *name)
+{
+	if (!tags.isnull && !JB_ROOT_IS_OBJECT(DatumGetJsonbP(tags.value)))
+		bad_argument(name, "must be an object",
+					 psprintf("It is %s.", JB_ROOT_IS_SCALAR(DatumGetJsonbP(tags.value)) ? "a scalar" : "an array"),
+					 "Pass an object, by whose members workflows are searched, or NULL for none.");
 }
 
 /* NULL if a number is in that range; both ends are allowed. */
@@ -252,6 +271,38 @@ check_interval(NullableDatum arg, const char *name)
 		bad_argument(name, psprintf("must not be longer than %d years", MAX_SPAN_YEARS),
 					 psprintf("It is %s.", interval_text(arg)),
 					 "Pass a shorter length of time, or NULL where there is to be none.");
+}
+
+/* max_retries, backoff, backoff_multiplier, max_backoff. */
+RetryPolicy
+require_retry_policy(const NullableDatum *from_max_retries)
+{
+	RetryPolicy policy = {
+		.max_retries = from_max_retries[0],.backoff = from_max_retries[1],
+		.backoff_multiplier = from_max_retries[2],.max_backoff = from_max_retries[3]
+	};
+
+	require_not_negative(policy.max_retries, "max_retries");
+	require(policy.backoff, "backoff");
+	check_span(policy.backoff, "backoff");
+	require(policy.backoff_multiplier, "backoff_multiplier");
+	if (!isfinite(DatumGetFloat8(policy.backoff_multiplier.value)) ||
+		DatumGetFloat8(policy.backoff_multiplier.value) < 0)
+		bad_argument("backoff_multiplier", "must be finite and not negative",
+					 psprintf("It is %g.", DatumGetFloat8(policy.backoff_multiplier.value)),
+					 "Pass 1 for a constant backoff, more for one that grows.");
+	check_span(policy.max_backoff, "max_backoff");
+
+	/* a policy that allows no retry is not stored */
+	if (!has_retries(&policy))
+		policy.backoff = policy.backoff_multiplier = policy.max_backoff = a_null();
+	return policy;
+}
+
+bool
+has_retries(const RetryPolicy *policy)
+{
+	return DatumGetInt32(policy->max_retries.value) > 0;
 }
 
 /* A time at which something is to run. */

@@ -24,6 +24,24 @@ typedef enum IfExists
 	EXISTING_ALTERED
 } IfExists;
 
+/* How often something that has failed is tried again, and after which time. */
+typedef struct RetryPolicy
+{
+	NullableDatum max_retries;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+} RetryPolicy;
+
+/* as parameters of a statement */
+#define RETRIES(policy) \
+	.max_retries = (policy).max_retries, .backoff = (policy).backoff, \
+	.backoff_multiplier = (policy).backoff_multiplier, .max_backoff = (policy).max_backoff
+
+extern RetryPolicy require_retry_policy(const NullableDatum *from_max_retries);
+extern bool has_retries(const RetryPolicy *policy);
+extern void check_tags(NullableDatum tags, const char *name);
+extern void check_needs_queue(bool given, const char *name, NullableDatum queue, const char *hint);
 extern IfExists require_if_exists(NullableDatum arg);
 extern void require(NullableDatum arg, const char *name);
 extern void require_name(NullableDatum arg, const char *name);

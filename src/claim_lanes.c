@@ -437,7 +437,11 @@ count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, Tim
 			count = count_from(queue, &ticket.from, now, most, next);
 			*due += count;
 			if (most_a_key < PG_INT64_MAX && count > 0)
-				count = Min(count, most_a_key - count_slots_of_key(queue, counts, ticket.from.key, most_a_key));
+			{
+				int64		running = count_slots_of_key(queue, counts, ticket.from.key, most_a_key);
+
+				count = Min(count, most_a_key - running);
+			}
 			if (starts > 0 || is_suspended_rank(ticket.from.rank))
 				allowed += Max(count, 0);
 		}

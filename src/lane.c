@@ -124,7 +124,11 @@ enter_lane(Datum queue, const Position *at)
 		found = compare_positions(&place, at) <= 0 && is_settled(&walk);
 	end_walk(&walk);
 	if (!found)
-		insert_ticket(queue, at, Max(at->run_at, clock_now()));
+	{
+		TimestampTz now = clock_now();
+
+		insert_ticket(queue, at, Max(at->run_at, now));
+	}
 }
 
 /* ---- what a claim reads -------------------------------------------------------------- */

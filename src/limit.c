@@ -327,12 +327,14 @@ change_limits(Datum queue, const Queue *limits)
 {
 	Queue		unlimited = {.rate_limit = a_null()};	/* so that a window stays as it was */
 	Counts		counts;
+	int64		last;
 
 	if (has_slots(limits))
 		run(&add_slots, &(OfQueue) {.queue = a_value(queue)}, NEWEST);
 	look_counts(queue, &unlimited, clock_now(), &counts);
 	counts.free = 0;
-	counts.next_slot = Max(counts.next_slot, last_slot(queue) + 1);
+	last = last_slot(queue);	/* looked at once: what has the last slot may end at any time */
+	counts.next_slot = Max(counts.next_slot, last + 1);
 	put_counts(queue, &counts);
 }
 

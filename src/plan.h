@@ -54,7 +54,7 @@ typedef enum Planning
 	FOR_PARAMS					/* at each call, for its parameters */
 } Planning;
 
-#define MAX_PARAMETERS 24
+#define MAX_PARAMETERS 32
 #define MAX_TABLES 8
 
 typedef struct Parameter

@@ -186,6 +186,7 @@ static const struct
 	{"wake_note", OWNER},
 	{"watch", OWNER},
 	{"workflow", OWNER},
+	{"workflow_tags", OWNER},
 };
 
 /* Whether there is a level by that name. */

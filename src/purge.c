@@ -72,6 +72,9 @@ static Statement delete_steps = STATEMENT(OverIds,
 static Statement delete_signals = STATEMENT(OverIds,
 	"DELETE FROM durable.signal g WHERE g.workflow_id = ANY (:ids)");
 
+static Statement delete_tags = STATEMENT(OverIds,
+	"DELETE FROM durable.workflow_tags t WHERE t.workflow_id = ANY (:ids)");
+
 static Statement look_steps_left = STATEMENT(OverIds,
 	"SELECT 1 FROM durable.step s WHERE s.workflow_id = ANY (:ids) LIMIT 1");
 
@@ -239,6 +242,7 @@ purge_page(Purge *purge, Datum statuses)
 	close_waits_of(gone.ids, gone.count);
 	forget_suspensions_of(&gone);
 	run_over_ids(&delete_signals, &gone, NULL, NULL);
+	run_over_ids(&delete_tags, &gone, NULL, NULL);
 	purge->steps += run_over_ids(&delete_steps, &gone, NULL, NULL);
 	if (run_over_ids(&look_steps_left, &gone, NULL, NULL) > 0)
 		raise_kept_away("durable.step");

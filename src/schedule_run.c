@@ -154,9 +154,9 @@ start_run(Running *r, TimestampTz at, pg_uuid_t *id)
 	StartArgs	args = {
 		.handler = s->handler,.executor_id = a_null(),.queue = s->queue,.priority = s->priority,.run_at = run_at_of(r, at),
 		.timeout = s->timeout,.max_recovery_attempts = s->max_recovery_attempts,.app_version = s->app_version,
-		.scheduled_for = a_time(at),.scheduled_by = s->name
+		.retries = no_retries,.scheduled_for = a_time(at),.scheduled_by = s->name
 	};
-
+	NewRoot		root = {.name = a_value(name),.input = s->input,.concurrency_key = a_null(),.tags = a_null()};
 	bool		created;
 
 	if (!r->may_wait && (!try_lock_queue(s->queue.value, QUEUE_START) || is_root_name_busy(name)))
@@ -164,7 +164,7 @@ start_run(Running *r, TimestampTz at, pg_uuid_t *id)
 	/* its rounds free what it has read, but not what we have: also in a subtransaction */
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	created = start_root(a_value(name), s->input, &args, id);
+	created = start_root(&root, &args, id);
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 	return created ? STARTED : DROPPED;

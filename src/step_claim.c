@@ -23,8 +23,6 @@
 #include "batch.h"
 #include "step_internal.h"
 
-#include <math.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -662,8 +660,7 @@ ClaimArgs
 claim_args(NullableDatum kind, const NullableDatum *from_executor_id)
 {
 	ClaimArgs	args = {
-		.executor_id = from_executor_id[0],.max_retries = from_executor_id[1],.backoff = from_executor_id[2],
-		.backoff_multiplier = from_executor_id[3],.max_backoff = from_executor_id[4],.timeout = from_executor_id[5]
+		.executor_id = from_executor_id[0],.timeout = from_executor_id[5]
 	};
 
 	require(kind, "kind");
@@ -673,21 +670,8 @@ claim_args(NullableDatum kind, const NullableDatum *from_executor_id)
 					 args.kind == WORKFLOW ? "Use start_child for a child workflow." :
 					 "A wait is made by a function of its own, not by a claim.");
 	check_name(args.executor_id, "executor_id");
-	require_not_negative(args.max_retries, "max_retries");
-	require(args.backoff, "backoff");
-	check_span(args.backoff, "backoff");
-	require(args.backoff_multiplier, "backoff_multiplier");
-	if (!isfinite(DatumGetFloat8(args.backoff_multiplier.value)) ||
-		DatumGetFloat8(args.backoff_multiplier.value) < 0)
-		bad_argument("backoff_multiplier", "must be finite and not negative",
-					 psprintf("It is %g.", DatumGetFloat8(args.backoff_multiplier.value)),
-					 "Pass 1 for a constant backoff, more for one that grows.");
-	check_span(args.max_backoff, "max_backoff");
+	args.retries = require_retry_policy(&from_executor_id[1]);
 	check_interval(args.timeout, "timeout");
-
-	/* a policy that allows no retry is not stored */
-	if (DatumGetInt32(args.max_retries.value) == 0)
-		args.backoff = args.backoff_multiplier = args.max_backoff = a_null();
 	return args;
 }
 

@@ -20,10 +20,7 @@ typedef struct ClaimArgs
 {
 	TaskKind	kind;
 	NullableDatum executor_id;
-	NullableDatum max_retries;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
+	RetryPolicy retries;
 	NullableDatum timeout;
 } ClaimArgs;
 
@@ -104,8 +101,7 @@ PARAMETER_VALUES(InsertStep, INSERT_STEP);
 
 /* The values of POLICY. */
 #define POLICY_VALUES(args, time) \
-	.executor_id = (args)->executor_id, .max_retries = (args)->max_retries, .backoff = (args)->backoff, \
-	.backoff_multiplier = (args)->backoff_multiplier, .max_backoff = (args)->max_backoff, \
+	.executor_id = (args)->executor_id, RETRIES((args)->retries), \
 	.timeout = (args)->timeout, .now = a_time(time), .deadline = clock_deadline(time, (args)->timeout)
 
 extern NullableDatum kind_value(TaskKind kind);

@@ -56,6 +56,7 @@ typedef struct ColumnUsed
 #define COLUMN_USED(table, name, type) {#name, type},
 
 static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
+static const ColumnUsed workflow_tags_columns[] = {WORKFLOW_TAGS_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN_USED)};
 static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
@@ -106,6 +107,7 @@ struct TableIndex
 };
 
 static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT,.is_registered = true};
+static Table workflow_tags = {"workflow_tags", workflow_tags_columns, WORKFLOW_TAGS_COLUMN_COUNT};
 static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
 static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLUMN_COUNT};
 static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
@@ -123,6 +125,7 @@ TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
 	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_id},.is_partial = true
 };
+TableIndex		tags_by_workflow = {&workflow_tags, "workflow_tags_pkey", 1, {workflow_tags_workflow_id}};
 TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
 TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};

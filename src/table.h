@@ -50,7 +50,16 @@
 	C(workflow, slot, INT8OID) \
 	C(workflow, suspended_at, TIMESTAMPTZOID) \
 	C(workflow, scheduled_for, TIMESTAMPTZOID) \
-	C(workflow, scheduled_by, TEXTOID)
+	C(workflow, scheduled_by, TEXTOID) \
+	C(workflow, max_retries, INT4OID) \
+	C(workflow, retry_count, INT4OID) \
+	C(workflow, backoff, INTERVALOID) \
+	C(workflow, backoff_multiplier, FLOAT8OID) \
+	C(workflow, max_backoff, INTERVALOID)
+
+#define WORKFLOW_TAGS_COLUMNS_USED(C) \
+	C(workflow_tags, workflow_id, UUIDOID) \
+	C(workflow_tags, tags, JSONBOID)
 
 #define STEP_COLUMNS_USED(C) \
 	C(step, workflow_id, UUIDOID) \
@@ -148,6 +157,12 @@ enum
 
 enum
 {
+	WORKFLOW_TAGS_COLUMNS_USED(COLUMN_NUMBER)
+	WORKFLOW_TAGS_COLUMN_COUNT
+};
+
+enum
+{
 	STEP_COLUMNS_USED(COLUMN_NUMBER)
 	STEP_COLUMN_COUNT
 };
@@ -224,6 +239,7 @@ typedef struct TableIndex TableIndex;
 
 extern TableIndex workflow_by_id;
 extern TableIndex workflow_by_parent;
+extern TableIndex tags_by_workflow;
 extern TableIndex active_root_by_name;
 extern TableIndex step_by_position;
 extern TableIndex queue_by_name;

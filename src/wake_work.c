@@ -114,7 +114,7 @@ claimable(Datum queue, bool has_row, TimestampTz now, int64 most, int64 *due, Ti
 	allowed += count_due_under_keys(queue, &row, &counts, now, most, due, next);
 	if (starts == 0 && *due > 0 && !row.paused)
 		*next = Min(*next, end_of_window(&row, &counts));
-	return allowed == 0 ? 0 : Min(allowed, free_slots(queue, &row, &counts, allowed));
+	return allowed == 0 ? 0 : free_slots(queue, &row, &counts, allowed);
 }
 
 /*

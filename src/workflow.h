@@ -12,9 +12,36 @@
 
 /* ---- workflow_start.c ------------------------------------------------------ */
 
-/* The arguments of start from handler on, and what only a schedule passes. */
+/* What start does where there is an unfinished one of that name ... */
+typedef enum IfActive
+{
+	ACTIVE_ATTACHED,
+	ACTIVE_REFUSED,
+	ACTIVE_REPLACED				/* if it never ran */
+} IfActive;
+
+/* ... and where there are finished ones only. */
+typedef enum IfFinished
+{
+	FINISHED_IGNORED,
+	FINISHED_RETURNED_IF_COMPLETED,
+	FINISHED_RETURNED
+} IfFinished;
+
+/* What each root has of its own. */
+typedef struct NewRoot
+{
+	NullableDatum name;
+	NullableDatum input;
+	NullableDatum concurrency_key;
+	NullableDatum tags;
+} NewRoot;
+
+/* The other arguments of start, and what only a schedule passes. */
 typedef struct StartArgs
 {
+	IfActive	if_active;
+	IfFinished	if_finished;
 	NullableDatum handler;
 	NullableDatum executor_id;
 	NullableDatum queue;
@@ -23,11 +50,24 @@ typedef struct StartArgs
 	NullableDatum timeout;
 	NullableDatum max_recovery_attempts;
 	NullableDatum app_version;
+	RetryPolicy retries;
 	NullableDatum scheduled_for;
 	NullableDatum scheduled_by;
 } StartArgs;
 
-extern bool start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uuid_t *id);
+/* The policy as a workflow has it: none at all is NULL. */
+#define WORKFLOW_POLICY(P) \
+	P(max_retries, INT4OID) \
+	P(backoff, INTERVALOID) \
+	P(backoff_multiplier, FLOAT8OID) \
+	P(max_backoff, INTERVALOID)
+#define WORKFLOW_RETRIES(policy) \
+	.max_retries = has_retries(&(policy)) ? (policy).max_retries : a_null(), .backoff = (policy).backoff, \
+	.backoff_multiplier = (policy).backoff_multiplier, .max_backoff = (policy).max_backoff
+
+extern const RetryPolicy no_retries;
+extern bool start_root(const NewRoot *root, const StartArgs *args, pg_uuid_t *id);
+extern RetryPolicy require_workflow_retries(const NullableDatum *from_max_retries, NullableDatum queue);
 extern bool look_active_root(Datum name, Workflow *workflow);
 extern void take_back_workflow(const pg_uuid_t *id);
 

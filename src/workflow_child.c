@@ -10,6 +10,7 @@
  */
 #include "plan.h"
 #include "sql.h"
+#include "tags.h"
 
 #include "utils/builtins.h"
 
@@ -28,6 +29,9 @@ typedef struct ChildArgs
 	NullableDatum priority;
 	NullableDatum timeout;
 	NullableDatum concurrency_key;
+	NullableDatum tags;
+	RetryPolicy retries;
+	NullableDatum on_parent_end;	/* NULL: it is left */
 } ChildArgs;
 
 /* ---- statements -------------------------------------------------------------- */
@@ -44,6 +48,8 @@ typedef struct ChildArgs
 	P(priority, INT4OID) \
 	P(timeout, INTERVALOID) \
 	P(concurrency_key, TEXTOID) \
+	WORKFLOW_POLICY(P) \
+	P(on_parent_end, TEXTOID) \
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(StartChild, START_CHILD);
 
@@ -66,14 +72,15 @@ static Statement insert_child = STATEMENT(StartChild,
 	"child AS ("
 	"  INSERT INTO durable.workflow (id, root_id, parent_id, parent_sequence, status, lease, created_at, started_at, "
 	"    deadline, run_at, name, input, handler, queue_name, priority, timeout, max_recovery_attempts, app_version,"
-	"    concurrency_key) "
+	"    concurrency_key, max_retries, retry_count, backoff, backoff_multiplier, max_backoff, on_parent_end) "
 	"  SELECT :id, p.root_id, p.id, :sequence, "
 	"    CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, "
 	"    CASE WHEN :queue IS NULL THEN 1 ELSE 0 END, :now, "
 	"    CASE WHEN :queue IS NULL THEN :now END, "
 	"    CASE WHEN :queue IS NULL THEN :now + :timeout END, "
 	"    CASE WHEN :queue IS NOT NULL THEN :now END, "
-	"    :name, :input, :handler, :queue, :priority, :timeout, p.max_recovery_attempts, p.app_version, :concurrency_key "
+	"    :name, :input, :handler, :queue, :priority, :timeout, p.max_recovery_attempts, p.app_version, :concurrency_key,"
+	"    :max_retries, :max_retries - :max_retries, :backoff, :backoff_multiplier, :max_backoff, :on_parent_end "
 	"  FROM parent p CROSS JOIN stand_in RETURNING 1) "
 	"SELECT EXISTS (SELECT 1 FROM child) FROM stand_in");
 
@@ -144,7 +151,8 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 				.parent_id = an_id(args->parent_id),.sequence = an_int(args->sequence),
 				.parent_lease = an_int(parent->lease),.id = an_id(&id),.name = args->name,.input = args->input,
 				.handler = args->handler,.queue = args->queue,.priority = args->priority,.timeout = args->timeout,
-				.concurrency_key = args->concurrency_key,.now = a_time(id_created_at(&id))
+				.concurrency_key = args->concurrency_key,WORKFLOW_RETRIES(args->retries),
+				.on_parent_end = args->on_parent_end,.now = a_time(id_created_at(&id))
 			}, NEWEST) == 0)
 		return false;
 	if (!DatumGetBool(result_value(0, 0)))
@@ -155,6 +163,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 		take_back_workflow(&id);
 		return false;
 	}
+	write_tags(&(NewTags) {.id = an_id(&id),.tags = args->tags}, 1);
 	started_waiting(args->queue, DatumGetInt32(args->priority.value), a_null(), id_array(&id, 1));
 	child->id = id;
 	child->status = args->queue.isnull ? RUNNING : PENDING;
@@ -230,7 +239,8 @@ start_child(const ChildArgs *args, Workflow *child)
 
 /*
  * start_child(parent_id, sequence, name, input, handler, lease, queue,
- *			   priority, timeout, concurrency_key)
+ *			   priority, timeout, concurrency_key, tags, max_retries, backoff,
+ *			   backoff_multiplier, max_backoff, on_parent_end)
  */
 Datum
 durable_start_child(PG_FUNCTION_ARGS)
@@ -238,8 +248,10 @@ durable_start_child(PG_FUNCTION_ARGS)
 	ChildArgs	args = {
 		.name = fcinfo->args[2],.input = fcinfo->args[3],.handler = fcinfo->args[4],
 		.lease = fcinfo->args[5],.queue = fcinfo->args[6],.priority = fcinfo->args[7],
-		.timeout = fcinfo->args[8],.concurrency_key = fcinfo->args[9]
+		.timeout = fcinfo->args[8],.concurrency_key = fcinfo->args[9],.tags = fcinfo->args[10],
+		.on_parent_end = fcinfo->args[15]
 	};
+	static const char *const ends[] = {"leave", "cancel"};
 	NullableDatum columns[6];
 	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
@@ -254,6 +266,12 @@ durable_start_child(PG_FUNCTION_ARGS)
 	require(args.priority, "priority");
 	check_interval(args.timeout, "timeout");
 	check_key(args.concurrency_key, "concurrency_key", args.queue);
+	check_tags(args.tags, "tags");
+	args.retries = require_workflow_retries(&fcinfo->args[11], args.queue);
+	if (require_choice(args.on_parent_end, "on_parent_end", ends, lengthof(ends)) == 0)
+		args.on_parent_end = a_null();
+	check_needs_queue(!args.on_parent_end.isnull, "on_parent_end", args.queue,
+					  "Leave it out: a child without a queue ends with its parent.");
 	args.parent_id = PG_GETARG_UUID_P(0);
 	args.sequence = PG_GETARG_INT32(1);
 

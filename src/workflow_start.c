@@ -25,6 +25,7 @@
 #include "privileges.h"
 #include "sql.h"
 #include "table.h"
+#include "tags.h"
 
 #include "access/xact.h"
 #include "utils/builtins.h"
@@ -36,12 +37,11 @@ PG_FUNCTION_INFO_V1(durable_start_many);
 typedef struct Start
 {
 	int			position;		/* from 0 */
-	NullableDatum name;
-	NullableDatum input;
-	NullableDatum concurrency_key;
+	NewRoot		values;
 	struct Root *root;
 	/* the answer */
 	bool		created;
+	bool		replaced;
 	TaskStatus	status;
 	int32		lease;
 	NullableDatum owner;
@@ -124,6 +124,7 @@ static Statement look_roots = STATEMENT(ActiveRoots,
 	P(timeout, INTERVALOID) \
 	P(max_recovery_attempts, INT4OID) \
 	P(app_version, TEXTOID) \
+	WORKFLOW_POLICY(P) \
 	P(scheduled_for, TIMESTAMPTZOID) \
 	P(scheduled_by, TEXTOID)
 
@@ -131,6 +132,7 @@ static Statement look_roots = STATEMENT(ActiveRoots,
 	.handler = (args)->handler, .executor_id = (args)->executor_id, .queue = (args)->queue, \
 	.priority = (args)->priority, .run_at = (args)->run_at, .timeout = (args)->timeout, \
 	.max_recovery_attempts = (args)->max_recovery_attempts, .app_version = (args)->app_version, \
+	WORKFLOW_RETRIES((args)->retries), \
 	.scheduled_for = (args)->scheduled_for, .scheduled_by = (args)->scheduled_by
 
 #define CREATE_ROOT(P) \
@@ -160,14 +162,15 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  ON CONFLICT (name) DO NOTHING RETURNING id) " \
 	"INSERT INTO durable.workflow AS w (id, root_id, status, lease, created_at, started_at, deadline, run_at, " \
 	"  name, input, handler, executor_id, queue_name, priority, timeout, max_recovery_attempts, app_version," \
-	"  concurrency_key, scheduled_for, scheduled_by) " \
+	"  concurrency_key, max_retries, retry_count, backoff, backoff_multiplier, max_backoff, scheduled_for, scheduled_by) " \
 	"SELECT b.id, b.id, CASE WHEN :queue IS NULL THEN 'RUNNING'::durable.task_status ELSE 'PENDING' END, b.lease, " \
 	"  b.created_at, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at END, " \
 	"  CASE WHEN :queue IS NULL THEN b.created_at + :timeout END, " \
 	"  CASE WHEN :queue IS NOT NULL THEN COALESCE(:run_at, b.created_at) END, " \
 	"  b.name, b.input, :handler, CASE WHEN :queue IS NULL THEN :executor_id END, :queue, :priority, :timeout, " \
-	"  :max_recovery_attempts, :app_version, b.concurrency_key, :scheduled_for, :scheduled_by " \
+	"  :max_recovery_attempts, :app_version, b.concurrency_key, :max_retries, :max_retries - :max_retries, :backoff," \
+	"  :backoff_multiplier, :max_backoff, :scheduled_for, :scheduled_by " \
 	"FROM entered e JOIN root b ON b.id = e.id"
 
 /* Enters a root's name; false if the statement has to find out whether it is free. */
@@ -223,6 +226,11 @@ fast_create_root(const void *params)
 	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
 	set(&writing, workflow_app_version, p->app_version);
 	set(&writing, workflow_concurrency_key, p->concurrency_key);
+	set(&writing, workflow_max_retries, p->max_retries);
+	set(&writing, workflow_retry_count, p->max_retries.isnull ? a_null() : an_int(0));
+	set(&writing, workflow_backoff, p->backoff);
+	set(&writing, workflow_backoff_multiplier, p->backoff_multiplier);
+	set(&writing, workflow_max_backoff, p->max_backoff);
 	set(&writing, workflow_scheduled_for, p->scheduled_for);
 	set(&writing, workflow_scheduled_by, p->scheduled_by);
 	done = end_row(&writing) && enter_name(p);
@@ -295,7 +303,7 @@ look_at_one(Root *root, const StartArgs *args)
 {
 	Workflow   *workflow = &root->workflow;
 
-	root->found = look_active_root(root->elements[0]->name.value, workflow);
+	root->found = look_active_root(root->elements[0]->values.name.value, workflow);
 	root->owner_dead = root->found && attaching(workflow, args->executor_id, false, true) == OWNS_IF_DEAD &&
 		!executor_alive(workflow->executor_id.value, clock_stale_before(clock_now(), a_null()));
 }
@@ -308,7 +316,7 @@ look(Starts *starts)
 	Elements	names = new_elements(TEXTOID, starts->root_count);
 
 	for (int i = 0; i < starts->root_count; i++)
-		append_element(&names, starts->roots[i].elements[0]->name);
+		append_element(&names, starts->roots[i].elements[0]->values.name);
 	run(&look_roots, &(ActiveRoots) {.names = array_of(&names)}, NEWEST);
 	for (int i = 0; i < starts->root_count; i++)
 	{
@@ -411,7 +419,7 @@ take_back_workflow(const pg_uuid_t *id)
 static void
 give_id(Root *root, int64 ns, const char *argument)
 {
-	text	   *name = DatumGetTextPP(root->elements[0]->name.value);
+	text	   *name = DatumGetTextPP(root->elements[0]->values.name.value);
 
 	new_workflow_id(ns, name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), argument), &root->workflow.id);
 	root->workflow.root_id = root->workflow.id;
@@ -420,11 +428,13 @@ give_id(Root *root, int64 ns, const char *argument)
 static CreateRoot
 one_root(const Root *root, const StartArgs *args)
 {
+	const NewRoot *values = &root->elements[0]->values;
+
 	return (CreateRoot)
 	{
-		.id = an_id(&root->workflow.id),.name = root->elements[0]->name,.input = root->elements[0]->input,
+		.id = an_id(&root->workflow.id),.name = values->name,.input = values->input,
 		.created_at = a_time(id_created_at(&root->workflow.id)),.lease = an_int(root->workflow.lease),
-		.concurrency_key = root->elements[0]->concurrency_key,
+		.concurrency_key = values->concurrency_key,
 		VALUES_OF(args)
 	};
 }
@@ -473,6 +483,7 @@ static bool
 create(Starts *starts, Root **created, int count)
 {
 	int64		ns = clock_ns();
+	NewTags    *tags;
 
 	if (count == 0)
 		return true;
@@ -496,11 +507,14 @@ create(Starts *starts, Root **created, int count)
 			take_back_workflow(&created[0]->workflow.id);
 		return false;
 	}
+	tags = palloc(count * sizeof(NewTags));
 	for (int i = 0; i < count; i++)
 	{
 		remember_tree(&created[i]->workflow.id, &created[i]->workflow.id);
 		expect_new_step(&created[i]->workflow.id, 0);
+		tags[i] = (NewTags) {.id = an_id(&created[i]->workflow.id),.tags = created[i]->elements[0]->values.tags};
 	}
+	write_tags(tags, count);
 	return true;
 }
 
@@ -562,6 +576,11 @@ act(void *arg)
 	return true;
 }
 
+/* What is not asked for. */
+const RetryPolicy no_retries = {
+	.max_retries = {0},.backoff = {.isnull = true},.backoff_multiplier = {.isnull = true},.max_backoff = {.isnull = true}
+};
+
 /* start, of all names. */
 static void
 start(Starts *starts)
@@ -587,9 +606,9 @@ start(Starts *starts)
  * workflow's, whether it was created, which is returned, or found.
  */
 bool
-start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uuid_t *id)
+start_root(const NewRoot *values, const StartArgs *args, pg_uuid_t *id)
 {
-	Start		element = {.name = name,.input = input,.concurrency_key = a_null()};
+	Start		element = {.values = *values};
 	Start	   *elements = &element;
 	Root		root = {.elements = &elements,.count = 1};
 	Starts		starts = {
@@ -604,10 +623,23 @@ start_root(NullableDatum name, NullableDatum input, const StartArgs *args, pg_uu
 
 /* ---- SQL functions ------------------------------------------------------------------ */
 
-/* Reads and checks the arguments from handler on. */
+/* Reads and checks the retries of a whole workflow. */
+RetryPolicy
+require_workflow_retries(const NullableDatum *from_max_retries, NullableDatum queue)
+{
+	RetryPolicy policy = require_retry_policy(from_max_retries);
+
+	check_needs_queue(has_retries(&policy), "max_retries", queue,
+					  "Pass a queue, from which the workflow is claimed again, or leave the retries to its steps.");
+	return policy;
+}
+
+/* Reads and checks the arguments that all names have in common. */
 static StartArgs
 start_args(FunctionCallInfo fcinfo)
 {
+	static const char *const actives[] = {"attach", "refuse", "replace"};
+	static const char *const finished[] = {"start", "start_after_failure", "return"};
 	NullableDatum *arg = &fcinfo->args[2];
 	StartArgs	args;
 
@@ -630,10 +662,14 @@ start_args(FunctionCallInfo fcinfo)
 	check_interval(args.timeout, "timeout");
 	require_not_negative(args.max_recovery_attempts, "max_recovery_attempts");
 	check_name(args.app_version, "app_version");
-	if (!args.run_at.isnull && args.queue.isnull)
-		bad_argument("run_at", "needs a queue", "\"queue\" is NULL.",
-					 "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_needs_queue(!args.run_at.isnull, "run_at", args.queue,
+					  "Pass a queue, whose executors claim the workflow when its time has come.");
 	check_run_at(args.run_at);
+	args.if_active = (IfActive) require_choice(fcinfo->args[11], "if_active", actives, lengthof(actives));
+	args.if_finished = (IfFinished) require_choice(fcinfo->args[12], "if_finished", finished, lengthof(finished));
+	check_needs_queue(args.if_active == ACTIVE_REPLACED, "if_active", args.queue,
+					  "Pass a queue: only what waits in one can be replaced.");
+	args.retries = require_workflow_retries(&fcinfo->args[14], args.queue);
 	return args;
 }
 
@@ -646,30 +682,35 @@ answer(const Start *start, Oid label, NullableDatum *columns)
 	columns[2] = a_value(enum_datum(label, status_label(start->status)));
 	columns[3] = a_value(Int32GetDatum(start->lease));
 	columns[4] = start->owner;
+	columns[5] = a_bool(start->replaced);
 }
 
 /*
  * start(name, input, handler, executor_id, queue, priority, run_at, timeout,
- *		 max_recovery_attempts, app_version, concurrency_key)
+ *		 max_recovery_attempts, app_version, concurrency_key, if_active, if_finished,
+ *		 tags, max_retries, backoff, backoff_multiplier, max_backoff)
  */
 Datum
 durable_start(PG_FUNCTION_ARGS)
 {
 	StartArgs	args;
-	Start		element = {.name = fcinfo->args[0],.input = fcinfo->args[1],.concurrency_key = fcinfo->args[10]};
+	Start		element = {.values = {
+		.name = fcinfo->args[0],.input = fcinfo->args[1],.concurrency_key = fcinfo->args[10],.tags = fcinfo->args[13]
+	}};
 	Start	   *elements = &element;
 	Root		root = {.elements = &elements,.count = 1};
 	Starts		starts = {
 		.args = &args,.argument = "name",.count = 1,.elements = &element,.root_count = 1,.roots = &root
 	};
-	NullableDatum columns[5];
+	NullableDatum columns[6];
 	TupleDesc	desc = result_desc(fcinfo, lengthof(columns));
 	Call		call;
 
 	element.root = &root;
-	require_name(element.name, "name");
+	require_name(element.values.name, "name");
 	args = start_args(fcinfo);
-	check_key(element.concurrency_key, "concurrency_key", args.queue);
+	check_key(element.values.concurrency_key, "concurrency_key", args.queue);
+	check_tags(element.values.tags, "tags");
 
 	call = begin_call(fcinfo);
 	start(&starts);
@@ -682,8 +723,8 @@ compare_starts(const void *a, const void *b)
 {
 	const Start *x = *(Start *const *) a;
 	const Start *y = *(Start *const *) b;
-	text	   *s = DatumGetTextPP(x->name.value);
-	text	   *t = DatumGetTextPP(y->name.value);
+	text	   *s = DatumGetTextPP(x->values.name.value);
+	text	   *t = DatumGetTextPP(y->values.name.value);
 	int			s_len = VARSIZE_ANY_EXHDR(s);
 	int			t_len = VARSIZE_ANY_EXHDR(t);
 	int			order = memcmp(VARDATA_ANY(s), VARDATA_ANY(t), Min(s_len, t_len));
@@ -705,7 +746,7 @@ group_starts(Start *elements, int count, Root *roots)
 	qsort(sorted, count, sizeof(Start *), compare_starts);
 	for (int i = 0; i < count; i++)
 	{
-		if (i == 0 || !same_text(sorted[i]->name, sorted[i - 1]->name))
+		if (i == 0 || !same_text(sorted[i]->values.name, sorted[i - 1]->values.name))
 			roots[n++] = (Root) {.elements = &sorted[i]};
 		roots[n - 1].count++;
 		sorted[i]->root = &roots[n - 1];
@@ -715,7 +756,9 @@ group_starts(Start *elements, int count, Root *roots)
 
 /*
  * start_many(names, inputs, handler, executor_id, queue, priority, run_at,
- *			  timeout, max_recovery_attempts, app_version, concurrency_keys)
+ *			  timeout, max_recovery_attempts, app_version, concurrency_keys,
+ *			  if_active, if_finished, tags, max_retries, backoff, backoff_multiplier,
+ *			  max_backoff)
  */
 Datum
 durable_start_many(PG_FUNCTION_ARGS)
@@ -723,25 +766,32 @@ durable_start_many(PG_FUNCTION_ARGS)
 	NullableDatum names = fcinfo->args[0];
 	NullableDatum inputs = fcinfo->args[1];
 	NullableDatum keys = fcinfo->args[10];
+	NullableDatum tags = fcinfo->args[13];
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	StartArgs	args;
 	Elements	name_elements;
 	Elements	input_elements;
 	Elements	key_elements;
+	Elements	tag_elements;
 	int			count = require_batch(names, "names");
 	Starts		starts = {.args = &args,.argument = "names",.count = count};
 	Call		call;
-	NullableDatum columns[6];
+	NullableDatum columns[7];
 
 	check_array_beside(inputs, "inputs", count, "names");
 	check_array_beside(keys, "concurrency_keys", count, "names");
+	check_array_beside(tags, "tags", count, "names");
 	name_elements = elements_of(names, TEXTOID, count);
 	for (int i = 0; i < count; i++)
 		check_name(element_of(&name_elements, i), "names");
 	args = start_args(fcinfo);
 	key_elements = elements_of(keys, TEXTOID, count);
+	tag_elements = elements_of(tags, JSONBOID, count);
 	for (int i = 0; i < count; i++)
+	{
 		check_key(element_of(&key_elements, i), "concurrency_keys", args.queue);
+		check_tags(element_of(&tag_elements, i), "tags");
+	}
 
 	begin_rows_of(fcinfo, lengthof(columns));
 	input_elements = elements_of(inputs, JSONBOID, count);
@@ -749,8 +799,11 @@ durable_start_many(PG_FUNCTION_ARGS)
 	starts.roots = palloc0(Max(count, 1) * sizeof(Root));
 	for (int i = 0; i < count; i++)
 		starts.elements[i] = (Start) {
-			.position = i,.name = element_of(&name_elements, i),.input = element_of(&input_elements, i),
-			.concurrency_key = element_of(&key_elements, i)
+			.position = i,
+			.values = {
+				.name = element_of(&name_elements, i),.input = element_of(&input_elements, i),
+				.concurrency_key = element_of(&key_elements, i),.tags = element_of(&tag_elements, i)
+			}
 		};
 	starts.root_count = group_starts(starts.elements, count, starts.roots);
 

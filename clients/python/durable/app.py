@@ -1,0 +1,397 @@
+"""An application: its workflows, the client that starts and asks, the worker that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from . import errors
+from .context import AsyncContext, Context, Driven, Flow, Result, Retry, _awaiting, _blocking, drive
+from .drivers import Tasks, Threads, raw
+from .errors import DurableError, TimedOut
+from .protocol import Call, Gen
+from .values import Codec, Duration, hints, interval
+from .worker import FOR_EVER, Executor, executor_name
+
+C = TypeVar("C")  # the context
+I = TypeVar("I")  # noqa: E741
+T = TypeVar("T")
+FINISHED = ("COMPLETED", "FAILED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Workflow(Generic[C, I, T]):
+    """A program under the name of its handler: an ordinary function of a context and an input."""
+
+    name: str
+    fn: Callable[[C, I], T | Coroutine[Any, Any, T]]
+    queue: str | None
+    takes: Any  # the annotations of input and output
+    returns: Any
+
+    def __call__(self, context: C, input: I) -> T | Coroutine[Any, Any, T]:
+        return self.fn(context, input)
+
+
+class Event(NamedTuple):
+    """What a workflow has said."""
+
+    n: int
+    topic: str
+    payload: Any
+    emitted_at: datetime
+
+
+class BaseHandle(Generic[T]):
+    """A workflow from outside. `connection`, where it can be given, is the caller's own, and its transaction."""
+
+    def __init__(self, app: Any, id: UUID, created: bool = False, returns: Any = None):
+        self.id, self.created = id, created
+        self._host, self._returns = app, returns
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id})"
+
+    def _result(self, timeout: Duration | None = None) -> Result[T]:
+        """Waits for its end and returns its output; raises `Failed`, `Cancelled`, or `TimedOut` after so many seconds."""
+        until = time.monotonic() + float(timeout) if timeout is not None else float("inf")  # type: ignore[arg-type]
+        while True:
+            left = min(max(until - time.monotonic(), 0), 30)
+            (row,) = yield Call("wait_for_end", {"task_id": self.id, "timeout": interval(left)})
+            if row.status == "COMPLETED":
+                output: T = self._host.codec.decode(row.output, self._returns)
+                return output
+            if row.status == "FAILED":
+                raise errors.recorded(str(self.id), row.error)
+            if row.status == "CANCELLED":
+                raise errors.Cancelled(f"workflow {self.id} was cancelled")
+            if time.monotonic() >= until:
+                raise TimedOut(f"workflow {self.id} is {row.status}")
+
+    def _status(self) -> Result[str]:
+        """Its status: PENDING, RUNNING, PAUSED, COMPLETED, FAILED or CANCELLED."""
+        return (yield Call("status", {"task_id": self.id}))
+
+    def _signal(self, name: str, payload: Any = None, key: str | None = None, connection: Any = None) -> Result[bool]:
+        """Sends it a signal; of two with the same key the second is not sent: False."""
+        args = {"workflow_id": self.id, "name": name, "payload": self._host.codec.encode(payload, f'signal "{name}"')}
+        return (yield Call("signal", _given(args | {"key": key}), raw(connection)))
+
+    def _cancel(self, connection: Any = None) -> Result[int]:
+        """Cancels it and all below it, at once and for good."""
+        return (yield Call("cancel_tree", {"workflow_id": self.id}, raw(connection)))
+
+    def _request_cancel(self, reason: str | None = None, grace: Duration | None = None) -> Result[int]:
+        """Asks it, and all below it, to end by themselves; after `grace` it is cancelled."""
+        return (yield Call("request_cancel", _given({"workflow_id": self.id, "reason": reason, "grace": interval(grace)})))
+
+    def _pause(self, connection: Any = None) -> Result[int]:
+        """Pauses it and all below it."""
+        return (yield Call("pause_tree", {"workflow_id": self.id}, raw(connection)))
+
+    def _resume(self, connection: Any = None) -> Result[int]:
+        """Undoes that pause."""
+        return (yield Call("resume_tree", {"workflow_id": self.id}, raw(connection)))
+
+    def _retry(self, from_sequence: int = 0) -> Result[None]:
+        """Runs it again after it has failed, from its last completed step."""
+        yield Call("resume_failed", {"workflow_id": self.id, "from_sequence": from_sequence})
+
+    def _history(self) -> Result[list[Any]]:
+        """Every recorded step in order, as rows; `testing.replay` takes it."""
+        return (yield Call("history", {"workflow_id": self.id}))
+
+    def _page(self, topic: str | None, after: int, follow: bool) -> Gen:
+        """The next events, and whether there can be more."""
+        args = _given({"workflow_id": self.id, "topic": topic, "after": after})
+        is_over = not follow or (yield from self._status()) in FINISHED
+        rows = yield Call("events", args)
+        if not rows and not is_over:
+            yield Call("wait_for_event", args | {"timeout": "30 s"})
+        decode = self._host.codec.decode
+        return [Event(row.n, row.topic, decode(row.payload), row.emitted_at) for row in rows], bool(rows) or not is_over
+
+
+class Handle(BaseHandle[T]):
+    """A workflow from outside."""
+
+    result = _blocking(BaseHandle._result)
+    status = _blocking(BaseHandle._status)
+    signal = _blocking(BaseHandle._signal)
+    cancel = _blocking(BaseHandle._cancel)
+    request_cancel = _blocking(BaseHandle._request_cancel)
+    pause = _blocking(BaseHandle._pause)
+    resume = _blocking(BaseHandle._resume)
+    retry = _blocking(BaseHandle._retry)
+    history = _blocking(BaseHandle._history)
+
+    def events(self, topic: str | None = None, after: int = 0, follow: bool = False) -> Iterator[Event]:
+        """What it has said after that number; with `follow` also what comes, until it has ended."""
+        more = True
+        while more:
+            page, more = self._host.driver.drive(self._page(topic, after, follow))
+            for event in page:
+                after = event.n
+                yield event
+
+
+class AsyncHandle(BaseHandle[T]):
+    """A workflow from outside, its methods to be awaited."""
+
+    result = _awaiting(BaseHandle._result)
+    status = _awaiting(BaseHandle._status)
+    signal = _awaiting(BaseHandle._signal)
+    cancel = _awaiting(BaseHandle._cancel)
+    request_cancel = _awaiting(BaseHandle._request_cancel)
+    pause = _awaiting(BaseHandle._pause)
+    resume = _awaiting(BaseHandle._resume)
+    retry = _awaiting(BaseHandle._retry)
+    history = _awaiting(BaseHandle._history)
+
+    async def events(self, topic: str | None = None, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
+        """What it has said after that number; with `follow` also what comes, until it has ended."""
+        more = True
+        while more:
+            page, more = await self._host.driver.drive(self._page(topic, after, follow))
+            for event in page:
+                after = event.n
+                yield event
+
+
+def _given(args: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in args.items() if value is not None}
+
+
+class BaseApp:
+    """What both kinds of applications share. See `App`."""
+
+    _driver: Any
+    _context: type[Flow]
+    _handle: Any
+
+    def __init__(self, conninfo: str = "", *, executor: str | None = None, codec: Codec = Codec(),  # noqa: B008
+                 fused: bool = False, version: str | None = None, pool: int = 10, **connect: Any):  # fmt: skip
+        self.conninfo, self.codec, self.fused, self.version = conninfo, codec, fused, version
+        self.executor_id = executor or executor_name()
+        self.workflows: dict[str, Workflow[Any, Any, Any]] = {}
+        self.observers: list[Callable[..., None]] = []
+        self._connect, self._pool, self._host = connect, pool, self
+        self.driver = self._driver(conninfo, pool, **connect)
+        self._queues: dict[str, dict[str, Any]] = {}
+        self.executor: Executor | None = None
+
+    def _register(self, name: str, queue: str | None, fn: Callable[..., Any]) -> Workflow[Any, Any, Any]:
+        parameters = list(inspect.signature(fn).parameters)
+        if len(parameters) != 2:
+            raise TypeError(f'workflow "{name}" must take a context and an input')
+        known = hints(fn)
+        workflow: Workflow[Any, Any, Any] = Workflow(name, fn, queue, known.get(parameters[1]), known.get("return"))
+        if name in self.workflows:
+            raise ValueError(f'there are two workflows "{name}"')
+        self.workflows[name] = workflow
+        if queue:
+            self._queues.setdefault(queue, {})
+        return workflow
+
+    def queue(self, name: str, **limits: Any) -> None:
+        """Declares a queue and its limits (see `durable.create_queue`): it is made, or altered, when a worker starts."""
+        self._queues[name] = limits
+
+    def _make_queue(self, name: str) -> Gen:
+        limits = self._queues.get(name, {})
+        try:
+            yield Call("create_queue", {"name": name, **limits, "if_exists": "alter" if limits else "keep"})
+        except DurableError as error:
+            if error.sqlstate != "42501":  # somebody else may have to
+                raise
+
+    def _start(self, workflow: Workflow[Any, I, T] | str, name: str, input: I = None, *, queue: str | None = None,  # type: ignore[assignment]
+               connection: Any = None, retry: Retry | None = None, timeout: Duration | None = None,
+               **options: Any) -> Result[Any]:  # fmt: skip
+        """Starts a workflow in its queue, or finds the unfinished one of that name; other options are `durable.start`'s.
+
+        With a connection, in that connection's transaction: it begins when, and only if, that is committed.
+        """
+        handler, returns = (workflow, None) if isinstance(workflow, str) else (workflow.name, workflow.returns)
+        queue = queue or (None if isinstance(workflow, str) else workflow.queue)
+        args = {"name": name, "input": self.codec.encode(input, f'input of workflow "{name}"'), "handler": handler,
+                "queue": queue, "timeout": interval(timeout), **(retry.args() if retry else {}), **options}  # fmt: skip
+        if args.get("tags") is not None:
+            args["tags"] = self.codec.encode(args["tags"], "tags")
+        call = Call("start", _given(args), raw(connection))
+        try:
+            row = yield call
+        except DurableError as error:
+            if error.sqlstate != "WF012" or connection is not None or queue is None:
+                raise
+            yield from self._make_queue(queue)
+            row = yield call
+        return self._handle(self, row.workflow_id, row.created, returns)
+
+    def _attach(self, workflow: UUID | str) -> Result[Any]:
+        """A workflow that is there: by its id, or the last one of a name."""
+        if isinstance(workflow, str):
+            rows = yield Call("list", {"name": workflow, "root_only": True, "max_rows": 1})
+            if not rows:
+                raise errors.refusal("WF001", f'there is no workflow "{workflow}"')
+            handler, workflow = self.workflows.get(rows[0].handler), rows[0].id
+            return self._handle(self, workflow, False, handler.returns if handler else None)
+        return self._handle(self, workflow)
+
+    def _answer(self, token: UUID | str, output: Any = None, error: str | None = None, connection: Any = None) -> Result[bool]:
+        """Answers a callback by its token."""
+        args = {"step_id": token, "output": self.codec.encode(output, "answer"), "error": error}
+        return (yield Call("answer", _given(args), raw(connection)))
+
+    def _signal(self, name: str, signal: str, payload: Any = None, key: str | None = None, connection: Any = None) -> Result[bool]:
+        """Sends a signal to the unfinished root workflow of that name."""
+        args = {"name": name, "signal": signal, "payload": self.codec.encode(payload, f'signal "{signal}"'), "key": key}
+        return (yield Call("signal_root", _given(args), raw(connection)))
+
+    def _begin(self, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]) -> Gen:
+        """Starts a workflow here, without a queue: its flow, or None if it has ended, and how to drive it."""
+        assert self.executor
+        text = self.codec.encode(input, f'input of workflow "{name}"')
+        args = _given({"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options})
+        row = yield Call("start", args)
+        if row.owner != self.executor_id:
+            raise errors.LeaseLost(f'workflow "{name}" is {row.status}, driven by {row.owner or "nobody"}')
+        if not row.created:
+            text = yield Call("input", {"task_id": row.workflow_id})
+        flow = self._context(Driven(self.executor, row.workflow_id, None), row.workflow_id, name, workflow.name, row.lease, None)
+        self.executor.running[flow.id] = flow
+        return flow, text, row.created
+
+    def _new_executor(self, driver: Any, queues: list[str], concurrency: int, patience: float, grace: float) -> Executor:
+        return Executor(driver, self._context, self.workflows, self.codec, self.executor_id, queues, concurrency, patience,
+                        grace, self.fused, self.version, self.observers)  # fmt: skip
+
+    def _prepare(self, queues: list[str]) -> Gen:
+        for name in queues:
+            yield from self._make_queue(name)
+
+    def _drive_here(self, flow: Flow, workflow: Workflow[Any, I, T], text: str | None, fresh: bool) -> Gen:
+        assert self.executor
+        try:
+            return (yield from drive(flow, workflow, text, fresh))
+        finally:
+            self.executor.inbox.put_nowait(("ended", flow))
+
+
+class App(BaseApp):
+    """An application of ordinary functions: `app.workflow` registers them, `start` begins one, `run` is the worker.
+
+    `executor` is this process's id, by default a new one each time. With `fused`, a step that has returned is recorded
+    by the call that claims the next one: half the commits, and a process that dies in between runs that step again.
+    `version` is the program's: see `app_version`. Other arguments are psycopg's for `connect`.
+    """
+
+    _driver, _context, _handle = Threads, Context, Handle
+
+    def workflow(self, name: str, *, queue: str | None = None) -> Callable[[Callable[[Context, I], T]], Workflow[Context, I, T]]:
+        """Registers a function of a context and an input under that name, to be run from that queue."""
+        return lambda fn: self._register(name, queue, fn)
+
+    start = _blocking(BaseApp._start)
+    attach = _blocking(BaseApp._attach)
+    answer = _blocking(BaseApp._answer)
+    signal = _blocking(BaseApp._signal)
+
+    def drive(self, workflow: Workflow[Any, I, T], name: str, input: I, **options: Any) -> T:
+        """Runs a workflow here and now, without a queue, and returns its output.
+
+        A process that is started again under the same executor id goes on where it was.
+        """
+        if self.executor is None:
+            self.executor = self._new_executor(Threads(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30)
+            threading.Thread(target=self.executor.driver.drive, args=(self.executor.work(),), daemon=True).start()
+        began = self.executor.driver.drive(self._begin(workflow, name, input, options))
+        output: T = self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
+        return output
+
+    def run(self, queues: list[str] | None = None, concurrency: int = 10, *, patience: float = 5, grace: float = 30,
+            handle_signals: bool = True) -> None:  # fmt: skip
+        """The worker: runs what comes into the queues, so many at once, until SIGTERM or `stop`.
+
+        A wait longer than `patience` seconds gives its place free. At SIGTERM steps that run have `grace` seconds to
+        end; the rest is handed back at once. A second SIGTERM does not wait for them.
+        """
+        queues = list(self._queues) if queues is None else queues
+        driver = Threads(self.conninfo, concurrency + 2, FOR_EVER, **self._connect)
+        driver.drive(self._prepare(queues))
+        self.executor = self._new_executor(driver, queues, concurrency, patience, grace)
+        if handle_signals and threading.current_thread() is threading.main_thread():
+            for number in signal.SIGTERM, signal.SIGINT:
+                signal.signal(number, lambda *_: self.stop())
+        driver.drive(self.executor.work())
+
+    def stop(self) -> None:
+        """Drains the worker; a second time, stops it at once."""
+        if self.executor is not None:
+            self.executor.stop()
+
+    def close(self) -> None:
+        """Closes what connections there are."""
+        self.stop()
+        self.driver.close()
+
+
+class AsyncApp(BaseApp):
+    """An application of `async def` functions. See `App`; the methods are to be awaited."""
+
+    _driver, _context, _handle = Tasks, AsyncContext, AsyncHandle
+
+    def workflow(
+        self, name: str, *, queue: str | None = None
+    ) -> Callable[[Callable[[AsyncContext, I], Coroutine[Any, Any, T]]], Workflow[AsyncContext, I, T]]:
+        """Registers a function of a context and an input under that name, to be run from that queue."""
+        return lambda fn: self._register(name, queue, fn)
+
+    start = _awaiting(BaseApp._start)
+    attach = _awaiting(BaseApp._attach)
+    answer = _awaiting(BaseApp._answer)
+    signal = _awaiting(BaseApp._signal)
+
+    async def drive(self, workflow: Workflow[Any, I, T], name: str, input: I, **options: Any) -> T:
+        """Runs a workflow here and now, without a queue, and returns its output."""
+        if self.executor is None:
+            self.executor = self._new_executor(Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30)
+            self.executor.driver.spawn(self.executor.driver.drive(self.executor.work()))
+        began = await self.executor.driver.drive(self._begin(workflow, name, input, options))
+        output: T = await self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
+        return output
+
+    async def work(self, queues: list[str] | None = None, concurrency: int = 100, *, patience: float = 5, grace: float = 30,
+                   handle_signals: bool = False) -> None:  # fmt: skip
+        """The worker, as a task among others; see `App.run`."""
+        queues = list(self._queues) if queues is None else queues
+        driver = Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect)
+        await driver.drive(self._prepare(queues))
+        self.executor = self._new_executor(driver, queues, concurrency, patience, grace)
+        if handle_signals:
+            for number in signal.SIGTERM, signal.SIGINT:
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        await driver.drive(self.executor.work())
+        await driver.close()
+
+    def run(self, queues: list[str] | None = None, concurrency: int = 100, **options: Any) -> None:
+        """The worker, as a program of its own."""
+        asyncio.run(self.work(queues, concurrency, handle_signals=True, **options))
+
+    def stop(self) -> None:
+        """Drains the worker; a second time, stops it at once."""
+        if self.executor is not None:
+            self.executor.stop()
+
+    async def close(self) -> None:
+        """Closes what connections there are."""
+        self.stop()
+        await self.driver.close()
