@@ -73,13 +73,13 @@ export class Handle<O = unknown> {
     readonly created: boolean = false,
   ) {}
 
-  private async ask(name: string, args: sql.Args, tx?: sql.Connection): Promise<string> {
+  private async ask(name: string, args: sql.Args, tx?: sql.Connection): Promise<string | null> {
     const [row] = await this.app.ask(tx ?? this.id, name, args);
-    return row?.value ?? "";
+    return row?.value ?? null;
   }
 
-  status(): Promise<string> {
-    return this.ask("status", { task_id: this.id });
+  async status(): Promise<string> {
+    return (await this.ask("status", { task_id: this.id })) ?? "";
   }
 
   /** Waits for its end (so many seconds), and returns its output; throws `Failed`, `Cancelled`, or `TimedOut`. */
@@ -118,7 +118,13 @@ export class Handle<O = unknown> {
       if (rows.length > 0) continue;
       if (isOver) return;
       isOver = /COMPLETED|FAILED|CANCELLED/.test(await this.status()); // then once more, for what came meanwhile
-      if (!isOver) await this.app.wait(this.id, "wait_for_event", { ...args, after, timeout: "10 s", n: null });
+      if (!isOver)
+        await this.app.wait(this.id, "wait_for_event", {
+          ...args,
+          after,
+          timeout: "10 s",
+          n: new sql.Typed("bigint", null),
+        });
     }
   }
 

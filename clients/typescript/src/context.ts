@@ -670,7 +670,7 @@ const MOST_TRIES = 50;
 /** What an attempt came to: a value, or what the server has said of the step. */
 type Outcome<T> = { value: Recorded<T> } | { found: Answer };
 /** What a step's function has thrown. */
-class Raised {
+export class Raised {
   found?: Answer;
   constructor(readonly error: unknown) {}
 }

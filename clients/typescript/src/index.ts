@@ -5,7 +5,7 @@ export type { ChildOptions, Program, Retry, Signal, Step, StepOptions, WorkflowF
 export { Cancelled, DeadlineExceeded, DurableError, Failed, Fatal, Interrupt, RetryAfter, TimedOut } from "./errors";
 export type { StopReason } from "./errors";
 export { NotSerializable } from "./json";
-export type { Codec, Recorded } from "./json";
+export type { Codec, Json, Recorded } from "./json";
 export type { AnyPool, Connection, Duration, Row, Transaction } from "./sql";
 export { idGenerator } from "./telemetry";
 export { replay, TestContext } from "./testing";

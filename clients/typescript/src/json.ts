@@ -1,5 +1,7 @@
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
 /** What is left of a value that was written as JSON and read again. */
-export type Recorded<T> = T extends string | number | boolean | null
+export type Recorded<T> = T extends Json
   ? T
   : T extends undefined
     ? null

@@ -36,42 +36,68 @@ export function queryOf(it: AnyPool | Connection, prepare = false): Query {
   return async (text, values) => [...(await it.unsafe(text, values as string[], { prepare }))] as Rows;
 }
 
-export function database(pool: AnyPool): Database {
-  if (!isPg(pool)) {
-    const { max: size, prepare } = pool.options;
-    return {
-      size,
-      query: queryOf(pool, prepare),
-      reserve: async () => {
-        const raw = await pool.reserve();
-        return {
-          raw,
-          query: queryOf(raw, prepare),
-          release: () => {
-            raw.release();
-          },
-        };
-      },
-    };
-  }
+export const database = (pool: AnyPool): Database => (isPg(pool) ? ofPg(pool) : ofPostgres(pool));
+
+function ofPg(pool: Pool): Database {
   pool.on("error", () => undefined); // an idle connection that was closed is no reason to end the process
+  const ignore = (): void => undefined; // the query that runs gets the error, too
   return {
     size: pool.options.max,
     query: queryOf(pool),
     reserve: async () => {
       const raw = await pool.connect();
-      const ignore = (): void => undefined;
-      raw.on("error", ignore); // the query that runs gets the error, too
-      return {
-        raw,
-        query: queryOf(raw),
-        release: (broken) => {
-          raw.off("error", ignore);
-          raw.release(broken);
-        },
+      raw.on("error", ignore);
+      const release = (broken?: boolean): void => {
+        raw.off("error", ignore);
+        raw.release(broken);
       };
+      return { raw, query: queryOf(raw), release };
     },
   };
+}
+
+/** What postgres.js calls at each statement, and when a connection has closed. */
+type Hooks = Record<"debug" | "onclose", ((id: number, text?: string, ...rest: unknown[]) => void) | boolean | null>;
+
+/**
+ * A connection of postgres.js that was reserved and has closed must not be used again, nor released: the driver would
+ * write to a socket that is gone, and end the process. So its hooks tell which connection is whose, and has closed.
+ */
+function ofPostgres(pool: Sql): Database {
+  const hooks = pool.options as unknown as Hooks;
+  const { debug, onclose } = hooks;
+  const { max: size, prepare } = pool.options;
+  const sessions = new Map<string, (connection: number) => void>();
+  const closed = new Set<number>();
+  hooks.debug = (id, text, ...rest) => {
+    sessions.get(text ?? "")?.(id);
+    if (typeof debug === "function") debug(id, text, ...rest);
+  };
+  hooks.onclose = (id) => {
+    closed.add(id);
+    if (typeof onclose === "function") onclose(id);
+  };
+  let count = 0;
+  const reserve = async (): Promise<Session> => {
+    const raw = await pool.reserve();
+    const ask = queryOf(raw, prepare);
+    const hello = `SELECT 1 -- ${count++}`;
+    let connection = -1;
+    sessions.set(hello, (id) => {
+      closed.delete((connection = id));
+      sessions.delete(hello);
+    });
+    await ask(hello, []);
+    const query: Query = async (text, values) => {
+      if (closed.has(connection)) throw new Error("the connection was closed");
+      return await ask(text, values);
+    };
+    const release = (): void => {
+      if (!closed.has(connection)) raw.release();
+    };
+    return { raw, query, release };
+  };
+  return { size, query: queryOf(pool, prepare), reserve };
 }
 
 /** A value with the type that it is cast to, as text: so no driver has a way of its own with it. */
@@ -147,11 +173,9 @@ function expression(name: string, args: Args): { text: string; values: unknown[]
   const named = Object.entries(args).flatMap(([key, value]) => {
     if (value === undefined) return [];
     const it = value instanceof Date ? new Typed("timestamptz", value.toISOString()) : value;
-    const type = it instanceof Typed ? it.type : typeof it === "string" ? CASTS[key] : undefined;
-    values.push(it instanceof Typed ? it.text : it);
-    return [
-      `${key} => $${values.length}${typeof it === "object" || typeof it === "string" ? "::text" : ""}${type ? `::${type}` : ""}`,
-    ];
+    const type = it instanceof Typed ? it.type : CASTS[key];
+    values.push(it instanceof Typed ? it.text : type ? String(it) : it);
+    return [`${key} => $${values.length}${type || typeof it === "string" ? "::text" : ""}${type ? `::${type}` : ""}`];
   });
   return { text: `durable.${name}(${named.join(", ")})`, values };
 }
@@ -160,6 +184,7 @@ const CASTS: Record<string, string> = {};
 for (const type of [
   "uuid workflow_id task_id step_id parent_id",
   "interval timeout backoff max_backoff duration retry_after grace rate_limit_window",
+  "bigint after",
   "durable.task_kind kind",
 ]) {
   const [cast, ...names] = type.split(" ");

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { App, Shard } from "./app";
 import { Batcher } from "./batch";
-import { Context } from "./context";
+import { Context, Raised } from "./context";
 import { DurableError, Interrupt, isTransient, refusal } from "./errors";
 import { Run, type RunOptions, type Server, type Within } from "./run";
 import { ask, call, interval, list, translate, wait, type Args, type Row, type Session } from "./sql";
@@ -145,9 +145,11 @@ class Lane implements Server {
       await session.query("COMMIT", []);
       return result;
     } catch (error) {
+      const cause = error instanceof Raised ? error.error : error;
+      if (isTransient(cause)) await sleep(0.05); // if the connection is lost, the driver knows it by now
       await session.query("ROLLBACK", []).catch((lost: unknown) => {
         isBroken = true;
-        throw isTransient(error) ? error : lost;
+        throw lost;
       });
       throw error;
     } finally {
@@ -188,6 +190,7 @@ class Lane implements Server {
         while (!draining.aborted) await this.listen(session);
         await this.worker.drained();
         await ask(session.query, "release", { executor_id: executor });
+        await session.query("SELECT pg_advisory_unlock_all()", []); // it is bound no longer
       } catch (error) {
         app.logger.warn(`worker ${executor}: ${String(error)}`);
         if (!draining.aborted) await sleep(backoff(failures), draining);
