@@ -33,7 +33,7 @@ class Workflow(Generic[C, I, T]):
 
     name: str
     fn: Callable[[C, I], T | Coroutine[Any, Any, T]]
-    queue: str | None
+    queue: str
     takes: Any  # the annotations of input and output
     returns: Any
 
@@ -61,7 +61,7 @@ class BaseHandle(Generic[T]):
         return f"{type(self).__name__}({self.id})"
 
     def _result(self, timeout: Duration | None = None) -> Result[T]:
-        """Waits for its end and returns its output; raises `Failed`, `Cancelled`, or `TimedOut` after so many seconds."""
+        """Waits for its end and returns its output; or raises `Failed`, `Cancelled`, `TimedOut`."""
         until = time.monotonic() + float(timeout) if timeout is not None else float("inf")  # type: ignore[arg-type]
         while True:
             left = min(max(until - time.monotonic(), 0), 30)
@@ -78,28 +78,30 @@ class BaseHandle(Generic[T]):
 
     def _status(self) -> Result[str]:
         """Its status: PENDING, RUNNING, PAUSED, COMPLETED, FAILED or CANCELLED."""
-        return (yield Call("status", {"task_id": self.id}))
+        return _one(Call("status", {"task_id": self.id}))
 
     def _signal(self, name: str, payload: Any = None, key: str | None = None, connection: Any = None) -> Result[bool]:
         """Sends it a signal; of two with the same key the second is not sent: False."""
         args = {"workflow_id": self.id, "name": name, "payload": self._host.codec.encode(payload, f'signal "{name}"')}
-        return (yield Call("signal", _given(args | {"key": key}), raw(connection)))
+        return _one(Call("signal", _given(args | {"key": key}), raw(connection)))
 
     def _cancel(self, connection: Any = None) -> Result[int]:
         """Cancels it and all below it, at once and for good."""
-        return (yield Call("cancel_tree", {"workflow_id": self.id}, raw(connection)))
+        return _one(Call("cancel_tree", {"workflow_id": self.id}, raw(connection)))
 
     def _request_cancel(self, reason: str | None = None, grace: Duration | None = None) -> Result[int]:
         """Asks it, and all below it, to end by themselves; after `grace` it is cancelled."""
-        return (yield Call("request_cancel", _given({"workflow_id": self.id, "reason": reason, "grace": interval(grace)})))
+        return _one(
+            Call("request_cancel", _given({"workflow_id": self.id, "reason": reason, "grace": interval(grace)}))
+        )
 
     def _pause(self, connection: Any = None) -> Result[int]:
         """Pauses it and all below it."""
-        return (yield Call("pause_tree", {"workflow_id": self.id}, raw(connection)))
+        return _one(Call("pause_tree", {"workflow_id": self.id}, raw(connection)))
 
     def _resume(self, connection: Any = None) -> Result[int]:
         """Undoes that pause."""
-        return (yield Call("resume_tree", {"workflow_id": self.id}, raw(connection)))
+        return _one(Call("resume_tree", {"workflow_id": self.id}, raw(connection)))
 
     def _retry(self, from_sequence: int = 0) -> Result[None]:
         """Runs it again after it has failed, from its last completed step."""
@@ -107,7 +109,7 @@ class BaseHandle(Generic[T]):
 
     def _history(self) -> Result[list[Any]]:
         """Every recorded step in order, as rows; `testing.replay` takes it."""
-        return (yield Call("history", {"workflow_id": self.id}))
+        return _one(Call("history", {"workflow_id": self.id}))
 
     def _page(self, topic: str | None, after: int, follow: bool) -> Gen:
         """The next events, and whether there can be more."""
@@ -166,6 +168,10 @@ class AsyncHandle(BaseHandle[T]):
                 yield event
 
 
+def _one(call: Call) -> Gen:
+    return (yield call)
+
+
 def _given(args: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in args.items() if value is not None}
 
@@ -177,8 +183,17 @@ class BaseApp:
     _context: type[Flow]
     _handle: Any
 
-    def __init__(self, conninfo: str = "", *, executor: str | None = None, codec: Codec = Codec(),  # noqa: B008
-                 fused: bool = False, version: str | None = None, pool: int = 10, **connect: Any):  # fmt: skip
+    def __init__(
+        self,
+        conninfo: str = "",
+        *,
+        executor: str | None = None,
+        codec: Codec = Codec(),  # noqa: B008
+        fused: bool = False,
+        version: str | None = None,
+        pool: int = 10,
+        **connect: Any,
+    ):
         self.conninfo, self.codec, self.fused, self.version = conninfo, codec, fused, version
         self.executor_id = executor or executor_name()
         self.workflows: dict[str, Workflow[Any, Any, Any]] = {}
@@ -188,7 +203,7 @@ class BaseApp:
         self._queues: dict[str, dict[str, Any]] = {}
         self.executor: Executor | None = None
 
-    def _register(self, name: str, queue: str | None, fn: Callable[..., Any]) -> Workflow[Any, Any, Any]:
+    def _register(self, name: str, queue: str, fn: Callable[..., Any]) -> Workflow[Any, Any, Any]:
         parameters = list(inspect.signature(fn).parameters)
         if len(parameters) != 2:
             raise TypeError(f'workflow "{name}" must take a context and an input')
@@ -197,8 +212,7 @@ class BaseApp:
         if name in self.workflows:
             raise ValueError(f'there are two workflows "{name}"')
         self.workflows[name] = workflow
-        if queue:
-            self._queues.setdefault(queue, {})
+        self._queues.setdefault(queue, {})
         return workflow
 
     def queue(self, name: str, **limits: Any) -> None:
@@ -213,17 +227,34 @@ class BaseApp:
             if error.sqlstate != "42501":  # somebody else may have to
                 raise
 
-    def _start(self, workflow: Workflow[Any, I, T] | str, name: str, input: I = None, *, queue: str | None = None,  # type: ignore[assignment]
-               connection: Any = None, retry: Retry | None = None, timeout: Duration | None = None,
-               **options: Any) -> Result[Any]:  # fmt: skip
-        """Starts a workflow in its queue, or finds the unfinished one of that name; other options are `durable.start`'s.
+    def _start(
+        self,
+        /,
+        workflow: Workflow[Any, I, T] | str,
+        name: str,
+        input: I | None = None,
+        *,
+        queue: str | None = None,
+        connection: Any = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        **options: Any,
+    ) -> Result[Any]:
+        """Starts a workflow in its queue, or finds the unfinished one of that name. Options: `durable.start`'s.
 
         With a connection, in that connection's transaction: it begins when, and only if, that is committed.
         """
         handler, returns = (workflow, None) if isinstance(workflow, str) else (workflow.name, workflow.returns)
         queue = queue or (None if isinstance(workflow, str) else workflow.queue)
-        args = {"name": name, "input": self.codec.encode(input, f'input of workflow "{name}"'), "handler": handler,
-                "queue": queue, "timeout": interval(timeout), **(retry.args() if retry else {}), **options}  # fmt: skip
+        args = {
+            "name": name,
+            "input": self.codec.encode(input, f'input of workflow "{name}"'),
+            "handler": handler,
+            "queue": queue,
+            "timeout": interval(timeout),
+            **(retry.args() if retry else {}),
+            **options,
+        }
         if args.get("tags") is not None:
             args["tags"] = self.codec.encode(args["tags"], "tags")
         call = Call("start", _given(args), raw(connection))
@@ -246,33 +277,55 @@ class BaseApp:
             return self._handle(self, workflow, False, handler.returns if handler else None)
         return self._handle(self, workflow)
 
-    def _answer(self, token: UUID | str, output: Any = None, error: str | None = None, connection: Any = None) -> Result[bool]:
+    def _answer(
+        self, token: UUID | str, output: Any = None, error: str | None = None, connection: Any = None
+    ) -> Result[bool]:
         """Answers a callback by its token."""
         args = {"step_id": token, "output": self.codec.encode(output, "answer"), "error": error}
-        return (yield Call("answer", _given(args), raw(connection)))
+        return _one(Call("answer", _given(args), raw(connection)))
 
-    def _signal(self, name: str, signal: str, payload: Any = None, key: str | None = None, connection: Any = None) -> Result[bool]:
+    def _signal(
+        self, name: str, signal: str, payload: Any = None, key: str | None = None, connection: Any = None
+    ) -> Result[bool]:
         """Sends a signal to the unfinished root workflow of that name."""
         args = {"name": name, "signal": signal, "payload": self.codec.encode(payload, f'signal "{signal}"'), "key": key}
-        return (yield Call("signal_root", _given(args), raw(connection)))
+        return _one(Call("signal_root", _given(args), raw(connection)))
 
     def _begin(self, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]) -> Gen:
         """Starts a workflow here, without a queue: its flow, or None if it has ended, and how to drive it."""
         assert self.executor
         text = self.codec.encode(input, f'input of workflow "{name}"')
-        args = _given({"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options})
+        args = _given(
+            {"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options}
+        )
         row = yield Call("start", args)
         if row.owner != self.executor_id:
             raise errors.LeaseLost(f'workflow "{name}" is {row.status}, driven by {row.owner or "nobody"}')
         if not row.created:
             text = yield Call("input", {"task_id": row.workflow_id})
-        flow = self._context(Driven(self.executor, row.workflow_id, None), row.workflow_id, name, workflow.name, row.lease, None)
+        flow = self._context(
+            Driven(self.executor, row.workflow_id, None), row.workflow_id, name, workflow.name, row.lease, None
+        )
         self.executor.running[flow.id] = flow
         return flow, text, row.created
 
-    def _new_executor(self, driver: Any, queues: list[str], concurrency: int, patience: float, grace: float) -> Executor:
-        return Executor(driver, self._context, self.workflows, self.codec, self.executor_id, queues, concurrency, patience,
-                        grace, self.fused, self.version, self.observers)  # fmt: skip
+    def _new_executor(
+        self, driver: Any, queues: list[str], concurrency: int, patience: float, grace: float
+    ) -> Executor:
+        return Executor(
+            driver,
+            self._context,
+            self.workflows,
+            self.codec,
+            self.executor_id,
+            queues,
+            concurrency,
+            patience,
+            grace,
+            self.fused,
+            self.version,
+            self.observers,
+        )
 
     def _prepare(self, queues: list[str]) -> Gen:
         for name in queues:
@@ -296,7 +349,9 @@ class App(BaseApp):
 
     _driver, _context, _handle = Threads, Context, Handle
 
-    def workflow(self, name: str, *, queue: str | None = None) -> Callable[[Callable[[Context, I], T]], Workflow[Context, I, T]]:
+    def workflow(
+        self, name: str, *, queue: str = "default"
+    ) -> Callable[[Callable[[Context, I], T]], Workflow[Context, I, T]]:
         """Registers a function of a context and an input under that name, to be run from that queue."""
         return lambda fn: self._register(name, queue, fn)
 
@@ -311,14 +366,23 @@ class App(BaseApp):
         A process that is started again under the same executor id goes on where it was.
         """
         if self.executor is None:
-            self.executor = self._new_executor(Threads(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30)
+            self.executor = self._new_executor(
+                Threads(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30
+            )
             threading.Thread(target=self.executor.driver.drive, args=(self.executor.work(),), daemon=True).start()
         began = self.executor.driver.drive(self._begin(workflow, name, input, options))
         output: T = self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
         return output
 
-    def run(self, queues: list[str] | None = None, concurrency: int = 10, *, patience: float = 5, grace: float = 30,
-            handle_signals: bool = True) -> None:  # fmt: skip
+    def run(
+        self,
+        queues: list[str] | None = None,
+        concurrency: int = 10,
+        *,
+        patience: float = 5,
+        grace: float = 30,
+        handle_signals: bool = True,
+    ) -> None:
         """The worker: runs what comes into the queues, so many at once, until SIGTERM or `stop`.
 
         A wait longer than `patience` seconds gives its place free. At SIGTERM steps that run have `grace` seconds to
@@ -350,7 +414,7 @@ class AsyncApp(BaseApp):
     _driver, _context, _handle = Tasks, AsyncContext, AsyncHandle
 
     def workflow(
-        self, name: str, *, queue: str | None = None
+        self, name: str, *, queue: str = "default"
     ) -> Callable[[Callable[[AsyncContext, I], Coroutine[Any, Any, T]]], Workflow[AsyncContext, I, T]]:
         """Registers a function of a context and an input under that name, to be run from that queue."""
         return lambda fn: self._register(name, queue, fn)
@@ -363,14 +427,23 @@ class AsyncApp(BaseApp):
     async def drive(self, workflow: Workflow[Any, I, T], name: str, input: I, **options: Any) -> T:
         """Runs a workflow here and now, without a queue, and returns its output."""
         if self.executor is None:
-            self.executor = self._new_executor(Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30)
+            self.executor = self._new_executor(
+                Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect), [], 0, 5, 30
+            )
             self.executor.driver.spawn(self.executor.driver.drive(self.executor.work()))
         began = await self.executor.driver.drive(self._begin(workflow, name, input, options))
         output: T = await self.executor.driver.drive(self._drive_here(began[0], workflow, *began[1:]))
         return output
 
-    async def work(self, queues: list[str] | None = None, concurrency: int = 100, *, patience: float = 5, grace: float = 30,
-                   handle_signals: bool = False) -> None:  # fmt: skip
+    async def work(
+        self,
+        queues: list[str] | None = None,
+        concurrency: int = 100,
+        *,
+        patience: float = 5,
+        grace: float = 30,
+        handle_signals: bool = False,
+    ) -> None:
         """The worker, as a task among others; see `App.run`."""
         queues = list(self._queues) if queues is None else queues
         driver = Tasks(self.conninfo, self._pool, FOR_EVER, **self._connect)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 from uuid import UUID
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 Result = Generator[Any, Any, T]
+Pending = tuple[UUID, str | None, int] | None  # a step's id, output and attempt
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,12 @@ class Retry:
     def args(self) -> dict[str, Any]:
         if self == Retry():
             return {}
-        return {"max_retries": self.max, "backoff": interval(self.backoff), "backoff_multiplier": self.multiplier,
-                "max_backoff": interval(self.cap)}  # fmt: skip
+        return {
+            "max_retries": self.max,
+            "backoff": interval(self.backoff),
+            "backoff_multiplier": self.multiplier,
+            "max_backoff": interval(self.cap),
+        }
 
 
 class Answer(NamedTuple):
@@ -76,6 +83,14 @@ class Driven:
         self.active: set[object] = set()  # calls under way
         self.blocked: dict[object, list[UUID]] = {}  # of these, those that wait for open steps
 
+    def end(self, error: BaseException) -> BaseException:
+        """What an error means for the driving: an interrupt ends it, and so does a workflow that is gone."""
+        if isinstance(error, DurableError) and error.sqlstate in ("WF001", "WF002", "WF011"):
+            error = LeaseLost(str(error))
+        if isinstance(error, Interrupt):
+            self.interrupt = error
+        return error
+
     def tell(self, interrupt: BaseException | None = None) -> None:
         """Wakes all that wait here; with an interrupt, to end."""
         self.interrupt = self.interrupt or interrupt
@@ -86,13 +101,22 @@ class Driven:
 class Flow:
     """A workflow and the next position in it. Positions are taken when a call is made, whenever it then runs."""
 
-    def __init__(self, driven: Driven, id: UUID, name: str, handler: str | None, lease: int, input: Any,
-                 parent: Flow | None = None):  # fmt: skip
+    def __init__(
+        self,
+        driven: Driven,
+        id: UUID,
+        name: str,
+        handler: str | None,
+        lease: int,
+        input: Any,
+        parent: Flow | None = None,
+    ):
         self.id, self.name, self.handler, self.lease, self.input = id, name, handler, lease, input
         self._driven, self._host, self._parent = driven, driven.host, parent
         self._sequence = self._drawn = 0
         self._history: dict[int, Any] = {}
-        self._pending: dict[str, Any] | None = None  # a step that has returned, and is not yet recorded (`fused`)
+        self.queue: str | None = None
+        self._pending: Pending = None  # a step that has returned, and is not yet recorded (`fused`)
 
     # ---- what a program may ask without a position
 
@@ -103,21 +127,21 @@ class Flow:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the workflow was cancelled, paused or lost: for loops that make no call."""
-        return self._driven.interrupt is not None
+        """Whether the workflow was cancelled, or is somebody else's now: for loops that make no call."""
+        return isinstance(self._driven.interrupt, Cancelled | LeaseLost)
 
     def uuid(self) -> UUID:
         """A new UUID, the same on a replay."""
-        digest = self._draw()
-        return UUID(int=int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(3 << 62) | 8 << 76 | 2 << 62)
+        number = int.from_bytes(self._draw()[:16], "big")
+        return UUID(int=number & ~(0xF << 76) & ~(3 << 62) | 8 << 76 | 2 << 62)
 
     def random(self) -> float:
         """A number from 0 to 1, the same on a replay."""
-        return int.from_bytes(self._draw()[:8], "big") / 2**64
+        return (int.from_bytes(self._draw()[:8], "big") >> 11) / 2**53
 
     def _draw(self) -> bytes:
         self._drawn += 1
-        return hashlib.sha256(f"{self.id}:{self._sequence}:{self._drawn}".encode()).digest()
+        return hashlib.sha256(f"{self.id}/{self._sequence}/{self._drawn - 1}".encode()).digest()
 
     # ---- positions and calls
 
@@ -129,24 +153,23 @@ class Flow:
         return self._sequence - count
 
     def _call(self, function: str, **args: Any) -> Gen:
-        """A call under the workflow's lease. What ends the driving does so for all calls of this workflow."""
+        """A call for this workflow, under its lease; none once the driving has ended."""
         if self._driven.interrupt:
             raise self._driven.interrupt
-        args = {name: value for name, value in args.items() if value is not None}
-        try:
-            return (yield Call(function, {"workflow_id": self.id, **args, "lease": self.lease}))
-        except Interrupt as error:
-            self._driven.interrupt = error
-            raise
-        except DurableError as error:
-            raise self._lost(error) from error
+        return (yield from self._send(function, workflow_id=self.id, **args, lease=self.lease))
 
-    def _lost(self, error: DurableError) -> BaseException:
-        """A workflow that is gone or has ended without us is not ours."""
-        if error.sqlstate in ("WF001", "WF002", "WF011"):
-            self._driven.interrupt = LeaseLost(str(error))
-            return self._driven.interrupt
-        return error
+    def _send(self, function: str, **args: Any) -> Gen:
+        """Any call. What ends the driving does so for all calls of this workflow."""
+        try:
+            return (yield Call(function, {name: value for name, value in args.items() if value is not None}))
+        except (Interrupt, DurableError) as error:
+            raise self._driven.end(error) from error
+
+    def _record(self, step_id: UUID, output: str | None, attempt: int, **next: Any) -> Gen:
+        """Records what a step has returned, and claims the next one if it is given."""
+        function, id = ("complete_and_claim", "step_id") if next else ("complete", "task_id")
+        args = {id: step_id, "output": output, "attempt": attempt, **next}
+        return (yield from self._send(function, **args, lease=self.lease))
 
     def _known(self, sequence: int, name: str, kind: str, wait: str | None = None) -> Any:
         """What the history has of a position, if it has an outcome; another step there ends the driving."""
@@ -155,8 +178,7 @@ class Flow:
         if (row.name, row.kind, row.wait) != (name, kind, wait):
             there = f'{row.kind.lower()} "{row.name}"' + (f" ({row.wait})" if row.wait else "")
             asked = f'{kind.lower()} "{name}"' + (f" ({wait})" if wait else "")
-            self._driven.interrupt = ProgramChanged(f"position {sequence} holds {there}, the program asks for {asked}")
-            raise self._driven.interrupt
+            raise self._driven.end(ProgramChanged(f"position {sequence} holds {there}, the program asks for {asked}"))
         return row if row.status in ("COMPLETED", "FAILED") else None
 
     def _busy(self, body: Gen) -> Gen:
@@ -172,22 +194,19 @@ class Flow:
         """Records the step that has returned before anything else happens."""
         if pending := self._pending:
             self._pending = None
-            yield from self._call_on(pending, "complete", task_id=pending["step_id"])
-
-    def _call_on(self, pending: dict[str, Any], function: str, **args: Any) -> Gen:
-        args |= {"output": pending["output"], "attempt": pending["attempt"], "lease": self.lease}
-        try:
-            return (yield Call(function, {name: value for name, value in args.items() if value is not None}))
-        except Interrupt as error:
-            self._driven.interrupt = error
-            raise
-        except DurableError as error:
-            raise self._lost(error) from error
+            yield from self._record(*pending)
 
     # ---- steps
 
-    def _step(self, name: str, fn: Callable[..., T | Coroutine[Any, Any, T]], *args: Any, retry: Retry | None = None,
-              timeout: Duration | None = None, returns: Any = None) -> Result[T]:  # fmt: skip
+    def _step(
+        self,
+        name: str,
+        fn: Callable[..., T | Coroutine[Any, Any, T]],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        returns: Any = None,
+    ) -> Result[T]:
         """Runs `fn(*args)` and records what it returns: it runs again only if nothing was recorded.
 
         A parameter `step` of the function, or the only one of a lambda, gets the attempt (`Step`). What it raises is
@@ -197,51 +216,57 @@ class Flow:
         sequence = self._take()
         return self._busy(self._execute(sequence, name, fn, args, retry, timeout, returns, self))
 
-    def _execute(self, sequence: int, name: str, fn: Callable[..., Any], args: tuple[Any, ...], retry: Retry | None,
-                 timeout: Duration | None, returns: Any, chain: Any) -> Gen:  # fmt: skip
+    def _execute(
+        self,
+        sequence: int,
+        name: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        retry: Retry | None,
+        timeout: Duration | None,
+        returns: Any,
+        chain: Any,
+    ) -> Gen:
         """Claims the step until it has an outcome, and runs it whenever the server says so.
 
         `chain` is where a completion waits for the next claim, to be one call with it.
         """
-        host = self._host
-        row = self._known(sequence, name, "STEP")
+        host, row = self._host, self._known(sequence, name, "STEP")
         returns = returns or _returns(fn)
         policy = {**(retry.args() if retry else {}), "timeout": interval(timeout)}
         for tries in range(1_000_000_000):
-            event = self._driven.event
+            event, began = self._driven.event, time.time_ns()
             if row is None:
                 row = yield from self._claim(sequence, name, policy, chain)
-            outcome = self._outcome(name, row, returns, chain)
-            if outcome is not None:
+            if (outcome := self._outcome(name, row, returns)) is not None:
                 host.observe("replayed", self, name, sequence, row)
                 return outcome[0]
             if row.action == "EXECUTE":
-                step = Step(row.step_id, name, sequence, row.attempt, self)
-                began = time.time_ns()
                 host.observe("execute", self, name, sequence, row)
-                given, more = _arguments(fn, args, step)
+                given, more = _arguments(fn, args, Step(row.step_id, name, sequence, row.attempt, self))
                 try:
                     output = yield Run(fn, given, more, timeout if isinstance(timeout, int | float) else None)
                     text = host.codec.encode(output, f'step "{name}" at {sequence}')
                 except Exception as error:
-                    failed = yield from self._record_failure(row, error)
-                    host.observe("failed", self, name, sequence, row, error, began)
-                    if failed.status == "FAILED":
-                        raise errors.recorded(name, *errors.describe(error), row.attempt) from error
-                    row = row._replace(action="WAIT", run_at=failed.run_at)
+                    row = yield from self._record_failure(name, sequence, row, error, began)
                 else:
-                    pending = {"step_id": row.step_id, "output": text, "attempt": row.attempt}
                     if chain is not self or (host.fused and len(self._driven.active) == 1):
-                        chain._pending = pending
+                        chain._pending = (row.step_id, text, row.attempt)
                     else:
-                        yield from self._call_on(pending, "complete", task_id=row.step_id)
+                        yield from self._record(row.step_id, text, row.attempt)
                     host.observe("completed", self, name, sequence, row, None, began)
                     return host.codec.decode(text, returns)
-            if row.action == "LOCKED":
-                yield from self._locked(name, tries)
-            elif row.action == "WAIT":
-                yield from self._wait([row.step_id], row.run_at, event, None)
+            yield from self._until_due(name, row, event, tries)
             row = None
+
+    def _until_due(self, name: str, row: Any, event: Any, tries: int) -> Gen:
+        """Until a step can be asked for again: its retry is due, or somebody has recorded what he was about to."""
+        if row.action == "WAIT":
+            yield from self._wait([row.step_id], row.run_at, event)
+        elif tries < 50:
+            yield Pause(self._driven.event, min(0.01 * 2**tries, 0.2))
+        else:
+            raise self._driven.end(Locked(f'step "{name}" is run by somebody else'))
 
     def _claim(self, sequence: int, name: str, policy: dict[str, Any], chain: Any) -> Gen:
         """Claims a step, and completes the one that waits for it in the same call."""
@@ -249,76 +274,93 @@ class Flow:
         if (pending := chain._pending) is None:
             return (yield from self._call("claim_step", **args))
         chain._pending = None
-        row = yield from self._call_on(pending, "complete_and_claim", step_id=pending["step_id"], **args)
+        row = yield from self._record(*pending, **args)
         if row.action == "STOP":
-            error = protocol.stop(row.error)
-            if isinstance(error, DurableError):
-                error = self._lost(error)
-            elif self._driven.interrupt is None:
-                self._driven.interrupt = error
-            raise error
+            raise self._driven.end(protocol.stop(row.error))
         return row
 
-    def _outcome(self, name: str, row: Any, returns: Any = None, chain: Any = None) -> tuple[Any] | None:
+    def _outcome(self, name: str, row: Any, returns: Any = None) -> tuple[Any] | None:
         """The recorded value of a position, if it has one; a recorded failure is raised."""
-        action = getattr(row, "action", row.status if hasattr(row, "status") else None)
-        if action in ("REPLAY", "COMPLETED"):
-            return (self._host.codec.decode(row.output, returns),)
-        if action == "FAILED":
+        state = row.action if hasattr(row, "action") else row.status
+        if state == "FAILED":
             raise errors.recorded(name, row.error, row.detail, row.attempt)
-        return None
+        return (self._host.codec.decode(row.output, returns),) if state in ("REPLAY", "COMPLETED") else None
 
-    def _record_failure(self, row: Any, error: Exception) -> Gen:
+    def _record_failure(self, name: str, sequence: int, row: Any, error: Exception, began: int) -> Gen:
+        """Records what a step has raised: raises it as it was recorded, or answers that it waits for its retry."""
         text, detail = errors.describe(error)
-        after = error.seconds if isinstance(error, errors.RetryAfter) else None
-        args = {"task_id": row.step_id, "error": text, "detail": detail, "lease": self.lease, "attempt": row.attempt,
-                "retry_after": interval(after), "retryable": False if isinstance(error, errors.Fatal) else None}  # fmt: skip
-        try:
-            return (yield Call("fail", {name: value for name, value in args.items() if value is not None}))
-        except Interrupt as interrupt:
-            self._driven.interrupt = interrupt
-            raise
-        except DurableError as refused:
-            raise self._lost(refused) from error
+        after = interval(error.seconds) if isinstance(error, errors.RetryAfter) else None
+        failed = yield from self._send(
+            "fail",
+            task_id=row.step_id,
+            error=text,
+            detail=detail,
+            lease=self.lease,
+            attempt=row.attempt,
+            retry_after=after,
+            retryable=_retryable(error),
+        )
+        self._host.observe("failed", self, name, sequence, row, error, began)
+        if failed.status == "FAILED":
+            raise errors.recorded(name, text, detail, row.attempt) from error
+        return row._replace(action="WAIT", run_at=failed.run_at)
 
-    def _locked(self, name: str, tries: int) -> Gen:
-        """Somebody is about to record this position: ask again soon, but not for ever."""
-        if tries > 50:
-            self._driven.interrupt = Locked(f'step "{name}" is run by somebody else')
-            raise self._driven.interrupt
-        yield Pause(self._driven.event, min(0.01 * 2**tries, 0.2))
-
-    def _transaction(self, name: str, fn: Callable[..., T | Coroutine[Any, Any, T]], *args: Any,
-                     retry: Retry | None = None, timeout: Duration | None = None, returns: Any = None) -> Result[T]:  # fmt: skip
+    def _transaction(
+        self,
+        name: str,
+        fn: Callable[..., T | Coroutine[Any, Any, T]],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        returns: Any = None,
+    ) -> Result[T]:
         """Runs `fn(connection, *args)` and commits its writes and the step's outcome together, or neither."""
-        return self._busy(self._transact(self._take(), name, fn, args, retry, timeout, returns))
 
-    def _transact(self, sequence: int, name: str, fn: Callable[..., Any], args: tuple[Any, ...], retry: Retry | None,
-                  timeout: Duration | None, returns: Any) -> Gen:  # fmt: skip
-        row = self._known(sequence, name, "TRANSACTION")
-        returns = returns or _returns(fn)
-        policy = {**(retry.args() if retry else {}), "timeout": interval(timeout)}
-        claim = {"name": name, "sequence": sequence, "kind": "TRANSACTION", "executor_id": self._host.executor_id, **policy}
+        def work(connection: Any, step: Step) -> Gen:
+            given, more = _arguments(fn, (connection, *args), step)
+            return (yield Run(fn, given, more))
+
+        return self._busy(self._transact(self._take(), name, work, retry, timeout, returns or _returns(fn)))
+
+    def _transact(
+        self,
+        sequence: int,
+        name: str,
+        work: Callable[[Any, Step], Gen],
+        retry: Retry | None,
+        timeout: Duration | None,
+        returns: Any,
+    ) -> Gen:
+        host, row = self._host, self._known(sequence, name, "TRANSACTION")
+        claim = {
+            "name": name,
+            "sequence": sequence,
+            "kind": "TRANSACTION",
+            "executor_id": host.executor_id,
+            "timeout": interval(timeout),
+            **(retry.args() if retry else {}),
+        }
         yield from self._flush()
-        for tries in range(1_000_000_000):
-            event, raised, began = self._driven.event, None, time.time_ns()
+        raised: Exception | None = None
 
-            def body(connection: Any) -> Gen:
-                nonlocal raised
-                row = yield from self._call("claim_step", **claim)
-                if row.action == "EXECUTE":
-                    self._host.observe("execute", self, name, sequence, row)
-                    given, more = _arguments(fn, (connection, *args), Step(row.step_id, name, sequence, row.attempt, self))
-                    try:
-                        output = yield Run(fn, given, more)
-                        text = self._host.codec.encode(output, f'transaction "{name}" at {sequence}')
-                    except Exception as error:
-                        raised = None if protocol.transient(error) or connection.closed else error
-                        raise  # which takes back the claim, too
-                    yield from self._call_on({"output": text, "attempt": row.attempt}, "complete", task_id=row.step_id)
-                    row = row._replace(action="COMPLETED", output=text)
+        def body(connection: Any) -> Gen:
+            nonlocal raised
+            raised = None
+            row = yield from self._call("claim_step", **claim)
+            if row.action != "EXECUTE":
                 return row
+            host.observe("execute", self, name, sequence, row)
+            try:
+                output = yield from work(connection, Step(row.step_id, name, sequence, row.attempt, self))
+                text = host.codec.encode(output, f'transaction "{name}" at {sequence}')
+            except Exception as error:
+                raised = None if protocol.transient(error) or connection.closed else error
+                raise  # which takes back the claim, too
+            yield from self._record(row.step_id, text, row.attempt)
+            return row._replace(action="COMPLETED", output=text)
 
+        for tries in range(1_000_000_000):
+            event, began = self._driven.event, time.time_ns()
             if row is None:
                 try:
                     row = yield Within(body)
@@ -330,24 +372,23 @@ class Flow:
                         continue
                     row = yield from self._call("claim_step", **claim)
                     if row.action == "EXECUTE":
-                        failed = yield from self._record_failure(row, error)
-                        self._host.observe("failed", self, name, sequence, row, error, began)
-                        if failed.status == "FAILED":
-                            raise errors.recorded(name, *errors.describe(error), row.attempt) from error
-                        row = row._replace(action="WAIT", run_at=failed.run_at)
-            outcome = self._outcome(name, row, returns)
-            if outcome is not None:
-                done = getattr(row, "action", None) == "COMPLETED"
-                self._host.observe("completed" if done else "replayed", self, name, sequence, row, None, began)
+                        row = yield from self._record_failure(name, sequence, row, error, began)
+            if (outcome := self._outcome(name, row, returns)) is not None:
+                is_new = getattr(row, "action", None) == "COMPLETED"
+                host.observe("completed" if is_new else "replayed", self, name, sequence, row, None, began)
                 return outcome[0]
-            if row.action == "LOCKED":
-                yield from self._locked(name, tries)
-            elif row.action == "WAIT":
-                yield from self._wait([row.step_id], row.run_at, event, None)
+            yield from self._until_due(name, row, event, tries)
             row = None
 
-    def _map(self, name: str, items: Sequence[I], fn: Callable[..., T | Coroutine[Any, Any, T]], concurrency: int = 10,
-             retry: Retry | None = None, timeout: Duration | None = None) -> Result[list[T]]:  # fmt: skip
+    def _map(
+        self,
+        name: str,
+        items: Sequence[I],
+        fn: Callable[..., T | Coroutine[Any, Any, T]],
+        concurrency: int = 10,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+    ) -> Result[list[T]]:
         """A step `fn(item)` for each item, so many at once; the results in the order of the items.
 
         The first failure is raised when all others have ended.
@@ -366,7 +407,7 @@ class Flow:
                 except DurableError as error:
                     failures[n] = error
             if chain._pending:
-                yield from self._call_on(chain._pending, "complete", task_id=chain._pending["step_id"])
+                yield from self._record(*chain._pending)
 
         def all_lanes() -> Gen:
             yield from self._flush()
@@ -386,16 +427,14 @@ class Flow:
 
         return read()
 
-    def _emit(self, topic: str, payload: Any = None) -> Result[None]:
-        """Appends an event to the workflow, for who follows it. What a replay says again is not sent again."""
+    def _emit(self, topic: str, payload: Any = None) -> Result[int]:
+        """Says something, once, to whoever follows the workflow: its number among the workflow's events."""
+        text = self._host.codec.encode(payload, f'event "{topic}"')
 
-        def send() -> Gen:
-            yield from self._flush()
-            if not replaying:
-                yield from self._call("emit", topic=topic, payload=self._host.codec.encode(payload, f'event "{topic}"'))
+        def say(connection: Any, step: Step) -> Gen:
+            return (yield from self._call("emit", topic=topic, payload=text))
 
-        replaying = self.replaying
-        return self._busy(send())
+        return self._busy(self._transact(self._take(), f"emit:{topic}", say, None, None, int))
 
     def _patched(self, name: str) -> Result[bool]:
         """Whether the program goes the new way: true unless a run that began before the change stands here."""
@@ -422,9 +461,8 @@ class Flow:
             yield from self._flush()
             text = self._host.codec.encode(input, "input of the next run")
             row = yield from self._call("continue_as", input=text or "null")
-            self._driven.interrupt = Continued(f"goes on as {row.workflow_id}")
             self._host.continued(self, row, text)
-            raise self._driven.interrupt
+            raise self._driven.end(Continued(f"goes on as {row.workflow_id}"))
 
         return next_run()
 
@@ -444,10 +482,8 @@ class Flow:
 
     def _signal_at(self, *names: str, timeout: Duration | None = None) -> Waiting[Answer]:
         """Waits for a signal of one of these names; `TimedOut` if none comes in time."""
-        args: dict[str, Any] = {"timeout": interval(timeout), "signals": list(names) if len(names) > 1 else None}
-        loads: Callable[[Any], Any] = lambda value: Answer(names[0], value)  # noqa: E731
-        if len(names) > 1:
-            loads = lambda value: Answer(value["signal"], value["payload"])  # noqa: E731
+        args = {"timeout": interval(timeout), "signals": list(names)}
+        loads: Callable[[Any], Any] = lambda value: Answer(value["signal"], value["payload"])  # noqa: E731
         return Waiting(self, self._take(), "|".join(names), "signal", "await_signal", args, loads)
 
     def _callback_at(self, name: str, timeout: Duration | None = None) -> Waiting[Any]:
@@ -459,13 +495,9 @@ class Flow:
         args = {"awaited": workflow_id, "timeout": interval(timeout)}
         return Waiting(self, self._take(), name, "workflow", "await_workflow", args)
 
-    def _child_at(self, name: str, workflow: Workflow[Any, I, T] | str, input: I, queue: str, **options: Any) -> Child[T]:
-        return Child(self, self._take(), name, workflow, input, queue, options)
-
-    def _inline(self, name: str, workflow: Workflow[Any, I, T], input: I, timeout: Duration | None = None) -> Result[T]:
-        """Runs another workflow as a part of this one."""
-        child = Child(self, self._take(), name, workflow, input, None, {"timeout": interval(timeout)})
-        return child.run(workflow)
+    def _child(self, name: str, workflow: Any, input: Any, queue: str | None, options: dict[str, Any]) -> Any:
+        child: Child[Any] = Child(self, self._take(), name, workflow, input, queue, options)
+        return self._host.driver.drive(child.run(workflow) if queue is None else self._busy(child.begin()))
 
     def _gather(self, *waits: Waiting[Any]) -> Result[list[Any]]:
         """All outcomes, in order, when all have ended; the first failure is raised then."""
@@ -486,7 +518,9 @@ class Flow:
 
         return self._busy(all_of_them())
 
-    def _first(self, *waits: Waiting[Any], timeout: Duration | None = None, name: str = "first") -> Result[Waiting[Any]]:
+    def _first(
+        self, *waits: Waiting[Any], timeout: Duration | None = None, name: str = "first"
+    ) -> Result[Waiting[Any]]:
         """The one of these that ends first, in whatever way: ask it for its `result()`. The others stay as they are."""
         sequence = self._take()
 
@@ -501,30 +535,31 @@ class Flow:
 
         return self._busy(select())
 
-    def _wait(self, open: list[UUID], run_at: datetime | None, event: Any, began: float | None, until: str = "any") -> Gen:
-        """Waits for open steps: in place, or, if that takes longer than the host's patience, suspended.
+    def _wait(self, open: list[UUID], due: datetime | None, event: Any, began: float = 0, until: str = "any") -> Gen:
+        """Waits for open steps: in place, or, if that takes longer than the patience, suspended.
 
-        `event` was taken before the server was asked, so that nothing is missed. `began` is the local time at which
-        the wait began for what may end at any time; None for what ends at `run_at` and not before.
+        What is due at a time ends then and not before. All else can end at any time: it is asked again, each time a
+        bit later, or when `event` says so, which was taken before the server was asked, so that nothing is missed.
         """
-        driven, host = self._driven, self._host
+        driven = self._driven
         if driven.interrupt:
             raise driven.interrupt
-        left: float | None = None
-        if run_at is not None:
-            left = max((run_at - (yield Call("clock", {}))).total_seconds(), 0)
-        spent = 0.0 if began is None else time.monotonic() - began
-        patience = 0.0 if driven.patience and began is not None and host.crowded else driven.patience
+        patience = math.inf if driven.patience is None else driven.patience
+        if due is not None:
+            left = max((due - (yield Call("clock", {}))).total_seconds(), 0)
+            is_long, pause = left > patience, min(left, patience)
+        else:
+            spent = time.monotonic() - began
+            is_long = spent >= patience or (self._host.crowded and patience < math.inf)
+            pause = min(max(spent / 2, 0.01), 1)
         key = object()
         driven.blocked[key] = open
         try:
-            is_long = patience is not None and (left is None or left > patience - spent)
-            if is_long and (began is None or spent >= patience) and len(driven.blocked) == len(driven.active):
+            if is_long and len(driven.blocked) == len(driven.active):
                 ids = list({id: None for ids in driven.blocked.values() for id in ids})
                 yield from self._suspend(ids, until if len(driven.blocked) == 1 else "any")
-                return
-            rest = [left, None if patience is None else max(patience - spent, 0.05)]
-            yield Pause(event, min((seconds for seconds in rest if seconds is not None), default=60.0))
+            else:
+                yield Pause(event, max(pause, 0.001))
         finally:
             driven.blocked.pop(key)
         if driven.interrupt:
@@ -533,18 +568,16 @@ class Flow:
     def _suspend(self, open: list[UUID], until: str) -> Gen:
         """Gives the executor free, unless one of them has ended meanwhile: then ask again."""
         driven = self._driven
-        driven_lease = self._top().lease
-        args = {"workflow_id": driven.id, "executor_id": self._host.executor_id, "lease": driven_lease, "open": open}
-        try:
-            row = yield Call("suspend", args | ({"until": until} if until != "any" else {}))
-        except Interrupt as error:
-            driven.interrupt = error
-            raise
-        except DurableError as error:
-            raise self._lost(error) from error
+        row = yield from self._send(
+            "suspend",
+            workflow_id=driven.id,
+            executor_id=self._host.executor_id,
+            lease=self._top().lease,
+            open=open,
+            until=None if until == "any" else until,
+        )
         if row.status != "RUNNING":
-            driven.interrupt = Suspended(f"waits until {row.run_at or 'something happens'}")
-            raise driven.interrupt
+            raise driven.end(Suspended(f"waits until {row.run_at or 'something happens'}"))
         driven.tell()  # whoever waits for what has ended
 
     def _top(self) -> Flow:
@@ -554,14 +587,23 @@ class Flow:
 class Chain:
     """Where a lane of `map` keeps a completion for its next claim."""
 
-    _pending: dict[str, Any] | None = None
+    _pending: Pending = None
 
 
 class Waiting(Generic[T]):
     """Something that has not ended yet: a signal, a sleep, a callback, a child in a queue."""
 
-    def __init__(self, flow: Flow, sequence: int, name: str, wait: str, function: str, args: dict[str, Any],
-                 loads: Callable[[Any], Any] = lambda value: value, timed: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        flow: Flow,
+        sequence: int,
+        name: str,
+        wait: str,
+        function: str,
+        args: dict[str, Any],
+        loads: Callable[[Any], Any] = lambda value: value,
+        timed: bool = False,
+    ):
         self._flow, self.sequence, self.name, self._loads, self._timed = flow, sequence, name, loads, timed
         self._asks = (wait, function, args)
         self.begun = False
@@ -595,9 +637,8 @@ class Waiting(Generic[T]):
             if row.action == "LOCKED":
                 yield Pause(event, 0.02)
                 continue
-            alone = self._timed and not open
-            yield from flow._wait(open or [row.step_id], row.run_at if alone or not open else None, event,
-                                  None if alone else began, until)  # fmt: skip
+            due = row.run_at if self._timed and not open else None
+            yield from flow._wait(open or [row.step_id], due, event, began, until)
 
     def result(self) -> Any:
         """Waits for it, and returns what came of it; awaitable in an `AsyncContext`."""
@@ -611,16 +652,27 @@ class Waiting(Generic[T]):
 class Child(Waiting[T]):
     """A child workflow: in a queue, or inline."""
 
-    def __init__(self, flow: Flow, sequence: int, name: str, workflow: Any, input: Any, queue: str | None,
-                 options: dict[str, Any]):  # fmt: skip
+    def __init__(
+        self,
+        flow: Flow,
+        sequence: int,
+        name: str,
+        workflow: Any,
+        input: Any,
+        queue: str | None,
+        options: dict[str, Any],
+    ):
         super().__init__(flow, sequence, name, "", "start_child", {})
         self._returns = None if isinstance(workflow, str) else workflow.returns
         self._args = {
-            "handler": workflow if isinstance(workflow, str) else workflow.name, "queue": queue,
+            "handler": workflow if isinstance(workflow, str) else workflow.name,
+            "queue": queue,
             "input": flow._host.codec.encode(input, f'child "{name}"'),
-            **{key: interval(value) if key in ("timeout", "backoff", "max_backoff") else value
-               for key, value in options.items()},
-        }  # fmt: skip
+            **{
+                key: interval(value) if key in ("timeout", "backoff", "max_backoff") else value
+                for key, value in options.items()
+            },
+        }
         self.id: UUID | None = None  # once it has begun
 
     def ask(self) -> Gen:
@@ -629,14 +681,9 @@ class Child(Waiting[T]):
             self.id = row.child_id
         else:
             yield from flow._flush()
-            args = {"parent_id": flow.id, "sequence": self.sequence, "name": self.name, "lease": flow.lease, **self._args}
-            try:
-                row = yield Call("start_child", {name: value for name, value in args.items() if value is not None})
-            except Interrupt as error:
-                flow._driven.interrupt = error
-                raise
-            except DurableError as error:
-                raise flow._lost(error) from error
+            row = yield from flow._send(
+                "start_child", parent_id=flow.id, sequence=self.sequence, name=self.name, lease=flow.lease, **self._args
+            )
             self.id = row.workflow_id
         self.begun = True
         if row.status == "CANCELLED":
@@ -646,10 +693,8 @@ class Child(Waiting[T]):
         return row
 
     def begin(self) -> Gen:
-        try:
+        with contextlib.suppress(Failed, Cancelled):  # its outcome tells
             yield from self.ask()
-        except (Failed, Cancelled):
-            pass  # its outcome tells
         return self
 
     def outcome(self, open: list[UUID] | None = None, until: str = "any") -> Gen:
@@ -703,14 +748,11 @@ def drive(flow: Flow, workflow: Any, text: str | None, fresh: bool) -> Gen:
         else:
             yield from flow._flush()
             text, detail = errors.describe(raised)
-            retryable = {"retryable": False} if isinstance(raised, errors.Fatal) else {}
-            yield Call("fail", {"task_id": flow.id, "error": text, "detail": detail, "lease": flow.lease, **retryable})
-    except Interrupt as error:
-        driven.interrupt = error
-        raise
+            yield from flow._send(
+                "fail", task_id=flow.id, error=text, detail=detail, lease=flow.lease, retryable=_retryable(raised)
+            )
     except DurableError as error:
-        if raised is None or not isinstance(raised, Cancelled):
-            raise flow._lost(error) from error
+        raise (raised if isinstance(raised, Cancelled) else error) from error
     host.observe("failed" if raised else "completed", flow, None, None, None, raised, began)
     if raised is not None:
         raise errors.recorded(flow.name, errors.describe(raised)[0]) from raised
@@ -719,19 +761,31 @@ def drive(flow: Flow, workflow: Any, text: str | None, fresh: bool) -> Gen:
 
 def _finish(flow: Flow, output: str | None) -> Gen:
     """Completes the workflow, and in the same call the last step where that is not recorded yet."""
-    tasks = [{"task_id": flow.id, "output": output, "attempt": None}]
-    if pending := flow._pending:
-        flow._pending = None
-        tasks.insert(0, {"task_id": pending["step_id"], "output": pending["output"], "attempt": pending["attempt"]})
-        rows = yield Call("complete_many", {
-            "task_ids": [task["task_id"] for task in tasks], "outputs": [task["output"] for task in tasks],
-            "leases": [flow.lease] * 2, "attempts": [task["attempt"] for task in tasks]})  # fmt: skip
-        for row in rows:
-            if row.error:
-                raise protocol.stop(row.error)
-    else:
-        args = {"task_id": flow.id, "output": output, "lease": flow.lease}
-        yield Call("complete", {name: value for name, value in args.items() if value is not None})
+    if (pending := flow._pending) is None:
+        yield from flow._send("complete", task_id=flow.id, output=output, lease=flow.lease)
+        return
+    flow._pending, (step_id, step_output, attempt) = None, pending
+    for row in (
+        yield from flow._send(
+            "complete_many",
+            task_ids=[step_id, flow.id],
+            outputs=[step_output, output],
+            leases=[flow.lease] * 2,
+            attempts=[attempt, None],
+        )
+    ):
+        if row.error:
+            raise flow._driven.end(protocol.stop(row.error))
+
+
+def _retryable(error: Exception) -> bool | None:
+    return False if isinstance(error, errors.Fatal) else None
+
+
+def _like(call: F, method: Callable[..., Any]) -> F:
+    """A face of a method has its name and its documentation."""
+    call.__name__, call.__doc__ = method.__name__.strip("_"), method.__doc__
+    return call
 
 
 def _ready(value: T) -> Result[T]:
@@ -748,7 +802,11 @@ def _arguments(fn: Callable[..., Any], args: tuple[Any, ...], step: Step) -> tup
         parameter = inspect.signature(fn).parameters.get("step")
     except (TypeError, ValueError):  # a builtin
         parameter = None
-    if parameter is not None and parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL:
+    if (
+        parameter is not None
+        and parameter.default is parameter.empty
+        and parameter.kind is not parameter.VAR_POSITIONAL
+    ):
         return args, {"step": step}
     return args, {}
 
@@ -763,47 +821,45 @@ def _returns(fn: Callable[..., Any]) -> Any:
 def _blocking(method: Callable[Concatenate[Any, P], Result[T]]) -> Callable[Concatenate[Any, P], T]:
     """The method of a `Context`: it runs when it is called."""
 
-    @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         result: T = self._host.driver.drive(method(self, *args, **kwargs))
         return result
 
-    return call
+    return _like(call, method)
 
 
-def _awaiting(method: Callable[Concatenate[Any, P], Result[T]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+def _awaiting(
+    method: Callable[Concatenate[Any, P], Result[T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """The method of an `AsyncContext`: its position is taken when it is called, and it runs when it is awaited."""
 
-    @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         result: Coroutine[Any, Any, T] = self._host.driver.drive(method(self, *args, **kwargs))
         return result
 
-    return call
+    return _like(call, method)
 
 
 def _waited(method: Callable[Concatenate[Any, P], Waiting[T]]) -> Callable[Concatenate[Any, P], T]:
     """A wait of a `Context`: it blocks until its end."""
 
-    @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         result: T = method(self, *args, **kwargs).result()
         return result
 
-    return call
+    return _like(call, method)
 
 
 def _begun(method: Callable[Concatenate[Any, P], Waiting[T]]) -> Callable[Concatenate[Any, P], Waiting[T]]:
     """A wait that begins, and does not block: for `gather` and `first`."""
 
-    @wraps(method)
-    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> Waiting[T]:
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Waiting[T]:
         flow = getattr(self, "_flow", self)
         wait = method(flow, *args, **kwargs)
         result: Waiting[T] = flow._host.driver.drive(flow._busy(wait.begin()))
         return result
 
-    return call
+    return _like(call, method)
 
 
 def _begun_awaiting(
@@ -849,13 +905,12 @@ class Context(Flow):
     @overload
     def child(self, name: str, workflow: Workflow[Any, I, T], input: I, *, timeout: Duration | None = None) -> T: ...
     @overload
-    def child(self, name: str, workflow: Workflow[Any, I, T] | str, input: I, queue: str, **options: Any) -> Child[T]: ...
+    def child(
+        self, name: str, workflow: Workflow[Any, I, T] | str, input: I, queue: str, **options: Any
+    ) -> Child[T]: ...
     def child(self, name: str, workflow: Any, input: Any = None, queue: str | None = None, **options: Any) -> Any:
         """Runs another workflow as a part of this one, or, with a queue, starts it there: a handle."""
-        if queue is None:
-            return self._host.driver.drive(self._inline(name, workflow, input, **options))
-        child = self._child_at(name, workflow, input, queue, **options)
-        return self._host.driver.drive(self._busy(child.begin()))
+        return self._child(name, workflow, input, queue, options)
 
 
 class AsyncContext(Flow):
@@ -879,9 +934,12 @@ class AsyncContext(Flow):
         waits = [each for each in awaitables if isinstance(each, Waiting)]
         others = [each for each in awaitables if not isinstance(each, Waiting)]
         together = self._host.driver.drive(self._gather(*waits))
+        waited: Any
         waited, *rest = await asyncio.gather(together, *others, return_exceptions=True)
-        for failure in sorted((each for each in (waited, *rest) if isinstance(each, BaseException)),
-                              key=lambda failure: isinstance(failure, Exception)):  # fmt: skip
+        for failure in sorted(
+            (each for each in (waited, *rest) if isinstance(each, BaseException)),
+            key=lambda failure: isinstance(failure, Exception),
+        ):
             raise failure
         left, right = iter(waited), iter(rest)
         return [next(left if isinstance(each, Waiting) else right) for each in awaitables]
@@ -896,4 +954,4 @@ class AsyncContext(Flow):
     ) -> Coroutine[Any, Any, Child[T]]: ...
     def child(self, name: str, workflow: Any, input: Any = None, queue: str | None = None, **options: Any) -> Any:
         """Runs another workflow as a part of this one, or, with a queue, starts it there: a handle."""
-        return Context.child(self, name, workflow, input, queue, **options)  # type: ignore[arg-type]
+        return self._child(name, workflow, input, queue, options)

@@ -41,7 +41,7 @@ class Threads:
     """Runs generators with blocking calls; what is beside them, in threads."""
 
     event = staticmethod(threading.Event)
-    inbox = staticmethod(queue.SimpleQueue)
+    inbox: Any = staticmethod(queue.SimpleQueue)
 
     def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
         self.conninfo, self.connect, self.outage = conninfo, connect, outage
@@ -62,7 +62,7 @@ class Threads:
             try:
                 value, resume = self._perform(effect, connection), gen.send
             except BaseException as error:
-                value, resume = error, gen.throw  # type: ignore[assignment]
+                value, resume = error, gen.throw
 
     def _perform(self, effect: Any, connection: Any) -> Any:
         match effect:
@@ -71,9 +71,9 @@ class Threads:
             case Run():
                 return effect.fn(*effect.args, **effect.kwargs)
             case Within():
-                with self.connection() as conn, _translating():
-                    with conn.transaction():
-                        return self.drive(effect.body(conn), conn)
+                own: list[BaseException] = []
+                with self.connection() as conn, _translating(own), conn.transaction(), _noting(own):
+                    return self.drive(effect.body(conn), conn)
             case Pause():
                 return effect.event.wait(effect.seconds)
             case Each():
@@ -88,8 +88,7 @@ class Threads:
             case Hush():
                 with contextlib.suppress(psycopg.Error):
                     effect.connection.cancel()
-            case _:
-                raise TypeError(effect)
+        return None
 
     def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
@@ -211,7 +210,7 @@ class Tasks:
     """Runs generators with asyncio; what is beside them, in tasks."""
 
     event = staticmethod(asyncio.Event)
-    inbox = staticmethod(asyncio.Queue)
+    inbox: Any = staticmethod(asyncio.Queue)
 
     def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
         self.conninfo, self.connect, self.outage = conninfo, connect, outage
@@ -232,7 +231,7 @@ class Tasks:
             try:
                 value, resume = await self._perform(effect, connection), gen.send
             except BaseException as error:
-                value, resume = error, gen.throw  # type: ignore[assignment]
+                value, resume = error, gen.throw
 
     async def _perform(self, effect: Any, connection: Any) -> Any:
         match effect:
@@ -242,10 +241,12 @@ class Tasks:
                 async with asyncio.timeout(effect.timeout):
                     return await _run(effect)
             case Within():
+                own: list[BaseException] = []
                 async with self.connection() as conn:
-                    with _translating():
+                    with _translating(own):
                         async with conn.transaction():
-                            return await self.drive(effect.body(conn), conn)
+                            with _noting(own):
+                                return await self.drive(effect.body(conn), conn)
             case Pause():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(effect.event.wait(), effect.seconds)
@@ -261,8 +262,7 @@ class Tasks:
             case Hush():
                 with contextlib.suppress(psycopg.Error):
                     await asyncio.to_thread(effect.connection.cancel)
-            case _:
-                raise TypeError(effect)
+        return None
 
     async def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
@@ -373,13 +373,23 @@ async def _execute_async(connection: Any, call: Call) -> Any:
 
 
 @contextlib.contextmanager
-def _translating() -> Iterator[None]:
+def _translating(but: list[BaseException] | None = None) -> Iterator[None]:
+    """Errors of the server become those of this library, but for those that are given."""
     try:
         yield
     except psycopg.Error as error:
-        if (other := translated(error)) is error:
+        if (but and error is but[0]) or (other := translated(error)) is error:
             raise
         raise other from error
+
+
+@contextlib.contextmanager
+def _noting(errors: list[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        errors.append(error)
+        raise
 
 
 def _all(answers: list[Any]) -> list[Any]:

@@ -88,9 +88,14 @@ class Shutdown(Interrupt):
 
 
 STATES: dict[str, type[BaseException]] = {
-    "WF004": Paused, "WF005": Cancelled, "WF006": DeadlineExceeded, "WF007": ProgramChanged, "WF008": LeaseLost,
-    "WF013": TimedOut, "WF017": Cancelled,
-}  # fmt: skip
+    "WF004": Paused,
+    "WF005": Cancelled,
+    "WF006": DeadlineExceeded,
+    "WF007": ProgramChanged,
+    "WF008": LeaseLost,
+    "WF013": TimedOut,
+    "WF017": Cancelled,
+}
 
 
 def refusal(sqlstate: str, message: str) -> BaseException:

@@ -11,6 +11,7 @@ A driver (drivers.py) runs them, with threads or with asyncio. What they yield:
 from __future__ import annotations
 
 import random
+from collections import namedtuple
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from functools import lru_cache
@@ -91,13 +92,22 @@ def step_id(workflow_id: UUID, sequence: int) -> UUID:
 # ---- calls as SQL, and their answers ------------------------------------------------------------
 
 _BOOL = "t".__eq__
-_CLAIMED = {"step_id": UUID, "action": str, "output": str, "error": str, "attempt": int,
-            "run_at": datetime.fromisoformat, "detail": str}  # fmt: skip
+_CLAIMED: dict[str, Callable[[str], Any]] = {
+    "step_id": UUID,
+    "action": str,
+    "output": str,
+    "error": str,
+    "attempt": int,
+    "run_at": datetime.fromisoformat,
+    "detail": str,
+}
 # Functions that return one row: `SELECT f(...)` is a tenth cheaper for the server than `SELECT * FROM f(...)`,
 # and as text it needs no type to be known. Columns that a later version adds are left out.
 _ROWS: dict[str, dict[str, Callable[[str], Any]]] = {
-    **dict.fromkeys(["claim_step", "complete_and_claim", "sleep", "await_signal", "await_workflow", "await_callback",
-                     "await_any"], _CLAIMED),
+    **dict.fromkeys(
+        ["claim_step", "complete_and_claim", "sleep", "await_signal", "await_workflow", "await_callback", "await_any"],
+        _CLAIMED,
+    ),
     "start": {"workflow_id": UUID, "created": _BOOL, "status": str, "lease": int, "owner": str},
     "attach": {"name": str, "handler": str, "input": str, "status": str, "lease": int, "owner": str},
     "fail": {"status": str, "retry_count": int, "run_at": datetime.fromisoformat},
@@ -106,7 +116,7 @@ _ROWS: dict[str, dict[str, Callable[[str], Any]]] = {
     "continue_as": {"workflow_id": UUID, "status": str, "lease": int},
     "fork": {"workflow_id": UUID, "status": str, "lease": int},
     "resume_failed": {"handler": str, "input": str, "status": str, "lease": int},
-}  # fmt: skip
+}
 _STEPS = "step_id, action::text, output::text, error, attempt, run_at, detail::text"
 # Functions that return a set of rows.
 _SETS = {
@@ -114,20 +124,33 @@ _SETS = {
     "recover": "workflow_id, name, handler, input::text, lease, reason",
     "heartbeat": "workflow_id, status::text, lease, owner",
     "history": "sequence, step_id, name, kind::text, status::text, output::text, error, attempt, run_at, child_id,"
-               " detail::text, wait",
+    " detail::text, wait",
     "events": "n, topic, payload::text, emitted_at",
     "start_many": "workflow_id, created, status::text, lease, owner, NULL::text AS error",
     "complete_many": "completed, error",
     "claim_steps": _STEPS,
     "complete_and_claim_many": _STEPS,
     "list": "id, parent_id, name, handler, status::text, queue_name, executor_id, error, created_at, started_at,"
-            " completed_at, run_at",
+    " completed_at, run_at",
     "tree": "tree",
     "next_runs": "next_runs",
-}  # fmt: skip
-_CASTS = {"task_ids": "uuid", "step_ids": "uuid", "workflow_ids": "uuid", "open": "uuid", "outputs": "jsonb",
-          "inputs": "jsonb", "leases": "int", "attempts": "int", "sequences": "int", "names": "text", "queues": "text",
-          "handlers": "text", "signals": "text", "ids": "uuid"}  # fmt: skip
+}
+_CASTS = {
+    "task_ids": "uuid",
+    "step_ids": "uuid",
+    "workflow_ids": "uuid",
+    "open": "uuid",
+    "outputs": "jsonb",
+    "inputs": "jsonb",
+    "leases": "int",
+    "attempts": "int",
+    "sequences": "int",
+    "names": "text",
+    "queues": "text",
+    "handlers": "text",
+    "signals": "text",
+    "ids": "uuid",
+}
 _PROCEDURES = {"wait_for_work": ("reason",), "wait_for_end": ("status", "output", "error"), "wait_for_event": ("n",)}
 
 
@@ -166,8 +189,7 @@ def fields(record: str) -> Iterator[str | None]:
         at += 1
 
 
-_TUPLES = {function: NamedTuple(function, [(name, Any) for name in columns])  # type: ignore[misc]
-           for function, columns in _ROWS.items()}  # fmt: skip
+_TUPLES = {function: namedtuple(function, list(columns)) for function, columns in _ROWS.items()}  # noqa: PYI024
 
 
 def answer(function: str, rows: list[Any]) -> Any:
@@ -176,22 +198,33 @@ def answer(function: str, rows: list[Any]) -> Any:
         return rows
     if (columns := _ROWS.get(function)) is None:
         return rows[0][0]
-    values = zip(columns.values(), fields(rows[0][0]), strict=False)
-    return _TUPLES[function](*[None if text is None else convert(text) for convert, text in values])
+    values = zip(columns.values(), fields(rows[0][0]), strict=False)  # a later version may have more columns
+    row: Any = _TUPLES[function]
+    return row(*(None if text is None else convert(text) for convert, text in values))
 
 
 # ---- many calls as one -----------------------------------------------------------------------------
 
 # The function that does many, what is an array there, and what must be alike.
 _MANY = {
-    "complete": ("complete_many", {"task_id": "task_ids", "output": "outputs", "lease": "leases",
-                                   "attempt": "attempts"}),
-    "complete_and_claim": ("complete_and_claim_many", {
-        "step_id": "step_ids", "output": "outputs", "name": "names", "lease": "leases", "attempt": "attempts",
-        "sequence": "sequences"}),
+    "complete": (
+        "complete_many",
+        {"task_id": "task_ids", "output": "outputs", "lease": "leases", "attempt": "attempts"},
+    ),
+    "complete_and_claim": (
+        "complete_and_claim_many",
+        {
+            "step_id": "step_ids",
+            "output": "outputs",
+            "name": "names",
+            "lease": "leases",
+            "attempt": "attempts",
+            "sequence": "sequences",
+        },
+    ),
     "start": ("start_many", {"name": "names", "input": "inputs"}),
     "claim_step": ("claim_steps", {"name": "names", "sequence": "first_sequence"}),
-}  # fmt: skip
+}
 
 
 def batch_key(call: Call) -> Any:
@@ -261,4 +294,4 @@ def transient(error: BaseException) -> bool:
 
 def backoff(tries: int) -> float:
     """How long to wait before the next try: longer each time, up to some seconds, and never all at once."""
-    return random.uniform(0.5, 1) * min(0.05 * 2 ** min(tries, 10), 5)
+    return random.uniform(0.5, 1) * min(0.05 * 2.0 ** min(tries, 10), 5)

@@ -32,9 +32,21 @@ class Executor:
     goes over the pool. With a concurrency of 0 it claims nothing and only drives what it is given.
     """
 
-    def __init__(self, driver: Any, context: type[Flow], workflows: dict[str, Any], codec: Codec, executor_id: str,
-                 queues: list[str], concurrency: int, patience: float, grace: float, fused: bool,
-                 app_version: str | None, observers: list[Callable[..., None]]):  # fmt: skip
+    def __init__(
+        self,
+        driver: Any,
+        context: type[Flow],
+        workflows: dict[str, Any],
+        codec: Codec,
+        executor_id: str,
+        queues: list[str],
+        concurrency: int,
+        patience: float,
+        grace: float,
+        fused: bool,
+        app_version: str | None,
+        observers: list[Callable[..., None]],
+    ):
         self.driver, self.context, self.workflows, self.codec = driver, context, workflows, codec
         self.executor_id, self.queues, self.concurrency = executor_id, queues, concurrency
         self.patience, self.grace, self.fused, self.app_version = patience, grace, fused, app_version
@@ -45,7 +57,8 @@ class Executor:
         self.draining = 0  # how often it was asked to stop
         self.more = True  # there may be more in the queues than was claimed
         self._ear: Any = None  # the connection that waits
-        self._armed: list[str] | None = None  # and for what
+        self._armed: list[str] | None = None  # and for what, as far as the loop knows
+        self._order: list[str] | None = None  # what the listener is at
 
     # ---- what the flows ask of their host
 
@@ -58,8 +71,16 @@ class Executor:
     def crowded(self) -> bool:
         return self.room == 0
 
-    def observe(self, event: str, flow: Flow, name: str | None, sequence: int | None, row: Any,
-                error: BaseException | None = None, began: int | None = None) -> None:  # fmt: skip
+    def observe(
+        self,
+        event: str,
+        flow: Flow,
+        name: str | None,
+        sequence: int | None,
+        row: Any,
+        error: BaseException | None = None,
+        began: int | None = None,
+    ) -> None:
         for observer in self.observers:
             observer(event, flow, name, sequence, row, error, began)
 
@@ -73,9 +94,9 @@ class Executor:
     def work(self) -> Gen:
         """Claims, recovers, drives and listens until it was asked to stop; then hands back what is left."""
         yield Spawn(self._listen())
-        until: float | None = None
+        until = math.inf
         items: list[tuple[str, Any]] = [("recover", None)]
-        while not self.draining or (self.running and self.draining < 2 and (until is None or time.monotonic() < until)):
+        while True:
             for what, item in items:
                 try:
                     yield from self._handle(what, item)
@@ -83,20 +104,25 @@ class Executor:
                     log.error("%s: %s", what, error)
                     if what == "taken":
                         raise
-            if self.draining and until is None:
+            if self.draining and until == math.inf:
                 until = time.monotonic() + self.grace
                 for flow in list(self.running.values()):
                     flow._driven.tell(Shutdown("the executor is draining"))
+            if self.draining > 1 or (self.draining and not self.running) or time.monotonic() >= until:
+                break
             if self.room and self.more:
                 yield from self._claim()
             yield from self._arm()
-            items = yield Receive(self.inbox, None if until is None else max(until - time.monotonic(), 0.01))
+            items = yield Receive(self.inbox, None if until == math.inf else max(until - time.monotonic(), 0.01))
         yield from self._close()
 
     def _handle(self, what: str, item: Any) -> Gen:
+        if what == "heard":
+            self._armed, what = None, item
         if what == "ended":
-            if self.running.get(item.id) is item:
-                del self.running[item.id]
+            ended: Flow = item
+            if self.running.get(ended.id) is ended:
+                del self.running[ended.id]
         elif what == "adopt":
             yield from self._adopt(*item)
         elif what == "work":
@@ -120,7 +146,9 @@ class Executor:
         if self.queues:
             rows = yield Call("claim_from", {"queues": self.queues, **self._narrowed(room)})
             for row in rows:
-                yield from self._adopt(row.workflow_id, row.name, row.handler, row.lease, row.input, row.lease == 1, row.queue)
+                yield from self._adopt(
+                    row.workflow_id, row.name, row.handler, row.lease, row.input, row.lease == 1, row.queue
+                )
             self.more = len(rows) == room
         else:
             self.more = False
@@ -131,8 +159,9 @@ class Executor:
                 log.info("recovered %s %s: %s", row.name, row.workflow_id, row.reason)
                 yield from self._adopt(row.workflow_id, row.name, row.handler, row.lease, row.input, False)
 
-    def _adopt(self, id: UUID, name: str, handler: str, lease: int, text: str | None, fresh: bool,
-               queue: str | None = None) -> Gen:  # fmt: skip
+    def _adopt(
+        self, id: UUID, name: str, handler: str, lease: int, text: str | None, fresh: bool, queue: str | None = None
+    ) -> Gen:
         """Drives a workflow that is ours now; under an older lease it is not any more."""
         if before := self.running.get(id):
             before._driven.tell(LeaseLost("taken up again under another lease"))
@@ -168,17 +197,25 @@ class Executor:
     def _news(self) -> Gen:
         """Asks where the server thinks otherwise about what we drive, and tells those whom it concerns."""
         flows = dict(self.running)
-        rows = yield Call("heartbeat", {"executor_id": self.executor_id, "workflow_ids": list(flows),
-                                        "leases": [flow.lease for flow in flows.values()]})  # fmt: skip
+        rows = yield Call(
+            "heartbeat",
+            {
+                "executor_id": self.executor_id,
+                "workflow_ids": list(flows),
+                "leases": [flow.lease for flow in flows.values()],
+            },
+        )
         for row in rows:
             flow = self.running.get(row.workflow_id)
             is_ours = row.status == "RUNNING" and row.owner == self.executor_id
             if flow is None or (is_ours and row.lease > flow.lease):
-                if is_ours and not self.draining:
+                if is_ours and self.concurrency and not self.draining:
                     yield from self._attach(row.workflow_id)
             elif not is_ours or row.lease != flow.lease:
                 kinds: dict[str, type[BaseException]] = {"PAUSED": Paused, "CANCELLED": Cancelled}
-                flow._driven.tell(kinds.get(row.status, LeaseLost)(f"it is {row.status}, at lease {row.lease}"))
+                flow._driven.tell(
+                    kinds.get(row.status, LeaseLost)(f"it is {row.status}, at lease {row.lease}, of {row.owner}")
+                )
         for flow in flows.values():
             flow._driven.tell()
 
@@ -200,38 +237,38 @@ class Executor:
             yield Hush(self._ear)  # it waits without the queues
 
     def _listen(self) -> Gen:
+        """Keeps a connection that waits, through restarts of the server and lost connections."""
         tries = 0
         while not self.closed.is_set():
             try:
                 yield Listen(self._hear)
-                tries = 0
             except LeaseLost as error:
                 self.inbox.put_nowait(("taken", error))
                 return
             except Exception as error:
                 log.warning("waiting for the server: %s", error)
-            if self._ear is not None:
-                self._ear, tries = None, 0
-            tries += 1
+            tries = 0 if self._ear is not None else tries + 1
+            self._ear = None
             yield Pause(self.closed, protocol.backoff(tries))
 
     def _hear(self, connection: Any) -> Gen:
         """Waits as it is ordered, for ever; after a lost connection what we drive may be somebody else's."""
         self.inbox.put_nowait(("news", None))
         while True:
-            if self._armed is None and None in (yield Receive(self.orders)):
+            if self._order is None:
+                self._order = (yield Receive(self.orders))[-1]
+            if self.closed.is_set():
                 return
-            args = {"executor_id": self.executor_id, "queues": self._armed, "timeout": "10 s", "bind": True}
+            args = {"executor_id": self.executor_id, "queues": self._order, "timeout": "10 s", "bind": True}
             self._ear = connection
             try:
-                rows = yield Call("wait_for_work", args)
-                reason = rows[0].reason
+                reason = (yield Call("wait_for_work", args))[0].reason
             except Exception as error:
-                if getattr(error, "sqlstate", None) != "57014":  # not hushed
+                if getattr(error, "sqlstate", None) != "57014":
                     raise
                 reason = "hushed"
-            self._armed = None
-            self.inbox.put_nowait((reason, None))
+            self._order = None
+            self.inbox.put_nowait(("heard", reason))
 
     def stop(self) -> None:
         """Drains: no new claims, steps that run may end within the grace. A second time: at once."""
@@ -248,7 +285,7 @@ class Executor:
             log.warning("could not hand back: %s", error)
         self.driver.outage = outage
         self.closed.set()
-        self.orders.put_nowait(None)
+        self.orders.put_nowait([])
         if self._ear is not None:
             yield Hush(self._ear)
 

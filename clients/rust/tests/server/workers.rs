@@ -1,0 +1,123 @@
+//! Workers of queues.
+
+use std::time::Duration;
+
+use durable::sea_orm::DatabaseConnection;
+use durable::{Ctx, DurableError, Worker};
+use tokio::sync::oneshot;
+
+use crate::{ask, connect, execute, unique, url};
+
+#[durable::workflow]
+async fn double(ctx: Ctx, n: u32) -> Result<(), DurableError> {
+    let twice: u32 = ctx.step("double", || async { Ok(2 * n) }).await?;
+    ctx.complete(&twice).await
+}
+
+#[durable::workflow]
+async fn approval(ctx: Ctx) -> Result<(), DurableError> {
+    let who: String = ctx.signal("approved", None).await?;
+    ctx.complete(&who).await
+}
+
+#[durable::workflow]
+async fn breaks(_ctx: Ctx) -> Result<(), DurableError> {
+    Err(DurableError::custom("broken"))
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    done: tokio::task::JoinHandle<Result<(), DurableError>>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.send(()).expect("it runs");
+        self.done.await.expect("no panic").expect("no error");
+    }
+}
+
+async fn worker(queue: &str) -> Running {
+    let worker = Worker::new(&url(), &[queue]).await.unwrap().concurrency(4).patience(Duration::from_millis(100));
+    let (stop, stopped) = oneshot::channel();
+    Running { stop, done: tokio::spawn(worker.run_until(async move { stopped.await.unwrap_or(()) })) }
+}
+
+async fn enqueue(db: &DatabaseConnection, queue: &str, handler: &str, input: &str) -> String {
+    let name = unique(handler);
+    let start = format!("durable.start('{name}', '{input}', '{handler}', queue => '{queue}')");
+    ask(db, &format!("SELECT workflow_id FROM {start}")).await
+}
+
+/// Waits until something answers so.
+async fn until(db: &DatabaseConnection, sql: &str, wanted: &str) {
+    for _ in 0..600 {
+        if ask(db, sql).await == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{sql} is {} and not {wanted}", ask(db, sql).await);
+}
+
+async fn queue(db: &DatabaseConnection) -> String {
+    let queue = unique("queue");
+    execute(db, &format!("SELECT durable.create_queue('{queue}')")).await;
+    queue
+}
+
+#[tokio::test]
+async fn a_worker_runs_what_is_queued() {
+    let db = connect().await;
+    let queue = queue(&db).await;
+    let running = worker(&queue).await;
+    for n in 1..=20 {
+        enqueue(&db, &queue, "double", &n.to_string()).await;
+    }
+    let broken = enqueue(&db, &queue, "breaks", "null").await;
+    let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
+    until(&db, &sum, "420").await;
+    until(&db, &format!("durable.error('{broken}')"), "broken").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_wait_gives_the_worker_free() {
+    let db = connect().await;
+    let queue = queue(&db).await;
+    let running = worker(&queue).await;
+    let id = enqueue(&db, &queue, "approval", "null").await;
+    until(&db, &format!("SELECT suspended_at IS NOT NULL FROM durable.workflow WHERE id = '{id}'"), "true").await;
+    Ctx::send_signal(&db, id.parse().unwrap(), "approved", &"ann", None).await.unwrap();
+    until(&db, &format!("durable.output('{id}')"), "\"ann\"").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_outlives_its_connections() {
+    let db = connect().await;
+    let queue = queue(&db).await;
+    let running = worker(&queue).await;
+    let first = enqueue(&db, &queue, "double", "1").await;
+    until(&db, &format!("durable.output('{first}')"), "2").await;
+    let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                  WHERE query LIKE 'CALL durable.wait_for_work%' AND pid <> pg_backend_pid()";
+    ask(&db, others).await;
+    let second = enqueue(&db, &queue, "double", "2").await;
+    until(&db, &format!("durable.output('{second}')"), "4").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_pause_has_stopped_goes_on() {
+    let db = connect().await;
+    let queue = queue(&db).await;
+    let id = enqueue(&db, &queue, "approval", "null").await;
+    let running = worker(&queue).await;
+    until(&db, &format!("SELECT suspended_at IS NOT NULL FROM durable.workflow WHERE id = '{id}'"), "true").await;
+    Ctx::pause(&db, id.parse().unwrap()).await.unwrap();
+    Ctx::send_signal(&db, id.parse().unwrap(), "approved", &"bob", None).await.unwrap();
+    Ctx::resume(&db, id.parse().unwrap()).await.unwrap();
+    until(&db, &format!("durable.output('{id}')"), "\"bob\"").await;
+    running.stop().await;
+}
