@@ -426,7 +426,7 @@ export class Context<P extends AnyPool = AnyPool> {
 
   private outcome<T>(name: string, found: Answer, read: (output: string | null) => T): T {
     if (found.action === "REPLAY") return read(found.output);
-    throw failure(name, found.error, found.detail === null ? null : JSON.parse(found.detail), found.attempt);
+    throw failure(name, found.error, found.detail === null ? null : JSON.parse(found.detail), found.attempt || null);
   }
 
   /** A position that this process runs, at once. */
@@ -441,7 +441,7 @@ export class Context<P extends AnyPool = AnyPool> {
     const begin = async (): Promise<T> => {
       const past = this.past(sequence, name, kind);
       return past
-        ? this.outcome(name, kind === "WORKFLOW" ? { ...past, detail: null } : past, (output) => this.read(output) as T)
+        ? this.outcome(name, kind === "WORKFLOW" ? { ...past, ...OF_CHILD } : past, (output) => this.read(output) as T)
         : await work(found);
     };
     const outcome = this.track(begin());
@@ -482,8 +482,8 @@ export class Context<P extends AnyPool = AnyPool> {
     })();
     return new Pending(this.drive, sequence, id, first, async () => {
       let found = await first;
-      while (found.action === "WAIT") {
-        await this.drive.pause({ id, sort, runAt: found.runAt });
+      for (let tries = 0; found.action === "WAIT"; tries++) {
+        await this.drive.pause({ id, sort, runAt: found.runAt, tries });
         found = await this.drive.ask(ask);
       }
       return this.outcome(name, found, read);
@@ -678,8 +678,10 @@ const isConflict = (error: unknown): boolean => isTransient(error) && /^40/.test
 
 /** What start_child has answered. */
 function ofChild(row: Row): Answer {
-  return ended({ ...row, detail: null }) ?? answer({ action: "WAIT" });
+  return { ...(ended(row) ?? answer({ action: "WAIT" })), ...OF_CHILD };
 }
+/** A child has no attempts, and what its parent gets of a failure stands in its text. */
+const OF_CHILD = { detail: null, attempt: 0 };
 
 /** The outcome in a row of the history, if it has one. */
 function ended(row: Row): Answer | undefined {

@@ -45,7 +45,8 @@ export class Failed extends DurableError {
     readonly type: string,
     readonly reason: string,
     readonly detail: unknown = null,
-    readonly attempts = 1,
+    /** Of a step. */
+    readonly attempts: number | null = null,
   ) {
     super(`${step}: ${type}: ${reason}`);
   }
@@ -90,7 +91,7 @@ export class RetryAfter extends Error {
 }
 
 /** What stands for a recorded failure; what is recorded without its parts is taken from its text, `Type: message`. */
-export function failure(step: string, error: string | null, detail?: unknown, attempts = 1): DurableError {
+export function failure(step: string, error: string | null, detail?: unknown, attempts: number | null = null): DurableError {
   const parts = detail as FailureDetail | null | undefined;
   const [, type, reason] = /^([A-Za-z_$][\w$.]*): ([^]*)$/.exec(error ?? "") ?? [];
   if (parts?.type) return new Failed(step, parts.type, parts.message ?? "", parts.detail ?? null, attempts);

@@ -31,7 +31,9 @@ class Boom extends Error {
 
 /** What is not the client's business goes by a connection of its own. */
 async function direct(text: string, values: unknown[]): Promise<Record<string, unknown> | undefined> {
-  const client = new pg.Client(process.env.CONFORMANCE_DIRECT);
+  const settings = [...(process.env.CONFORMANCE_DIRECT ?? "").matchAll(/(\w+)=(\S+)/g)];
+  const { host, port, dbname: database, user } = Object.fromEntries(settings.map(([, key, value]) => [key, value]));
+  const client = new pg.Client({ host, port: Number(port), database, user });
   client.on("error", () => undefined);
   try {
     await client.connect();
