@@ -91,7 +91,12 @@ export class RetryAfter extends Error {
 }
 
 /** What stands for a recorded failure; what is recorded without its parts is taken from its text, `Type: message`. */
-export function failure(step: string, error: string | null, detail?: unknown, attempts: number | null = null): DurableError {
+export function failure(
+  step: string,
+  error: string | null,
+  detail?: unknown,
+  attempts: number | null = null,
+): DurableError {
   const parts = detail as FailureDetail | null | undefined;
   const [, type, reason] = /^([A-Za-z_$][\w$.]*): ([^]*)$/.exec(error ?? "") ?? [];
   if (parts?.type) return new Failed(step, parts.type, parts.message ?? "", parts.detail ?? null, attempts);

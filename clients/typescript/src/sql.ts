@@ -87,7 +87,12 @@ function ofPostgres(pool: Sql): Database {
       closed.delete((connection = id));
       sessions.delete(hello);
     });
-    await ask(hello, []);
+    try {
+      await ask(hello, []);
+    } catch (error) {
+      if (!closed.has(connection)) raw.release();
+      throw error;
+    }
     const query: Query = async (text, values) => {
       if (closed.has(connection)) throw new Error("the connection was closed");
       return await ask(text, values);

@@ -114,6 +114,7 @@ class Lane implements Server {
   private readonly batcher = new Batcher((name, args) => this.rows(name, args));
   private pid?: number;
   private isFull = false;
+  private isWaiting = false;
   private skew = 0;
   private claiming?: Promise<void>;
 
@@ -212,30 +213,28 @@ class Lane implements Server {
     const [row] = await session.query(text, []);
     this.skew = Number(row?.clock) * 1000 - (began + Date.now()) / 2;
     this.pid = Number(row?.pid);
-    await this.settle(session, await this.listenOnce(session, 0)); // it is bound, so it is known when it dies
+    await this.listen(session, 0); // it is bound, so it is known when it dies
     await this.settle(session, "news");
   }
 
-  private async listen(session: Session): Promise<void> {
-    await this.settle(session, await this.listenOnce(session, 30));
-  }
-
-  private async listenOnce(session: Session, seconds: number): Promise<string> {
+  /** Waits, and does what there is to do. */
+  private async listen(session: Session, seconds = 30): Promise<void> {
     this.isFull = this.worker.room <= 0;
     const queues = list("text", this.isFull ? [] : this.worker.queues);
     const args = { executor_id: this.worker.executor, queues, timeout: interval(seconds), bind: true };
     try {
-      return (await wait(session.query, "wait_for_work", args)).reason as string;
+      this.isWaiting = true;
+      const { reason } = await wait(session.query, "wait_for_work", args).finally(() => (this.isWaiting = false));
+      await this.settle(session, reason as string);
     } catch (error) {
-      if ((error as { code?: string }).code === "57014") return "work"; // it was hushed
-      throw error;
+      if ((error as { code?: string }).code !== "57014") throw error; // it was hushed
     }
   }
 
   /** Ends what the connection waits in, so that it waits for something else. */
   private async hush(): Promise<void> {
-    if (this.pid !== undefined)
-      await this.shard.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
+    if (!this.isWaiting) return;
+    await this.shard.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
   }
 
   private async settle({ query }: Session, reason: string): Promise<void> {

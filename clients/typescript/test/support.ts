@@ -40,7 +40,7 @@ export function pool(driver: Driver, where: Where = {}, max = 10): AnyPool {
   const common = { host, port, database, max, ...where };
   return driver === "pg"
     ? new pg.Pool({ user, ...common })
-    : postgres({ username: user, onnotice: () => undefined, ...common });
+    : postgres({ username: user, onnotice: () => undefined, connect_timeout: 2, ...common }); // see README.md;
 }
 
 export const sleep = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
