@@ -195,7 +195,7 @@ export class App<P extends AnyPool = AnyPool> {
   ): Workflow<I, O, P> {
     if (this.workflows.has(handler)) throw new Error(`there is a workflow "${handler}" already`);
     const workflow = new Workflow(this, handler, run, options);
-    this.workflows.set(handler, workflow as unknown as Workflow<never, unknown, P>);
+    this.workflows.set(handler, workflow);
     return workflow;
   }
 

@@ -366,7 +366,6 @@ export class Context<P extends AnyPool = AnyPool> {
   continueAs(input: unknown): never {
     if (this.id !== this.drive.id) throw new DurableError("only a root can continue in a new run");
     this.next = { input };
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- an interrupt
     throw new Interrupt("suspended", "continues in a new run");
   }
 
@@ -702,5 +701,7 @@ async function inTime<T>(step: Step, seconds: number | undefined, fn: () => T | 
       reject(error);
     }, seconds * 1000);
   });
-  return await Promise.race([(async () => fn())(), late]).finally(() => clearTimeout(timer));
+  return await Promise.race([(async () => fn())(), late]).finally(() => {
+    clearTimeout(timer);
+  });
 }

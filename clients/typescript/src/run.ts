@@ -127,7 +127,6 @@ export class Run {
       this.leave();
       await new Promise<never>(() => undefined);
     }
-    // eslint-disable-next-line @typescript-eslint/only-throw-error -- no Error, so that no program takes it for one
     throw this.stopped;
   }
 
@@ -156,7 +155,6 @@ export class Run {
         wake: () => {
           end(resolve);
         },
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as in check
         stop: (interrupt) => {
           end(() => {
             reject(interrupt);

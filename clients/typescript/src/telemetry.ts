@@ -88,7 +88,6 @@ const NONE: Running = { end: () => undefined, run: (what) => what() };
 
 function installed(): Api | undefined {
   try {
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- it need not be there
     return require("@opentelemetry/api") as Api;
   } catch {
     return undefined;

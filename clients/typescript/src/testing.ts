@@ -172,7 +172,7 @@ export async function replay<I, O, P extends AnyPool>(
   input?: I,
 ): Promise<Difference | undefined> {
   const beyond = new Interrupt("suspended", "this is not recorded");
-  const refuse = (): Promise<never> => Promise.reject(beyond as unknown as Error);
+  const refuse = (): Promise<never> => Promise.reject(beyond);
   let last = -1;
   const server: Server = {
     now: () => Date.now(),

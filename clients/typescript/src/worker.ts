@@ -163,7 +163,6 @@ class Lane implements Server {
         return await what();
       } catch (error) {
         if (!isTransient(error)) throw translate(error, refusal);
-        // eslint-disable-next-line @typescript-eslint/only-throw-error -- an interrupt
         if (this.worker.stopping.aborted) throw new Interrupt("shutdown", "the server cannot be reached");
       }
       await sleep(backoff(failures), this.worker.stopping);
