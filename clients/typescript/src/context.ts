@@ -131,7 +131,7 @@ export class Pending<T> implements PromiseLike<T> {
     readonly recorded: Promise<unknown>,
     private readonly begin: () => Promise<T>,
   ) {
-    quiet(recorded);
+    void quiet(recorded);
   }
 
   /** @internal its outcome, for those who have said that they wait for it */
@@ -558,10 +558,11 @@ export class Context<P extends AnyPool = AnyPool> {
     const once = async (found: Answer): Promise<Outcome<T>> => {
       if (found.action !== "EXECUTE") return { found };
       const { text, value } = await perform(found).catch((error: unknown) => {
-        throw error instanceof Raised ? Object.assign(error, { found }) : error;
+        if (error instanceof Raised) error.found = found;
+        throw error as Error;
       });
       const done = server.call("complete", { ...fence(found), output: json(text) }, this.id);
-      if (fused) this.track(quiet(drive.work(() => done)));
+      if (fused) void this.track(quiet(drive.work(() => done)));
       else await done;
       return { value: value as Recorded<T> };
     };
@@ -638,19 +639,19 @@ export class Context<P extends AnyPool = AnyPool> {
       const returned = await span.run(() => Promise.race([run(this, this.input as I), drive.gone]));
       while (this.steps.size > 0 && !drive.stopped) await Promise.allSettled(this.steps);
       if (drive.stopped) {
-        if (!this.next)
-          warn(`"${this.name}" went on after it was stopped (${drive.stopped}): nothing of that is recorded`);
+        warn(`"${this.name}" went on after it was stopped (${drive.stopped.toString()}): nothing of that is recorded`);
         throw drive.stopped;
       }
+      if (this.next) throw new Interrupt("suspended", "continues in a new run");
       const { text, value } = this.write(returned, `output of "${this.name}"`);
       await drive.ask(() => server.call("complete", { ...task, output: json(text) }));
       span.end();
       return value;
     } catch (error) {
-      if (drive.stopped && !this.next) throw drive.stopped;
+      if (drive.stopped) throw drive.stopped;
       if (this.next) {
-        const input = json(this.write(this.next.input, `input of the next "${this.name}"`).text);
-        await server.call("continue_as", { workflow_id: this.id, input, lease: this.lease });
+        const input = json(this.write(this.next.input, `input of the next "${this.name}"`).text ?? "null");
+        await drive.ask(() => server.call("continue_as", { ...this.self, input }));
         span.end();
         throw error;
       }

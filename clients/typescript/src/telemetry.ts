@@ -1,5 +1,7 @@
 import type { Span, SpanContext, Tracer } from "@opentelemetry/api";
 
+import { describe } from "./errors";
+
 type Api = typeof import("@opentelemetry/api");
 
 /** What a span is about: a workflow, or an attempt of a step. */
@@ -73,8 +75,9 @@ export class Telemetry {
 
   private end(span: Span, error: unknown): void {
     if (error !== undefined && this.api) {
-      span.recordException(error instanceof Error ? error : String(error));
-      span.setStatus({ code: this.api.SpanStatusCode.ERROR, message: String(error) });
+      const { error: message } = describe(error);
+      span.recordException(error instanceof Error ? error : message);
+      span.setStatus({ code: this.api.SpanStatusCode.ERROR, message });
     }
     span.end();
   }
@@ -88,6 +91,7 @@ const NONE: Running = { end: () => undefined, run: (what) => what() };
 
 function installed(): Api | undefined {
   try {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- it need not be there
     return require("@opentelemetry/api") as Api;
   } catch {
     return undefined;

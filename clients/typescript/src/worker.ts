@@ -181,29 +181,33 @@ class Lane implements Server {
     stopping.addEventListener("abort", () => {
       for (const run of this.runs.values()) run.abort.abort(run.stopped);
     });
-    for (let failures = 0; !draining.aborted; failures++) {
+    for (let failures = 0; this.isOpen(); failures++) {
       let session: Session | undefined;
       try {
         session = await this.shard.database.reserve();
         await this.meet(session);
         failures = 0;
-        while (!draining.aborted) await this.listen(session);
+        while (this.isOpen()) await this.listen(session);
         await this.worker.drained();
         await ask(session.query, "release", { executor_id: executor });
         await session.query("SELECT pg_advisory_unlock_all()", []); // it is bound no longer
       } catch (error) {
         app.logger.warn(`worker ${executor}: ${String(error)}`);
-        if (!draining.aborted) await sleep(backoff(failures), draining);
-        else
-          await this.worker
-            .drained()
-            .then(() => this.rows("release", { executor_id: executor }))
-            .catch(() => undefined);
+        if (this.isOpen()) {
+          await sleep(backoff(failures), draining);
+        } else {
+          await this.worker.drained();
+          await this.rows("release", { executor_id: executor }).catch(() => undefined);
+        }
       } finally {
         this.pid = undefined;
         session?.release(true);
       }
     }
+  }
+
+  private isOpen(): boolean {
+    return !this.worker.draining.aborted;
   }
 
   private async meet(session: Session): Promise<void> {
@@ -331,7 +335,7 @@ class Lane implements Server {
 
   /** Drives a workflow as far as it goes; whatever stops it concerns no other. */
   private async follow(run: Run, row: Row): Promise<void> {
-    const { app, executor } = this.worker;
+    const { app } = this.worker;
     try {
       const workflow = app.workflows.get(row.handler ?? "");
       if (!workflow) throw new Interrupt("refused", `no handler "${row.handler}" here`);

@@ -72,7 +72,7 @@ both("an answer that is lost is asked for again, and nothing is done twice", asy
   const f = new Fixture(outer.driver, {}, { host: "127.0.0.1", port: between.port });
   await prepare(f);
   for (const fused of [false, true]) {
-    const w = f.app.workflow(
+    f.app.workflow(
       `w-${fused}-${f.tag}`,
       async (ctx) => {
         for (let i = 0; i < 2; i++) {
