@@ -542,8 +542,8 @@ export class Context<P extends AnyPool = AnyPool> {
     const claim = async (): Promise<Answer> => answer(await server.call("claim_step", args, this.id));
     const fence = (found: Answer) => ({ task_id: id, lease: this.lease, attempt: found.attempt });
 
-    const perform = async ({ attempt }: Answer, tx?: Within): Promise<Written> => {
-      const step = { id, name, attempt, signal: this.abortSignal };
+    const perform = async (found: Answer, tx?: Within): Promise<Written> => {
+      const step = { id, name, attempt: found.attempt, signal: this.abortSignal };
       const span = telemetry.start({ ...step, sequence, workflow: this.name, parent: this.id, root: this.root });
       try {
         const returned = await span.run(() => inTime(step, timeout, () => fn(step, tx)));
@@ -552,15 +552,12 @@ export class Context<P extends AnyPool = AnyPool> {
         return written;
       } catch (error) {
         span.end(error);
-        throw new Raised(error);
+        throw new Raised(error, tx ? undefined : found);
       }
     };
     const once = async (found: Answer): Promise<Outcome<T>> => {
       if (found.action !== "EXECUTE") return { found };
-      const { text, value } = await perform(found).catch((error: unknown) => {
-        if (error instanceof Raised) error.found = found;
-        throw error as Error;
-      });
+      const { text, value } = await perform(found);
       const done = server.call("complete", { ...fence(found), output: json(text) }, this.id);
       if (fused) void this.track(quiet(drive.work(() => done)));
       else await done;
@@ -670,9 +667,14 @@ const MOST_TRIES = 50;
 /** What an attempt came to: a value, or what the server has said of the step. */
 type Outcome<T> = { value: Recorded<T> } | { found: Answer };
 /** What a step's function has thrown. */
-export class Raised {
-  found?: Answer;
-  constructor(readonly error: unknown) {}
+export class Raised extends Error {
+  constructor(
+    readonly error: unknown,
+    /** The claim, unless that was taken back with the writes. */
+    readonly found?: Answer,
+  ) {
+    super("raised");
+  }
 }
 const isConflict = (error: unknown): boolean => isTransient(error) && /^40/.test((error as { code: string }).code);
 

@@ -70,6 +70,8 @@ export class Worker {
 
   /** Works until `stop`. */
   async run(): Promise<void> {
+    const isTooSmall = this.app.shards.some(({ database }) => database.size < 2);
+    if (isTooSmall) throw new Error("a worker needs a pool of at least 2 connections: one of them waits");
     const stop = (): void => {
       this.stop(this.end.signal.aborted);
     };
