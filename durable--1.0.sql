@@ -121,6 +121,13 @@ CREATE TABLE durable.workflow
 	max_backoff interval,
 	-- of a child with a queue that ends with its parent: cancel; else NULL
 	on_parent_end text COLLATE "C",
+	-- of a run that goes on in a next one, and of that: which run the other is
+	continued_as uuid,
+	continued_from uuid,
+	-- of a fork: the workflow that it was forked from, and the position before which it has copies of
+	-- the steps there; their lease is 0
+	forked_from uuid,
+	forked_at_sequence int,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -367,6 +374,8 @@ CREATE TABLE durable.step
 	signals text[] COLLATE "C",
 	awaited uuid,
 	sequences int[],
+	-- when its position was first recorded, where started_at has changed since
+	recorded_at timestamptz,
 	CONSTRAINT step_pkey PRIMARY KEY (workflow_id, sequence)
 ) WITH (fillfactor = 50);
 -- stats: steps that wait for a retry, the only ones that have an entry there
@@ -776,7 +785,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_claim_step'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim_step(uuid, int, text, jsonb, durable.task_kind, int, text, int, interval, float8, interval, interval) IS
-	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'Finds or creates the step at that position and claims it; action says what the caller does; retry n waits backoff * max(1, backoff_multiplier ^ (n - 1)), at most max_backoff; after timeout the step can be claimed again. A replay writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.complete(task_id uuid, output jsonb = NULL, lease int = NULL, attempt int = NULL)
 RETURNS boolean
@@ -791,7 +800,14 @@ CREATE FUNCTION durable.fail(task_id uuid, error text, lease int = NULL, attempt
 AS 'MODULE_PATHNAME', 'durable_fail'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.fail(uuid, text, int, int, boolean, jsonb, interval) IS
-	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), 22023, 22004';
+	'Records the failure of a step or workflow, and detail with it; a step with retries left is PENDING again until run_at, which is after retry_after or, where that is NULL, the backoff; a workflow with retries left too, in its queue, under a new lease. A wait has failed for good. Errors: WF001, WF002, WF004, WF005, WF008, WF011 (a wait), WF012 (of a failed child that would run again), 22023, 22004';
+
+CREATE FUNCTION durable.continue_as(workflow_id uuid, input jsonb, lease int,
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_continue_as'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.continue_as(uuid, jsonb, int) IS
+	'Completes a root workflow, without an output, and starts the next run of its name with that input and all else from it, owned by the same executor where it has no queue; signals that nobody has taken go there. Answers the next run; again with an equal input, the same. lease NULL is no fence. Errors: WF001, WF002, WF004, WF005, WF008, 22023 (a child), 22004';
 
 CREATE FUNCTION durable.complete_and_claim(step_id uuid, output jsonb, name text, sequence int = NULL,
 	input jsonb = NULL, kind durable.task_kind = 'STEP', lease int = NULL, executor_id text = NULL,
@@ -813,6 +829,12 @@ AS 'MODULE_PATHNAME', 'durable_start_child'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start_child(uuid, int, text, jsonb, text, int, text, int, interval, text, jsonb, int, interval, float8, interval, text) IS
 	'Finds or creates the child workflow at that position: inline (driven by the parent''s driver) or, with a queue, on its own; concurrency_key (1 to 1024 bytes), max_retries and on_parent_end => ''cancel'' need a queue. A finished child comes back as it is. Errors: those of claim_step, WF012';
+
+CREATE FUNCTION durable.patched(workflow_id uuid, sequence int, name text, lease int = NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'durable_patched'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.patched(uuid, int, text, int) IS
+	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, 22023, 22004';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
@@ -883,7 +905,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_sleep'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.sleep(uuid, int, text, interval, timestamptz, int) IS
-	'A wait that ends after duration, counted from its first call, or at until: action WAIT with run_at until then, afterwards REPLAY. An open wait asked again writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends after duration, counted from its first call, or at until: action WAIT with run_at until then, afterwards REPLAY. An open wait asked again writes nothing. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_signal(workflow_id uuid, sequence int, name text, timeout interval = NULL,
 	lease int = NULL, signals text[] = NULL)
@@ -891,7 +913,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_signal'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_signal(uuid, int, text, interval, int, text[]) IS
-	'A wait that ends with the first signal of that name, its output the payload; with signals, of any of these names, its output {"signal": name, "payload": payload}. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends with the first signal of that name, its output the payload; with signals, of any of these names, its output {"signal": name, "payload": payload}. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_workflow(workflow_id uuid, sequence int, name text, awaited uuid,
 	timeout interval = NULL, lease int = NULL)
@@ -899,7 +921,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_workflow'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_workflow(uuid, int, text, uuid, interval, int) IS
-	'A wait that ends when another workflow is finished, with its output or error; not for itself, an ancestor or an inline descendant. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when another workflow is finished, with its output or error; not for itself, an ancestor or an inline descendant. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_callback(workflow_id uuid, sequence int, name text, timeout interval = NULL,
 	lease int = NULL)
@@ -907,7 +929,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_callback'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_callback(uuid, int, text, interval, int) IS
-	'A wait that ends when somebody calls answer with step_id. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when somebody calls answer with step_id. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.await_any(workflow_id uuid, sequence int, name text, sequences int[],
 	timeout interval = NULL, lease int = NULL)
@@ -915,7 +937,7 @@ RETURNS durable.claimed_step
 AS 'MODULE_PATHNAME', 'durable_await_any'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.await_any(uuid, int, text, int[], interval, int) IS
-	'A wait that ends when one of those positions has ended in whatever way: its output is {"sequence": n} of the first. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, 22023, 22004';
+	'A wait that ends when one of those positions has ended in whatever way: its output is {"sequence": n} of the first. If timeout passes first: FAILED with WF013. Errors: WF001, WF002, WF004 to WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.answer(step_id uuid, output jsonb = NULL, error text = NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'durable_answer'
@@ -1000,6 +1022,14 @@ COMMENT ON FUNCTION durable.set_timeout(uuid, interval) IS
 ---------------------------------------------------------------------------
 -- Control
 ---------------------------------------------------------------------------
+
+CREATE FUNCTION durable.fork(workflow_id uuid, from_sequence int, name text = NULL, input jsonb = NULL,
+	queue text = NULL, executor_id text = NULL, run_at timestamptz = NULL, app_version text = NULL,
+	OUT workflow_id uuid, OUT status durable.task_status, OUT lease int)
+AS 'MODULE_PATHNAME', 'durable_fork'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.fork(uuid, int, text, jsonb, text, text, timestamptz, text) IS
+	'A new root with copies of all that a workflow, in whatever status, has recorded before from_sequence, and the signals that it has not taken there; name and input are those of the original unless given, run_at needs a queue. What was a child is a record: start_child answers from it. Errors: WF001, WF002 (a step without an outcome), WF012, WF014 (the name is active), 22023, 22004';
 
 CREATE FUNCTION durable.pause_tree(workflow_id uuid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'durable_pause_tree'
@@ -1586,13 +1616,15 @@ BEGIN
   task AS (
     SELECT b.path, w.status, 'WORKFLOW'::durable.task_kind AS kind, w.name, NULL::int AS attempt, w.queue_name,
       w.executor_id, w.started_at, w.completed_at, w.error, NULL::text AS wait,
-      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended
+      CASE WHEN w.suspended_at IS NOT NULL THEN w.run_at END AS until, w.suspended_at IS NOT NULL AS is_suspended,
+      ' forked from ' || w.forked_from || ' at ' || w.forked_at_sequence AS origin
     FROM below b JOIN durable.workflow w ON w.id = b.id
     UNION ALL
-    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind <> 'WAIT' THEN s.attempt END, NULL,
+    SELECT b.path || s.sequence, s.status, s.kind, s.name, CASE WHEN s.kind NOT IN ('WAIT', 'WORKFLOW') THEN s.attempt END, NULL,
       NULL, s.started_at, s.completed_at, s.error, s.wait,
-      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false
-    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND s.kind <> 'WORKFLOW'),
+      CASE WHEN s.kind = 'WAIT' AND s.status IN ('PENDING', 'PAUSED') THEN s.run_at END, false,
+      CASE WHEN s.lease = 0 THEN ' copied' END
+    FROM below b JOIN durable.step s ON s.workflow_id = b.id AND (s.kind <> 'WORKFLOW' OR s.lease = 0)),
   line AS (
     SELECT t.*, extract(epoch FROM
       CASE WHEN t.completed_at IS NOT NULL THEN t.completed_at WHEN t.status = 'RUNNING' THEN now END
@@ -1607,6 +1639,7 @@ BEGIN
       CASE WHEN l.kind <> 'STEP' THEN ' (' || lower(l.kind::text COLLATE "C") || coalesce(': ' || l.wait, '') || ')' END,
       CASE WHEN l.is_suspended THEN ' suspended' END,
       ' until ' || l.until,
+      l.origin,
       ' in queue ' || l.queue_name,
       ' on ' || l.executor_id,
       ' attempt ' || l.attempt,
@@ -1676,7 +1709,7 @@ child AS (
   SELECT w.id, w.status, w.error, w.detail, w.root_id, w.queue_name, w.name, w.output, w.parent_sequence, p.id AS parent,
     p.status AS parent_status, p.root_id AS parent_root, s.status AS stand_in_status,
     s.child_id, s.name AS stand_in_name, s.output AS stand_in_output,
-    s.error AS stand_in_error, s.detail AS stand_in_detail
+    s.error AS stand_in_error, s.detail AS stand_in_detail, w.on_parent_end, w.recovery_count
   FROM durable.workflow w LEFT JOIN durable.workflow p ON p.id = w.parent_id
   LEFT JOIN durable.step s ON s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence
   WHERE w.parent_id IS NOT NULL)
@@ -1805,6 +1838,12 @@ FROM durable.workflow w LEFT JOIN durable.queue q ON q.name = w.queue_name
 WHERE w.queue_name IS NOT NULL AND q.name IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')
 UNION ALL SELECT w.id, 'started by a schedule for no time, or for a time by no schedule'
 FROM durable.workflow w WHERE (w.scheduled_by IS NULL) <> (w.scheduled_for IS NULL)
+UNION ALL SELECT w.id, 'goes on in a next run without being completed'
+FROM durable.workflow w WHERE w.continued_as IS NOT NULL AND (w.status <> 'COMPLETED' OR w.parent_id IS NOT NULL)
+UNION ALL SELECT w.id, 'goes on in a run that does not say so'
+FROM durable.workflow w JOIN durable.workflow n ON n.id = w.continued_as WHERE n.continued_from IS DISTINCT FROM w.id
+UNION ALL SELECT n.id, 'continues a run that goes on in another one'
+FROM durable.workflow n JOIN durable.workflow w ON w.id = n.continued_from WHERE w.continued_as IS DISTINCT FROM n.id
 UNION ALL SELECT w.id, 'waits before a head of its queue, where no claim looks'
 FROM durable.queue_head h JOIN waiting w ON w.queue_name = h.queue_name AND w.rank = h.rank
 WHERE w.key = '' AND (w.run_at, w.id) < (h.run_at, h.workflow_id)
@@ -1846,10 +1885,15 @@ FROM child c WHERE c.child_id IS NULL OR c.child_id <> c.id OR c.stand_in_name <
 UNION ALL SELECT c.id, 'the step that stands for it says otherwise'
 FROM child c WHERE c.stand_in_status <> CASE WHEN c.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN 'RUNNING' ELSE c.status END
   OR (c.output IS NULL) <> (c.stand_in_output IS NULL) OR c.output <> c.stand_in_output
-  OR (c.error IS NULL) <> (c.stand_in_error IS NULL) OR c.error <> c.stand_in_error
-  OR (c.detail IS NULL) <> (c.stand_in_detail IS NULL) OR c.detail <> c.stand_in_detail
+  -- one that is tried again keeps its last error for itself
+  OR (c.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND c.error IS DISTINCT FROM c.stand_in_error)
+  OR (c.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND c.detail IS DISTINCT FROM c.stand_in_detail)
+  OR (c.stand_in_status = 'RUNNING' AND (c.stand_in_error IS NOT NULL OR c.stand_in_detail IS NOT NULL))
 UNION ALL SELECT c.id, 'an unfinished inline child of a finished workflow'
 FROM child c WHERE c.queue_name IS NULL AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
+  AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+UNION ALL SELECT c.id, 'unfinished, though its parent has ended, with which it ends'
+FROM child c WHERE c.on_parent_end = 'cancel' AND c.recovery_count = 0 AND c.status IN ('PENDING', 'RUNNING', 'PAUSED')
   AND c.parent_status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 UNION ALL SELECT d.id, 'unfinished below a workflow that is cancelled'
 FROM doomed d WHERE d.status IN ('PENDING', 'RUNNING', 'PAUSED')
@@ -1916,7 +1960,13 @@ UNION ALL SELECT min(g.workflow_id::text)::uuid, 'a wait that has taken more tha
 FROM durable.signal g WHERE g.sequence IS NOT NULL GROUP BY g.workflow_id, g.sequence HAVING count(*) > 1
 UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'stands for a child that does not exist'
 FROM durable.step s LEFT JOIN durable.workflow w ON w.id = s.child_id
-WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL)
+WHERE (s.kind = 'WORKFLOW') <> (s.child_id IS NOT NULL) OR (s.child_id IS NOT NULL AND w.id IS NULL AND s.lease > 0)
+UNION ALL SELECT w.id, 'forked from nothing, or at no position, or as a child'
+FROM durable.workflow w WHERE (w.forked_from IS NULL) <> (w.forked_at_sequence IS NULL)
+  OR (w.forked_from IS NOT NULL AND w.parent_id IS NOT NULL)
+UNION ALL SELECT durable.step_id(s.workflow_id, s.sequence), 'recorded under no lease, and not copied by a fork'
+FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id
+WHERE s.lease < 1 AND (s.lease < 0 OR w.forked_at_sequence IS NULL OR s.sequence >= w.forked_at_sequence)
 
 UNION ALL SELECT e.workflow_id, CASE WHEN w.id IS NULL THEN 'has events, but does not exist'
   ELSE 'its events are not numbered 1, 2 ... without gaps' END
@@ -2037,7 +2087,8 @@ BEGIN
        ORDER BY v.queue_name, v.app_version LIMIT 1) n),
   claimed_with AS MATERIALIZED (
     SELECT DISTINCT e.app_version FROM durable.executor e
-    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)),
+    WHERE e.app_version IS NOT NULL AND NOT durable.is_dead(e.last_seen, since)
+      AND NOT durable.session_ended(e.executor_id, e.bound_run, e.bound)),
   unclaimed AS MATERIALIZED (
     SELECT v.queue_name AS name, sum(c.waiting)::bigint AS waiting
     FROM version v CROSS JOIN LATERAL
@@ -2102,7 +2153,7 @@ BEGIN
   ORDER BY l.name = '', l.name;
 END $$;
 COMMENT ON FUNCTION durable.stats() IS
-	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor of the last durable.executor_timeout has claimed with. Suspended ones are counted as pending, too';
+	'One row for each queue, and one (queue_name NULL) for workflows without a queue: what waits, runs, and ended in the last minute. Exact up to 2,000 in a column of a queue (stale: where not more run, and stale_executors are those that were seen; retries and what has ended: in all queues); more is estimated. due and oldest_pending tell of the first 1,000 keys and priorities. waiting_for_version is what waits for a version that no executor that is alive has claimed with. Suspended ones are counted as pending, too';
 
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
@@ -2133,14 +2184,15 @@ WITH family (n, name, help) AS (VALUES
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
   (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
   (18, 'durable_executors', 'Registered executors.'),
-  (19, 'durable_executors_stale', 'Those of them that were silent for durable.executor_timeout.')),
+  (19, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
   FROM durable.stats() s),
 executor AS (
   SELECT count(*) AS registered,
-    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))) AS stale
+    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))
+      OR durable.session_ended(e.executor_id, e.bound_run, e.bound)) AS stale
   FROM durable.executor e),
 sample (n, queue_name, label, value) AS MATERIALIZED (
   SELECT v.n, q.queue_name, q.label, v.value

@@ -127,6 +127,7 @@ SELECT count(*) AS missing FROM (SELECT * FROM before EXCEPT ALL SELECT * FROM e
 
 -- The largest that is allowed.
 SELECT created, length(owner) FROM durable.start(repeat('n', 1024), NULL, repeat('h', 1024), repeat('e', 1024), max_recovery_attempts => 2147483647, priority => -2147483648);
+SET durable.max_steps = 0;
 SELECT action FROM durable.claim_step(:'w', 16777213, repeat('s', 1024), to_jsonb(repeat('x', 10485760)), executor_id => repeat('e', 1024), max_retries => 2147483647, backoff => '100000 years', backoff_multiplier => 1.7e308, max_backoff => '178000000 years', timeout => '1000 years');
 SELECT status, retry_count FROM durable.fail(durable.step_id(:'w', 16777213), repeat('e', 10485760));
 SELECT length(durable.error(durable.step_id(:'w', 16777213))), length(durable.input(durable.step_id(:'w', 16777213))::text);

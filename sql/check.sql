@@ -60,7 +60,7 @@ SELECT pg_temp.broken('key, no queue', 'UPDATE durable.workflow SET concurrency_
 SELECT pg_temp.broken('key, no ticket', 'UPDATE durable.workflow SET concurrency_key = $$k$$ WHERE id = test.id($$queued-deep$$)', 'DELETE FROM durable.queue_lane');
 SELECT pg_temp.broken('key, ticket behind it', 'UPDATE durable.workflow SET concurrency_key = $$k$$ WHERE id = test.id($$queued-deep$$)', 'UPDATE durable.queue_lane SET run_at = run_at + interval $$1 s$$');
 SELECT pg_temp.broken('slot of nobody', 'INSERT INTO durable.slot VALUES ($$check-8-q$$, 77, $$$$, test.id($$queued-deep$$))');
-SELECT pg_temp.broken('no slot', 'UPDATE durable.queue SET max_concurrency = 9', 'UPDATE durable.workflow SET slot = 1 WHERE status = $$RUNNING$$ AND queue_name IS NOT NULL', 'DELETE FROM durable.slot WHERE id = (SELECT id FROM durable.slot LIMIT 1)');
+SELECT pg_temp.broken('no slot', 'UPDATE durable.queue SET max_concurrency = 9', 'UPDATE durable.workflow SET slot = 1 WHERE status = $$RUNNING$$ AND queue_name IS NOT NULL', 'DELETE FROM durable.slot WHERE id = (SELECT id FROM durable.slot ORDER BY id DESC LIMIT 1)');
 SELECT pg_temp.broken('limits, no slot', 'UPDATE durable.queue SET fair = true');
 SELECT pg_temp.broken('driven by another', 'UPDATE durable.driven SET executor_id = $$other$$ WHERE id = $1');
 SELECT pg_temp.broken('driven in another queue', 'UPDATE durable.driven SET queue_name = $$other$$ WHERE id = $1');

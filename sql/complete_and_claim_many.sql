@@ -42,7 +42,7 @@ CREATE FUNCTION pg_temp.answer(step_id uuid, action durable.claim_action, output
 $$;
 -- All that is told of the steps of a scene, but for times.
 CREATE FUNCTION pg_temp.state(p text) RETURNS SETOF jsonb LANGUAGE sql AS $$
-  SELECT to_jsonb(s) - ARRAY['workflow_id', 'child_id', 'name', 'started_at', 'completed_at', 'failed_at', 'run_at', 'deadline']
+  SELECT to_jsonb(s) - ARRAY['workflow_id', 'child_id', 'name', 'started_at', 'completed_at', 'failed_at', 'recorded_at', 'run_at', 'deadline']
          || jsonb_build_object('of', pg_temp.answer(w.name, p), 'name', pg_temp.answer(s.name, p), 'w', w.status, 'w.lease', w.lease, 'ended', s.completed_at IS NOT NULL, 'times', s.deadline - s.started_at, 'waits', s.run_at IS NOT NULL)
     FROM durable.step s JOIN durable.workflow w ON w.id = s.workflow_id WHERE starts_with(w.name, p)
 $$;

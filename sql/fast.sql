@@ -50,8 +50,27 @@ BEGIN
   PERFORM durable.start(n || ', later', queue => 'q', run_at => '2100-01-01');
   COMMIT;
 END $$;
+-- Jobs that fail and are tried again: one is completed then, the other waits.
+CREATE PROCEDURE tried(n text) LANGUAGE plpgsql AS $$
+DECLARE
+  w uuid;
+BEGIN
+  FOR i IN 1 .. 2 LOOP
+    PERFORM durable.start(n || ', tried', queue => 'jobs', timeout => '1 hour', max_retries => 2, backoff => '0', max_backoff => '1 min');
+    COMMIT;
+    SELECT workflow_id INTO w FROM durable.claim('jobs', 'e');
+    COMMIT;
+    PERFORM durable.fail(w, 'an error', 1, detail => '{"code": 503}', retry_after => CASE i WHEN 2 THEN interval '1 hour' END);
+    COMMIT;
+    CONTINUE WHEN i = 2;
+    PERFORM durable.claim('jobs', 'e');
+    COMMIT;
+    PERFORM durable.complete(w, '"done"', 3);
+    COMMIT;
+  END LOOP;
+END $$;
 CREATE FUNCTION life_of(n text) RETURNS TABLE (life text) LANGUAGE sql AS $$
-  WITH w AS (SELECT * FROM durable.workflow WHERE name IN (n, n || ', queued', n || ', later'))
+  WITH w AS (SELECT * FROM durable.workflow WHERE name IN (n, n || ', queued', n || ', later', n || ', tried'))
   SELECT string_agg(key || '=' || CASE WHEN key = 'name' THEN regexp_replace(value, '^' || n, 'w') WHEN key ~ '^(root_|workflow_)?id$' THEN 'id'
                                        WHEN key ~ '_at$|^deadline$' AND value !~ '^2100' THEN 'time' ELSE left(value, 40) || length(value) END, ' ' ORDER BY key)
     FROM (SELECT 1 AS kind, to_jsonb(w), created_at::text AS position FROM w UNION ALL
@@ -69,6 +88,17 @@ SELECT w.deadline = w.created_at + w.timeout AS deadline, w.started_at = w.creat
        s.deadline = s.started_at + s.timeout AS step_deadline
   FROM durable.workflow w JOIN durable.step s ON s.workflow_id = w.id WHERE w.name = 'fast' AND s.sequence = 0;
 SELECT run_at = created_at AS run_at FROM durable.workflow WHERE name = 'fast, queued';
+SELECT durable.create_queue('jobs');
+SET durable.fast_paths = off;
+CALL tried('slowly');
+RESET durable.fast_paths;
+CREATE TABLE slowly AS SELECT * FROM life_of('slowly');
+CALL tried('quickly');
+SELECT * FROM life_of('quickly');
+SELECT * FROM life_of('quickly') EXCEPT ALL SELECT * FROM slowly;
+SELECT statement, fast_calls FROM durable.statements() WHERE statement = 'RetryWorkflow' AND has_fast_path;
+SELECT durable.drop_queue('jobs') FROM durable.cancel_tree((SELECT id FROM durable.workflow WHERE name = 'slowly, tried' AND status = 'PENDING')) s,
+  durable.cancel_tree((SELECT id FROM durable.workflow WHERE name = 'quickly, tried' AND status = 'PENDING')) q;
 
 -- Signals and waits: sent first, or asked for first; others that are open; one of a hundred signals is counted.
 CREATE PROCEDURE waits(n text) LANGUAGE plpgsql AS $$

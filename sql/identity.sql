@@ -26,6 +26,7 @@ SELECT durable.step_id(:'w', 2147483647);
 SELECT durable.step_id(:'w', -2147483648);
 -- It looks nothing up.
 SELECT durable.step_id('00000000-0000-7000-8000-000000000000', 0);
+SET durable.max_steps = 0;
 SELECT action, step_id = durable.step_id(:'w', 16777213) AS step_id FROM durable.claim_step(:'w', 16777213, 'last');
 SELECT action FROM durable.claim_step(:'w', 16777214, 'past the last');
 

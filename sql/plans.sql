@@ -47,6 +47,8 @@ CREATE FUNCTION pg_temp.all_calls() RETURNS TABLE (what text, call text) LANGUAG
     ('heartbeat', 'SELECT durable.heartbeat(''e'', ARRAY[$3], ''{1}'')'),
     ('emit', 'SELECT durable.emit($1, ''t'')'),
     ('events', 'SELECT durable.events($1), durable.events($1, ''t'')'),
+    ('patched', 'SELECT durable.patched($1, 60, ''p'')'),
+    ('fork', 'SELECT durable.fork($1, 1, clock_timestamp()::text)'),
     ('history', 'SELECT durable.history($1)'),
     ('tree', 'SELECT durable.tree($1)'),
     ('output', 'SELECT durable.output(durable.step_id($1, 0))'),

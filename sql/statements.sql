@@ -101,6 +101,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.is_completed(trial.step(''a'', 0)), durable.bucket(trial.id(''a'')), durable.bucket(''a'')'),
   ('SELECT durable.set_timeout(trial.id(''a''), ''1 hour'')'),
   ('SELECT durable.set_timeout(trial.step(''a'', 5), ''1 hour'')'),
+  ('SELECT durable.patched(trial.id(''a''), 40, ''p'')'),
+  ('SELECT durable.fork(trial.id(''a''), 1, ''forked'')'),
   ('SELECT durable.pause_tree(trial.id(''a''))'),
   ('SELECT durable.resume_tree(trial.id(''a''))'),
   ('SELECT durable.pause_tree(trial.id(''a-inline''))'),
@@ -121,6 +123,20 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.signal(trial.id(''waiting''), ''go'', key => ''k'')'),
   ('SELECT durable.await_signal(trial.id(''waiting''), 0, ''go'')'),
   ('SELECT durable.signal(trial.id(''waiting''), ''go'', key => ''slow'')'),
+  ('SELECT durable.create_queue(''tq'')'),
+  ('SELECT durable.start(''tried'', queue => ''tq'', max_retries => 9)'),
+  ('SELECT durable.claim(''tq'', ''e'')'),
+  ('SELECT durable.fail(trial.id(''tried''), ''bad'')'),
+  ('SELECT durable.claim(''tq'', ''e'')'),
+  ('SELECT durable.start_child(trial.id(''tried''), 0, ''tried below'', queue => ''tq'', on_parent_end => ''cancel'')'),
+  ('SELECT durable.claim(''tq'', ''e'')'),
+  ('SELECT durable.fail(trial.id(''tried below''), ''bad'')'),
+  ('SELECT durable.fail(trial.id(''tried''), ''bad'')'),
+  ('SELECT durable.start(''going on'')'),
+  ('SELECT durable.signal(trial.id(''going on''), ''go'', key => ''k'')'),
+  ('SELECT durable.continue_as(trial.id(''going on''), ''1'', NULL)'),
+  ('SELECT durable.continue_as(continued_from, ''1'', NULL) FROM durable.workflow WHERE continued_from IS NOT NULL'),
+  ('SELECT durable.signal(continued_from, ''go'', key => ''k'') FROM durable.workflow WHERE continued_from IS NOT NULL'),
   ('SELECT durable.await_workflow(trial.id(''waiting''), 1, ''awaited'', trial.id(''awaited''))'),
   ('SELECT durable.await_any(trial.id(''waiting''), 2, ''any'', ''{1}'')'),
   ('SELECT durable.sleep(trial.id(''waiting''), 3, ''slow'', ''1 day'')'),
@@ -265,6 +281,7 @@ BEGIN
   CREATE AGGREGATE evil.count(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.count("any") (SFUNC = int8inc_any, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.max(timestamptz) (SFUNC = timestamptz_larger, STYPE = timestamptz);
+  CREATE AGGREGATE evil.min(int) (SFUNC = int4smaller, STYPE = int);
   FOR f IN SELECT o.oprname, l.t AS l, r.t AS r, o.oprcode::regproc AS code
              FROM pg_operator o
              CROSS JOIN LATERAL (SELECT o.oprleft::regtype AS t UNION SELECT e FROM unnest('{durable.task_status,durable.task_kind}'::regtype[]) e WHERE o.oprleft = 'anyenum'::regtype) l

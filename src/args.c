@@ -314,6 +314,15 @@ check_run_at(NullableDatum run_at)
 					 "Pass a time, or NULL for now.");
 }
 
+/* The same for a workflow that is started in a queue, or in none. */
+void
+check_run_at_in(NullableDatum run_at, NullableDatum queue)
+{
+	check_needs_queue(!run_at.isnull, "run_at", queue,
+					  "Pass a queue, whose executors claim the workflow when its time has come.");
+	check_run_at(run_at);
+}
+
 /* A time by the calendar of clients: 0001-01-01 to 9999-12-31. */
 void
 check_time(NullableDatum arg, const char *name)

@@ -40,6 +40,14 @@ typedef struct RetryPolicy
 
 extern RetryPolicy require_retry_policy(const NullableDatum *from_max_retries);
 extern bool has_retries(const RetryPolicy *policy);
+
+/* Whether what has failed may be tried again, after so many retries; NULL is none. */
+static inline bool
+has_retry_left(const RetryPolicy *policy, int32 retries)
+{
+	return !policy->max_retries.isnull && retries < DatumGetInt32(policy->max_retries.value);
+}
+
 extern void check_tags(NullableDatum tags, const char *name);
 extern void check_needs_queue(bool given, const char *name, NullableDatum queue, const char *hint);
 extern IfExists require_if_exists(NullableDatum arg);
@@ -56,6 +64,7 @@ extern void check_limit(NullableDatum arg, const char *name);
 extern void check_span(NullableDatum arg, const char *name);
 extern void check_interval(NullableDatum arg, const char *name);
 extern void check_run_at(NullableDatum run_at);
+extern void check_run_at_in(NullableDatum run_at, NullableDatum queue);
 extern void check_time(NullableDatum arg, const char *name);
 extern int	require_choice(NullableDatum arg, const char *name, const char *const *choices, int count);
 extern void require_sequences(NullableDatum first, int count);

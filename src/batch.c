@@ -25,7 +25,6 @@
  */
 #include "batch.h"
 
-#include "access/xact.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
@@ -114,7 +113,7 @@ append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequen
 
 /* ---- writing --------------------------------------------------------------- */
 
-/* So often in a statement a batch begins anew when it was chosen to end a deadlock. */
+/* So often a batch begins anew when it was chosen to end a deadlock. */
 #define MOST_DEADLOCKS	3
 
 /*
@@ -122,27 +121,19 @@ append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequen
  * given back, so who waited for it goes on, and the batch may begin anew.
  */
 static bool
-ends_deadlock(const ErrorData *error)
+ends_deadlock(const ErrorData *error, Rounds *rounds)
 {
-	static TimestampTz statement;
-	static int	deadlocks;
-
-	if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
-		return false;
-	if (statement != GetCurrentStatementStartTimestamp())
-		deadlocks = 0;
-	statement = GetCurrentStatementStartTimestamp();
-	return deadlocks++ < MOST_DEADLOCKS;
+	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && rounds->deadlocks++ < MOST_DEADLOCKS;
 }
 
 /* Writes a batch in a subtransaction; false if it was overtaken, and is given back. */
 bool
-write_batch(bool (*write) (void *batch), void *batch)
+write_batch(bool (*write) (void *batch), void *batch, Rounds *rounds)
 {
 	ErrorData  *error;
 	bool		done = in_subtransaction(write, batch, &error);
 
-	if (error && !ends_deadlock(error))
+	if (error && !ends_deadlock(error, rounds))
 		ReThrowError(error);
 	return done;
 }

@@ -33,6 +33,6 @@ extern NullableDatum element_of(const Elements *elements, int i);
 extern NullableDatum array_of(const Elements *elements);
 extern Positions new_positions(int capacity);
 extern void append_position(Positions *positions, const pg_uuid_t *workflow_id, int32 sequence);
-extern bool write_batch(bool (*write) (void *batch), void *batch);
+extern bool write_batch(bool (*write) (void *batch), void *batch, Rounds *rounds);
 
 #endif							/* DURABLE_BATCH_H */

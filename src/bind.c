@@ -110,7 +110,7 @@ unbind_at_exit(int code, Datum arg)
 	for (; bindings; bindings = bindings->next)
 		unlock_bound(bindings->executor_id, bindings->number);
 	if (any)
-		tell_death();
+		tell_tick();
 }
 
 static void

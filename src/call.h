@@ -28,7 +28,8 @@ typedef struct Rounds
 	uint64		seen;			/* a hash of what the last look has seen */
 	int			unchanged;		/* so many looks in a row have seen the same */
 	int64		since;			/* when the call began to write */
-	int			waits;			/* how often it has begun anew because it had waited */
+	int			waits;			/* how often it has begun anew because it had waited, ... */
+	int			deadlocks;		/* ... or was to end a deadlock */
 } Rounds;
 
 extern Call begin_call(FunctionCallInfo fcinfo);

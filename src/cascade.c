@@ -33,8 +33,17 @@ PARAMETERS(OfIds, OF_IDS);
 	P(paused_by, UUIDOID) \
 	P(paused_at, TIMESTAMPTZOID) \
 	P(now, TIMESTAMPTZOID) \
-	P(from_sequence, INT4OID)
+	P(from_sequence, INT4OID) \
+	P(leaves_caught, BOOLOID)
 PARAMETERS(Change, CHANGE);
+
+/*
+ * After a position had ended, another one was first recorded behind it: the program has
+ * caught that failure, and gone another way.
+ */
+#define IS_CAUGHT(of_workflow, at, ended_at) \
+	"EXISTS (SELECT 1 FROM durable.step l WHERE l.workflow_id = " of_workflow " AND l.sequence > " at \
+	"  AND coalesce(l.recorded_at, l.started_at) > " ended_at ")"
 
 static Statement pause_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
@@ -64,12 +73,15 @@ static Statement fail_workflows = STATEMENT(Change,
 	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from FAIL_BELOW}") " "
 	"RETURNING w.id");
 
-/* Below the workflow that is resumed (control.c changes that one): nobody drives these yet. */
+/* Below the workflow that is resumed, or tried again (its caller changes that one): nobody drives these yet. */
 static Statement rerun_workflows = STATEMENT(Change,
 	"UPDATE durable.workflow w "
-	"SET status = 'PENDING', lease = w.lease + 1, executor_id = NULL, "
-	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL "
-	"WHERE w.id = ANY (:ids) AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}") " "
+	"SET status = {workflow to RERUN_BELOW}, lease = w.lease + 1, executor_id = NULL, "
+	"  error = NULL, detail = NULL, completed_at = NULL, deadline = NULL, "
+	"  retry_count = CASE WHEN w.max_retries IS NOT NULL THEN 0 END, "
+	"  paused_from = NULL, paused_by = NULL, paused_at = NULL "
+	"WHERE w.id = ANY (:ids) "
+	"  AND " CHECKED("w.status = ANY {workflow from RERUN_BELOW} AND (w.status = 'FAILED' OR w.queue_name IS NULL)") " "
 	"RETURNING w.id");
 
 static Statement fence_workflows = STATEMENT(Change,
@@ -92,18 +104,29 @@ static Statement cancel_steps = STATEMENT(Change,
 /*
  * Steps that have failed at that position or later, and steps that were left running;
  * of waits only one after which nothing is recorded: the program has gone past others.
- * Its time counts from when it is asked for again, unless it was given as such.
+ * Its time counts from when it is asked for again, unless it was given as such.  What was
+ * PAUSED in an inline child just goes on.  Others may be in the tree: rows are locked in
+ * order first.
  */
+#define KEEPS_ON(column) "CASE WHEN s.status = 'PAUSED' THEN s." column " END"
 static Statement rerun_steps = STATEMENT(Change,
+	"WITH again AS MATERIALIZED ("
+	"  SELECT s.workflow_id, s.sequence FROM durable.step s "
+	"  WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' "
+	"    AND (s.status = ANY {step from RESUME_FAILED} OR s.status = ANY {step from RESUME}) "
+	"    AND (s.status <> 'FAILED' OR s.sequence >= :from_sequence) "
+	"    AND (s.status <> 'FAILED' OR s.kind <> 'WAIT' OR NOT EXISTS ("
+	"      SELECT 1 FROM durable.step l WHERE l.workflow_id = s.workflow_id AND l.sequence > s.sequence)) "
+	"    AND (s.status <> 'FAILED' OR NOT :leaves_caught OR NOT " IS_CAUGHT("s.workflow_id", "s.sequence", "s.completed_at") ") "
+	"  ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s) "
 	"UPDATE durable.step s "
-	"SET status = {step to RESUME_FAILED}, retry_count = 0, error = NULL, detail = NULL, "
-	"  run_at = CASE WHEN s.kind = 'WAIT' AND s.timeout IS NULL THEN s.run_at END, "
-	"  started_at = CASE WHEN s.kind <> 'WAIT' THEN s.started_at END, "
-	"  completed_at = NULL, deadline = NULL "
-	"WHERE s.workflow_id = ANY (:ids) AND s.kind <> 'WORKFLOW' "
-	"  AND s.status = ANY {step from RESUME_FAILED} AND (s.status <> 'FAILED' OR s.sequence >= :from_sequence)"
-	"  AND (s.kind <> 'WAIT' OR NOT EXISTS ("
-	"    SELECT 1 FROM durable.step l WHERE l.workflow_id = s.workflow_id AND l.sequence > s.sequence))");
+	"SET status = {step to RESUME_FAILED},"
+	"  retry_count = CASE WHEN s.status = 'PAUSED' THEN s.retry_count ELSE 0 END,"
+	"  error = " KEEPS_ON("error") ", detail = " KEEPS_ON("detail") ","
+	"  run_at = CASE WHEN s.status = 'PAUSED' OR (s.kind = 'WAIT' AND s.timeout IS NULL) THEN s.run_at END, "
+	"  started_at = CASE WHEN s.status = 'PAUSED' OR s.kind <> 'WAIT' THEN s.started_at END, "
+	"  recorded_at = coalesce(s.recorded_at, s.started_at), completed_at = NULL, deadline = " KEEPS_ON("deadline") " "
+	"FROM again a WHERE s.workflow_id = a.workflow_id AND s.sequence = a.sequence");
 
 static Statement record = STATEMENT(OfIds,
 	"UPDATE durable.step s "
@@ -122,6 +145,8 @@ static Statement lock_by_id = STATEMENT(OfIds,
 	P(ids, UUIDARRAYOID) \
 	P(from_sequence, INT4OID) \
 	P(inline_unfinished, BOOLOID) \
+	P(queued_to_cancel, BOOLOID) \
+	P(retried, BOOLOID) \
 	P(failed, BOOLOID)
 PARAMETERS(ChildrenOf, CHILDREN_OF);
 
@@ -129,11 +154,21 @@ static Statement look_children = STATEMENT(ChildrenOf,
 	"SELECT w.id FROM durable.workflow w "
 	"WHERE w.parent_id = ANY (:ids) AND w.parent_sequence >= :from_sequence "
 	"  AND (NOT :inline_unfinished OR (w.queue_name IS NULL AND " UNFINISHED("w") ")) "
+	"  AND (NOT :queued_to_cancel OR (w.on_parent_end = 'cancel' AND " UNFINISHED("w") ")) "
+	"  AND (NOT :retried OR (w.queue_name IS NULL AND " UNFINISHED("w") ") OR (w.status = 'FAILED' "
+	"    AND NOT " IS_CAUGHT("w.parent_id", "w.parent_sequence", "w.completed_at") ")) "
 	"  AND (NOT :failed OR w.status = 'FAILED')");
+
+static Statement look_queues = STATEMENT(OfIds,
+	"SELECT DISTINCT w.queue_name FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.queue_name IS NOT NULL ORDER BY 1");
 
 static Statement look_inline_parents = STATEMENT(OfIds,
 	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
 	"WHERE w.parent_id = ANY (:ids) AND w.queue_name IS NULL AND " CHECKED(UNFINISHED("w")));
+
+static Statement look_parents_to_end = STATEMENT(OfIds,
+	"SELECT DISTINCT w.parent_id FROM durable.workflow w "
+	"WHERE w.parent_id = ANY (:ids) AND " ENDS_WITH_PARENT("w") " AND " CHECKED(UNFINISHED("w")));
 
 /* ---- rules ------------------------------------------------------------------- */
 
@@ -144,12 +179,15 @@ typedef struct CascadeRule
 	Statement  *change_steps;	/* or NULL */
 	Scope		scope;
 	bool		through_unchanged;	/* goes on below a workflow that it leaves alone */
-	bool		steps_of_all;	/* changes steps of workflows that it leaves alone, too */
+	bool		steps_of_all;	/* changes steps of workflows that it leaves alone, too ... */
+	bool		steps_of_above; /* ... and of those that the caller has changed */
 	bool		records;		/* the stand-ins of what changed change too */
-	bool		requeues;		/* what changed may wait in a queue again */
+	bool		requeues;		/* what changed may wait in a queue again ... */
+	bool		locks_queues;	/* ... which the caller has not locked */
 	bool		locks_first;	/* others may be in the tree: rows are locked in the order of ids */
 	bool		raises;			/* the leases of what changed */
 	bool		ends;			/* what changed */
+	bool		ends_queued;	/* and cancels what is in a queue and ends with its parent */
 	bool		reopens;		/* the waits of what changed */
 } CascadeRule;
 
@@ -168,11 +206,17 @@ static const CascadeRule rules[] = {
 	[CASCADE_RERUN] = {
 		&rerun_workflows, &rerun_steps, FAILED_ONLY,.records = true,.requeues = true,.raises = true,.reopens = true
 	},
+	[CASCADE_RETRY] = {
+		&rerun_workflows, &rerun_steps, RETRIED,.steps_of_above = true,.records = true,.requeues = true,
+		.locks_queues = true,.locks_first = true,.raises = true,.reopens = true
+	},
 	[CASCADE_ABANDON] = {
-		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true,.ends = true
+		&cancel_workflows, &cancel_steps, INLINE_UNFINISHED,.steps_of_all = true,.records = true,.ends = true,
+		.ends_queued = true
 	},
 	[CASCADE_FAIL] = {
-		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true,.ends = true
+		&fail_workflows, &resume_steps, INLINE_UNFINISHED,.records = true,.locks_first = true,.ends = true,
+		.ends_queued = true
 	},
 	[CASCADE_FENCE] = {
 		&fence_workflows, NULL, INLINE_UNFINISHED,.locks_first = true,.raises = true
@@ -190,6 +234,7 @@ children(const IdList *parents, Scope scope, int32 from_sequence)
 	run_over_ids(&look_children, parents,
 				 &(ChildrenOf) {
 					 .from_sequence = an_int(from_sequence),.inline_unfinished = a_bool(scope == INLINE_UNFINISHED),
+					 .queued_to_cancel = a_bool(scope == QUEUED_TO_CANCEL),.retried = a_bool(scope == RETRIED),
 					 .failed = a_bool(scope == FAILED_ONLY)
 				 }, &list);
 	return list;
@@ -202,6 +247,16 @@ with_inline_unfinished(const IdList *workflows)
 	IdList		list = {0};
 
 	run_over_ids(&look_inline_parents, workflows, NULL, &list);
+	return list;
+}
+
+/* Those of the workflows that have unfinished children which end with them. */
+IdList
+with_children_to_end(const IdList *workflows)
+{
+	IdList		list = {0};
+
+	run_over_ids(&look_parents_to_end, workflows, NULL, &list);
 	return list;
 }
 
@@ -230,13 +285,13 @@ record_on_stand_ins(Datum workflow_ids, int children_count)
 
 /* The parameters of a change, but for the ids. */
 static Change
-change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
+change_at(const Pause *pause, TimestampTz now, int32 from_sequence, bool leaves_caught)
 {
 	return (Change)
 	{
 		.paused_by = pause ? an_id(&pause->paused_by) : a_null(),
 		.paused_at = pause ? a_time(pause->paused_at) : a_null(),
-		.now = a_time(now),.from_sequence = an_int(from_sequence)
+		.now = a_time(now),.from_sequence = an_int(from_sequence),.leaves_caught = a_bool(leaves_caught)
 	};
 }
 
@@ -244,7 +299,7 @@ change_at(const Pause *pause, TimestampTz now, int32 from_sequence)
 void
 rerun_steps_of(Datum workflow_ids, int32 from_sequence)
 {
-	Change		change = change_at(NULL, 0, from_sequence);
+	Change		change = change_at(NULL, 0, from_sequence, false);
 	IdList		workflows = {0};
 
 	change.ids = a_value(workflow_ids);
@@ -253,13 +308,37 @@ rerun_steps_of(Datum workflow_ids, int32 from_sequence)
 	reopen_waits_of(&workflows);
 }
 
+/*
+ * Locks the queues to which workflows go back, whose rows we hold.  That is out of order,
+ * but who drops a queue, the only one for whom this waits, waits for nobody then.
+ */
+static void
+lock_queues_of(const IdList *workflows)
+{
+	for (uint64 i = 0; i < workflows->count; i += IDS_PER_STATEMENT)
+	{
+		uint64		count;
+		Datum	   *names;
+
+		count = run(&look_queues, &(OfIds)
+					{
+						.ids = a_value(id_array(&workflows->ids[i], Min(IDS_PER_STATEMENT, workflows->count - i)))
+					}, NEWEST);
+		names = palloc(count * sizeof(Datum));
+		for (uint64 row = 0; row < count; row++)
+			names[row] = result_value(row, 0);
+		for (uint64 n = 0; n < count; n++)
+			lock_queue_to_start(a_value(names[n]), clock_now());
+	}
+}
+
 /* ---- the cascade --------------------------------------------------------------- */
 
 /*
  * Changes the workflows of a level, then looks for their children, until there is
  * no level left; then all steps, then the stand-ins.  Returns the number of tasks
  * changed.  above: workflows that the caller has changed itself, and that may now
- * wait in a queue, too.
+ * wait in a queue, too, or have ended.
  */
 static int64
 walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
@@ -287,8 +366,12 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 		level = children(&level, rule->scope, 0);
 	}
 
+	if (rule->locks_queues)
+		lock_queues_of(&changed);
+	if (rule->steps_of_above)
+		append_ids(&all, above);
 	if (rule->change_steps)
-		tasks = run_over_ids(rule->change_steps, rule->steps_of_all ? &all : &changed, change, NULL);
+		tasks = run_over_ids(rule->change_steps, rule->steps_of_all || rule->steps_of_above ? &all : &changed, change, NULL);
 	if (rule->ends)
 	{
 		const IdList *ended = rule->steps_of_all ? &all : &changed;
@@ -296,7 +379,7 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 		have_ended(ended->ids, ended->count);
 	}
 	if (rule->reopens)
-		reopen_waits_of(&changed);
+		reopen_waits_of(rule->steps_of_above ? &all : &changed);
 	if (rule->ends)
 		forget_suspensions_of(&changed);
 	/* all are children, but for the first, which may be a root */
@@ -305,6 +388,15 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 	if (rule->ends)
 		have_ended(stand_ins.ids, stand_ins.count);
 	tasks += changed.count;
+	if (rule->ends_queued)
+	{
+		IdList		none = {0};
+		IdList		ended = {0};
+
+		append_ids(&ended, above);
+		append_ids(&ended, &changed);
+		tasks += walk(&rules[CASCADE_CANCEL], &none, children(&ended, QUEUED_TO_CANCEL, 0), change);
+	}
 	if (rule->requeues)
 	{
 		append_ids(&changed, above);
@@ -317,7 +409,7 @@ walk(const CascadeRule *rule, const IdList *above, IdList level, Change *change)
 int64
 cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, TimestampTz now)
 {
-	Change		change = change_at(pause, now, 0);
+	Change		change = change_at(pause, now, 0, false);
 	IdList		none = {0};
 	IdList		first = {0};
 	int64		changed;
@@ -337,7 +429,7 @@ cascade_tree(Cascade cascade, const pg_uuid_t *top, const Pause *pause, Timestam
 int64
 cascade_below(Cascade cascade, Datum workflow_ids, int32 from_sequence, TimestampTz now)
 {
-	Change		change = change_at(NULL, now, 0);
+	Change		change = change_at(NULL, now, 0, cascade == CASCADE_RETRY);
 	IdList		parents = {0};
 
 	append_array(&parents, workflow_ids);

@@ -18,6 +18,7 @@ typedef enum Cascade
 	CASCADE_RESUME,				/* resume_tree */
 	CASCADE_CANCEL,				/* cancel_tree */
 	CASCADE_RERUN,				/* resume_failed */
+	CASCADE_RETRY,				/* the parent has failed, and is tried again */
 	CASCADE_ABANDON,			/* the parent completed */
 	CASCADE_FAIL,				/* the parent failed */
 	CASCADE_FENCE				/* the parent changed hands */
@@ -35,11 +36,14 @@ typedef enum Scope
 {
 	ALL_CHILDREN,
 	INLINE_UNFINISHED,
-	FAILED_ONLY
+	QUEUED_TO_CANCEL,			/* unfinished, and to be cancelled when the parent ends */
+	FAILED_ONLY,
+	RETRIED						/* inline and unfinished; or failed, and the parent has not gone past that */
 } Scope;
 
 extern IdList children(const IdList *parents, Scope scope, int32 from_sequence);
 extern IdList with_inline_unfinished(const IdList *workflows);
+extern IdList with_children_to_end(const IdList *workflows);
 extern void lock_workflows(Datum workflow_ids);
 extern void record_on_stand_ins(Datum workflow_ids, int children);
 extern void rerun_steps_of(Datum workflow_ids, int32 from_sequence);

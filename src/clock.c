@@ -149,6 +149,27 @@ read_interval(const char *text, Interval *interval)
 	return error == 0 && kind == DTK_DELTA && itmin2interval(&parts, interval) == 0;
 }
 
+/*
+ * When what has failed is due again, after so many retries: after what the caller asks for, or
+ * else after backoff * max(1, multiplier ^ retries), at most max_backoff.
+ */
+TimestampTz
+clock_retry_at(const RetryPolicy *policy, int32 retries, NullableDatum retry_after, TimestampTz now)
+{
+	double		wait = 0;
+
+	if (!retry_after.isnull)
+		return clock_add(now, interval_seconds(DatumGetIntervalP(retry_after.value)));
+	if (!policy->backoff.isnull)
+		wait = interval_seconds(DatumGetIntervalP(policy->backoff.value));
+	/* 0 * infinity is no number */
+	if (wait > 0)
+		wait *= Max(1, pow(DatumGetFloat8(policy->backoff_multiplier.value), retries));
+	if (!policy->max_backoff.isnull)
+		wait = Min(wait, interval_seconds(DatumGetIntervalP(policy->max_backoff.value)));
+	return clock_add(now, wait);
+}
+
 /* start + timeout by the server's calendar; NULL where there is no timeout. */
 NullableDatum
 clock_deadline(TimestampTz start, NullableDatum timeout)

@@ -10,6 +10,8 @@
 
 #include "durable.h"
 
+struct RetryPolicy;
+
 extern double durable_clock_offset;
 extern double durable_executor_timeout;
 
@@ -29,6 +31,8 @@ extern double interval_least_seconds(const Interval *interval);
 extern TimestampTz clock_latest(TimestampTz t);
 extern TimestampTz clock_until(TimestampTz start, const Interval *interval);
 extern bool read_interval(const char *text, Interval *interval);
+extern TimestampTz clock_retry_at(const struct RetryPolicy *policy, int32 retries, NullableDatum retry_after,
+								  TimestampTz now);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);
 

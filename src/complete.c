@@ -294,8 +294,8 @@ unlock_trees(Tree *trees, int count)
 
 /*
  * Locks the trees in which tasks are to be completed, then the children of the
- * workflows among them; see lock_to_complete in workflow_end.c.  Where one has
- * unfinished inline children, which are to be cancelled with it, all locks are
+ * workflows among them; see lock_to_end in workflow_end.c.  Where one has
+ * unfinished children that are to be cancelled with it, all locks are
  * given back and that tree locked exclusively.  Returns whether there are such.
  */
 static bool
@@ -318,7 +318,7 @@ lock_to_complete_many(CompletedTask **tasks, int count)
 			lock_children(&tasks[i]->id, CHILDREN_END);
 			append_id(&asked, &tasks[i]->id);
 		}
-		parents = with_inline_unfinished(&asked);
+		parents = with_children_to_end(&asked);
 		if (parents.count == 0)
 			return abandons;
 
@@ -558,13 +558,13 @@ static void
 complete_many(Completions *c)
 {
 	/* in a read-only transaction the look still answers a repeated call */
-	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c))
+	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c, &c->rounds))
 		return;
 	for (;;)
 	{
 		uint64		seen = look_at_tasks(c);
 
-		if (!decide_tasks(c) || write_batch(complete_tasks, c))
+		if (!decide_tasks(c) || write_batch(complete_tasks, c, &c->rounds))
 			return;
 		c->again = true;
 		next_round(&c->rounds, c->table, seen);

@@ -50,6 +50,7 @@ static Statement rerun_workflow = STATEMENT(RerunWorkflow,
 	"SET status = CASE WHEN w.queue_name IS NULL THEN {workflow to RESUME_FAILED} ELSE 'PENDING' END, "
 	"  executor_id = CASE WHEN w.queue_name IS NULL THEN :executor_id END, "
 	"  lease = w.lease + 1, recovery_count = w.recovery_count + 1, "
+	"  retry_count = CASE WHEN w.max_retries IS NOT NULL THEN 0 END, "
 	"  error = NULL, detail = NULL, completed_at = NULL, started_at = :now, "
 	"  deadline = CASE WHEN w.queue_name IS NULL THEN :now + w.timeout END "
 	"WHERE w.id = :id AND " CHECKED("w.status = ANY {workflow from RESUME_FAILED}"));

@@ -18,6 +18,7 @@
  *	lease		a number per workflow, plus one each time it changes hands
  *	claim		to become the one that runs a step, or drives a workflow
  *	cascade		a change of a workflow and of those below it
+ *	fork		a new root with copies of what another workflow has recorded
  *
  * Locks, in the one order in which they are taken (lock.c has the functions):
  *

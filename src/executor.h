@@ -20,6 +20,6 @@ extern bool beat(Datum executor_id);
 extern void register_again(NullableDatum executor_id, int64 registered);
 
 /* recover.c */
-extern bool something_to_recover(Datum executor_id, bool queued, TimestampTz released_before);
+extern bool something_to_recover(Datum executor_id, TimestampTz released_before);
 
 #endif							/* DURABLE_EXECUTOR_H */

@@ -3,14 +3,16 @@
  * init.c
  *	  Loading the library: its settings, and its hook.
  *
- * Nothing is allocated or started: CREATE EXTENSION is all it takes.  The hooks
- * are those for the ends of transactions (fence.c, wake_note.c).
+ * Nothing is allocated: CREATE EXTENSION is all it takes.  The hooks
+ * are those for the ends of transactions (fence.c, wake_note.c).  Only where the library is
+ * preloaded, a process is started (worker_launcher.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
 #include "purge.h"
 #include "wake.h"
+#include "worker.h"
 
 #include <float.h>
 #include <limits.h>
@@ -51,6 +53,13 @@ _PG_init(void)
 							 180, 0, MAX_OFFSET,
 							 PGC_USERSET, GUC_UNIT_S,
 							 NULL, NULL, NULL);
+	DefineCustomStringVariable("durable.databases",
+							   "Databases in which a background worker calls tick.",
+							   "A list of names, or *; shared_preload_libraries must name the library.",
+							   &durable_databases,
+							   "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
 	DefineCustomIntVariable("durable.claim_walk",
 							"A claim that walks over so many buffers of what is dead leaves notes of where to look.",
 							"Later claims begin there, until vacuum can remove what is dead.",
@@ -65,6 +74,13 @@ _PG_init(void)
 							 true,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("durable.max_steps",
+							"Workflows get no new position from that one on.",
+							"A program goes on in a new run instead, with continue_as; 0 is no limit.",
+							&durable_max_steps,
+							100000, 0, MAX_SEQUENCE + 1,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("durable.retention",
 							   "tick purges trees that have ended before that time.",
 							   "An interval; empty is never.",
@@ -80,6 +96,7 @@ _PG_init(void)
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("durable");
+	register_launcher();
 	watch_transactions();
 	watch_notes();
 }

@@ -65,25 +65,16 @@
 
 #include "access/heapam.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 /* ---- the table ------------------------------------------------------------------- */
 
-/* Walks have checked that the columns are as the script has them. */
-static Relation
-open_tickets(void)
-{
-	return table_open(get_relname_relid("queue_lane", get_namespace_oid("durable", false)), RowExclusiveLock);
-}
-
 static void
 insert_ticket(Datum queue, const Position *from, TimestampTz serve_at)
 {
-	Relation	table = open_tickets();
+	Relation	table = open_to_write(&lane_places);
 	pg_uuid_t	id;
 	Datum		values[] = {
 		queue, from->key ? from->key : CStringGetTextDatum(""), Int64GetDatum(turn_of_rank(from->rank)),
@@ -313,7 +304,7 @@ waits_at_tickets(Datum queue, const Ticket *tickets, int count)
 void
 replace_tickets(Datum queue, const Ticket *tickets, int count, TimestampTz served)
 {
-	Relation	table = open_tickets();
+	Relation	table = open_to_write(&lane_places);
 	Position	first;
 
 	for (int i = 0; i < count; i++)
@@ -331,7 +322,7 @@ mark_served(Datum queue, int64 rank, const Ticket *before, TimestampTz served)
 
 	if (before)
 	{
-		Relation	table = open_tickets();
+		Relation	table = open_to_write(&lane_places);
 
 		delete_ticket(table, before);
 		table_close(table, NoLock);

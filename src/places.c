@@ -13,28 +13,25 @@
  * there, or may be.  A row is not live if a transaction that has committed, or our
  * own, has deleted it, or if the transaction that wrote it has aborted.
  *
- * Walks do not use table.c.  That relies on a statement, which has locked the tables
- * and whose plan tells whether they have changed.  No statement goes before a walk,
- * so each walk opens its table and index itself, and checks them.
+ * Walks do not use table.c: no statement goes before a walk, so each opens its table
+ * and index itself (relation.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "places.h"
+#include "register.h"
+#include "relation.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_am_d.h"
-#include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -49,58 +46,46 @@ typedef enum Meaning
 
 #define MEANINGS (SERVE_AT + 1)
 
-typedef struct PlaceColumn
-{
-	AttrNumber	number;			/* in the script of the extension */
-	const char *name;
-} PlaceColumn;
-
-/* A table and one of its indexes. */
+/* A table and one of its indexes, and what the columns of the table say. */
 struct PlaceIndex
 {
-	const char *table;
-	const char *index;
-	Meaning		keys[5];		/* the first columns of the index */
-	PlaceColumn columns[MEANINGS];
+	OurIndex   *ours;
+	AttrNumber	columns[MEANINGS];
 };
 
-static const Oid types[MEANINGS] = {
-	[QUEUE_NAME] = TEXTOID,[KEY] = TEXTOID,[RANK] = INT8OID,[TURN] = INT8OID,[RUN_AT] = TIMESTAMPTZOID,
-	[WORKFLOW_ID] = UUIDOID,[HEAD_ID] = UUIDOID,[SERVE_AT] = TIMESTAMPTZOID
-};
-
+/* The table is a register (register.c). */
 const PlaceIndex waiting_places = {
-	"pending", "pending_pkey", {QUEUE_NAME, KEY, TURN, RUN_AT, WORKFLOW_ID},
-	{[QUEUE_NAME] = {1, "queue_name"},[KEY] = {2, "key"},[TURN] = {3, "turn"},[RUN_AT] = {4, "run_at"},[WORKFLOW_ID] = {5, "id"}}
+	&pending_register, {[QUEUE_NAME] = 1,[KEY] = 2,[TURN] = 3,[RUN_AT] = 4,[WORKFLOW_ID] = 5}
 };
 
-#define LANE_COLUMNS \
-	{[QUEUE_NAME] = {1, "queue_name"},[KEY] = {2, "key"},[TURN] = {3, "turn"},[RUN_AT] = {4, "run_at"}, \
-	[WORKFLOW_ID] = {5, "workflow_id"},[SERVE_AT] = {7, "serve_at"}}
+#define LANES(its_index, its_nkeys, ...) \
+	&(OurIndex) { \
+		"queue_lane", its_index, \
+		OUR_COLUMNS({"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, \
+					{"workflow_id", UUIDOID}, {"id", UUIDOID}, {"serve_at", TIMESTAMPTZOID}), \
+		.nkeys = its_nkeys, .keys = {__VA_ARGS__}, .is_written = true \
+	}, {[QUEUE_NAME] = 1,[KEY] = 2,[TURN] = 3,[RUN_AT] = 4,[WORKFLOW_ID] = 5,[SERVE_AT] = 7}
 
-const PlaceIndex lane_places = {
-	"queue_lane", "queue_lane_pkey", {QUEUE_NAME, KEY, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
-};
-const PlaceIndex lanes_in_order = {
-	"queue_lane", "queue_lane_order", {QUEUE_NAME, TURN, RUN_AT, WORKFLOW_ID}, LANE_COLUMNS
-};
-const PlaceIndex lanes_by_service = {
-	"queue_lane", "queue_lane_service", {QUEUE_NAME, TURN, SERVE_AT, WORKFLOW_ID}, LANE_COLUMNS
-};
+const PlaceIndex lane_places = {LANES("queue_lane_pkey", 5, 1, 2, 3, 4, 5)};
+const PlaceIndex lanes_in_order = {LANES("queue_lane_order", 4, 1, 3, 4, 5)};
+const PlaceIndex lanes_by_service = {LANES("queue_lane_service", 4, 1, 3, 7, 5)};
 
-#define HEAD_COLUMNS \
-	{[QUEUE_NAME] = {1, "queue_name"},[RANK] = {2, "rank"},[HEAD_ID] = {3, "id"}, \
-	[RUN_AT] = {4, "run_at"},[WORKFLOW_ID] = {5, "workflow_id"}}
+#define HEADS(its_index, its_nkeys, ...) \
+	&(OurIndex) { \
+		"queue_head", its_index, \
+		OUR_COLUMNS({"queue_name", TEXTOID}, {"rank", INT8OID}, {"id", UUIDOID}, {"run_at", TIMESTAMPTZOID}, \
+					{"workflow_id", UUIDOID}), \
+		.nkeys = its_nkeys, .keys = {__VA_ARGS__} \
+	}, {[QUEUE_NAME] = 1,[RANK] = 2,[HEAD_ID] = 3,[RUN_AT] = 4,[WORKFLOW_ID] = 5}
 
-const PlaceIndex head_places = {
-	"queue_head", "queue_head_place", {QUEUE_NAME, RANK, RUN_AT, WORKFLOW_ID}, HEAD_COLUMNS
-};
-static const PlaceIndex heads_by_age = {
-	"queue_head", "queue_head_pkey", {QUEUE_NAME, RANK, HEAD_ID}, HEAD_COLUMNS
-};
+const PlaceIndex head_places = {HEADS("queue_head_place", 4, 1, 2, 4, 5)};
+static const PlaceIndex heads_by_age = {HEADS("queue_head_pkey", 3, 1, 2, 3)};
+
 const PlaceIndex late_places = {
-	"queue_late", "queue_late_pkey", {HEAD_ID, RUN_AT, WORKFLOW_ID},
-	{[HEAD_ID] = {1, "head_id"},[RUN_AT] = {2, "run_at"},[WORKFLOW_ID] = {3, "workflow_id"}}
+	&(OurIndex) {
+		"queue_late", "queue_late_pkey",
+		OUR_COLUMNS({"head_id", UUIDOID}, {"run_at", TIMESTAMPTZOID}, {"workflow_id", UUIDOID}),.nkeys = 3
+	}, {[HEAD_ID] = 1,[RUN_AT] = 2,[WORKFLOW_ID] = 3}
 };
 
 int
@@ -111,74 +96,31 @@ compare_positions(const Position *a, const Position *b)
 	return memcmp(&a->id, &b->id, sizeof(pg_uuid_t));
 }
 
-pg_noreturn static void
-raise_not_ours(const PlaceIndex *places)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("index \"durable.%s\" of table \"durable.%s\" is not as the extension has made it",
-					places->index, places->table),
-			 errdetail("Queues need it."),
-			 errhint("Create it again as the script of the extension does.")));
-}
-
-/* Whether table and index have those columns, as the script of the extension says. */
-static bool
-are_ours(const Walk *walk)
-{
-	Form_pg_index form = walk->index->rd_index;
-	TupleDesc	desc = RelationGetDescr(walk->table);
-
-	if (form->indrelid != RelationGetRelid(walk->table) || !form->indisvalid ||
-		walk->table->rd_rel->relam != HEAP_TABLE_AM_OID || walk->index->rd_rel->relam != BTREE_AM_OID)
-		return false;
-	for (int meaning = QUEUE_NAME; meaning < MEANINGS; meaning++)
-	{
-		const PlaceColumn *column = &walk->places->columns[meaning];
-
-		if (column->name &&
-			(column->number > desc->natts || TupleDescAttr(desc, column->number - 1)->atttypid != types[meaning] ||
-			 strcmp(NameStr(TupleDescAttr(desc, column->number - 1)->attname), column->name) != 0))
-			return false;
-	}
-	for (int i = 0; i < lengthof(walk->places->keys) && walk->places->keys[i] != NO_COLUMN; i++)
-	{
-		Meaning		key = walk->places->keys[i];
-
-		if (i >= form->indnkeyatts || form->indkey.values[i] != walk->places->columns[key].number ||
-			walk->index->rd_opcintype[i] != types[key] ||
-			(OidIsValid(walk->index->rd_indcollation[i]) && walk->index->rd_indcollation[i] != C_COLLATION_OID))
-			return false;
-	}
-	return true;
-}
-
-/* Opens the table and the index of a walk; raises an error if names or types have changed. */
+/* Opens the table and the index of a walk. */
 static void
 open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 {
-	Oid			schema = get_namespace_oid("durable", false);
-	Oid			table_id = get_relname_relid(places->table, schema);
-	Oid			index_id = get_relname_relid(places->index, schema);
-
-	if (!OidIsValid(table_id) || !OidIsValid(index_id))
-		raise_not_ours(places);
 	walk->places = places;
 	walk->snapshot = snapshot;
-	walk->table = table_open(table_id, AccessShareLock);
-	walk->index = index_open(index_id, AccessShareLock);
-	if (!are_ours(walk))
-		raise_not_ours(places);
+	walk->table = open_our_table(places->ours, AccessShareLock);
+	walk->index = open_our_index(places->ours, AccessShareLock);
 	walk->key_count = 0;
 	walk->direction = ForwardScanDirection;
 	walk->key = (Datum) 0;
+}
+
+/* Opens the table of places, to write there. */
+Relation
+open_to_write(const PlaceIndex *places)
+{
+	return open_our_table(places->ours, RowExclusiveLock);
 }
 
 static void
 add_key(Walk *walk, Meaning column, StrategyNumber strategy, RegProcedure compare, Datum value)
 {
 	Assert(walk->key_count < lengthof(walk->keys));
-	ScanKeyInit(&walk->keys[walk->key_count++], walk->places->columns[column].number, strategy, compare, value);
+	ScanKeyInit(&walk->keys[walk->key_count++], walk->places->columns[column], strategy, compare, value);
 }
 
 /* The entries of a queue, with one concurrency key (0 is none) where the index is by those. */
@@ -186,7 +128,7 @@ static void
 add_queue(Walk *walk, Datum queue, Datum key)
 {
 	add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
-	if (walk->places->keys[1] == KEY)
+	if (key_column(walk->places->ours, 1) == walk->places->columns[KEY])
 		add_key(walk, KEY, BTEqualStrategyNumber, F_TEXTEQ, key ? key : CStringGetTextDatum(""));
 	walk->key = key;
 }
@@ -195,7 +137,7 @@ add_queue(Walk *walk, Datum queue, Datum key)
 static void
 add_ranks(Walk *walk, int64 highest, int64 lowest)
 {
-	bool		by_turn = walk->places->columns[TURN].name != NULL;
+	bool		by_turn = walk->places->columns[TURN] != InvalidAttrNumber;
 	Meaning		column = by_turn ? TURN : RANK;
 	int64		first = by_turn ? turn_of_rank(highest) : lowest;
 	int64		last = by_turn ? turn_of_rank(lowest) : highest;
@@ -222,7 +164,7 @@ begin(Walk *walk)
 bool
 is_untouched(const PlaceIndex *places)
 {
-	Relation	table = table_open(get_relname_relid(places->table, get_namespace_oid("durable", false)), AccessShareLock);
+	Relation	table = open_our_table(places->ours, AccessShareLock);
 	bool		untouched = RelationGetNumberOfBlocks(table) == 0;
 
 	table_close(table, NoLock);
@@ -306,10 +248,10 @@ static Datum
 value(const Walk *walk, Meaning column)
 {
 	bool		isnull;
-	Datum		d = heap_getattr(walk->row, walk->places->columns[column].number, RelationGetDescr(walk->table), &isnull);
+	Datum		d = heap_getattr(walk->row, walk->places->columns[column], RelationGetDescr(walk->table), &isnull);
 
 	if (isnull)
-		raise_not_ours(walk->places);
+		raise_not_ours(walk->places->ours->table);
 	return d;
 }
 
@@ -321,10 +263,10 @@ next_place(Walk *walk, Position *position)
 	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
 	if (walk->row == NULL)
 		return false;
-	if (walk->places->columns[TURN].name)
+	if (walk->places->columns[TURN])
 		position->rank = -DatumGetInt64(value(walk, TURN));
 	else
-		position->rank = walk->places->columns[RANK].name ? DatumGetInt64(value(walk, RANK)) : 0;
+		position->rank = walk->places->columns[RANK] ? DatumGetInt64(value(walk, RANK)) : 0;
 	position->key = walk->key;
 	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
 	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));

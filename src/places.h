@@ -40,6 +40,7 @@ typedef struct Walk
 	HeapTuple	row;
 } Walk;
 
+extern Relation open_to_write(const PlaceIndex *places);
 extern bool is_untouched(const PlaceIndex *places);
 extern void walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot);
 extern void walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest);

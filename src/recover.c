@@ -14,7 +14,8 @@
  * descendants, these three without waiting: so it does not matter that they do
  * not come in the order of all locks, and any number of callers get disjoint
  * workflows.  Steps are touched only where a workflow is given up: its stand-in,
- * and what is PAUSED in its inline descendants.
+ * and what is PAUSED in its inline descendants; and the children that are cancelled
+ * with it, for which the tree is locked exclusively, also without waiting.
  *
  *-------------------------------------------------------------------------
  */
@@ -240,7 +241,7 @@ static const Reason reasons[] = {
 PARAMETERS(FailPoison, FAIL_POISON);
 
 static Statement fail_poison = STATEMENT(FailPoison,
-	"UPDATE durable.workflow w SET status = {workflow to FAIL}, completed_at = :now, "
+	"UPDATE durable.workflow w SET status = {workflow to FAIL}, completed_at = :now, detail = NULL, "
 	"  error = format('max recovery attempts exceeded (%s): %s', w.max_recovery_attempts, :reason) "
 	"WHERE w.id = ANY (:ids) AND w.recovery_count >= w.max_recovery_attempts "
 	"  AND " CHECKED("w.status = ANY {workflow from FAIL}") " "
@@ -272,6 +273,70 @@ static Statement return_to_queue = STATEMENT(ReturnToQueue,
 	"  deadline = NULL, recovery_count = w.recovery_count + 1 "
 	"WHERE w.id = ANY (:ids) AND w.recovery_count < w.max_recovery_attempts AND " CHECKED("w.status = 'RUNNING'") " "
 	"RETURNING w.id");
+
+#define OF_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OfIds, OF_IDS);
+
+/* Those that have been recovered too often, and with which children end that have a queue. */
+static Statement look_poison_above = STATEMENT(OfIds,
+	"SELECT w.id, w.root_id FROM durable.workflow w "
+	"WHERE w.id = ANY (:ids) AND w.recovery_count >= w.max_recovery_attempts AND EXISTS ("
+	"  WITH RECURSIVE ended AS ("
+	"    SELECT w.id "
+	"    UNION ALL "
+	"    SELECT c.id FROM ended e CROSS JOIN LATERAL ("
+	"      SELECT o.id FROM durable.workflow o "
+	"      WHERE o.parent_id = e.id AND o.queue_name IS NULL AND " CHECKED(UNFINISHED("o")) " OFFSET 0) c) "
+	"  SELECT 1 FROM ended e CROSS JOIN LATERAL ("
+	"    SELECT 1 FROM durable.workflow o "
+	"    WHERE o.parent_id = e.id AND o.on_parent_end = 'cancel' AND " CHECKED(UNFINISHED("o")) " OFFSET 0) c)");
+
+static Statement look_unfinished = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND " CHECKED(UNFINISHED("w")));
+
+/* Leaves out what has ended by now: was given up, or was cancelled with that. */
+static Datum
+without_ended(Datum ids, int *count)
+{
+	*count = (int) run(&look_unfinished, &(OfIds) {.ids = a_value(ids)}, NEWEST);
+	return result_ids(0);
+}
+
+/*
+ * Leaves out those whose end would cancel children in trees that are not to be had: no
+ * claim may overlap that.  The others are locked as a whole, without waiting.
+ */
+static Datum
+without_busy_trees(Datum ids, int *count)
+{
+	uint64		above = run(&look_poison_above, &(OfIds) {.ids = a_value(ids)}, NEWEST);
+	IdList		busy = {0};
+	IdList		all = {0};
+	IdList		free = {0};
+	pg_uuid_t  *roots = palloc(above * sizeof(pg_uuid_t));
+
+	if (above == 0)
+		return ids;
+	for (uint64 row = 0; row < above; row++)
+	{
+		append_id(&busy, DatumGetUUIDP(result_value(row, 0)));
+		roots[row] = *DatumGetUUIDP(result_value(row, 1));
+	}
+	append_array(&all, ids);
+	for (uint64 i = 0; i < all.count; i++)
+	{
+		uint64		row = 0;
+
+		while (row < above && !same_id(&busy.ids[row], &all.ids[i]))
+			row++;
+		if (row == above ||
+			(tree_locks_left() > 0 && try_lock_whole_tree(&roots[row]) && try_lock_rows_of_tree(&roots[row])))
+			append_id(&free, &all.ids[i]);
+	}
+	*count = (int) free.count;
+	return id_array(free.ids, free.count);
+}
 
 /* Ends those that have been recovered too often; returns how many. */
 static int
@@ -369,10 +434,14 @@ recover_all(Recovery *r, int reason_count)
 		}
 		ids = takeable(&seen, r->left, &takeable_count);
 		if (reason->counts && takeable_count > 0)
+			ids = without_busy_trees(ids, &takeable_count);
+		if (reason->counts && takeable_count > 0)
 			failed = give_up(ids, r->now, reason->name);
-		taken = takeable_count > failed ? take_or_return(r, reason, ids) : 0;
+		if (failed > 0)
+			ids = without_ended(ids, &takeable_count);
+		taken = takeable_count > 0 ? take_or_return(r, reason, ids) : 0;
 		/* their rows are locked, so nothing can have overtaken us */
-		if (taken + failed != takeable_count)
+		if (taken != takeable_count)
 			raise_kept_away("durable.workflow");
 		r->left -= taken;
 		/* to recover, what has failed is no work; tick counts it */
@@ -395,11 +464,10 @@ recover_all(Recovery *r, int reason_count)
 	P(executor_id, TEXTOID) \
 	P(now, TIMESTAMPTZOID) \
 	P(since, TIMESTAMPTZOID) \
-	P(released_before, TIMESTAMPTZOID) \
-	P(queued, BOOLOID)
+	P(released_before, TIMESTAMPTZOID)
 PARAMETERS(LookRecoverable, LOOK_RECOVERABLE);
 
-/* Without queued, only what is in no queue.  Locks nothing, so it may find what recover then has to leave. */
+/* What is in a queue, tick returns there.  Locks nothing, so it may find what recover then has to leave. */
 static Statement look_recoverable = STATEMENT(LookRecoverable,
 	"WITH RECURSIVE owner AS ("
 	"  (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > '' ORDER BY d.executor_id LIMIT 1)"
@@ -411,36 +479,32 @@ static Statement look_recoverable = STATEMENT(LookRecoverable,
 	"  SELECT d.id, d.executor_id, e.executor_id IS NOT NULL AS is_registered"
 	"  FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id"
 	"  JOIN durable.driven d ON d.executor_id = o.executor_id"
-	"  WHERE o.executor_id <> :executor_id AND (:queued OR d.queue_name = '')"
+	"  WHERE o.executor_id <> :executor_id AND d.queue_name = ''"
 	"    AND CASE WHEN e.executor_id IS NULL THEN d.started_at < :since ELSE " IS_DEAD("e", ":since") " END"
 	"  UNION ALL "
 	"  SELECT d.id, d.executor_id, false FROM durable.driven d"
-	"  WHERE d.executor_id = '' AND d.started_at < :since AND (:queued OR d.queue_name = '')) "
+	"  WHERE d.executor_id = '' AND d.started_at < :since AND d.queue_name = '') "
 	"(SELECT 1 FROM candidate c JOIN durable.workflow w ON w.id = c.id "
 	" WHERE " CHECKED("w.status = 'RUNNING' AND coalesce(w.executor_id, '') = c.executor_id")
 	"   AND (c.is_registered OR NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since))) LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND (:queued OR w.queue_name IS NULL)"
+	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND w.queue_name IS NULL"
 											 " AND coalesce(w.executor_id, '') <> :executor_id") " LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.pending p WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :released_before LIMIT 1) "
 	"LIMIT 1");
 
-/*
- * Whether recover would find something for the executor: in queues, too, or only
- * what is in none; of what was released, what was before that time.
- */
+/* Whether recover would find something for the executor; of what was released, what was before that time. */
 bool
-something_to_recover(Datum executor_id, bool queued, TimestampTz released_before)
+something_to_recover(Datum executor_id, TimestampTz released_before)
 {
 	TimestampTz now = clock_now();
 
 	return run(&look_recoverable, &(LookRecoverable)
 			   {
 				   .executor_id = a_value(executor_id),.now = a_time(now),
-				   .since = a_time(clock_stale_before(now, a_null())),.released_before = a_time(released_before),
-				   .queued = a_bool(queued)
+				   .since = a_time(clock_stale_before(now, a_null())),.released_before = a_time(released_before)
 			   }, NEWEST) > 0;
 }
 

@@ -10,7 +10,7 @@
  *-------------------------------------------------------------------------
  */
 #include "ids.h"
-#include "task.h"
+#include "workflow.h"
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -98,7 +98,7 @@ refuse_workflow_status(const Workflow *workflow, Event event)
 			hint = "It is still running: wait for it, or use cancel_tree.";
 			break;
 		case PAUSED:
-			if (event == EVENT_COMPLETE || event == EVENT_FAIL)
+			if (event == EVENT_COMPLETE || event == EVENT_CONTINUE || event == EVENT_FAIL)
 				sqlstate = ERRCODE_WORKFLOW_PAUSED;
 			hint = "Call resume_tree first.";
 			break;
@@ -172,6 +172,17 @@ refuse_other_output(const char *what, const pg_uuid_t *id, const char *name)
 				   "Use the recorded output; an outcome is never changed.");
 }
 
+/* A workflow goes on in a next run, and is to do so with another input. */
+Refusal *
+refuse_other_input(const Workflow *workflow, const pg_uuid_t *next_id)
+{
+	return refusal(ERRCODE_WRONG_STATUS,
+				   psprintf("cannot continue workflow %s \"%s\" again with another input",
+							uuid_text(&workflow->id), workflow->name),
+				   psprintf("It goes on as workflow %s, with a different input.", uuid_text(next_id)),
+				   "Drive that run with the input that it has.");
+}
+
 /* The conditions of a workflow under which nothing in it can be claimed. */
 Refusal *
 refuse_not_claimable(const Workflow *workflow)
@@ -195,6 +206,16 @@ refuse_finished(const Workflow *workflow)
 				   psprintf("The workflow is %s and takes no new step.", status_label(workflow->status)),
 				   workflow->status == FAILED ? "Call resume_failed to run it again." :
 				   "Take its output, or start a new run.");
+}
+
+/* A position that is new lies beyond the most that a workflow may have. */
+Refusal *
+refuse_too_many_steps(const Workflow *workflow, int32 sequence)
+{
+	return refusal(ERRCODE_TOO_MANY_STEPS,
+				   psprintf("workflow %s \"%s\" has too many steps", uuid_text(&workflow->id), workflow->name),
+				   psprintf("Position %d would be new, and durable.max_steps is %d.", sequence, durable_max_steps),
+				   "Go on in a new run with continue_as, or raise durable.max_steps.");
 }
 
 /* An inline child is asked to change hands, or to run again, without what drives it. */
@@ -345,6 +366,29 @@ refuse_no_active_root(const char *name)
 				   psprintf("no root workflow \"%s\" is active", name),
 				   "There is none of that name, or it is finished.",
 				   "Start it first, or send to the id of a workflow.");
+}
+
+/* A workflow of that name is active. */
+Refusal *
+refuse_active_root(const Workflow *active)
+{
+	return refusal(ERRCODE_ACTIVE_ROOT,
+				   psprintf("a root workflow \"%s\" is active", active->name),
+				   psprintf("Workflow %s of that name is %s.", uuid_text(&active->id), status_label(active->status)),
+				   "Wait for it, cancel it with cancel_tree, or give another name.");
+}
+
+/* A step has no outcome that a fork could have. */
+Refusal *
+refuse_copy(const Step *step)
+{
+	Refusal    *r = refuse_step_status(step, EVENT_FORK);
+
+	r->sqlstate = ERRCODE_WRONG_STATUS;
+	r->hint = step->status == CANCELLED ?
+		psprintf("Fork from position %d or before.", step->sequence) :
+		psprintf("Fork from position %d or before, or wait until the step is COMPLETED or FAILED.", step->sequence);
+	return r;
 }
 
 Refusal *

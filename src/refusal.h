@@ -22,6 +22,8 @@
 #define ERRCODE_WORKFLOW_FINISHED	MAKE_SQLSTATE('W', 'F', '0', '1', '1')
 #define ERRCODE_NO_SUCH_QUEUE		MAKE_SQLSTATE('W', 'F', '0', '1', '2')	/* or schedule */
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
+#define ERRCODE_ACTIVE_ROOT			MAKE_SQLSTATE('W', 'F', '0', '1', '4')
+#define ERRCODE_TOO_MANY_STEPS		MAKE_SQLSTATE('W', 'F', '0', '1', '5')
 
 /*
  * Why a call is refused.  It is built first and raised later (raise_refusal),
@@ -47,8 +49,10 @@ extern Refusal *refuse_unknown_task(const pg_uuid_t *id);
 extern Refusal *refuse_workflow_status(const struct Workflow *workflow, Event event);
 extern Refusal *refuse_step_status(const struct Step *step, Event event);
 extern Refusal *refuse_other_output(const char *what, const pg_uuid_t *id, const char *name);
+extern Refusal *refuse_other_input(const struct Workflow *workflow, const pg_uuid_t *next_id);
 extern Refusal *refuse_not_claimable(const struct Workflow *workflow);
 extern Refusal *refuse_finished(const struct Workflow *workflow);
+extern Refusal *refuse_too_many_steps(const struct Workflow *workflow, int32 sequence);
 extern Refusal *refuse_deadline(const struct Workflow *workflow);
 extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
 extern Refusal *refuse_other_owner(const struct Workflow *workflow, const char *given);
@@ -59,6 +63,8 @@ extern Refusal *refuse_timed_out(const struct Step *wait);
 extern Refusal *refuse_late_answer(const struct Step *wait);
 extern Refusal *refuse_too_many_signals(const struct Workflow *workflow);
 extern Refusal *refuse_no_active_root(const char *name);
+extern Refusal *refuse_active_root(const struct Workflow *active);
+extern Refusal *refuse_copy(const struct Step *step);
 extern Refusal *refuse_recovery_limit(const struct Workflow *workflow);
 extern Refusal *refuse_inline(const struct Workflow *workflow, Event event, const pg_uuid_t *driven);
 extern Refusal *refuse_below(const struct Workflow *workflow, Event event, const pg_uuid_t *ancestor,

@@ -22,6 +22,7 @@
 #include "head.h"
 #include "ids.h"
 #include "lane.h"
+#include "relation.h"
 #include "state.h"
 #include "wake.h"
 
@@ -32,7 +33,6 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
@@ -60,14 +60,8 @@ typedef enum WorkflowColumn
 	SCHEDULED_FOR, SCHEDULED_BY
 } WorkflowColumn;
 
-typedef struct Column
-{
-	const char *name;
-	Oid			type;			/* InvalidOid: an enum of ours */
-} Column;
-
 /* Those that are read here; the others have no name. */
-static const Column workflow_columns[] = {
+static const OurColumn workflow_columns[] = {
 	[ID] = {"id", UUIDOID},[STATUS] = {"status", InvalidOid},[DEADLINE] = {"deadline", TIMESTAMPTZOID},
 	[PARENT_ID] = {"parent_id", UUIDOID},[PRIORITY] = {"priority", INT4OID},[RUN_AT] = {"run_at", TIMESTAMPTZOID},
 	[STARTED_AT] = {"started_at", TIMESTAMPTZOID},[COMPLETED_AT] = {"completed_at", TIMESTAMPTZOID},
@@ -141,11 +135,7 @@ typedef bool (*EntryOf) (const Standing *w, Datum *entry);
 
 typedef struct Register
 {
-	const char *table;
-	const char *key;			/* its primary key: the first columns, so many */
-	int			nkeys;
-	int			ncolumns;
-	Column		columns[MOST_COLUMNS];
+	OurIndex   *ours;			/* by its primary key: the first columns */
 	EntryOf		entry_of;
 } Register;
 
@@ -317,103 +307,37 @@ entry_of_scheduled_run(const Standing *w, Datum *entry)
 	return true;
 }
 
+#define A_REGISTER(its_table, its_nkeys, ...) \
+	{#its_table, #its_table "_pkey", OUR_COLUMNS(__VA_ARGS__), .nkeys = its_nkeys, .is_written = true, .is_unique = true}
+
+OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID},
+										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
+
+#define REGISTER(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table}
+
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
-	{"active_root", "active_root_pkey", 1, 2, {{"name", TEXTOID}, {"id", UUIDOID}}, entry_of_active_root},
-	{"pending", "pending_pkey", 5, 5,
-		{{"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID}, {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID}},
-	entry_of_pending},
-	{"suspended", "suspended_pkey", 3, 3, {{"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}},
-	entry_of_suspended},
-	{"pending_version", "pending_version_pkey", 3, 3,
-		{{"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}}, entry_of_pending_version},
-	{"slot", "slot_pkey", 2, 4,
-		{{"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}}, entry_of_slot},
-	{"driven", "driven_pkey", 3, 4,
-		{{"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}}, entry_of_driven},
-	{"paused", "paused_pkey", 2, 2, {{"queue_name", TEXTOID}, {"id", UUIDOID}}, entry_of_paused},
-	{"deadline", "deadline_pkey", 2, 2, {{"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_deadline},
-	{"ended", "ended_pkey", 4, 4,
-		{{"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_ended},
-	{"unsuccessful", "unsuccessful_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_unsuccessful},
-	{"inline_child", "inline_child_pkey", 2, 2, {{"status", InvalidOid}, {"id", UUIDOID}}, entry_of_inline_child},
-	{"left_tree", "left_tree_pkey", 2, 2, {{"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_left_tree},
-	{"unstarted", "unstarted_pkey", 1, 1, {{"id", UUIDOID}}, entry_of_unstarted},
-	{"active_run", "active_run_pkey", 2, 2, {{"scheduled_by", TEXTOID}, {"id", UUIDOID}}, entry_of_active_run},
-	{"scheduled_run", "scheduled_run_pkey", 3, 3,
-		{{"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}}, entry_of_scheduled_run},
+	REGISTER(active_root, 1, {"name", TEXTOID}, {"id", UUIDOID}),
+	{&pending_register, entry_of_pending},
+	REGISTER(suspended, 3, {"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}),
+	REGISTER(pending_version, 3, {"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(slot, 2, {"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(driven, 3, {"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
+	REGISTER(paused, 2, {"queue_name", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(deadline, 2, {"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(ended, 4, {"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(unsuccessful, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	REGISTER(inline_child, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	REGISTER(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	REGISTER(unstarted, 1, {"id", UUIDOID}),
+	REGISTER(active_run, 2, {"scheduled_by", TEXTOID}, {"id", UUIDOID}),
+	REGISTER(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
 };
-
-/* ---- are they ours? --------------------------------------------------------------- */
-
-pg_noreturn static void
-raise_not_ours(const char *table)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"durable.%s\" is not as the extension has made it", table),
-			 errdetail("Its columns or its indexes have changed."),
-			 errhint("Make it again as the script of the extension does.")));
-}
-
-/* Whether the first columns of a table are those. */
-static bool
-has_columns(Relation relation, const Column *columns, int count)
-{
-	TupleDesc	desc = RelationGetDescr(relation);
-
-	if (desc->natts < count || relation->rd_rel->relam != HEAP_TABLE_AM_OID)
-		return false;
-	for (int i = 0; i < count; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		if (columns[i].name &&
-			(strcmp(NameStr(attribute->attname), columns[i].name) != 0 ||
-			 (OidIsValid(columns[i].type) && attribute->atttypid != columns[i].type &&
-			  getBaseType(attribute->atttypid) != columns[i].type)))
-			return false;
-	}
-	return true;
-}
 
 bool
 has_registered_columns(Relation workflow)
 {
 	return has_columns(workflow, workflow_columns, lengthof(workflow_columns));
-}
-
-static Relation
-open_register(const Register *r)
-{
-	Oid			id = get_relname_relid(r->table, get_namespace_oid("durable", false));
-	Relation	table;
-
-	if (!OidIsValid(id))
-		raise_not_ours(r->table);
-	table = table_open(id, RowExclusiveLock);
-	if (!has_columns(table, r->columns, r->ncolumns) || RelationGetDescr(table)->natts != r->ncolumns)
-		raise_not_ours(r->table);
-	return table;
-}
-
-/* Opens the primary key. */
-static Relation
-open_key(const Register *r, Relation table)
-{
-	Oid			id = get_relname_relid(r->key, RelationGetNamespace(table));
-	Relation	index;
-
-	if (!OidIsValid(id))
-		raise_not_ours(r->table);
-	index = index_open(id, RowExclusiveLock);
-	if (index->rd_index->indrelid != RelationGetRelid(table) || index->rd_index->indnkeyatts != r->nkeys ||
-		!index->rd_index->indisunique || !index->rd_index->indisvalid)
-		raise_not_ours(r->table);
-	for (int i = 0; i < r->nkeys; i++)
-		if (index->rd_index->indkey.values[i] != i + 1)
-			raise_not_ours(r->table);
-	return index;
 }
 
 /* ---- writing ------------------------------------------------------------------------ */
@@ -435,8 +359,8 @@ same_value(Oid type, Datum a, Datum b)
 static bool
 same_entry(const Register *r, const Datum *a, const Datum *b)
 {
-	for (int i = 0; i < r->ncolumns; i++)
-		if (!same_value(r->columns[i].type, a[i], b[i]))
+	for (int i = 0; i < r->ours->ncolumns; i++)
+		if (!same_value(r->ours->columns[i].type, a[i], b[i]))
 			return false;
 	return true;
 }
@@ -447,9 +371,9 @@ begin_find(const Register *r, Relation table, Relation key, const Datum *entry)
 {
 	ScanKeyData keys[MOST_COLUMNS];
 
-	for (int i = 0; i < r->nkeys; i++)
-		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, equality(r->columns[i].type), entry[i]);
-	return systable_beginscan_ordered(table, key, SnapshotSelf, r->nkeys, keys);
+	for (int i = 0; i < r->ours->nkeys; i++)
+		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
+	return systable_beginscan_ordered(table, key, SnapshotSelf, r->ours->nkeys, keys);
 }
 
 /* Whether the row that was found is the whole entry. */
@@ -467,7 +391,7 @@ is_entry(const Register *r, Relation table, HeapTuple row, const Datum *entry)
 static bool
 is_in(const Register *r, Relation table, const Datum *entry)
 {
-	Relation	key = open_key(r, table);
+	Relation	key = open_our_index(r->ours, RowExclusiveLock);
 	SysScanDesc scan = begin_find(r, table, key, entry);
 	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
 	bool		found = row && is_entry(r, table, row, entry);
@@ -481,8 +405,8 @@ is_in(const Register *r, Relation table, const Datum *entry)
 static void
 leave(const Register *r, const Datum *entry)
 {
-	Relation	table = open_register(r);
-	Relation	key = open_key(r, table);
+	Relation	table = open_our_table(r->ours, RowExclusiveLock);
+	Relation	key = open_our_index(r->ours, RowExclusiveLock);
 	SysScanDesc scan = begin_find(r, table, key, entry);
 	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
 
@@ -539,7 +463,7 @@ waits_in_lane(const Datum *entry)
 static void
 join(const Register *r, Datum *entry)
 {
-	Relation	table = open_register(r);
+	Relation	table = open_our_table(r->ours, RowExclusiveLock);
 
 	/* who starts a root has written its name before, to find out whether it is free */
 	if (r->entry_of == entry_of_active_root && is_in(r, table, entry))
@@ -561,8 +485,8 @@ bool
 is_root_name_busy(Datum name)
 {
 	const Register *r = &registers[0];
-	Relation	table = open_register(r);
-	Relation	key = open_key(r, table);
+	Relation	table = open_our_table(r->ours, RowExclusiveLock);
+	Relation	key = open_our_index(r->ours, RowExclusiveLock);
 	SnapshotData dirty;
 	ScanKeyData by_name;
 	SysScanDesc scan;
@@ -609,7 +533,12 @@ note_change(const Standing *old, const Standing *new)
 	if (new == NULL)
 		return;
 	if (is_finished(new->status) && !(old && is_finished(old->status)))
+	{
 		note_end(DatumGetUUIDP(new->values[ID]));
+		/* a schedule may wait for it */
+		if (has(new, SCHEDULED_BY))
+			note_tick();
+	}
 	if (has(new, DEADLINE) && new->status == RUNNING && has(new, EXECUTOR_ID) &&
 		!(old && has(old, DEADLINE) && old->values[DEADLINE] == new->values[DEADLINE]))
 		note_deadline(text_in(new, EXECUTOR_ID));
@@ -670,8 +599,8 @@ empty_registers(void)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "cannot connect to SPI");
 	for (int i = 0; i < lengthof(registers); i++)
-		if (SPI_execute(psprintf("DELETE FROM durable.%s", registers[i].table), false, 0) != SPI_OK_DELETE)
-			elog(ERROR, "cannot empty register %s", registers[i].table);
+		if (SPI_execute(psprintf("DELETE FROM durable.%s", registers[i].ours->table), false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "cannot empty register %s", registers[i].ours->table);
 	SPI_finish();
 }
 

@@ -13,6 +13,11 @@
 #include "access/htup.h"
 #include "utils/rel.h"
 
+struct OurIndex;
+
+/* The register of what waits: also claims read it, by its primary key (places.c). */
+extern struct OurIndex pending_register;
+
 /* A row of durable.workflow, by the columns of the table. */
 typedef struct WorkflowValues
 {

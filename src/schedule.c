@@ -16,6 +16,7 @@
  *-------------------------------------------------------------------------
  */
 #include "schedule.h"
+#include "wake.h"
 
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -288,6 +289,7 @@ alter_schedule(const ScheduleSettings *settings)
 	params.next_run_at = next_after_change(&schedule, settings, clock_now());
 	if (run(&update_schedule, &params, NEWEST) == 0)
 		raise_kept_away("durable.schedule");
+	note_tick();
 }
 
 /* Locks the queue, then inserts the row; one that is there, and is to be altered, as alter_schedule does. */
@@ -326,7 +328,10 @@ create_schedule(const ScheduleSettings *settings, IfExists if_exists)
 		params.next_run_at = first_after(settings, DatumGetTimestampTz(params.created_at.value),
 										 DatumGetTimestampTz(params.created_at.value));
 		if (run(&insert_schedule, &params, NEWEST) > 0)
+		{
+			note_tick();
 			return;
+		}
 	}
 }
 
@@ -353,6 +358,7 @@ change_schedule(FunctionCallInfo fcinfo, Statement *change)
 	lock_schedule_or_raise(fcinfo->args[0].value, &schedule);
 	if (run(change, &(OfSchedule) {.name = fcinfo->args[0]}, NEWEST) == 0)
 		raise_kept_away("durable.schedule");
+	note_tick();
 	end_call(&call);
 	PG_RETURN_VOID();
 }

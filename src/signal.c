@@ -208,12 +208,22 @@ PARAMETERS(LookKey, LOOK_KEY);
 static Statement look_key = STATEMENT(LookKey,
 	"SELECT 1 FROM durable.signal g WHERE g.workflow_id = :workflow_id AND g.name = :name AND g.key = :key");
 
-/* Whether one of that key was sent. */
+/* In the runs in which a workflow went on: what it had not taken has moved there. */
+static Statement look_key_in_next_runs = STATEMENT(LookKey,
+	"WITH RECURSIVE next AS ("
+	"  SELECT w.continued_as AS id FROM durable.workflow w WHERE w.id = :workflow_id AND w.continued_as IS NOT NULL "
+	"  UNION ALL "
+	"  SELECT w.continued_as FROM next n CROSS JOIN LATERAL ("
+	"    SELECT o.continued_as FROM durable.workflow o WHERE o.id = n.id AND o.continued_as IS NOT NULL OFFSET 0) w) "
+	"SELECT 1 FROM next n CROSS JOIN LATERAL ("
+	"  SELECT 1 FROM durable.signal o WHERE o.workflow_id = n.id AND o.name = :name AND o.key = :key OFFSET 0) g LIMIT 1");
+
+/* Whether one of that key was sent, as far as that statement looks. */
 static bool
-was_sent(const pg_uuid_t *workflow_id, const Sending *sending)
+was_sent(Statement *look, const pg_uuid_t *workflow_id, const Sending *sending)
 {
 	return !sending->key.isnull &&
-		run(&look_key, &(LookKey)
+		run(look, &(LookKey)
 			{
 				.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key
 			}, NEWEST) > 0;
@@ -258,10 +268,12 @@ send_signal(const pg_uuid_t *workflow_id, const Sending *sending, Refusal **refu
 	}
 	for (;; next_round(&rounds, "durable.signal", seen_of(&workflow, NULL)))
 	{
-		if (was_sent(workflow_id, sending))
+		if (was_sent(&look_key, workflow_id, sending))
 			return false;
 		look_workflow_or_raise(workflow_id, "workflow_id", NEWEST, &workflow);
 		remember_tree(workflow_id, &workflow.root_id);
+		if (workflow.status == COMPLETED && was_sent(&look_key_in_next_runs, workflow_id, sending))
+			return false;
 		if ((*refusal = refuse_signal(&workflow)) != NULL)
 			return false;
 		lock_tree(&workflow.root_id, TREE_SHARED);

@@ -14,6 +14,9 @@
 /* Not an inline child: a workflow that has an executor of its own. */
 #define UNIT(t) "(" t ".parent_id IS NULL OR " t ".queue_name IS NOT NULL)"
 
+/* A child that is not left alone when its parent ends: inline, or to be cancelled then. */
+#define ENDS_WITH_PARENT(t) "(" t ".queue_name IS NULL OR " t ".on_parent_end = 'cancel')"
+
 /*
  * A condition on a row that is found by its id.  CASE hides it from the choice
  * of indexes: while the table is small, or was when the plan was made, the

@@ -84,13 +84,13 @@ append_sources(StringInfo sql, const TaskStatus *next)
 	appendStringInfoString(sql, *separator == ',' ? "]::durable.task_status[])" : "('{}'::durable.task_status[])");
 }
 
-/* The status that an event leads to, from that of a column where it depends on that. */
+/* The status that an event leads to: of a new row, or from that of a column where it depends on that. */
 static void
 append_target(StringInfo sql, const TaskStatus *next, const char *column)
 {
 	if (column)
 		appendStringInfoString(sql, "CASE");
-	for (TaskStatus from = PENDING; from < STATUS_COUNT; from++)
+	for (TaskStatus from = column ? PENDING : NO_TASK; from < STATUS_COUNT; from++)
 	{
 		if (next[from] == NO_TASK)
 			continue;

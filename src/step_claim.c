@@ -162,7 +162,8 @@ static Statement insert_steps_of_one = STATEMENT(InsertSteps,
 	"UPDATE durable.step s SET" \
 	"  status = {step to CLAIM}, lease = w.lease, attempt = " next_attempt ", executor_id = :executor_id," \
 	"  max_retries = :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier," \
-	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL " \
+	"  max_backoff = :max_backoff, timeout = :timeout, started_at = :now, deadline = :deadline, run_at = NULL," \
+	"  recorded_at = coalesce(s.recorded_at, s.started_at) " \
 	"FROM durable.workflow w "
 #define STEP_TO_CLAIM_AGAIN(workflow_id, workflow_lease, sequence, pending, lease, attempt) \
 	OPEN_WORKFLOW(workflow_id, workflow_lease) " AND s.workflow_id = " workflow_id " AND s.sequence = " sequence \
@@ -299,16 +300,14 @@ static Refusal *
 refuse_claim(const Workflow *workflow, const Claim *claim, const ClaimArgs *args)
 {
 	const Step *step = &claim->step;
+	const char *name = TextDatumGetCString(claim->name.value);
 
-	if (step->status != NO_TASK)
-	{
-		const char *name = TextDatumGetCString(claim->name.value);
-
-		if (step->kind != args->kind || strcmp(step->name, name) != 0)
-			return refuse_other_step(step, name, args->kind);
-		if (step->status == COMPLETED || step->status == FAILED)
-			return NULL;
-	}
+	if (step->status == NO_TASK)
+		return refuse_new_position(workflow, claim->sequence);
+	if (step->kind != args->kind || strcmp(step->name, name) != 0)
+		return refuse_other_step(step, name, args->kind);
+	if (step->status == COMPLETED || step->status == FAILED)
+		return NULL;
 	if (workflow->status != RUNNING)
 		return refuse_finished(workflow);
 	if (!step_transition(EVENT_CLAIM, step->status, NULL))
@@ -587,7 +586,8 @@ claim_as_expected(void *arg)
 	Claims	   *claims = &((ClaimsInOne *) arg)->claims;
 	pg_uuid_t	root_id;
 
-	if (!try_lock_known_tree(&claims->elements->workflow_id, &root_id))
+	if (is_beyond_max_steps(claims->elements[claims->count - 1].sequence) ||
+		!try_lock_known_tree(&claims->elements->workflow_id, &root_id))
 		return false;
 	for (int i = 0; i < claims->count; i++)
 	{
@@ -606,7 +606,7 @@ claim_as_expected(void *arg)
 static bool
 write_one_or_batch(bool (*write) (void *claims), ClaimsInOne *one)
 {
-	return one->claims.count == 1 ? write(one) : write_batch(write, one);
+	return one->claims.count == 1 ? write(one) : write_batch(write, one, &one->claims.rounds);
 }
 
 /*

@@ -24,8 +24,6 @@
 #include "step_internal.h"
 #include "wait.h"
 
-#include <math.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
@@ -60,6 +58,7 @@ refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 		return refuse_argument(argument, "must not be a step that stands for a child workflow",
 							   psprintf("%s is step %d of workflow %s, the child \"%s\".", uuid_text(&step->id),
 										step->sequence, uuid_text(&step->workflow_id), step->name),
+							   is_copy(step) ? "It has its outcome from the workflow that was forked, for good." :
 							   psprintf("Use the child's id, %s.", uuid_text(DatumGetUUIDP(step->child_id.value))));
 	if (!lease.isnull && DatumGetInt32(lease.value) != workflow->lease)
 		return refuse_lease(workflow, DatumGetInt32(lease.value));
@@ -318,46 +317,6 @@ static Statement record_failure = STATEMENT(RecordFailure,
 	"  AND CASE WHEN :retry THEN s.status = ANY {step from RETRY} ELSE s.status = ANY {step from FAIL} END"
 	"  AND EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = :workflow_id AND w.lease = :workflow_lease)");
 
-/* What the caller tells of a failure. */
-typedef struct Failure
-{
-	NullableDatum error;
-	NullableDatum detail;
-	NullableDatum lease;
-	NullableDatum attempt;
-	bool		retryable;
-	NullableDatum retry_after;
-} Failure;
-
-/* What fail answers. */
-typedef struct FailAnswer
-{
-	TaskStatus	status;
-	int32		retry_count;
-	NullableDatum run_at;
-} FailAnswer;
-
-/*
- * When the next attempt is due: after what the caller asks for, or else after
- * backoff * max(1, multiplier ^ (retry - 1)), at most max_backoff.
- */
-static TimestampTz
-retry_at(const Step *step, NullableDatum retry_after, TimestampTz now)
-{
-	double		wait = 0;
-
-	if (!retry_after.isnull)
-		return clock_add(now, interval_seconds(DatumGetIntervalP(retry_after.value)));
-	if (!step->backoff.isnull)
-		wait = interval_seconds(DatumGetIntervalP(step->backoff.value));
-	/* 0 * infinity is no number */
-	if (wait > 0)
-		wait *= Max(1, pow(DatumGetFloat8(step->backoff_multiplier.value), step->retry_count));
-	if (!step->max_backoff.isnull)
-		wait = Min(wait, interval_seconds(DatumGetIntervalP(step->max_backoff.value)));
-	return clock_add(now, wait);
-}
-
 /* fail of a step */
 static FailAnswer
 fail_step(const pg_uuid_t *id, const Failure *failure)
@@ -387,14 +346,15 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 		if ((step.status == FAILED || step.status == PENDING) && same_text(failure->error, step.error))
 			return (FailAnswer) {.status = step.status,.retry_count = step.retry_count,.run_at = step.run_at};
 
-		retry = failure->retryable && step.retry_count < step.max_retries;
+		retry = failure->retryable && has_retry_left(&step.retries, step.retry_count);
 		if (!step_transition(retry ? EVENT_RETRY : EVENT_FAIL, step.status, &answer.status))
 			raise_refusal(refuse_step_status(&step, EVENT_FAIL));
 		lock_tree(&workflow.root_id, TREE_SHARED);
 		lock_step(&step.workflow_id, step.sequence);
 		now = clock_now();
 		answer.retry_count = step.retry_count + (retry ? 1 : 0);
-		answer.run_at = retry ? a_time(retry_at(&step, failure->retry_after, now)) : a_null();
+		answer.run_at = !retry ? a_null() :
+			a_time(clock_retry_at(&step.retries, step.retry_count, failure->retry_after, now));
 		if (run(&record_failure, &(RecordFailure)
 				{
 					.workflow_id = an_id(&step.workflow_id),.sequence = an_int(step.sequence),
@@ -412,7 +372,7 @@ fail_step(const pg_uuid_t *id, const Failure *failure)
 	}
 }
 
-/* fail of a workflow, which is not tried again */
+/* fail of a workflow */
 static FailAnswer
 fail_workflow_of(const pg_uuid_t *id, const Failure *failure)
 {
@@ -420,8 +380,7 @@ fail_workflow_of(const pg_uuid_t *id, const Failure *failure)
 
 	if (refusal)
 		raise_refusal(refusal);
-	fail_workflow(id, failure->error, failure->detail, failure->lease);
-	return (FailAnswer) {.status = FAILED,.retry_count = 0,.run_at = a_null()};
+	return fail_workflow(id, failure);
 }
 
 /* fail(task_id, error, lease, attempt, retryable, detail, retry_after) */

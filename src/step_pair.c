@@ -150,7 +150,7 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 		return;
 	}
 	claim->under = claim->lease;
-	if (!claim->lease.isnull && claim->sequence != completion->sequence && !XactReadOnly &&
+	if (!claim->lease.isnull && claim->sequence != completion->sequence && !is_beyond_max_steps(claim->sequence) && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))
 	{
 		rounds.since = clock_monotonic();

@@ -261,13 +261,14 @@ run_expected(Pairs *pairs)
 
 /*
  * Whether one statement may do all: each step is completed or claimed by one
- * element, whose lease is given.
+ * element, whose lease is given, and may be new.
  */
 static bool
 may_expect_all(const Pairs *pairs)
 {
 	for (int i = 0; i < pairs->count; i++)
-		if (pairs->elements[i].completion.lease.isnull)
+		if (pairs->elements[i].completion.lease.isnull ||
+			(pairs->elements[i].claim && is_beyond_max_steps(pairs->elements[i].claim->sequence)))
 			return false;
 	return pairs->count > 0 && pairs->step_count == 2 * pairs->count;
 }
@@ -478,13 +479,13 @@ static void
 complete_and_claim_all(Pairs *pairs)
 {
 	/* in a read-only transaction the look still answers a repeated call */
-	if (!XactReadOnly && may_expect_all(pairs) && write_batch(write_as_expected, pairs))
+	if (!XactReadOnly && may_expect_all(pairs) && write_batch(write_as_expected, pairs, &pairs->claims.rounds))
 		return;
 	for (;;)
 	{
 		uint64		seen = look_at_pairs(pairs);
 
-		if (!decide_pairs(pairs) || write_batch(write_as_decided, pairs))
+		if (!decide_pairs(pairs) || write_batch(write_as_decided, pairs, &pairs->claims.rounds))
 			return;
 		pairs->again = true;
 		next_round(&pairs->claims.rounds, "durable.step", seen);

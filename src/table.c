@@ -55,31 +55,20 @@ typedef struct ColumnUsed
 
 #define COLUMN_USED(table, name, type) {#name, type},
 
-static const ColumnUsed workflow_columns[] = {WORKFLOW_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed workflow_tags_columns[] = {WORKFLOW_TAGS_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed step_columns[] = {STEP_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed active_root_columns[] = {ACTIVE_ROOT_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed queue_columns[] = {QUEUE_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed executor_columns[] = {EXECUTOR_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed open_wait_columns[] = {OPEN_WAIT_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed signal_columns[] = {SIGNAL_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed open_position_columns[] = {OPEN_POSITION_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed watch_columns[] = {WATCH_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed wake_note_columns[] = {WAKE_NOTE_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed driven_columns[] = {DRIVEN_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed deadline_columns[] = {DEADLINE_COLUMNS_USED(COLUMN_USED)};
-static const ColumnUsed schedule_columns[] = {SCHEDULE_COLUMNS_USED(COLUMN_USED)};
+#define COLUMNS_USED(table, TABLE) static const ColumnUsed table##_columns[] = {TABLE##_COLUMNS_USED(COLUMN_USED)};
+
+TABLES_USED(COLUMNS_USED)
 
 #define MOST_COLUMNS	WORKFLOW_COLUMN_COUNT
-StaticAssertDecl((int) STEP_COLUMN_COUNT <= (int) MOST_COLUMNS && (int) EXECUTOR_COLUMN_COUNT <= (int) MOST_COLUMNS,
-				 "each column has a number");
+#define HAS_NUMBERS(table, TABLE) StaticAssertDecl((int) TABLE##_COLUMN_COUNT <= (int) MOST_COLUMNS, "each column has a number");
+
+TABLES_USED(HAS_NUMBERS)
 
 struct Table
 {
 	const char *name;
 	const ColumnUsed *columns;
 	int			ncolumns;
-	bool		is_registered;	/* keep_registers follows its rows (register.c) */
 
 	/* what was found when a statement was last planned: its plan would not hold if that had changed */
 	uint64		plans_made;
@@ -106,45 +95,41 @@ struct TableIndex
 	bool		is_ours;
 };
 
-static Table workflow = {"workflow", workflow_columns, WORKFLOW_COLUMN_COUNT,.is_registered = true};
-static Table workflow_tags = {"workflow_tags", workflow_tags_columns, WORKFLOW_TAGS_COLUMN_COUNT};
-static Table step = {"step", step_columns, STEP_COLUMN_COUNT};
-static Table active_root = {"active_root", active_root_columns, ACTIVE_ROOT_COLUMN_COUNT};
-static Table queue = {"queue", queue_columns, QUEUE_COLUMN_COUNT};
-static Table executor = {"executor", executor_columns, EXECUTOR_COLUMN_COUNT};
-static Table open_wait = {"open_wait", open_wait_columns, OPEN_WAIT_COLUMN_COUNT};
-static Table signals = {"signal", signal_columns, SIGNAL_COLUMN_COUNT};
-static Table open_position = {"open_position", open_position_columns, OPEN_POSITION_COLUMN_COUNT};
-static Table watch = {"watch", watch_columns, WATCH_COLUMN_COUNT};
-static Table wake_note = {"wake_note", wake_note_columns, WAKE_NOTE_COLUMN_COUNT};
-static Table driven = {"driven", driven_columns, DRIVEN_COLUMN_COUNT};
-static Table deadline = {"deadline", deadline_columns, DEADLINE_COLUMN_COUNT};
-static Table schedule = {"schedule", schedule_columns, SCHEDULE_COLUMN_COUNT};
+#define A_TABLE(table, TABLE) static Table the_##table = {#table, table##_columns, TABLE##_COLUMN_COUNT};
 
-TableIndex		workflow_by_id = {&workflow, "workflow_pkey", 1, {workflow_id}};
+TABLES_USED(A_TABLE)
+
+TableIndex		workflow_by_id = {&the_workflow, "workflow_pkey", 1, {workflow_id}};
 TableIndex		workflow_by_parent = {
-	&workflow, "workflow_parent", 2, {workflow_parent_id, workflow_id},.is_partial = true
+	&the_workflow, "workflow_parent", 2, {workflow_parent_id, workflow_id},.is_partial = true
 };
-TableIndex		tags_by_workflow = {&workflow_tags, "workflow_tags_pkey", 1, {workflow_tags_workflow_id}};
-TableIndex		active_root_by_name = {&active_root, "active_root_pkey", 1, {active_root_name}};
-TableIndex		step_by_position = {&step, "step_pkey", 2, {step_workflow_id, step_sequence}};
-TableIndex		queue_by_name = {&queue, "queue_pkey", 1, {queue_name}};
-TableIndex		executor_by_id = {&executor, "executor_pkey", 1, {executor_executor_id}};
-TableIndex		open_wait_by_position = {&open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
-TableIndex		signal_by_id = {&signals, "signal_pkey", 2, {signal_workflow_id, signal_id}};
+TableIndex		tags_by_workflow = {&the_workflow_tags, "workflow_tags_pkey", 1, {workflow_tags_workflow_id}};
+TableIndex		active_root_by_name = {&the_active_root, "active_root_pkey", 1, {active_root_name}};
+TableIndex		step_by_position = {&the_step, "step_pkey", 2, {step_workflow_id, step_sequence}};
+TableIndex		queue_by_name = {&the_queue, "queue_pkey", 1, {queue_name}};
+TableIndex		executor_by_id = {&the_executor, "executor_pkey", 1, {executor_executor_id}};
+TableIndex		open_wait_by_position = {&the_open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
+TableIndex		signal_by_id = {&the_signal, "signal_pkey", 2, {signal_workflow_id, signal_id}};
 TableIndex		signal_untaken = {
-	&signals, "signal_untaken", 3, {signal_workflow_id, signal_name, signal_id},.is_partial = true
+	&the_signal, "signal_untaken", 3, {signal_workflow_id, signal_name, signal_id},.is_partial = true
 };
 TableIndex		signal_counted_of = {
-	&signals, "signal_counted", 2, {signal_workflow_id, signal_id},.is_partial = true
+	&the_signal, "signal_counted", 2, {signal_workflow_id, signal_id},.is_partial = true
 };
-TableIndex		open_position_by_workflow = {&open_position, "open_position_pkey", 1, {open_position_workflow_id}};
-TableIndex		watch_by_key = {&watch, "watch_pkey", 2, {watch_key, watch_signal}};
-TableIndex		wake_note_by_id = {&wake_note, "wake_note_pkey", 1, {wake_note_id}};
-TableIndex		driven_by_executor = {&driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
-TableIndex		deadline_by_time = {&deadline, "deadline_pkey", 1, {deadline_deadline}};
-TableIndex		schedule_by_next_run = {&schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
-TableIndex		schedule_by_waiting = {&schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
+TableIndex		open_position_by_workflow = {&the_open_position, "open_position_pkey", 1, {open_position_workflow_id}};
+TableIndex		watch_by_key = {&the_watch, "watch_pkey", 2, {watch_key, watch_signal}};
+TableIndex		wake_note_by_id = {&the_wake_note, "wake_note_pkey", 1, {wake_note_id}};
+TableIndex		driven_by_executor = {&the_driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
+TableIndex		deadline_by_time = {&the_deadline, "deadline_pkey", 1, {deadline_deadline}};
+TableIndex		schedule_by_next_run = {&the_schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};
+TableIndex		schedule_by_waiting = {&the_schedule, "schedule_waiting", 1, {schedule_name},.is_partial = true};
+
+/* Whether keep_registers follows its rows (register.c). */
+static bool
+is_registered(const Table *table)
+{
+	return table == &the_workflow;
+}
 
 /* The number that the server knows a column by. */
 static AttrNumber
@@ -196,7 +181,7 @@ has_our_triggers(Relation relation, const Table *table)
 {
 	TriggerDesc *triggers = relation->trigdesc;
 
-	if (!table->is_registered)
+	if (!is_registered(table))
 		return triggers == NULL;
 	if (triggers == NULL || !triggers->trig_insert_after_row || !triggers->trig_update_after_row ||
 		!has_registered_columns(relation))
@@ -546,7 +531,7 @@ insert_row(Writing *writing)
 	open_indexes(writing);
 	table_tuple_insert(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL);
 	insert_index_entries_or_raise(writing->indexes, writing->row, writing->estate);
-	if (writing->table->is_registered)
+	if (is_registered(writing->table))
 	{
 		WorkflowValues row = registered(writing);
 
@@ -635,7 +620,7 @@ update_row(Writing *writing, const Look *look)
 		open_indexes(writing);
 		update_index_entries(writing->indexes, writing->row, writing->estate, updated);
 	}
-	if (writing->table->is_registered)
+	if (is_registered(writing->table))
 	{
 		WorkflowValues before = values_of_row(writing->relation, look->row);
 		WorkflowValues after = registered(writing);
@@ -695,8 +680,8 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 	return (HeapTupleHeaderXminCommitted(row.t_data) ||
 			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
 		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
-		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
-		DatumGetInt32(heap_getattr(&row, attribute_number(&workflow, workflow_lease), desc, &isnull)) == lease;
+		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&the_workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
+		DatumGetInt32(heap_getattr(&row, attribute_number(&the_workflow, workflow_lease), desc, &isnull)) == lease;
 }
 
 bool

@@ -44,6 +44,7 @@
 	C(workflow, input, JSONBOID) \
 	C(workflow, output, JSONBOID) \
 	C(workflow, error, TEXTOID) \
+	C(workflow, detail, JSONBOID) \
 	C(workflow, paused_by, UUIDOID) \
 	C(workflow, paused_at, TIMESTAMPTZOID) \
 	C(workflow, concurrency_key, TEXTOID) \
@@ -55,7 +56,8 @@
 	C(workflow, retry_count, INT4OID) \
 	C(workflow, backoff, INTERVALOID) \
 	C(workflow, backoff_multiplier, FLOAT8OID) \
-	C(workflow, max_backoff, INTERVALOID)
+	C(workflow, max_backoff, INTERVALOID) \
+	C(workflow, on_parent_end, TEXTOID)
 
 #define WORKFLOW_TAGS_COLUMNS_USED(C) \
 	C(workflow_tags, workflow_id, UUIDOID) \
@@ -146,92 +148,29 @@
 	C(schedule, name, TEXTOID) \
 	C(schedule, next_run_at, TIMESTAMPTZOID)
 
+/* The tables of these columns. */
+#define TABLES_USED(T) \
+	T(workflow, WORKFLOW) \
+	T(workflow_tags, WORKFLOW_TAGS) \
+	T(step, STEP) \
+	T(active_root, ACTIVE_ROOT) \
+	T(queue, QUEUE) \
+	T(executor, EXECUTOR) \
+	T(open_wait, OPEN_WAIT) \
+	T(signal, SIGNAL) \
+	T(driven, DRIVEN) \
+	T(open_position, OPEN_POSITION) \
+	T(deadline, DEADLINE) \
+	T(watch, WATCH) \
+	T(wake_note, WAKE_NOTE) \
+	T(schedule, SCHEDULE)
+
 /* The number of a column here: workflow_lease, step_status. */
 #define COLUMN_NUMBER(table, name, type) table##_##name,
 
-enum
-{
-	WORKFLOW_COLUMNS_USED(COLUMN_NUMBER)
-	WORKFLOW_COLUMN_COUNT
-};
+#define COLUMN_NUMBERS(table, TABLE) enum {TABLE##_COLUMNS_USED(COLUMN_NUMBER) TABLE##_COLUMN_COUNT};
 
-enum
-{
-	WORKFLOW_TAGS_COLUMNS_USED(COLUMN_NUMBER)
-	WORKFLOW_TAGS_COLUMN_COUNT
-};
-
-enum
-{
-	STEP_COLUMNS_USED(COLUMN_NUMBER)
-	STEP_COLUMN_COUNT
-};
-
-enum
-{
-	ACTIVE_ROOT_COLUMNS_USED(COLUMN_NUMBER)
-	ACTIVE_ROOT_COLUMN_COUNT
-};
-
-enum
-{
-	QUEUE_COLUMNS_USED(COLUMN_NUMBER)
-	QUEUE_COLUMN_COUNT
-};
-
-enum
-{
-	EXECUTOR_COLUMNS_USED(COLUMN_NUMBER)
-	EXECUTOR_COLUMN_COUNT
-};
-
-enum
-{
-	OPEN_WAIT_COLUMNS_USED(COLUMN_NUMBER)
-	OPEN_WAIT_COLUMN_COUNT
-};
-
-enum
-{
-	SIGNAL_COLUMNS_USED(COLUMN_NUMBER)
-	SIGNAL_COLUMN_COUNT
-};
-
-enum
-{
-	DRIVEN_COLUMNS_USED(COLUMN_NUMBER)
-	DRIVEN_COLUMN_COUNT
-};
-
-enum
-{
-	OPEN_POSITION_COLUMNS_USED(COLUMN_NUMBER)
-	OPEN_POSITION_COLUMN_COUNT
-};
-
-enum
-{
-	DEADLINE_COLUMNS_USED(COLUMN_NUMBER)
-	DEADLINE_COLUMN_COUNT
-};
-
-enum
-{
-	WATCH_COLUMNS_USED(COLUMN_NUMBER)
-	WATCH_COLUMN_COUNT
-};
-
-enum
-{
-	WAKE_NOTE_COLUMNS_USED(COLUMN_NUMBER)
-	WAKE_NOTE_COLUMN_COUNT
-};
-
-enum
-{
-	SCHEDULE_COLUMNS_USED(COLUMN_NUMBER)
-	SCHEDULE_COLUMN_COUNT
-};
+TABLES_USED(COLUMN_NUMBERS)
 
 /* A table, and an index by which its rows are found (table.c has them). */
 typedef struct Table Table;

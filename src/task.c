@@ -26,6 +26,8 @@ ROW(StepRow, STEP_LIST);
 
 #define WIDTH(Row) (sizeof(Row) / sizeof(NullableDatum))
 
+#define FETCH_WORKFLOW(t, name) workflow->name = column_of_row(&row, workflow_##name);
+
 /* False if there is no workflow. */
 static bool
 read_workflow(const WorkflowRow *row, Workflow *workflow)
@@ -66,13 +68,14 @@ read_step(const StepRow *row, const pg_uuid_t *workflow_id, int32 sequence, Step
 	step->kind = kind_from_datum(row->kind.value);
 	step->lease = DatumGetInt32(row->lease.value);
 	step->attempt = DatumGetInt32(row->attempt.value);
-	step->max_retries = DatumGetInt32(row->max_retries.value);
 	step->retry_count = DatumGetInt32(row->retry_count.value);
 	step->name = TextDatumGetCString(row->name.value);
 	step->executor_id = row->executor_id;
-	step->backoff = row->backoff;
-	step->backoff_multiplier = row->backoff_multiplier;
-	step->max_backoff = row->max_backoff;
+	step->retries = (RetryPolicy)
+	{
+		.max_retries = row->max_retries,.backoff = row->backoff,.backoff_multiplier = row->backoff_multiplier,
+		.max_backoff = row->max_backoff
+	};
 	step->input = row->input;
 	step->output = row->output;
 	step->error = row->error;
@@ -91,12 +94,47 @@ read_step(const StepRow *row, const pg_uuid_t *workflow_id, int32 sequence, Step
 
 /* ---- workflows -------------------------------------------------------------------- */
 
+/* Reads a row for a fast path; false if only the statement can. */
+static bool
+look_at_row(NullableDatum id, WorkflowRow *workflow, bool *found)
+{
+	Look		row;
+
+	if (!begin_look(&row, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, id)}, 1))
+		return false;
+	*found = row.row != NULL;
+	if (*found)
+	{
+		keep_row(&row);
+		WORKFLOW_LIST(FETCH_WORKFLOW, FETCH_WORKFLOW, )
+	}
+	end_look(&row);
+	return true;
+}
+
 #define LOOK_WORKFLOW(P) \
 	P(id, UUIDOID)
 PARAMETERS(LookWorkflow, LOOK_WORKFLOW);
 
+/* Parameters of look_workflow, and what its fast path has read; the statement leaves the rest alone. */
+typedef struct FastLookWorkflow
+{
+	LookWorkflow params;
+	bool		done;
+	WorkflowRow workflow;
+} FastLookWorkflow;
+
+static int64
+fast_look_workflow(const void *params)
+{
+	FastLookWorkflow *look = (FastLookWorkflow *) params;
+
+	return look_at_row(look->params.id, &look->workflow, &look->done) && look->done ? 1 : NOT_FAST;
+}
+
 static Statement look_workflow = STATEMENT(LookWorkflow,
-	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id");
+	"SELECT " COLUMNS(WORKFLOW_LIST, "w.") " FROM durable.workflow w WHERE w.id = :id",
+	.fast = fast_look_workflow);
 
 /*
  * Reads a workflow without a lock.  The id of a step is a bad argument; any other
@@ -107,13 +145,13 @@ look_workflow_or_raise(const pg_uuid_t *id, const char *argument, View view, Wor
 {
 	pg_uuid_t	its_workflow_id;
 	Step		its_step;
+	FastLookWorkflow look = {.params = {.id = an_id(id)}};
 
-	if (run(&look_workflow, &(LookWorkflow) {.id = an_id(id)}, view) > 0)
+	if (run(&look_workflow, &look, view) > 0)
 	{
-		WorkflowRow row;
-
-		fetch(0, 0, &row);
-		read_workflow(&row, workflow);
+		if (!look.done)
+			fetch(0, 0, &look.workflow);
+		read_workflow(&look.workflow, workflow);
 		return;
 	}
 	id_workflow(id, &its_workflow_id);
@@ -153,7 +191,6 @@ typedef struct FastLook
 	StepRow		step;
 } FastLook;
 
-#define FETCH_WORKFLOW(t, name) look->workflow.name = column_of_row(&row, workflow_##name);
 #define FETCH_STEP(t, name) look->step.name = column_of_row(&row, step_##name);
 
 static int64
@@ -163,15 +200,8 @@ fast_look_step(const void *params)
 	const LookStep *p = params;
 	Look		row;
 
-	if (!begin_look(&row, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, p->workflow_id)}, 1))
+	if (!look_at_row(p->workflow_id, &look->workflow, &look->found))
 		return NOT_FAST;
-	look->found = row.row != NULL;
-	if (look->found)
-	{
-		keep_row(&row);
-		WORKFLOW_LIST(FETCH_WORKFLOW, FETCH_WORKFLOW, )
-	}
-	end_look(&row);
 	if (!begin_look(&row, &step_by_position, AccessShareLock,
 					(Key[]) {IS_ID(step_workflow_id, p->workflow_id), IS_INT(step_sequence, p->sequence)}, 2))
 		return NOT_FAST;

@@ -8,6 +8,7 @@
 #ifndef DURABLE_TASK_H
 #define DURABLE_TASK_H
 
+#include "args.h"
 #include "refusal.h"
 
 /*
@@ -47,14 +48,11 @@ typedef struct Step
 	TaskKind	kind;
 	int32		lease;
 	int32		attempt;
-	int32		max_retries;
 	int32		retry_count;
 	char	   *name;
 	NullableDatum status_datum;
 	NullableDatum executor_id;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
+	RetryPolicy retries;
 	NullableDatum input;
 	NullableDatum output;
 	NullableDatum error;
@@ -71,6 +69,13 @@ typedef struct Step
 	NullableDatum awaited;
 	NullableDatum sequences;
 } Step;
+
+/* Was recorded in another workflow, from which this one was forked, so under no lease of its own. */
+static inline bool
+is_copy(const Step *step)
+{
+	return step->status != NO_TASK && step->lease == 0;
+}
 
 /* An inline child is driven by whoever drives its parent. */
 static inline bool
@@ -96,6 +101,25 @@ typedef struct Task
 	NullableDatum error;
 	NullableDatum child_id;		/* of a stand-in */
 } Task;
+
+/* What the caller tells of a failure. */
+typedef struct Failure
+{
+	NullableDatum error;
+	NullableDatum detail;
+	NullableDatum lease;
+	NullableDatum attempt;
+	bool		retryable;
+	NullableDatum retry_after;
+} Failure;
+
+/* What fail answers. */
+typedef struct FailAnswer
+{
+	TaskStatus	status;
+	int32		retry_count;
+	NullableDatum run_at;
+} FailAnswer;
 
 /* Whose view of the database a statement has (plan.c). */
 typedef enum View

@@ -15,36 +15,68 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "tick.h"
+
 #include "plan.h"
 #include "purge.h"
 #include "recover.h"
 #include "schedule.h"
 #include "suspend.h"
 
+#include "utils/timestamp.h"
+
 PG_FUNCTION_INFO_V1(durable_tick);
 
-/* tick(max_rows) */
-Datum
-durable_tick(PG_FUNCTION_ARGS)
+#define LOOK_NEXT(P) \
+	P(after, TIMESTAMPTZOID)
+PARAMETERS(LookNext, LOOK_NEXT);
+
+/* What is due already, and was left, is tried again within a second: it does not count. */
+static Statement look_next = STATEMENT(LookNext,
+	"SELECT least("
+	"  (SELECT s.next_run_at FROM durable.schedule s WHERE NOT s.paused AND s.next_run_at > :after"
+	"    ORDER BY s.next_run_at LIMIT 1),"
+	"  (SELECT d.deadline FROM durable.deadline d WHERE d.deadline > :after ORDER BY d.deadline LIMIT 1))",
+	.planning = IN_ORDER);
+
+/* When schedules or deadlines next come due; DT_NOEND is never. */
+static TimestampTz
+next_time_of_tick(void)
 {
-	int64		most;
-	int64		left;
-	TimestampTz now;
-	Call		call;
+	NullableDatum next;
 
-	require_not_negative(fcinfo->args[0], "max_rows");
-	most = left = PG_GETARG_INT32(0);
-	if (most == 0)
-		PG_RETURN_INT32(0);
+	run(&look_next, &(LookNext) {.after = a_time(clock_now())}, NEWEST);
+	next = result_column(0, 0);
+	return next.isnull ? DT_NOEND : DatumGetTimestampTz(next.value);
+}
 
-	call = begin_call(fcinfo);
-	now = clock_now();
+/* Does up to so many things that time has brought; *next, unless it is NULL, is when there is more.  Returns how many. */
+int64
+do_tick(FunctionCallInfo fcinfo, int64 most, TimestampTz *next)
+{
+	Call		call = begin_call(fcinfo);
+	TimestampTz now = clock_now();
+	int64		left = most;
+
 	left -= run_due_schedules(call.memory, now, left);
 	left -= return_to_queues(now, left);
 	left -= purge_by_retention(now, left);
 	left -= forget_dead_executors(now, left);
 	/* last: nothing is waited for behind that */
 	act_on_notes();
+	if (next)
+		*next = left > 0 ? next_time_of_tick() : now;
 	end_call(&call);
-	PG_RETURN_INT32((int32) (most - left));
+	return most - left;
+}
+
+/* tick(max_rows) */
+Datum
+durable_tick(PG_FUNCTION_ARGS)
+{
+	int32		most;
+
+	require_not_negative(fcinfo->args[0], "max_rows");
+	most = PG_GETARG_INT32(0);
+	PG_RETURN_INT32(most == 0 ? 0 : (int32) do_tick(fcinfo, most, NULL));
 }

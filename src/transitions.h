@@ -19,12 +19,16 @@
 	EVENT(TAKE, "take over")				/* start by name, attach as owner, recover */ \
 	EVENT(START_AGAIN, "start")				/* start_child of an existing child */ \
 	EVENT(COMPLETE, "complete") \
+	EVENT(CONTINUE, "continue")				/* in a new run */ \
 	EVENT(FAIL, "fail") \
 	EVENT(FAIL_BELOW, "fail")				/* with its parent, of an inline child */ \
 	EVENT(RETRY, "fail")					/* a failure with retries left */ \
+	EVENT(RERUN_BELOW, "resume")			/* of what has failed, or is inline, with what is above it */ \
 	EVENT(WAIT, "wait in")					/* a wait begins */ \
 	EVENT(END_WAIT, "answer")				/* what it waited for has come */ \
 	EVENT(FAIL_WAIT, "answer")				/* its time has passed, or an error has come */ \
+	EVENT(PATCH, "patch")					/* the marker of a patch, which is never run */ \
+	EVENT(FORK, "copy")						/* a step, into a new run */ \
 	EVENT(SIGNAL, "signal") \
 	EVENT(RELEASE, "release") \
 	EVENT(SUSPEND, "suspend") \
@@ -45,10 +49,16 @@
 	ROW(TAKE, RUNNING, RUNNING) \
 	ROW(START_AGAIN, PENDING, RUNNING) \
 	ROW(COMPLETE, RUNNING, COMPLETED) \
+	ROW(CONTINUE, RUNNING, COMPLETED) \
 	ROW(FAIL, RUNNING, FAILED) \
 	ROW(FAIL_BELOW, PENDING, FAILED) \
 	ROW(FAIL_BELOW, RUNNING, FAILED) \
 	ROW(FAIL_BELOW, PAUSED, FAILED) \
+	ROW(RETRY, RUNNING, PENDING) \
+	ROW(RERUN_BELOW, PENDING, PENDING) \
+	ROW(RERUN_BELOW, RUNNING, PENDING) \
+	ROW(RERUN_BELOW, PAUSED, PENDING) \
+	ROW(RERUN_BELOW, FAILED, PENDING) \
 	ROW(SIGNAL, PENDING, PENDING) \
 	ROW(SIGNAL, RUNNING, RUNNING) \
 	ROW(SIGNAL, PAUSED, PAUSED) \
@@ -79,6 +89,9 @@
 	ROW(END_WAIT, PAUSED, COMPLETED) \
 	ROW(FAIL_WAIT, PENDING, FAILED) \
 	ROW(FAIL_WAIT, PAUSED, FAILED) \
+	ROW(PATCH, NO_TASK, COMPLETED) \
+	ROW(FORK, COMPLETED, COMPLETED) \
+	ROW(FORK, FAILED, FAILED) \
 	ROW(PAUSE, PENDING, PAUSED) \
 	ROW(RESUME, PAUSED, PENDING) \
 	ROW(CANCEL, PENDING, CANCELLED) \

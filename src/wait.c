@@ -58,16 +58,15 @@ typedef struct Asking
 static Refusal *
 refuse_asking(const Asking *a, const Step *found)
 {
-	if (found->status != NO_TASK)
-	{
-		if (found->kind != WAIT || strcmp(found->name, a->wanted.name) != 0 || !is_sort(found, a->wanted.wait))
-			return refuse_other_wait(found, a->wanted.name, a->wanted.wait);
-		if (found->status == COMPLETED || found->status == FAILED)
-			return NULL;
-	}
+	if (found->status == NO_TASK)
+		return refuse_new_position(&a->workflow, a->wanted.sequence);
+	if (found->kind != WAIT || strcmp(found->name, a->wanted.name) != 0 || !is_sort(found, a->wanted.wait))
+		return refuse_other_wait(found, a->wanted.name, a->wanted.wait);
+	if (found->status == COMPLETED || found->status == FAILED)
+		return NULL;
 	if (a->workflow.status != RUNNING)
 		return refuse_finished(&a->workflow);
-	if (found->status != NO_TASK && !step_transition(EVENT_END_WAIT, found->status, NULL))
+	if (!step_transition(EVENT_END_WAIT, found->status, NULL))
 		return refuse_step_status(found, EVENT_CLAIM);
 	return NULL;
 }

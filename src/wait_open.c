@@ -163,7 +163,7 @@ static Statement insert_wait = STATEMENT(BeginWait,
 	"begun AS ("
 	"  INSERT INTO durable.step (workflow_id, sequence, lease, attempt, status, kind, name, wait, signals, awaited,"
 	"    sequences, timeout, run_at, started_at, output, error, detail, completed_at) "
-	"  SELECT w.id, :sequence, w.lease, 1, CASE WHEN NOT :ends THEN 'PENDING'"
+	"  SELECT w.id, :sequence, w.lease, 1, CASE WHEN NOT :ends THEN {step to WAIT}"
 	"      WHEN :completes THEN {step to END_WAIT} ELSE {step to FAIL_WAIT} END,"
 	"    'WAIT', :name, :wait, :signals, :awaited, :sequences, :timeout, :run_at, :now, :output, :error, :detail,"
 	"    CASE WHEN :ends THEN :at END "

@@ -24,7 +24,7 @@ typedef enum NoteKind
 	NOTE_EVENT,					/* the workflow has emitted an event */
 	NOTE_NEWS,					/* of a workflow that the executor drives */
 	NOTE_DEADLINE,				/* such a one has got another deadline */
-	NOTE_DEATH,					/* an executor is dead */
+	NOTE_TICK,					/* there is something for tick or recover: an executor is dead, a schedule has changed */
 	NOTE_CLAIM					/* an executor has claimed from the queue, and got something or not */
 } NoteKind;
 
@@ -55,6 +55,7 @@ extern void note_end(const pg_uuid_t *task_id);
 extern void note_event(const pg_uuid_t *workflow_id);
 extern void note_news(Datum executor_id);
 extern void note_deadline(Datum executor_id);
+extern void note_tick(void);
 extern void note_claim(Datum queue, Datum executor_id, int64 claimed);
 extern void watch_notes(void);
 
@@ -63,7 +64,7 @@ extern WakeKey queue_key(Datum queue);
 extern WakeKey executor_key(Datum executor_id);
 extern WakeKey end_key(const pg_uuid_t *task_id);
 extern WakeKey event_key(const pg_uuid_t *workflow_id);
-extern WakeKey recover_key(void);
+extern WakeKey tick_key(void);
 
 /* A session that waits has at most so many keys. */
 #define MOST_KEYS 16
@@ -79,7 +80,7 @@ typedef struct Told
 /* wake_memory.c: the places of those who wait */
 extern bool has_wake_memory(void);
 extern void tell(const Note *notes, int count);
-extern void tell_death(void);
+extern void tell_tick(void);
 extern bool begin_waiting(const WakeKey *keys, int count, WakeKey executor);
 extern bool has_place(void);
 extern Told ready_to_be_told(bool is_quiet);
@@ -101,6 +102,7 @@ extern void require_still_there(FunctionCallInfo fcinfo);
 extern void begin_anew(FunctionCallInfo fcinfo);
 extern void end_transaction(void);
 extern void begin_transaction(void);
+extern void wait_for_latch(int64 us);
 extern void doze_until(int64 time);
 extern int64 end_of_wait(NullableDatum timeout);
 extern int64 monotonic_of(TimestampTz time);

@@ -163,9 +163,9 @@ event_key(const pg_uuid_t *workflow_id)
 }
 
 WakeKey
-recover_key(void)
+tick_key(void)
 {
-	return key_of(NOTE_DEATH, "", 0);
+	return key_of(NOTE_TICK, "", 0);
 }
 
 /* ---- the memory ----------------------------------------------------------------------- */
@@ -455,7 +455,7 @@ tell_one(Woken *woken, const Note *note)
 		case NOTE_DEADLINE:
 			tell_executor(woken, note);
 			break;
-		case NOTE_DEATH:
+		case NOTE_TICK:
 			tell_some(woken, note->key, 1, false);
 			break;
 		case NOTE_CLAIM:
@@ -521,7 +521,7 @@ stop_waiting(Woken *woken, bool keeps_promise)
 	/* what is due later, others may rely on us to see */
 	if (mine->next_due != DT_NOEND)
 		for (int i = 0; i < mine->key_count; i++)
-			if (mine->keys[i] != recover_key())
+			if (mine->keys[i] != tick_key())
 				tell_later(woken, mine->keys[i], mine->next_due);
 	mine->next_due = DT_NOEND;
 }
@@ -779,15 +779,15 @@ void
 tell_everybody(void)
 {
 	if (memory)
-		tell(&(Note) {.kind = NOTE_QUEUE,.key = recover_key()}, 1);
+		tell(&(Note) {.kind = NOTE_QUEUE,.key = tick_key()}, 1);
 }
 
-/* Tells one of those who wait for work that an executor is dead. */
+/* Tells one of those who wait for work that there is something for tick, or to recover. */
 void
-tell_death(void)
+tell_tick(void)
 {
 	if (memory)
-		tell(&(Note) {.kind = NOTE_DEATH,.key = recover_key(),.count = 1}, 1);
+		tell(&(Note) {.kind = NOTE_TICK,.key = tick_key(),.count = 1}, 1);
 }
 
 /* wake_mode() */

@@ -130,6 +130,13 @@ note_deadline(Datum executor_id)
 	append_note((Note) {.kind = NOTE_DEADLINE,.key = executor_key(executor_id)});
 }
 
+/* There is something for tick, or another time at which there will be. */
+void
+note_tick(void)
+{
+	append_note((Note) {.kind = NOTE_TICK,.key = tick_key(),.count = 1});
+}
+
 /* The executor has claimed from the queue, and got so many.  This is told also if it is taken back. */
 void
 note_claim(Datum queue, Datum executor_id, int64 claimed)

@@ -133,11 +133,11 @@ monotonic_of(TimestampTz time)
  * Waits for the latch, for so many microseconds at most, and for the end of the
  * client, if there is one: by the events that the server waits for when it waits for the client.
  */
-static void
+void
 wait_for_latch(int64 us)
 {
 	static uint32 name = 0;
-	long		ms = (long) Min((us + 999) / 1000, INT_MAX);
+	long		ms = (long) Min(us / 1000 + (us % 1000 > 0 ? 1 : 0), INT_MAX);
 	WaitEvent	events[FEBE_EVENTS];
 	int			count;
 

@@ -7,8 +7,11 @@
  * it looks when something comes due, and once a second for what nobody was told of.  Who
  * has no place in the shared memory looks every 50 ms.
  *
- * A look locks and writes nothing.  The heartbeat and the binding are transactions of
- * their own, which lock the executor's row (and what bind.c says).
+ * One session a second also does what time has brought (tick.c), and sees to what comes due
+ * until another one does.  If it returns before, it tells another one.
+ *
+ * A look locks and writes nothing.  The heartbeat, the binding, and each tick are transactions of
+ * their own, which lock the executor's row, what bind.c says, and what tick.c says.
  *
  * What it returns is a hint: by the time of the claim the work may be gone.
  *
@@ -19,6 +22,7 @@
 #include "sql.h"
 #include "bind.h"
 #include "suspend.h"
+#include "tick.h"
 #include "wake.h"
 
 #include "miscadmin.h"
@@ -31,10 +35,10 @@ PG_FUNCTION_INFO_V1(durable_wait_for_work);
 /* Who is not told anything looks so often (microseconds). */
 #define LOOKING_TIME	INT64CONST(50000)
 
-/* Who is told things looks so often all the same, for what has been due for that long. */
-#define TICK_TIME		INT64CONST(1000000)
+/* A session warns so often that tick fails. */
+#define WARNING_TIME	INT64CONST(60000000)
 
-/* Keys beside those of queues: recover's. */
+/* Keys beside those of queues: tick's. */
 #define OTHER_KEYS 1
 
 /* What a wait asks for, and what it has seen. */
@@ -45,18 +49,18 @@ typedef struct WorkWait
 	Datum		executor_id;
 	int			queue_count;	/* with none, it waits for roots without a queue */
 	Datum	   *queues;
-	WakeKey    *keys;			/* recover's, then those of the queues */
+	WakeKey    *keys;			/* tick's, then those of the queues */
 	int			key_count;
 	bool		is_told;		/* has a place: need not look by itself */
 	int64		until;			/* clock_monotonic, as the next three */
-	int64		tick;			/* when it looks for what nobody was told of */
+	int64		next_second;	/* when it looks for what nobody was told of */
 	int64		next_beat;		/* when it looks whether a heartbeat is due */
 	int64		quiet_until;	/* it was promised work and got none: no promise before that */
 	TimestampTz next_due;		/* in the queues */
 	TimestampTz next_deadline;	/* of what the executor drives */
 	bool		held_back;		/* there is work that it may not have */
-	bool		tick_queues;	/* nobody has looked at its queues for a while ... */
-	bool		tick_recover;	/* ... nor for what is to be recovered */
+	bool		untold_queues;	/* nobody has looked at its queues for a while ... */
+	bool		untold_tick;	/* ... nor done what time has brought */
 } WorkWait;
 
 /* ---- what this session remembers ------------------------------------------------------- */
@@ -66,6 +70,12 @@ static int64 told_recover_at;
 
 /* The deadlines up to that time were told. */
 static TimestampTz told_deadlines;
+
+/* When something comes due for tick, to which this session sees; DT_NOEND: another one does. */
+static TimestampTz next_tick = DT_NOEND;
+
+/* When the session warned last that tick fails (clock_monotonic). */
+static int64 warned_at;
 
 /* ---- work in the queues ------------------------------------------------------------------ */
 
@@ -188,21 +198,17 @@ typedef struct LookAt
 	bool		queues;
 	bool		older;			/* there, only what has been due for a while */
 	bool		deadlines;
-	bool		recover;
+	bool		tick;			/* at what time has brought, and what is to be recovered then */
 } LookAt;
 
-/*
- * Whether recover would find something.  What is in a queue counts, too, as long as nobody else
- * returns it there.  (This is the place to do what time has brought, once a second in a
- * database: what that puts back into its queue is then left to claim.)
- */
+/* Whether recover would find something. */
 static bool
 has_to_recover(const WorkWait *wait)
 {
 	TimestampTz now = clock_now();
 
 	/* who has no queues was told of released roots when they came due */
-	if (!something_to_recover(wait->executor_id, true, wait->queue_count > 0 ? now : now - TICK_TIME))
+	if (!something_to_recover(wait->executor_id, wait->queue_count > 0 ? now : now - TICK_TIME))
 		return false;
 	told_recover_at = clock_monotonic();
 	return true;
@@ -227,7 +233,7 @@ look(WorkWait *wait, const LookAt *at, const Told *told)
 	}
 	else if (at->queues && has_work(wait, at->older))
 		reason = "work";
-	else if (at->recover && has_to_recover(wait))
+	else if (at->tick && has_to_recover(wait))
 		reason = "recover";
 	end_call(&call);
 	return reason;
@@ -240,7 +246,7 @@ what_to_look_at(WorkWait *wait, bool is_first, bool is_quiet, const Told *told)
 	LookAt		at = {
 		.queues = is_first || !wait->is_told || told->key != 0 || clock_now() >= wait->next_due,
 		.deadlines = is_first || told->deadline || told->news,
-		.recover = told->key == recover_key() || wait->tick_recover
+		.tick = told->key == tick_key() || wait->untold_tick || clock_now() >= next_tick
 	};
 
 	if (wait->quiet_until != 0 && !is_quiet)
@@ -248,11 +254,11 @@ what_to_look_at(WorkWait *wait, bool is_first, bool is_quiet, const Told *told)
 		at.queues = true;
 		wait->quiet_until = 0;
 	}
-	if (wait->tick_queues && !at.queues)
+	if (wait->untold_queues && !at.queues)
 		at.queues = at.older = true;
 	if (is_quiet)
 		at.queues = false;
-	wait->tick_queues = wait->tick_recover = false;
+	wait->untold_queues = wait->untold_tick = false;
 	return at;
 }
 
@@ -288,11 +294,57 @@ bind_to_session(const WorkWait *wait)
 		begin_anew(wait->fcinfo);
 }
 
+static bool
+try_tick(void *arg)
+{
+	const WorkWait *wait = arg;
+
+	(void) do_tick(wait->fcinfo, TICK_ROWS, &next_tick);
+	return true;
+}
+
+static void
+warn_of_tick(const ErrorData *error)
+{
+	int64		now = clock_monotonic();
+
+	if (warned_at != 0 && now - warned_at < WARNING_TIME)
+		return;
+	warned_at = now;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("what time has brought cannot be done"),
+			 errdetail_internal("%s", error->message),
+			 errhint("durable.tick() shows the error.  It is tried again every second.")));
+}
+
+/*
+ * Does what time has brought, in a transaction of its own.  An error is not this executor's: it
+ * says so, and goes on to wait.
+ */
+static void
+tick_while_waiting(WorkWait *wait)
+{
+	ErrorData  *error;
+
+	if (!in_subtransaction(try_tick, wait, &error))
+	{
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		warn_of_tick(error);
+		next_tick = DT_NOEND;
+	}
+	/* later, somebody will have looked anew */
+	if (next_tick > clock_now() + 2 * TICK_TIME)
+		next_tick = DT_NOEND;
+	begin_anew(wait->fcinfo);
+}
+
 /* When the session next has to look, or to see whether it has to. */
 static int64
 next_time(const WorkWait *wait)
 {
-	int64		time = Min(Min(wait->until, wait->tick), wait->next_beat);
+	int64		time = Min(Min(wait->until, wait->next_second), wait->next_beat);
 
 	if (!wait->is_told)
 		time = Min(time, clock_monotonic() + LOOKING_TIME);
@@ -300,21 +352,21 @@ next_time(const WorkWait *wait)
 		time = Min(time, wait->quiet_until);
 	else
 		time = Min(time, monotonic_of(wait->next_due));
-	return Min(time, monotonic_of(wait->next_deadline));
+	return Min(time, monotonic_of(Min(wait->next_deadline, next_tick)));
 }
 
 /* Once a second, whether the session has to look for what nobody was told of. */
 static bool
-tick(WorkWait *wait)
+is_second_over(WorkWait *wait)
 {
 	int64		now = clock_monotonic();
 
-	if (now < wait->tick)
+	if (now < wait->next_second)
 		return false;
-	wait->tick = now + TICK_TIME;
-	wait->tick_queues = is_due_to_look(wait->keys + OTHER_KEYS, wait->key_count - OTHER_KEYS);
-	wait->tick_recover = now - told_recover_at >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS);
-	return wait->tick_queues || wait->tick_recover;
+	wait->next_second = now + TICK_TIME;
+	wait->untold_queues = is_due_to_look(wait->keys + OTHER_KEYS, wait->key_count - OTHER_KEYS);
+	wait->untold_tick = now - told_recover_at >= TICK_TIME && is_due_to_look(wait->keys, OTHER_KEYS);
+	return wait->untold_queues || wait->untold_tick;
 }
 
 /* Sleeps until the session has to look, without a transaction.  Where a second has gone by and others look, it begins none. */
@@ -324,7 +376,7 @@ sleep_until_look(WorkWait *wait)
 	end_transaction();
 	do
 		doze_until(next_time(wait));
-	while (!was_told() && !tick(wait) && next_time(wait) > clock_monotonic() && wait->is_told);
+	while (!was_told() && !is_second_over(wait) && next_time(wait) > clock_monotonic() && wait->is_told);
 	begin_transaction();
 }
 
@@ -344,6 +396,8 @@ wait_for_reason(WorkWait *wait)
 		is_quiet = clock_monotonic() < wait->quiet_until;
 		told = ready_to_be_told(is_quiet);
 		at = what_to_look_at(wait, is_first, is_quiet, &told);
+		if (at.tick)
+			tick_while_waiting(wait);
 		reason = look(wait, &at, &told);
 		if (reason == NULL && clock_monotonic() >= wait->until)
 			reason = "timeout";
@@ -384,7 +438,7 @@ make_keys(WorkWait *wait)
 	int			count = Max(wait->queue_count, 1);
 
 	wait->keys = palloc((OTHER_KEYS + count) * sizeof(WakeKey));
-	wait->keys[wait->key_count++] = recover_key();
+	wait->keys[wait->key_count++] = tick_key();
 	for (int i = 0; i < count; i++)
 		wait->keys[wait->key_count++] = queue_key(wait->queues[i]);
 }
@@ -418,7 +472,7 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	{
 		wait.is_told = begin_waiting(wait.keys, wait.key_count, executor_key(wait.executor_id));
 		wait.quiet_until = quiet_until();
-		(void) tick(&wait);
+		(void) is_second_over(&wait);
 		reason = wait_for_reason(&wait);
 	}
 	PG_CATCH();
@@ -428,6 +482,8 @@ durable_wait_for_work(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	end_waiting();
+	if (next_tick != DT_NOEND)
+		tell_tick();
 	MemoryContextSwitchTo(wait.memory);
 	PG_RETURN_DATUM(row_of_procedure(desc, (NullableDatum[]) {a_value(CStringGetTextDatum(reason))}));
 }

@@ -106,15 +106,51 @@ extern void raise_if_inline(const Workflow *workflow, Event event);
 
 /* ---- workflow_child.c ------------------------------------------------------ */
 
+/* setting (init.c): positions are new below this one only; 0 is no limit */
+extern int	durable_max_steps;
+
+static inline bool
+is_beyond_max_steps(int32 sequence)
+{
+	return durable_max_steps > 0 && sequence >= durable_max_steps;
+}
+
 extern Refusal *refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now);
+extern Refusal *refuse_new_position(const Workflow *workflow, int32 sequence);
 
 /* ---- workflow_end.c -------------------------------------------------------- */
 
+/* How a workflow ends. */
+typedef struct WorkflowEnd
+{
+	bool		completes;		/* or fails */
+	NullableDatum output;
+	NullableDatum error;
+	NullableDatum detail;
+	NullableDatum continued_as; /* the next run, in which it goes on */
+} WorkflowEnd;
+
 extern Refusal *refuse_workflow_completion(const Workflow *workflow, NullableDatum output, NullableDatum lease,
 										   bool *repeated);
+extern bool end_workflow(const Workflow *workflow, const WorkflowEnd *end);
 extern bool complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum output, NullableDatum now);
 extern bool complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease);
-extern void fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease);
+extern FailAnswer fail_workflow(const pg_uuid_t *id, const Failure *failure);
+
+/* ---- workflow_retry.c ------------------------------------------------------ */
+
+/* The retries of a workflow, and how many there have been. */
+typedef struct Retries
+{
+	RetryPolicy policy;			/* max_retries is NULL where there are none */
+	int32		count;
+	NullableDatum queue;
+	int32		priority;
+} Retries;
+
+extern Retries look_retries(const Workflow *workflow);
+extern bool retry_workflow(const Workflow *workflow, const Retries *retries, const Failure *failure,
+						   FailAnswer *answer);
 
 extern void note_news_of(const pg_uuid_t *workflow_id);
 

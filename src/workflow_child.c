@@ -16,6 +16,9 @@
 
 PG_FUNCTION_INFO_V1(durable_start_child);
 
+/* setting */
+int			durable_max_steps;
+
 /* The arguments of start_child. */
 typedef struct ChildArgs
 {
@@ -124,6 +127,17 @@ refuse_claim_in(const Workflow *workflow, NullableDatum lease, TimestampTz now)
 	}
 }
 
+/* What forbids to record something at a new position, after what refuse_claim_in asks for. */
+Refusal *
+refuse_new_position(const Workflow *workflow, int32 sequence)
+{
+	if (workflow->status != RUNNING)
+		return refuse_finished(workflow);
+	if (is_beyond_max_steps(sequence))
+		return refuse_too_many_steps(workflow, sequence);
+	return NULL;
+}
+
 /* ---- the acts -------------------------------------------------------------------- */
 
 /*
@@ -194,6 +208,17 @@ start_child_again(const Workflow *parent, Workflow *child)
 	return true;
 }
 
+/* The child of the workflow that was forked, as it is recorded here: it need not be there any more. */
+static void
+answer_copy(const Step *stand_in, Workflow *child)
+{
+	*child = (Workflow)
+	{
+		.id = *DatumGetUUIDP(stand_in->child_id.value),.status = stand_in->status,.output = stand_in->output,
+		.error = stand_in->error,.lease = stand_in->lease
+	};
+}
+
 /*
  * Finds or creates the child, and runs it again where it is inline and nobody
  * drives it; returns whether it was created.  A child that is there and need not
@@ -219,8 +244,8 @@ start_child(const ChildArgs *args, Workflow *child)
 
 		if (stand_in.status == NO_TASK)
 		{
-			if (parent.status != RUNNING)
-				raise_refusal(refuse_finished(&parent));
+			if ((refusal = refuse_new_position(&parent, args->sequence)) != NULL)
+				raise_refusal(refusal);
 			if (create_child(args, &parent, &rounds, child))
 				return true;
 			continue;
@@ -229,6 +254,11 @@ start_child(const ChildArgs *args, Workflow *child)
 			raise_refusal(refuse_other_step(&stand_in, name, WORKFLOW));
 		if (parent.status != RUNNING && stand_in.status != COMPLETED && stand_in.status != FAILED)
 			raise_refusal(refuse_finished(&parent));
+		if (is_copy(&stand_in))
+		{
+			answer_copy(&stand_in, child);
+			return false;
+		}
 		look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, child);
 		if (parent.status != RUNNING || !is_inline(child) ||
 			!workflow_transition(EVENT_START_AGAIN, child->status, NULL) ||

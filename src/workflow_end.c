@@ -3,11 +3,11 @@
  * workflow_end.c
  *	  How a workflow ends: complete and fail, of a workflow.
  *
- * Whoever ends one takes the tree's lock (shared), for a completion also that of
- * the workflow's children, then its row, those of its unfinished inline
- * descendants and their steps, and last the stand-in at its parent.  While the
- * lock of the children is held exclusively, none can be started: so none is
- * missed that has to be cancelled with a workflow that completes.
+ * Whoever ends one takes the tree's lock (shared) and that of the workflow's
+ * children, then its row, and last the stand-in at its parent.  While the lock of the
+ * children is held exclusively, none can be started: so none is missed that has to
+ * end with it.  Where there are such, the tree is locked exclusively instead, and their
+ * rows and steps follow that of the workflow.
  *
  * complete_many is in complete.c.
  *
@@ -21,13 +21,13 @@
 
 /* ---- statements -------------------------------------------------------------- */
 
-#define INLINE_UNFINISHED_OF(P) \
+#define CHILD_TO_END(P) \
 	P(id, UUIDOID)
-PARAMETERS(InlineUnfinishedOf, INLINE_UNFINISHED_OF);
+PARAMETERS(ChildToEnd, CHILD_TO_END);
 
-static Statement look_inline_unfinished = STATEMENT(InlineUnfinishedOf,
+static Statement look_child_to_end = STATEMENT(ChildToEnd,
 	"SELECT 1 FROM durable.workflow w "
-	"WHERE w.parent_id = :id AND w.queue_name IS NULL AND " UNFINISHED("w") " LIMIT 1");
+	"WHERE w.parent_id = :id AND " ENDS_WITH_PARENT("w") " AND " UNFINISHED("w") " LIMIT 1");
 
 #define END_OF_WORKFLOW(P) \
 	P(id, UUIDOID) \
@@ -36,6 +36,7 @@ static Statement look_inline_unfinished = STATEMENT(InlineUnfinishedOf,
 	P(output, JSONBOID) \
 	P(error, TEXTOID) \
 	P(detail, JSONBOID) \
+	P(continued_as, UUIDOID) \
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(EndOfWorkflow, END_OF_WORKFLOW);
 
@@ -43,7 +44,7 @@ PARAMETERS(EndOfWorkflow, END_OF_WORKFLOW);
 static Statement end_one = STATEMENT(EndOfWorkflow,
 	"UPDATE durable.workflow w "
 	"SET status = CASE WHEN :completes THEN {workflow to COMPLETE} ELSE {workflow to FAIL} END, "
-	"  output = :output, error = :error, detail = :detail, completed_at = :now "
+	"  output = :output, error = :error, detail = :detail, continued_as = :continued_as, completed_at = :now "
 	"WHERE w.id = :id AND w.lease = :lease "
 	"  AND CASE WHEN :completes THEN w.status = ANY {workflow from COMPLETE} ELSE w.status = ANY {workflow from FAIL} END");
 
@@ -54,9 +55,9 @@ static Statement end_one = STATEMENT(EndOfWorkflow,
 	P(now, TIMESTAMPTZOID)
 PARAMETERS(CompleteRoot, COMPLETE_ROOT);
 
-/* Whether a workflow has only children that are finished, or have a queue. */
+/* Whether a workflow has no unfinished child that ends with it. */
 static bool
-has_no_child_to_cancel(NullableDatum id)
+has_no_child_to_end(NullableDatum id)
 {
 	Look		look;
 	bool		found = false;
@@ -64,7 +65,7 @@ has_no_child_to_cancel(NullableDatum id)
 	if (!begin_look(&look, &workflow_by_parent, AccessShareLock, (Key[]) {IS_ID(workflow_parent_id, id)}, 1))
 		return false;
 	for (; look.row && !found; next_row(&look))
-		found = column_of_row(&look, workflow_queue_name).isnull &&
+		found = (column_of_row(&look, workflow_queue_name).isnull || !column_of_row(&look, workflow_on_parent_end).isnull) &&
 			!is_finished(status_of_row(&look, workflow_status));
 	end_look(&look);
 	return !found;
@@ -88,6 +89,9 @@ complete_workflow_row(NullableDatum id, NullableDatum lease, NullableDatum outpu
 		row_as_seen(&writing, &look);
 		set_label(&writing, workflow_status, status_label(completed));
 		set(&writing, workflow_output, output);
+		/* of a failure after which it was tried again */
+		set(&writing, workflow_error, a_null());
+		set(&writing, workflow_detail, a_null());
 		set(&writing, workflow_completed_at, now);
 		done = update_row(&writing, &look);
 		end_writing(&writing);
@@ -101,39 +105,41 @@ fast_complete_root(const void *params)
 {
 	const CompleteRoot *p = params;
 
-	return !XactReadOnly && has_no_child_to_cancel(p->id) && complete_workflow_row(p->id, p->lease, p->output, p->now) ?
+	return !XactReadOnly && has_no_child_to_end(p->id) && complete_workflow_row(p->id, p->lease, p->output, p->now) ?
 		1 : NOT_FAST;
 }
 
-/* Completes a root that nobody has locked, without unfinished inline children.  A root has no stand-in. */
+/* Completes a root that nobody has locked, without unfinished children that end with it.  A root has no stand-in. */
 static Statement complete_free_root = STATEMENT(CompleteRoot,
 	"WITH free AS MATERIALIZED ("
 	"  SELECT w.id FROM durable.workflow w "
 	"  WHERE w.id = :id AND (:lease IS NULL OR w.lease = :lease) AND " CHECKED("w.status = ANY {workflow from COMPLETE}")
 	"    AND NOT EXISTS ("
-	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND c.queue_name IS NULL AND " UNFINISHED("c") ") "
+	"      SELECT 1 FROM durable.workflow c WHERE c.parent_id = :id AND " ENDS_WITH_PARENT("c") " AND " UNFINISHED("c") ") "
 	"  FOR NO KEY UPDATE OF w SKIP LOCKED) "
-	"UPDATE durable.workflow w SET status = {workflow to COMPLETE}, output = :output, completed_at = :now "
+	"UPDATE durable.workflow w SET"
+	"  status = {workflow to COMPLETE}, output = :output, error = NULL, detail = NULL, completed_at = :now "
 	"FROM free f WHERE w.id = f.id",
 	.fast = fast_complete_root);
 
 /* ---- the end of a workflow that was looked at -------------------------------------- */
 
 /*
- * Takes the locks under which a workflow is completed; true if it has
- * unfinished inline children that are to be cancelled with it.
+ * Takes the locks under which a workflow ends; true if it has unfinished children
+ * that are to end with it.
  *
- * Their steps are cancelled too, and no claim may overlap that.  So the tree is then
- * locked exclusively, before any row.  No child can be started after we have looked
- * for them: the lock of the children, or of the tree, keeps it away.
+ * The steps of those that are cancelled are cancelled too, and no claim may overlap
+ * that.  So the tree is then locked exclusively, before any row.  No child can be
+ * started after we have looked for them: the lock of the children, or of the tree,
+ * keeps it away.
  */
 static bool
-lock_to_complete(const Workflow *workflow)
+lock_to_end(const Workflow *workflow)
 {
 	bool		locked = lock_tree(&workflow->root_id, TREE_SHARED);
 
 	lock_children(&workflow->id, CHILDREN_END);
-	if (run(&look_inline_unfinished, &(InlineUnfinishedOf) {.id = an_id(&workflow->id)}, NEWEST) == 0)
+	if (run(&look_child_to_end, &(ChildToEnd) {.id = an_id(&workflow->id)}, NEWEST) == 0)
 		return false;
 	unlock_children(&workflow->id, CHILDREN_END);
 	if (locked)
@@ -145,40 +151,34 @@ lock_to_complete(const Workflow *workflow)
 /*
  * Ends a workflow as it was looked at; false if something overtook us.
  *
- * Locks as above (for a failure, the tree shared), then the workflow's row,
- * those of its unfinished inline descendants and their steps, and last the
- * stand-in at its parent.  If the row has changed when we get it, we keep it and all
- * locks before it: to take one of these again would be to lock out of order.
+ * Locks as above, then the workflow's row, those of the descendants that end with
+ * it and their steps, and last the stand-in at its parent.  If the row has changed when
+ * we get it, we keep it and all locks before it: to take one of these again would be to
+ * lock out of order.
  */
-static bool
-end_workflow(const Workflow *workflow, bool completes, NullableDatum output, NullableDatum error,
-			 NullableDatum detail)
+bool
+end_workflow(const Workflow *workflow, const WorkflowEnd *end)
 {
-	bool		abandons = false;
-	TimestampTz now;
+	bool		ends_others = lock_to_end(workflow);
 	Datum		self = id_array(&workflow->id, 1);
+	TimestampTz now;
 
-	if (completes)
-		abandons = lock_to_complete(workflow);
-	else
-		lock_tree(&workflow->root_id, TREE_SHARED);
 	lock_workflows(self);
 	now = clock_now();
 	if (run(&end_one,
 			&(EndOfWorkflow) {
-				.id = an_id(&workflow->id),.lease = an_int(workflow->lease),.completes = a_bool(completes),
-				.output = output,.error = error,.detail = detail,.now = a_time(now)
+				.id = an_id(&workflow->id),.lease = an_int(workflow->lease),.completes = a_bool(end->completes),
+				.output = end->output,.error = end->error,.detail = end->detail,.continued_as = end->continued_as,
+				.now = a_time(now)
 			}, NEWEST) == 0)
 		return false;
 
 	/* from now on the changed row keeps start_child away */
-	if (completes && !abandons)
+	if (!ends_others)
 		unlock_children(&workflow->id, CHILDREN_END);
 	have_ended(&workflow->id, 1);
-	if (abandons)
-		cascade_below(CASCADE_ABANDON, self, 0, now);
-	else if (!completes)
-		cascade_below(CASCADE_FAIL, self, 0, now);
+	if (ends_others)
+		cascade_below(end->completes ? CASCADE_ABANDON : CASCADE_FAIL, self, 0, now);
 	if (workflow->has_parent)
 		record_on_stand_ins(self, 1);
 	return true;
@@ -208,7 +208,7 @@ refuse_workflow_completion(const Workflow *workflow, NullableDatum output, Nulla
  * makes this legal; false if it did nothing, for whatever reason.
  *
  * Locks the tree (shared) and the workflow's children exclusively, as
- * lock_to_complete does, then its row.  If it does nothing, it must give these back,
+ * lock_to_end does, then its row.  If it does nothing, it must give these back,
  * since the tree may then be locked exclusively.  So it is not tried where the
  * transaction has written before.
  */
@@ -239,6 +239,9 @@ complete_root(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 bool
 complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease)
 {
+	WorkflowEnd end = {
+		.completes = true,.output = output,.error = a_null(),.detail = a_null(),.continued_as = a_null()
+	};
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
@@ -254,30 +257,41 @@ complete_workflow(const pg_uuid_t *id, NullableDatum output, NullableDatum lease
 			raise_refusal(refusal);
 		if (repeated)
 			return false;
-		if (end_workflow(&workflow, true, output, a_null(), a_null()))
+		if (end_workflow(&workflow, &end))
 			return true;
 	}
 }
 
 /* ---- fail ------------------------------------------------------------------------ */
 
-/* fail of a workflow; again with the same error changes nothing. */
-void
-fail_workflow(const pg_uuid_t *id, NullableDatum error, NullableDatum detail, NullableDatum lease)
+/* fail of a workflow; one that has failed with the same error is left alone. */
+FailAnswer
+fail_workflow(const pg_uuid_t *id, const Failure *failure)
 {
+	WorkflowEnd end = {
+		.completes = false,.output = a_null(),.error = failure->error,.detail = failure->detail,
+		.continued_as = a_null()
+	};
 	Workflow	workflow;
 	Rounds		rounds = {0};
 
 	for (;; next_round(&rounds, "durable.workflow", seen_of(&workflow, NULL)))
 	{
+		Retries		retries;
+		FailAnswer	answer = {.status = FAILED,.run_at = a_null()};
+		bool		retry;
+
 		look_workflow_or_raise(id, "task_id", NEWEST, &workflow);
-		if (!lease.isnull && DatumGetInt32(lease.value) != workflow.lease)
-			raise_refusal(refuse_lease(&workflow, DatumGetInt32(lease.value)));
-		if (workflow.status == FAILED && same_text(error, workflow.error))
-			return;
-		if (!workflow_transition(EVENT_FAIL, workflow.status, NULL))
+		if (!failure->lease.isnull && DatumGetInt32(failure->lease.value) != workflow.lease)
+			raise_refusal(refuse_lease(&workflow, DatumGetInt32(failure->lease.value)));
+		retries = look_retries(&workflow);
+		answer.retry_count = retries.count;
+		if (workflow.status == FAILED && same_text(failure->error, workflow.error))
+			return answer;
+		retry = failure->retryable && has_retry_left(&retries.policy, retries.count);
+		if (!workflow_transition(retry ? EVENT_RETRY : EVENT_FAIL, workflow.status, NULL))
 			raise_refusal(refuse_workflow_status(&workflow, EVENT_FAIL));
-		if (end_workflow(&workflow, false, a_null(), error, detail))
-			return;
+		if (retry ? retry_workflow(&workflow, &retries, failure, &answer) : end_workflow(&workflow, &end))
+			return answer;
 	}
 }

@@ -596,7 +596,7 @@ start(Starts *starts)
 		seen = seen_roots(starts);
 		if (!decide(starts))
 			return;
-		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts))
+		if (starts->root_count == 1 ? act(starts) : write_batch(act, starts, &starts->rounds))
 			return;
 	}
 }
@@ -662,9 +662,7 @@ start_args(FunctionCallInfo fcinfo)
 	check_interval(args.timeout, "timeout");
 	require_not_negative(args.max_recovery_attempts, "max_recovery_attempts");
 	check_name(args.app_version, "app_version");
-	check_needs_queue(!args.run_at.isnull, "run_at", args.queue,
-					  "Pass a queue, whose executors claim the workflow when its time has come.");
-	check_run_at(args.run_at);
+	check_run_at_in(args.run_at, args.queue);
 	args.if_active = (IfActive) require_choice(fcinfo->args[11], "if_active", actives, lengthof(actives));
 	args.if_finished = (IfFinished) require_choice(fcinfo->args[12], "if_finished", finished, lengthof(finished));
 	check_needs_queue(args.if_active == ACTIVE_REPLACED, "if_active", args.queue,

@@ -17,17 +17,18 @@ UNKNOWN = -1
 FUNCTIONS = {  # how often each
     "start": 7, "attach": 4, "claim_step": 20, "complete": 10, "fail": 11, "complete_and_claim": 14,
     "complete_and_claim_many": 10, "start_child": 14,
-    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.5, "resume_failed": 5, "create_queue": 2,
+    "set_timeout": 3, "pause_tree": 3, "resume_tree": 4, "cancel_tree": 1.8, "resume_failed": 5, "create_queue": 2,
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
-    "release": 3, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
-    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2}
+    "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
+    "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3,
+    "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
     ("task_id", ("s", UNKNOWN, 1)), ("step_id", None), ("step_id", ("w", 1)), ("step_ids", None), ("step_ids", []),
     ("names", None), ("sequences", None), ("parent_id", None), ("parent_id", ("w", UNKNOWN)),
     ("executor_id", None), ("executor_id", ""), ("queue", ""), ("queue", "unknown"), ("handler", ""), ("sequence", None),
-    ("sequence", -1), ("sequence", 16777214), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
+    ("sequence", -1), ("sequence", 16777214), ("sequence", 100000), ("from_sequence", None), ("from_sequence", -1), ("kind", "WORKFLOW"), ("kind", "WAIT"),
     ("kind", "TRANSACTION"), ("retry_after", ("span", -1)),
     ("max_retries", -1), ("backoff_multiplier", -1.0), ("backoff_multiplier", float("inf")), ("backoff", ("span", -1)),
     ("timeout", ("span", -1)), ("stale_after", ("span", -1)), ("max_workflows", None), ("max_workflows", -1),
@@ -36,7 +37,8 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
     ("after", None), ("after", -1), ("max_rows", None),
-    ("max_rows", -1), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7)]
+    ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7), ("cron", "bad"), ("cron", None),
+    ("overlap", "bad"), ("overlap", None), ("catch_up", "bad"), ("catch_up", None)]
 EXECUTORS = ["x", "y", "z"]
 QUEUES = ["q", "r"]
 SPANS = [None] * 8 + [("span", n) for n in (0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5)]
@@ -61,7 +63,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -72,14 +74,14 @@ class Generator:
                     function = "claim_step"
                 elif function == "resume_failed" and not any(w.status == "FAILED" and not w.inline for w in workflows):
                     function = "fail"
-                elif not any(w.status in ("RUNNING", "PAUSED") for w in workflows):
+                elif not any(w.status in ("RUNNING", "PAUSED") for w in workflows) and function != "continue_as":
                     function = self.rng.choice(("start", "claim"))
                 elif function == "resume_tree" and not any(w.status == "PAUSED" for w in workflows):
                     function = "claim_step"
             args = getattr(self, function)()
             if self.rng.random() < self.bad:
                 args.update([self.rng.choice([b for b in BAD if b[0] in args] or [next(iter(args.items()))])])
-            if function == "recover" and self.rng.random() < 0.5:
+            if function in ("recover", "tick") and self.rng.random() < 0.5:
                 yield "clock", self.clock(), None
             yield self.operation(function, args)
             if function == "drop_queue" and self.rng.random() < 0.7:
@@ -88,7 +90,7 @@ class Generator:
                 yield "claim", self.claim(), None
 
     def operation(self, function, args):
-        if function not in ("start", "start_child"):
+        if function not in ("start", "start_child", "continue_as", "fork"):
             return function, args, None
         self.labels += 1
         return function, args, self.labels
@@ -110,6 +112,25 @@ class Generator:
             about = self.ref(self.rng.choice(running or mine or [None]))
             yield self.operation(plot, {"complete": {"task_id": about}, "clock": {"ticks": 1}, "release": {
                 "executor_id": "y", "workflow_id": self.rng.choice((about, None))}}.get(plot, {"workflow_id": about}))
+
+    def timetable(self):
+        """A schedule whose runs overlap or are missed, and work that tick returns to its queue."""
+        claim = ("claim", {"queue": "q", "executor_id": "y", "max_workflows": 1})
+        tick = ("tick", {"max_rows": 1000})
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("create_schedule", {**self.create_schedule(), "queue": "q"})
+        for _ in range(4):
+            yield self.operation("clock", {"ticks": self.rng.choice((1, 1, 2, 3))})
+            yield self.operation(*tick)
+            yield self.operation(*claim)
+            running = [w for w in self.model.workflows.values() if w.owner == "y" and w.status == "RUNNING"]
+            if running and self.rng.random() < 0.6:
+                w = self.rng.choice(running)
+                yield self.operation(*self.rng.choice((
+                    ("complete", {"task_id": ("w", w.id)}), ("attach", {"workflow_id": ("w", w.id), "takeover": True}))))
+                yield self.operation(*tick)
+        if self.rng.random() < 0.5:
+            yield self.operation("drop_schedule", self.drop_schedule())
 
     def family(self):
         """A workflow with children of both kinds, and its ups and downs."""
@@ -149,6 +170,52 @@ class Generator:
         elif plot == "pause_tree":
             yield self.operation("resume_tree", {"workflow_id": top})
         yield self.operation(*claim)
+
+    def tried(self):
+        """A workflow that fails and is tried again, after it has caught some failures and not others."""
+        there = self.model.workflows
+        yield self.operation("create_queue", {"name": "q"})
+        yield self.operation("start", {"name": "t", "queue": "q", "max_retries": 2, "backoff": ("span", self.rng.choice((0, 0.5)))})
+        for _ in range(self.rng.choice((1, 2, 3))):
+            yield self.operation("claim", {"queue": "q", "executor_id": "x", "max_workflows": 4})
+            top = next((w for w in there.values() if w.name == "t" and w.status == "RUNNING"), None)
+            if top is None:
+                return
+            ref = ("w", top.id)
+            for n in range(self.rng.choice((2, 3, 4))):
+                n = len(top.steps) if self.rng.random() < 0.7 else n
+                plot = self.rng.choice(("step", "step", "inline", "queued", "sleep"))
+                if plot == "step":
+                    yield self.operation("claim_step", {"workflow_id": ref, "sequence": n, "name": f"step{n}", "max_retries": self.rng.choice((0, 1))})
+                elif plot == "sleep":
+                    yield self.operation("sleep", {"workflow_id": ref, "sequence": n, "name": f"sleep-{n}", "duration": ("span", 1.5)})
+                else:
+                    yield self.operation("start_child", {
+                        "parent_id": ref, "sequence": n, "name": f"child{n}", **({"queue": "q", "max_retries": self.rng.choice((0, 1)),
+                        "on_parent_end": self.rng.choice(("leave", "cancel"))} if plot == "queued" else {})})
+                for _ in range(2):
+                    open = [n for n, s in top.steps.items() if s.status in ("RUNNING", "PENDING")]
+                    if not open or self.rng.random() < 0.3:
+                        continue
+                    n = self.rng.choice(open)
+                    child = top.steps[n].child
+                    about = ("w", child.id) if child else ("s", top.id, n)
+                    if child and child.status == "RUNNING" and self.rng.random() < 0.5:
+                        m = len(child.steps)
+                        yield self.operation("claim_step", {"workflow_id": about, "sequence": m, "name": f"step{m}"})
+                        yield self.operation("fail", {"task_id": ("s", child.id, m), "error": "e"})
+                    elif child and child.status == "PENDING" and child.queue:
+                        yield self.operation("claim", {"queue": "q", "executor_id": "x"})
+                    elif child and self.rng.random() < 0.2:
+                        yield self.operation("pause_tree", {"workflow_id": about})
+                    else:
+                        yield self.operation("fail", {"task_id": about, "error": "e"})
+            if self.rng.random() < 0.1:
+                yield self.operation("drop_queue", {"name": "q"})
+            yield self.operation(*self.rng.choice((("fail", {"task_id": ref, "error": "e", "lease": ("lease", top.id, 0)}),) * 5 + (
+                ("complete", {"task_id": ref}),)))
+            if self.rng.random() < 0.7:
+                yield "clock", {"ticks": 1}, None
 
     # ---- what is there -------------------------------------------------------------------
 
@@ -211,7 +278,14 @@ class Generator:
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
                 "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
-                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue)}
+                "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue), **self.retries(queue)}
+
+    def retries(self, queue):
+        """Of a whole workflow."""
+        if self.rng.random() < (0.6 if queue else 0.98):
+            return {}
+        return {"max_retries": self.rng.choice((1, 1, 2)), "backoff": ("span", self.rng.choice((0, 0, 0.5, 1.5))),
+                "backoff_multiplier": self.rng.choice((1.0, 2.0)), "max_backoff": self.maybe(0.3, ("span", 1.5))}
 
     def key(self, queue):
         return self.maybe(0.5, "k", "k", "l") if queue or self.rng.random() < 0.02 else None
@@ -261,6 +335,18 @@ class Generator:
         return {**self.task("RUNNING", "FAILED"), "error": self.rng.choice(("e", "f")), "retryable": self.rng.random() < 0.85,
                 "detail": self.rng.choice(VALUES), "retry_after": self.rng.choice(SPANS)}
 
+    def continue_as(self):
+        """Rather a root; often one that has gone on, with the same input or another."""
+        roots = [w for w in self.model.workflows.values() if w.parent is None and w.status == "RUNNING"]
+        gone = [w for w in self.model.workflows.values() if w.next]
+        w = self.rng.choice(roots) if roots and self.rng.random() < 0.8 else self.pick("RUNNING")
+        input = self.rng.choice(VALUES)
+        if gone and self.rng.random() < 0.4:
+            w = self.rng.choice(gone)
+            if self.rng.random() < 0.6:
+                input = None if w.next.input is None else ("json", w.next.input)
+        return {"workflow_id": self.ref(w), "input": input, "lease": self.lease(w)}
+
     def complete_and_claim(self):
         w, ref, attempt = self.step("RUNNING")
         position = self.position(w, "step") if self.rng.random() < 0.6 else {"sequence": None, "name": f"step{ref[2] + 1}"}
@@ -296,7 +382,8 @@ class Generator:
         queue = self.maybe(self.queued, self.queue())
         return {"parent_id": self.ref(w), **position, "input": self.rng.choice(VALUES), "handler": self.maybe(0.4, "h", "i"),
                 "lease": self.lease(w), "queue": queue, "priority": self.rng.choice((0, 0, 1)),
-                "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue)}
+                "timeout": self.rng.choice(SPANS), "concurrency_key": self.key(queue), **self.retries(queue),
+                "on_parent_end": self.rng.choice(("leave", "cancel")) if queue or self.rng.random() < 0.02 else "leave"}
 
     # ---- waits ----------------------------------------------------------------------------
 
@@ -363,12 +450,16 @@ class Generator:
         all = self.waits("PENDING", "PAUSED", sort="signal")
         w = self.rng.choice(all)[0] if all and self.rng.random() < 0.6 else self.pick(*ACTIVE)
         name, payload, key = self.what_is_sent(w)
+        moved = [(v, g) for v in self.model.workflows.values() if v.next for g in v.next.signals if g.key]
+        if moved and self.rng.random() < 0.3:
+            w, g = self.rng.choice(moved)
+            name, key = g.name, g.key
         return {"workflow_id": self.ref(w), "name": name, "payload": payload, "key": key}
 
     def signal_root(self):
         w = self.pick(*ACTIVE, inline=False)
         signal, payload, key = self.what_is_sent(w)
-        return {"name": w.name if w and w.parent is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
+        return {"name": w.name if w and w.parent is None and w.scheduled_by is None else self.rng.choice("abcd"), "signal": signal, "payload": payload, "key": key}
 
     def select(self):
         """Several waits, one for the first of them, and what ends some."""
@@ -451,6 +542,64 @@ class Generator:
             yield asks
             yield asks
 
+    def patched(self):
+        w = self.pick("RUNNING", *self.rng.choice(((), ("COMPLETED", "FAILED"))))
+        position = self.position(w, self.rng.choice(("patch:", "patch:", "step")))
+        return {"workflow_id": self.ref(w), "sequence": position["sequence"], "name": position["name"].removeprefix("patch:"), "lease": self.lease(w)}
+
+    def fork(self):
+        w = self.pick("FAILED", "COMPLETED", "CANCELLED", *self.rng.choice(((), ACTIVE)))
+        rich = [v for v in self.model.workflows.values() if len(v.steps) > 1 or any(g.sequence is not None for g in v.signals)]
+        if rich and self.rng.random() < 0.7:
+            w = self.rng.choice(rich)
+        open = [n for n, s in (w.steps.items() if w else ()) if s.status not in ("COMPLETED", "FAILED")]
+        first = min(open, default=5) if self.rng.random() < 0.8 else self.rng.randrange(6)
+        queue = self.maybe(self.queued, self.queue())
+        return {"workflow_id": self.ref(w), "from_sequence": first if self.rng.random() < 0.7 else self.rng.randint(0, first),
+                "name": self.maybe(0.8, "f", "g", *"abcd"), "input": self.rng.choice(VALUES), "queue": queue,
+                "executor_id": self.maybe(0.6, *EXECUTORS),
+                "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
+                "app_version": self.maybe(0.3, "v1", "v2")}
+
+    def mended(self):
+        """A workflow with outcomes of every sort is forked, and the fork replays them and goes on."""
+        yield self.operation("start", {"name": "mended", "executor_id": "x"})
+        top = next((w for w in self.model.workflows.values() if w.name == "mended" and w.status == "RUNNING"), None)
+        if top is None or top.steps:
+            return
+        ref = ("w", top.id)
+        asked = [("start_child", {"parent_id": ref, "sequence": 0, "name": "child0"}),
+                 ("claim_step", {"workflow_id": ref, "sequence": 1, "name": "step1"}),
+                 ("await_signal", {"workflow_id": ref, "sequence": 2, "name": "s", "timeout": ("span", 1.5)}),
+                 ("patched", {"workflow_id": ref, "sequence": 3, "name": "3"}),
+                 ("await_any", {"workflow_id": ref, "sequence": 4, "name": "any-4", "sequences": [1, 0]}),
+                 ("await_signal", {"workflow_id": ref, "sequence": 5, "name": "s"})]
+        yield self.operation(*asked[0])
+        child = top.steps[0].child if top.steps else None
+        if child is None:
+            return
+        for ended in (("w", child.id), ("s", top.id, 1)):
+            yield self.operation(*self.rng.choice((("complete", {"task_id": ended, "output": ("json", 1)}), ("fail", {"task_id": ended, "error": "e"}))))
+            if ended[0] == "w":
+                yield self.operation(*asked[1])
+        for _ in range(self.rng.randrange(4)):
+            yield self.operation("signal", {"workflow_id": ref, "name": "s", "payload": ("json", "one"), "key": self.maybe(0.5, "k")})
+        for each in asked[2:]:
+            yield self.operation(*each)
+        if self.rng.random() < 0.5:
+            yield self.operation("fail", {"task_id": ref, "error": "e"})
+        yield self.operation("fork", {"workflow_id": ref, "from_sequence": self.rng.randint(1, 6), "name": "fork", "executor_id": "x"})
+        fork = next((w for w in self.model.workflows.values() if w.name == "fork" and w.status == "RUNNING"), None)
+        if fork is None:
+            return
+        asked = [(f, {n: ("w", fork.id) if v == ref else v for n, v in args.items()}) for f, args in asked]
+        for each in asked:
+            yield self.operation(*each)
+        yield self.operation("fail", {"task_id": ("w", fork.id), "error": "e"})
+        yield self.operation("resume_failed", {"workflow_id": ("w", fork.id), "executor_id": "x"})
+        for each in asked:
+            yield self.operation(*each)
+
     def set_timeout(self):
         return {"task_id": self.task("RUNNING", "PENDING", "PAUSED")["task_id"], "timeout": self.rng.choice(SPANS)}
 
@@ -504,6 +653,23 @@ class Generator:
             {"rate_limit": self.rng.choice((1, 2)), "rate_limit_window": ("span", self.rng.choice((0.5, 1.5)))}))}
 
     alter_queue = create_queue
+
+    def create_schedule(self):
+        """One at a time, each of another name, so that all comes in one order."""
+        there = [*self.model.schedules]
+        name = there[0] if there else f"schedule {self.model.now:.6f}"
+        settings = self.model.schedules[name].settings if there and self.rng.random() < 0.5 else (
+            self.rng.choice((1, 1, 2)), self.rng.choice(QUEUES), self.rng.choice(("skip", "queue", "all", "cancel")),
+            self.rng.choice(("none", "last", "all")), self.maybe(0.5, "h"))
+        return {"name": name, "cron": ("every", settings[0]), **dict(zip(("queue", "overlap", "catch_up", "handler"), settings[1:]))}
+
+    def drop_schedule(self):
+        return {"name": self.rng.choice([*self.model.schedules] or ["unknown"])}
+
+    pause_schedule = resume_schedule = drop_schedule
+
+    def tick(self):
+        return {"max_rows": 1000}
 
     def drop_queue(self):
         used = [w.queue for w in self.model.workflows.values() if w.status in ACTIVE]

@@ -6,11 +6,14 @@ returns its rows, and raises Refused before it has changed anything. A workflow'
 creation), a step's is (workflow, sequence). Time is a number, too, in ticks; the test moves it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ACTIVE = ("PENDING", "RUNNING", "PAUSED")
 EXECUTOR_TIMEOUT = 1.5
 MAX_SEQUENCE = 16777213
+MAX_STEPS = 100000
+FIRST_RUN = 1000  # the number of a run: no label is that high
+MISSED = 60 / 100000  # ticks
 
 
 class Refused(Exception):
@@ -36,8 +39,10 @@ class Step:
     name: str
     kind: str
     started_at: float
+    recorded_at: float = None
     input: object = None
     child: "Workflow" = None
+    record_of: "Workflow" = None  # of a copy in a fork: the child whose outcome it has
     own_status: str = "RUNNING"
     lease: int = 0
     attempt: int = 1
@@ -67,6 +72,10 @@ class Step:
     @property
     def ended_at(self):
         return self.own_ended_at if self.child is None else self.child.ended_at
+
+    def of(self, what):
+        """Its output, error or detail: of a child, once it has ended."""
+        return getattr(self, what) if self.child is None else getattr(self.child, what) if self.child.status not in ACTIVE else None
 
 
 @dataclass(eq=False)
@@ -117,11 +126,18 @@ class Workflow:
     recovery_count: int = 0
     key: str = None
     version: str = None
+    forked: tuple = (None, None)  # from which workflow, and at which position
     paused_from: str = None
+    scheduled_by: str = None
+    scheduled_for: float = None
     pause: object = None
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
+    next: "Workflow" = None  # the run in which it goes on
+    policy: tuple = None  # of its retries, None where there are none
+    retry_count: int = None
+    ends_with_parent: bool = False
 
     @property
     def inline(self):
@@ -129,6 +145,10 @@ class Workflow:
 
     def children(self):
         return [s.child for s in self.steps.values() if s.child]
+
+    def caught(self, sequence):
+        """Whether a later position was first recorded after this one had ended."""
+        return any(n > sequence and s.recorded_at > self.steps[sequence].ended_at for n, s in self.steps.items())
 
     def own_steps(self, *statuses):
         return [s for s in self.steps.values() if s.child is None and s.status in statuses]
@@ -148,6 +168,16 @@ class Workflow:
         while above:
             yield above
             above = above.parent
+
+
+@dataclass
+class Schedule:
+    settings: tuple  # every, queue, overlap, catch_up, handler
+    begun: float
+    next: float
+    paused: bool = False
+    waiting: float = None
+    skipped: int = 0
 
 
 @dataclass
@@ -178,6 +208,8 @@ class Model:
         self.now = 0.0
         self.workflows = {}  # those whose id is unknown to the server are not in it
         self.queues = {}
+        self.schedules = {}
+        self.runs = 0
         self.executors = {}
         self.versions = {}  # that they have claimed with
         self.next_id = None
@@ -249,6 +281,17 @@ class Model:
             s.own_status, s.own_ended_at = "CANCELLED", self.now
         return len(steps)
 
+    def cancel(self, top):
+        """All that is unfinished in it and below it; how many they are."""
+        changed = 0
+        for w in [top] + list(top.below()):
+            if w.status in ACTIVE:
+                self.finish(w, "CANCELLED", error=w.error, detail=w.detail)
+                changed += 1
+                self.also.update(["cancelled below"] if w is not top else [])
+            changed += self.cancel_steps(w)
+        return changed
+
     def end(self, workflow, status, output=None, error=None, detail=None):
         below = workflow.inline_below()
         self.finish(workflow, status, output, error, detail)
@@ -261,6 +304,21 @@ class Model:
                 self.finish(w, "FAILED", error="parent workflow failed")
                 for s in w.own_steps("PAUSED"):
                     s.own_status = "PENDING"
+        for w in [workflow] + below:
+            for child in w.children():
+                if child.ends_with_parent and child.status in ACTIVE:
+                    self.cancel(child)
+                    self.also.add("cancelled with it" if w is workflow else "cancelled with what is below")
+
+    def with_retries(self, w, queue, *policy):
+        """Of a new workflow."""
+        w.policy, w.retry_count = (policy, 0) if policy[0] else (None, None)
+
+    def check_retries(self, queue, max_retries, backoff, backoff_multiplier, max_backoff):
+        needed(max_retries, backoff, backoff_multiplier)
+        not_negative(max_retries, backoff, backoff_multiplier, max_backoff)
+        if max_retries > 0 and queue is None:
+            raise Refused("22023")
 
     def becomes_owner(self, w, executor, takeover=False):
         if w.inline:
@@ -287,10 +345,14 @@ class Model:
             raise Refused("WF006")
         return w.status != "RUNNING"
 
+    def new_position(self, sequence):
+        if sequence >= MAX_STEPS:
+            raise Refused("WF015")
+
     def fenced(self, id, lease, attempt):
         """The task whose outcome is to be recorded: the id, the lease, the attempt, in this order."""
         w, s = self.task(id)
-        if s and s.child:
+        if s and s.kind == "WORKFLOW":
             raise Refused("22023")
         if lease is not None and lease != w.lease:
             raise Refused("WF008")
@@ -301,12 +363,14 @@ class Model:
     # ---- running a workflow -------------------------------------------------------------
 
     def start(self, name, input=None, handler=None, executor_id=None, queue=None, priority=0, run_at=None, timeout=None,
-              max_recovery_attempts=100, app_version=None, concurrency_key=None):
+              max_recovery_attempts=100, app_version=None, concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2,
+              max_backoff=None):
         needed(name, priority, max_recovery_attempts)
         words(name, handler, executor_id, queue, app_version, concurrency_key)
         not_negative(timeout, max_recovery_attempts)
         if (run_at is not None or concurrency_key is not None) and queue is None:
             raise Refused("22023")
+        self.check_retries(queue, max_retries, backoff, backoff_multiplier, max_backoff)
         created = False
         w = next((w for w in self.workflows.values() if w.parent is None and w.name == name and w.status in ACTIVE), None)
         if w is None:
@@ -314,6 +378,7 @@ class Model:
             self.register(executor_id)
             w = self.create(None, None, name, input, handler, queue, priority, run_at, timeout, max_recovery_attempts)
             w.key, w.version = concurrency_key, app_version
+            self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
             w.owner = executor_id if queue is None else None
             created, self.note = True, "created a " + w.status
         elif self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None):
@@ -370,7 +435,8 @@ class Model:
         if finished:
             raise Refused("WF011")
         if s is None:
-            s = w.steps[sequence] = Step(name, kind, self.now, input)
+            self.new_position(sequence)
+            s = w.steps[sequence] = Step(name, kind, self.now, self.now, input)
         elif s.status == "PENDING" and s.run_at is not None and s.run_at > self.now:
             return answer("WAIT", s.attempt, run_at=s.run_at)
         elif s.status == "RUNNING" and s.lease == w.lease and not (s.deadline is not None and s.deadline <= self.now):
@@ -428,6 +494,32 @@ class Model:
             self.end(w, "COMPLETED", output)
         return [dict(complete=True)]
 
+    def continue_as(self, workflow_id, input=None, lease=None):
+        w = self.workflow(workflow_id)
+        if w.parent:
+            raise Refused("22023")
+        if lease is not None and lease != w.lease:
+            raise Refused("WF008")
+        n = w.next
+        if n:
+            if input != n.input or (input is None) != (n.input is None):
+                raise Refused("WF002")
+            self.note = "again"
+        else:
+            if w.status == "PAUSED":
+                raise Refused("WF004")
+            self.allow(w, "RUNNING")
+            self.end(w, "COMPLETED")
+            n = w.next = self.create(None, None, w.name, input, w.handler, w.queue, w.priority, None, w.timeout, w.limit)
+            self.with_retries(n, w.queue, *(w.policy or (0,)))
+            n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
+            n.scheduled_by, n.scheduled_for = w.scheduled_by, w.scheduled_for
+            n.signals = [g for g in w.signals if g.sequence is None]
+            w.signals = [g for g in w.signals if g.sequence is not None]
+            self.also.update(["moved a signal"] if n.signals else [])
+            self.note = n.status
+        return [dict(workflow_id=n.id, status="RUNNING" if w.queue is None else "PENDING", lease=1 if w.queue is None else 0)]
+
     def fail(self, task_id, error, lease=None, attempt=None, retryable=True, detail=None, retry_after=None):
         needed(task_id, error, retryable)
         not_negative(retry_after)
@@ -445,20 +537,64 @@ class Model:
             if w is t and w.status == "PAUSED":
                 raise Refused("WF004")
             self.allow(t, "RUNNING")
-            if w is t:
-                self.end(w, "FAILED", error=error, detail=detail)
-            elif retryable and s.retry_count < s.policy[0]:
-                _, backoff, multiplier, most = s.policy
-                wait = backoff * max(1, multiplier ** s.retry_count)
-                s.retry_count += 1
-                s.own_status, s.error, s.detail, s.failed_at = "PENDING", error, detail, self.now
+            if t.policy and retryable and t.retry_count < t.policy[0]:
+                _, backoff, multiplier, most = t.policy
+                wait = backoff * max(1, multiplier ** t.retry_count)
                 wait = wait if most is None else min(wait, most)
-                s.run_at = self.now + (wait if retry_after is None else retry_after)
+                if w is t:
+                    self.try_again(w)
+                else:
+                    s.own_status, s.failed_at = "PENDING", self.now
+                t.retry_count += 1
+                t.error, t.detail = error, detail
+                t.run_at = self.now + (wait if retry_after is None else retry_after)
+            elif w is t:
+                self.end(w, "FAILED", error=error, detail=detail)
             else:
                 s.own_status, s.error, s.detail, s.own_ended_at = "FAILED", error, detail, self.now
-            self.note = t.status
-        return [dict(status=t.status, retry_count=s.retry_count if s else 0,
-                     run_at=s.run_at if s and s.status == "PENDING" else None)]
+            self.note = ("workflow " if w is t else "") + t.status
+        return [dict(status=t.status, retry_count=t.retry_count or 0, run_at=t.run_at if t.status == "PENDING" else None)]
+
+    def try_again(self, w):
+        """Lets a RUNNING workflow wait in its queue for its next try."""
+        def again(child):
+            return child.inline and child.status in ACTIVE or (
+                child.status == "FAILED" and not child.parent.caught(child.sequence))
+
+        below = list(w.below(again))
+        if any(v.queue is not None and v.queue not in self.queues for v in below):
+            raise Refused("WF012")
+        self.also.update("tried again inline" if v.inline else "tried again queued" for v in below)
+        self.also.update("kept a child" for c in w.children() if c.status == "FAILED" and c not in below)
+        w.status, w.owner, w.deadline = "PENDING", None, None
+        w.lease += 1
+        for v in below:
+            self.again(v)
+        for v in [w] + below:
+            self.steps_again(v, lambda n: not v.caught(n))
+
+    def again(self, w):
+        w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
+        w.paused_from = w.pause = None
+        w.retry_count = 0 if w.policy else None
+        w.lease += 1
+
+    def steps_again(self, w, of_failed):
+        """Those that were left running, and those that have failed and for which that holds."""
+        chosen = [(n, s) for n, s in w.steps.items()
+                  if s.kind != "WORKFLOW" and (s.status == "RUNNING" or (s.status == "FAILED" and of_failed(n)))]
+        self.also.update("kept a step" for n, s in w.steps.items() if s.status == "FAILED" and not of_failed(n))
+        for s in w.own_steps("PAUSED"):
+            s.own_status = "PENDING"
+        for n, s in chosen:
+            if s.kind == "WAIT":
+                if n < max(w.steps):  # the program has gone past it
+                    continue
+                self.also.add("a wait again")
+                s.started_at = None  # its time counts from the next call; a time of day stays
+            if s.timeout is not None or s.kind != "WAIT":
+                s.run_at = None
+            s.own_status, s.retry_count, s.error, s.detail, s.own_ended_at = "PENDING", 0, None, None, None
 
     def complete_and_claim(self, step_id, output, name, sequence=None, input=None, kind="STEP", lease=None, executor_id=None,
                            max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, timeout=None, attempt=None):
@@ -503,10 +639,12 @@ class Model:
         return rows
 
     def start_child(self, parent_id, sequence, name, input=None, handler=None, lease=None, queue=None, priority=0, timeout=None,
-                    concurrency_key=None):
+                    concurrency_key=None, max_retries=0, backoff=0, backoff_multiplier=2, max_backoff=None, on_parent_end="leave"):
         needed(parent_id, sequence, name, priority)
         words(name, handler, queue, concurrency_key)
-        if concurrency_key is not None and queue is None:
+        needed(on_parent_end)
+        self.check_retries(queue, max_retries, backoff, backoff_multiplier, max_backoff)
+        if ((concurrency_key is not None or on_parent_end == "cancel") and queue is None) or on_parent_end not in ("leave", "cancel"):
             raise Refused("22023")
         not_negative(sequence, timeout)
         if sequence > MAX_SEQUENCE:
@@ -520,6 +658,9 @@ class Model:
                 raise Refused("WF007")
             if finished and s.status not in ("COMPLETED", "FAILED"):
                 raise Refused("WF011")
+            if s.record_of:
+                self.note = "found the record of a " + s.status
+                return [dict(workflow_id=s.record_of.id, created=False, status=s.status, output=s.output, error=s.error, lease=0)]
             w = s.child
             self.note = "found a " + w.status
             if not finished and w.inline and w.status == "PENDING":
@@ -529,25 +670,48 @@ class Model:
         else:
             if finished:
                 raise Refused("WF011")
+            self.new_position(sequence)
             self.known_queue(queue)
             w = self.create(p, sequence, name, input, handler, queue, priority, None, timeout, p.limit)
-            w.key, w.version = concurrency_key, p.version
-            p.steps[sequence] = Step(name, "WORKFLOW", self.now, input, child=w)
+            w.key, w.version, w.ends_with_parent = concurrency_key, p.version, on_parent_end == "cancel"
+            self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
+            p.steps[sequence] = Step(name, "WORKFLOW", self.now, self.now, input, child=w)
             created, self.note = True, "created a " + w.status
         return [dict(workflow_id=w.id, created=created, status=w.status, output=w.output, error=w.error, lease=w.lease)]
+
+    def patched(self, workflow_id, sequence, name, lease=None):
+        needed(workflow_id, sequence, name)
+        words(name)
+        not_negative(sequence)
+        if sequence > MAX_SEQUENCE:
+            raise Refused("22023")
+        w = self.workflow(workflow_id)
+        finished = self.open_for_claims(w, lease)
+        s = w.steps.get(sequence)
+        if s:
+            new_way = (s.kind, s.status, s.name) == ("STEP", "COMPLETED", "patch:" + name)
+            self.note = "recorded" if new_way else "another step"
+            return [dict(patched=new_way)]
+        if finished:
+            raise Refused("WF011")
+        if sequence >= MAX_STEPS:
+            raise Refused("WF015")
+        w.steps[sequence] = Step("patch:" + name, "STEP", self.now, self.now, own_status="COMPLETED", lease=w.lease, own_ended_at=self.now)
+        self.note = "new"
+        return [dict(patched=True)]
 
     def history(self, workflow_id):
         w = self.workflow(workflow_id)
         return [dict(sequence=n, step_id=(w.id, n), name=s.name, kind=s.kind, status=s.status, wait=s.wait,
-                     output=s.child.output if s.child else s.output, error=s.child.error if s.child else s.error,
-                     detail=s.child.detail if s.child else s.detail,
-                     child_id=s.child.id if s.child else None) for n, s in sorted(w.steps.items())]
+                     output=s.of("output"), error=s.of("error"), detail=s.of("detail"),
+                     child_id=(s.child or s.record_of).id if s.kind == "WORKFLOW" else None) for n, s in sorted(w.steps.items())]
 
     def look(self, task_id):
         """status, input, output, error and is_completed in one."""
         w, s = self.task(task_id)
         t = w if s is None else s.child or s
-        return [dict(status=(s or w).status, input=t.input, output=t.output, error=t.error, is_completed=t.status == "COMPLETED")]
+        return [dict(status=(s or w).status, input=t.input, output=t.output, error=s.of("error") if s else w.error,
+                     is_completed=t.status == "COMPLETED")]
 
     def set_timeout(self, task_id, timeout=None):
         needed(task_id)
@@ -632,11 +796,13 @@ class Model:
             raise Refused("WF011")
         new = s is None
         if new:
+            self.new_position(sequence)
             check()
             s = wanted
         end = self.end_of(w, s)
         again = not new and s.started_at is None
         w.steps[sequence] = s
+        s.recorded_at = self.now if new else s.recorded_at
         if end:
             self.record_end(w, s, end)
             return answer("REPLAY" if s.status == "COMPLETED" else "FAILED", ("at once " if new else "") + end.how)
@@ -726,9 +892,12 @@ class Model:
         return [dict(answer=done)]
 
     def send(self, w, name, payload, key):
-        if key is not None and any((g.name, g.key) == (name, key) for g in w.signals):
-            self.note = "sent before"
-            return False
+        run = w
+        while run and key is not None:  # what was not taken has gone to the next run
+            if any((g.name, g.key) == (name, key) for g in run.signals):
+                self.note = "sent before" if run is w else "sent before, and went on"
+                return False
+            run = run.next
         if w.status in ("COMPLETED", "FAILED"):
             raise Refused("WF011")
         self.allow(w, *ACTIVE)
@@ -750,6 +919,42 @@ class Model:
         return [dict(signal_root=self.send(w, signal, payload, key))]
 
     # ---- control ------------------------------------------------------------------------
+
+    def fork(self, workflow_id, from_sequence, name=None, input=None, queue=None, executor_id=None, run_at=None, app_version=None):
+        needed(workflow_id, from_sequence)
+        words(name, queue, executor_id, app_version)
+        not_negative(from_sequence)
+        if run_at is not None and queue is None:
+            raise Refused("22023")
+        o = self.workflow(workflow_id)
+        name = o.name if name is None else name
+        before = {n: s for n, s in o.steps.items() if n < from_sequence}
+        refused = []
+        if any(w.parent is None and w.name == name and w.status in ACTIVE for w in self.workflows.values()):
+            refused.append("WF014")
+        if queue is not None and queue not in self.queues:
+            refused.append("WF012")
+        if any(s.status not in ("COMPLETED", "FAILED") for s in before.values()):
+            refused.append("WF002")
+        if refused:
+            raise Refused(*refused)
+        self.register(executor_id)
+        w = self.create(None, None, name, o.input if input is None else input, o.handler, queue, o.priority, run_at, o.timeout, o.limit)
+        w.key, w.version, w.forked = o.key if queue else None, app_version, (o.id, from_sequence)
+        w.scheduled_by, w.scheduled_for = o.scheduled_by, o.scheduled_for
+        if queue and o.policy:
+            self.with_retries(w, queue, *o.policy)
+        w.owner = executor_id if queue is None else None
+        for n, s in before.items():
+            w.steps[n] = replace(s, lease=0) if s.child is None else replace(
+                s, lease=0, child=None, record_of=s.child, own_status=s.status, own_ended_at=s.ended_at,
+                output=s.child.output, error=s.child.error, detail=s.child.detail)
+            self.also.add(f"copied a {s.kind} {s.status}")
+        w.signals = [replace(g, sequence=None) for g in o.signals if g.sequence is None or g.sequence >= from_sequence]
+        self.also.update("a signal that was taken" for g in o.signals if g.sequence is not None and g.sequence >= from_sequence)
+        self.also.add("of a " + o.status)
+        self.note = "made a " + w.status
+        return [dict(workflow_id=w.id, status=w.status, lease=w.lease)]
 
     def pause_tree(self, workflow_id):
         top = self.workflow(workflow_id)
@@ -788,14 +993,7 @@ class Model:
     def cancel_tree(self, workflow_id):
         top = self.workflow(workflow_id)
         self.allow(top, *ACTIVE)
-        changed = 0
-        for w in [top] + list(top.below()):
-            if w.status in ACTIVE:
-                self.finish(w, "CANCELLED", error=w.error)
-                changed += 1
-                self.also.update(["cancelled below"] if w is not top else [])
-            changed += self.cancel_steps(w)
-        return [dict(cancel_tree=changed)]
+        return [dict(cancel_tree=self.cancel(top))]
 
     def abandoned(self, w):
         """Cancelled because its parent completed."""
@@ -831,18 +1029,8 @@ class Model:
         self.register(executor_id)
         top.recovery_count += 1
         for w in [top] + again:
-            w.status, w.owner, w.error, w.detail, w.ended_at, w.deadline = "PENDING", None, None, None, None, None
-            w.lease += 1
-            for n, s in w.steps.items():
-                if s.child is None and (s.status == "RUNNING" or (s.status == "FAILED" and (w is not top or n >= from_sequence))):
-                    if s.kind == "WAIT":
-                        if n < max(w.steps):  # the program has gone past it
-                            continue
-                        self.also.add("a wait again")
-                        s.started_at = None  # its time counts from the next call; a time of day stays
-                    if s.timeout is not None or s.kind != "WAIT":
-                        s.run_at = None
-                    s.own_status, s.retry_count, s.error, s.detail, s.own_ended_at = "PENDING", 0, None, None, None
+            self.again(w)
+            self.steps_again(w, lambda n: w is not top or n >= from_sequence)
         self.also.update("again inline" if w.inline else "again queued" for w in again)
         self.also.update("kept a child" for c in top.children() if c.status == "FAILED")
         top.started_at = self.now
@@ -879,6 +1067,8 @@ class Model:
         words(name)
         self.known_queue(name)
         if any(w.queue == name and w.status in ACTIVE for w in self.workflows.values()):
+            raise Refused("WF002")
+        if any(s.settings[1] == name for s in self.schedules.values()):
             raise Refused("WF002")
         del self.queues[name]
         return [dict(drop_queue="")]
@@ -939,7 +1129,7 @@ class Model:
             self.begin(w)
             self.hand_over(w, executor_id)
         return [dict(workflow_id=w.id, name=w.name, handler=w.handler, input=w.input, lease=w.lease,
-                     recovery_count=w.recovery_count, created_at=w.created_at) for w in taken]
+                     recovery_count=w.recovery_count, created_at=w.created_at, scheduled_for=w.scheduled_for) for w in taken]
 
     def wanted(self, w, handlers, app_version):
         return (handlers is None or w.handler in handlers) and (app_version is None or w.version in (None, app_version))
@@ -999,13 +1189,16 @@ class Model:
         if len(found) > max_workflows:  # which ones is the extension's choice
             found.sort(key=lambda f: f[0].id not in self.seen)
             found = found[:max_workflows]
-        for w, reason, too_often in found:
-            # (its child was just given up, as that of a dead executor: a sign of life)
-            if too_often and not (reason == "no executor" and self.last_sign(w) == self.now):
-                self.end(w, "FAILED", error=Text(reason))
         taken = []
-        for w, reason, too_often in found:
+        order = ["stale executor", "no executor", "deadline", "released"]
+        # for each reason, who is given up comes first
+        for w, reason, too_often in sorted(found, key=lambda f: (order.index(f[1]), not f[2])):
+            if w.status not in ACTIVE:  # ended with what was given up
+                continue
             if too_often:
+                # (its child was just given up, as that of a dead executor: a sign of life)
+                if not (reason == "no executor" and self.last_sign(w) == self.now):
+                    self.end(w, "FAILED", error=Text(reason))
                 continue
             if reason == "no executor" and self.last_sign(w) == self.now:
                 # its child was just given up: a sign of life, if that came first
@@ -1045,3 +1238,108 @@ class Model:
             self.hand_over(w, None)
         self.note = ("one: " if one else "all: ") + ("some" if given else "none")
         return [dict(release=len(given))]
+
+    # ---- schedules, and what time brings --------------------------------------------------
+
+    def create_schedule(self, name, cron, queue, overlap="skip", catch_up="last", handler=None):
+        needed(name, cron, queue, overlap, catch_up)
+        words(name, queue, handler)
+        if cron == "bad" or overlap == "bad" or catch_up == "bad":
+            raise Refused("22023")
+        settings = (cron, queue, overlap, catch_up, handler)
+        if name in self.schedules:
+            if self.schedules[name].settings != settings:
+                raise Refused("42710")
+            self.note = "again"
+        else:
+            self.known_queue(queue)
+            begun = round(self.now)  # cut to the second: all is whole ticks from there on
+            self.schedules[name] = Schedule(settings, begun, begun + cron)
+        return [dict(create_schedule="")]
+
+    def schedule(self, name):
+        needed(name)
+        words(name)
+        if name not in self.schedules:
+            raise Refused("WF012")
+        return self.schedules[name]
+
+    def drop_schedule(self, name):
+        self.schedule(name)
+        del self.schedules[name]
+        return [dict(drop_schedule="")]
+
+    def pause_schedule(self, name):
+        self.schedule(name).paused = True
+        return [dict(pause_schedule="")]
+
+    def resume_schedule(self, name):
+        self.schedule(name).paused = False
+        return [dict(resume_schedule="")]
+
+    def unfinished_runs(self, name):
+        return [w for w in self.workflows.values() if w.scheduled_by == name and w.status in ACTIVE]
+
+    def run_time(self, name, s, at):
+        _, queue, overlap, _, handler = s.settings
+        unfinished = self.unfinished_runs(name)
+        if unfinished and overlap == "queue" and s.waiting is None:
+            s.waiting = at
+            return "made to wait"
+        if unfinished and overlap in ("skip", "queue"):
+            s.skipped += 1
+            return "skipped"
+        if overlap == "cancel":
+            for w in unfinished:
+                self.cancel_tree(w.id)
+        self.runs += 1
+        self.next_id = FIRST_RUN + self.runs
+        w = self.create(None, None, Text(name + "@"), None, handler, queue, 0, None, None, 100)
+        w.scheduled_by, w.scheduled_for = name, at
+        return "cancelled the former" if unfinished and overlap == "cancel" else "started beside" if unfinished else "started"
+
+    def run_schedule(self, name, s):
+        """What happened to the times that are due, and to the one that waits."""
+        every, _, _, catch_up, _ = s.settings
+        happened = []
+        if s.waiting is not None and not self.unfinished_runs(name):
+            at, s.waiting = s.waiting, None
+            self.run_time(name, s, at)
+            happened.append("has waited")
+        while s.next <= self.now:
+            latest = s.begun + (self.now - s.begun) // every * every
+            missed = self.now - s.next > MISSED
+            if missed:
+                self.also.add("missed, " + catch_up)
+            if missed and catch_up == "none" and self.now - latest > MISSED:
+                s.next = latest + every
+                break
+            at = latest if missed and catch_up != "all" else s.next
+            happened.append(self.run_time(name, s, at))
+            s.next = at + every
+        return happened
+
+    def tick(self, max_rows=1000):
+        needed(max_rows)
+        not_negative(max_rows)
+        happened = []
+        for name, s in self.schedules.items() if max_rows else ():
+            if not s.paused and (s.next <= self.now or s.waiting is not None):
+                happened += self.run_schedule(name, s)
+        for reason in ("stale executor", "no executor", "deadline") if max_rows else ():
+            found = [f for f in self.to_recover(self) if f[1] == reason and f[0].queue is not None]
+            for w, _, too_often in found:
+                if too_often:
+                    self.end(w, "FAILED", error=Text(reason))
+                else:
+                    w.status, w.deadline = "PENDING", None
+                    w.recovery_count += 1
+                    self.hand_over(w, None)
+                happened.append("given up" if too_often else reason)
+        drivers = {w.owner for w in self.workflows.values() if not w.inline and "RUNNING" in (w.status, w.paused_from)}
+        for x in [x for x in self.executors if self.dead(x) and x not in drivers] if max_rows else ():
+            del self.executors[x]
+            self.versions.pop(x, None)
+            happened.append("forgotten")
+        self.note = ", ".join(sorted(set(happened))) or "nothing"
+        return [dict(tick=len(happened))]

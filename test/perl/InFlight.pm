@@ -96,6 +96,18 @@ my $work = q{
 	SELECT durable.start('patient', executor_id => 'driver');
 	SELECT durable.start_child(wf('patient'), 1, 'errand', queue => 'naps', priority => -1);
 
+	-- jobs: one waits for its next try, with a failed step that will run again; one has retries left, and a child that ends with
+	-- it; a run that goes on in another
+	SELECT durable.create_queue('jobs');
+	SELECT durable.start('job', queue => 'jobs', max_retries => 2, backoff => '1 day', max_backoff => '2 days'); SELECT durable.claim('jobs', 'driver');
+	SELECT durable.claim_step(wf('job'), 0, 'try', max_retries => 1); SELECT durable.fail(durable.step_id(wf('job'), 0), 'once');
+	SELECT durable.claim_step(wf('job'), 0, 'try'); SELECT durable.fail(durable.step_id(wf('job'), 0), 'twice');
+	SELECT durable.fail(wf('job'), 'boom', 1, detail => '1');
+	SELECT durable.start('other job', queue => 'jobs', max_retries => 1); SELECT durable.claim('jobs', 'driver');
+	SELECT durable.start_child(wf('other job'), 0, 'its end', queue => 'jobs', on_parent_end => 'cancel', priority => -1);
+	SELECT durable.start('loop', '1', executor_id => 'driver', tags => '{"customer": "ä"}'); SELECT durable.signal(wf('loop'), 'go', key => 'k');
+	SELECT durable.continue_as(wf('loop'), '2', 1);
+
 	-- ended: completed; cancelled and failed trees
 	SELECT durable.start('completed'); SELECT durable.emit(wf('completed'), 'half way'); SELECT durable.complete(wf('completed'), '1');
 	SELECT durable.start('cancelled'); SELECT durable.claim_step(wf('cancelled'), 0, 's');
@@ -106,6 +118,12 @@ my $work = q{
 	SELECT durable.claim_step(wf('failed'), 1, 't'); SELECT durable.fail(durable.step_id(wf('failed'), 1), 'boom');
 	SELECT durable.start_child(wf('failed'), 2, 'failed child');
 	SELECT durable.fail(wf('failed'), 'boom');
+
+	-- a fork, with a child's record and a signal that was taken; and a marker of a patch
+	SELECT durable.start('to fork', tags => '{"t": [1, "ä"]}'); SELECT durable.patched(wf('to fork'), 0, 'patch ä');
+	SELECT durable.complete((durable.start_child(wf('to fork'), 1, 'forked child')).workflow_id, '{"c": "ä"}');
+	SELECT durable.signal(wf('to fork'), 'go', '"once"', 'key'); SELECT durable.await_signal(wf('to fork'), 2, 'go');
+	SELECT durable.fork(wf('to fork'), 2, 'fork', executor_id => 'forker', app_version => 'v2'); SELECT durable.complete(wf('to fork'));
 
 	-- in a queue of three slots: two are taken, one of those by a paused one; two wait, a third is not yet due. Each claim
 	-- notes how far it came.
@@ -174,6 +192,10 @@ my @replays = (
 	q{SELECT refused($$SELECT durable.claim_step(wf('run'), 0, 'another')$$)} => 'WF007',
 	q{SELECT created, status, output FROM durable.start_child(wf('run'), 5, 'ended')} => 'f|COMPLETED|"e"',
 	q{SELECT action, run_at > now() + interval '23 hours' FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'WAIT|t',
+	q{SELECT durable.patched(wf('fork'), 0, 'patch ä'), durable.patched(wf('fork'), 0, 'another')} => 't|f',
+	q{SELECT workflow_id = wf('forked child'), created, status, output FROM durable.start_child(wf('fork'), 1, 'forked child')} => 't|f|COMPLETED|{"c": "ä"}',
+	q{SELECT forked_from = wf('to fork'), forked_at_sequence, tags FROM durable.workflow JOIN durable.workflow_tags ON workflow_id = id WHERE name = 'fork'} =>
+	  't|2|{"t": [1, "ä"]}',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 1, 'go')} => 'REPLAY|"first"',
 	q{SELECT action, run_at IS NULL FROM durable.await_signal(wf('waiting'), 2, 'stop')} => 'WAIT|t',
 	q{SELECT action, left(error, 5) FROM durable.await_callback(wf('waiting'), 5, 'late')} => 'FAILED|WF013',
@@ -246,6 +268,13 @@ my @go_on = (
 	q{SELECT action, output FROM durable.await_callback(wf('waiting'), 0, 'call')} => 'REPLAY|1',
 	q{SELECT action, output FROM durable.await_signal(wf('waiting'), 7, 'go')} => 'REPLAY|"second"',
 
+	# a fork goes on; another of the same
+	q{SELECT action, output FROM durable.await_signal(wf('fork'), 2, 'go', lease => 1)} => 'REPLAY|"once"',
+	q{SELECT durable.patched(wf('fork'), 3, 'next', 1)} => 't',
+	q{SELECT refused($$SELECT durable.fork(wf('to fork'), 2, 'fork')$$)} => 'WF014',
+	q{SELECT durable.complete(wf('fork'), lease => 1)} => 't',
+	q{SELECT status, lease FROM durable.fork(wf('to fork'), 1, 'fork')} => 'RUNNING|1',
+
 	# suspended ones
 	q{SELECT name, lease FROM durable.claim('naps', 'other')} => 'dream|1',
 	q{SELECT durable.complete(wf('dream'))} => 't',
@@ -255,6 +284,17 @@ my @go_on = (
 	q{SELECT durable.complete(wf('errand'))} => 't',
 	q{SELECT status, lease, owner FROM durable.start('patient', executor_id => 'driver')} => 'RUNNING|3|driver',
 	q{SELECT durable.complete(wf('asleep')), durable.complete(wf('patient'))} => 't|t',
+
+	# jobs, and runs that go on
+	q{SELECT status, lease, retry_count, error, run_at > now() + interval '20 hours' FROM durable.workflow WHERE id = wf('job')} => 'PENDING|2|1|boom|t',
+	q{SELECT status, retry_count FROM durable.fail(wf('other job'), 'boom', 1)} => 'PENDING|1',
+	q{SELECT name, lease FROM durable.claim('jobs', 'other')} => 'other job|3',
+	q{SELECT status, retry_count FROM durable.fail(wf('other job'), 'boom', 3)} => 'FAILED|1',
+	q{SELECT durable.status(wf('its end'))} => 'CANCELLED',
+	q{SELECT c.workflow_id = wf('loop'), c.status, c.lease FROM durable.workflow w, durable.continue_as(w.id, '2', 1) c WHERE w.continued_as IS NOT NULL} => 't|RUNNING|1',
+	q{SELECT durable.signal(continued_from, 'go', key => 'k') FROM durable.workflow WHERE id = wf('loop')} => 'f',
+	q{SELECT action FROM durable.await_signal(wf('loop'), 0, 'go')} => 'REPLAY',
+	q{SELECT durable.complete(wf('loop'))} => 't',
 
 	# queues
 	q{SELECT name, lease FROM durable.claim('line', 'other', 10)} => 'queued|1',
@@ -304,6 +344,9 @@ our %calls = (
 	complete_and_claim => q{durable.complete_and_claim(durable.step_id(wf('run'), 3), NULL, 'next', 7)},
 	complete_and_claim_many => q{durable.complete_and_claim_many(ARRAY[durable.step_id(wf('run'), 3)], NULL, '{next}', sequences => '{7}')},
 	start_child => q{durable.start_child(wf('run'), 7, 'new')},
+	continue_as => q{durable.continue_as(wf('run'), '1', 1)},
+	patched => q{durable.patched(wf('run'), 7, 'new')},
+	fork => q{durable.fork(wf('failed'), 1, 'new')},
 	emit => q{durable.emit(wf('run'), 'progress')},
 	set_timeout => q{durable.set_timeout(wf('run'), '2 hours')},
 	pause_tree => q{durable.pause_tree(wf('run'))},

@@ -96,7 +96,7 @@ sub make_next_release
 		$old_view => $view,
 		$old_function => $is_completed,
 		'COMMENT ON FUNCTION durable.is_completed(uuid)' => 'COMMENT ON FUNCTION durable.is_completed(uuid, text)',
-		"\tsequences int[],\n\tCONSTRAINT step_pkey" => "\tsequences int[],\n\tnote text COLLATE \"C\",\n\tCONSTRAINT step_pkey",
+		"\trecorded_at timestamptz,\n\tCONSTRAINT step_pkey" => "\trecorded_at timestamptz,\n\tnote text COLLATE \"C\",\n\tCONSTRAINT step_pkey",
 		"CONSTRAINT queue_pkey PRIMARY KEY (name)\n) WITH (fillfactor = 50)"
 		  => "CONSTRAINT queue_pkey PRIMARY KEY (name)\n) WITH (fillfactor = 70)");
 }

@@ -181,6 +181,71 @@ sub test_all
 	no_work();
 	is(answer(begin(wait_for_work('e', '{}', '0.2 s'))), 'timeout', "$name: nobody is left");
 
+	# ---- schedules: who waits starts their runs, at their time
+	$call = sleeping(wait_for_work('e', '{q}', '8 s'));
+	sql(q{SELECT durable.create_schedule('s', '@every 2 s', 'q', overlap => 'queue')});
+	is(answer($call, 4), 'work', "$name: a schedule has come due");
+	is(sql(q{SELECT name ~ '^s@' FROM durable.claim('q', 'e')}), 't', "$name: its run is there");
+	cmp_ok(sql(q{SELECT max(extract(epoch FROM created_at - scheduled_for)) FROM durable.workflow WHERE scheduled_by = 's'}), '<', 0.4, "$name: at its time");
+	ok($node->poll_query_until('postgres', q{SELECT durable.tick() IS NOT NULL AND waiting_for IS NOT NULL FROM durable.schedule}), "$name: the next one waits for the end of the run");
+	sql(q{SELECT durable.pause_schedule('s')});
+	$call = sleeping(wait_for_work('e', '{q}', '8 s'));
+	sql(q{SELECT durable.complete(id) FROM durable.workflow WHERE scheduled_by = 's' AND status = 'RUNNING'});
+	sleep 0.5;
+	ok(is_running($call), "$name: a schedule that is paused starts none");
+	sql(q{SELECT durable.resume_schedule('s')});
+	is(answer($call, $told ? 0.9 : 3), 'work', "$name: but at once when it is resumed");
+	sql(q{SELECT workflow_id FROM durable.claim('q', 'e')});
+	ok($node->poll_query_until('postgres', q{SELECT durable.tick() IS NOT NULL AND waiting_for IS NOT NULL FROM durable.schedule}), "$name: another one waits");
+	sql(q{UPDATE durable.schedule SET next_run_at = next_run_at + interval '1 hour'});
+	$call = sleeping(wait_for_work('e', '{q}', '8 s'));
+	sql(q{SELECT durable.complete(id) FROM durable.workflow WHERE scheduled_by = 's' AND status = 'RUNNING'});
+	is(answer($call, $told ? 0.9 : 3), 'work', "$name: the end of a run starts it");
+	sql(q{SELECT durable.drop_schedule('s')});
+	no_work();
+
+	# ---- what a dead executor drove, or one past its deadline, is in its queue again
+	sql(q{SELECT durable.start('left', queue => 'q'); SELECT durable.claim('q', 'dies');
+		UPDATE durable.executor SET last_seen = now() - interval '1 hour' WHERE executor_id = 'dies'});
+	is(answer(begin(wait_for_work('e', '{q}', '5 s'))), 'work', "$name: a dead executor's work");
+	is(sql(q{SELECT name FROM durable.claim('q', 'e')}), 'left', "$name: is in its queue again");
+	no_work();
+	sql(q{SELECT durable.start('late', queue => 'q', timeout => '1.5 s'); SELECT durable.claim('q', 'slow')});
+	$call = begin(wait_for_work('e', '{q}', '5 s'));
+	is(answer($call), 'work', "$name: what is past its deadline");
+	cmp_ok(abs($call->{took} - 1.5), '<', 0.7, "$name: at that time");
+	no_work();
+
+	# ---- suspended
+	sql(q{SELECT durable.start('sleeps', queue => 'q'); SELECT durable.claim('q', 's'); SELECT durable.await_signal(wf('sleeps'), 0, 'go')});
+	my $suspend = q{SELECT durable.suspend(id, 's', lease, ARRAY[durable.step_id(id, 0)]) FROM durable.workflow WHERE name = 'sleeps' AND status = 'RUNNING'};
+	sql($suspend);
+	$call = sleeping(wait_for_work('e', '{q}', '5 s'));
+	sleep 0.3;
+	ok(is_running($call), "$name: what is suspended is no work");
+	sql(q{SELECT durable.signal(wf('sleeps'), 'go')});
+	is(answer($call, 0.9), 'work', "$name: until what it waits for has happened");
+	sql(q{SELECT durable.claim('q', 's'); SELECT durable.await_signal(wf('sleeps'), 0, 'go'); SELECT durable.sleep(wf('sleeps'), 1, 'nap', '1 s')});
+	(my $nap = $suspend) =~ s/step_id\(id, 0\)/step_id(id, 1)/;
+	sql($nap);
+	$call = begin(wait_for_work('e', '{q}', '5 s'));
+	is(answer($call, 2), 'work', "$name: or its time has come");
+	cmp_ok($call->{took}, '>', 0.5, "$name: not before");
+	no_work();
+
+	# ---- an end that could only be noted down
+	sql(q{SELECT durable.start('sleeps', queue => 'q'); SELECT durable.claim('q', 's'); SELECT durable.await_signal(wf('sleeps'), 0, 'go')});
+	sql($suspend);
+	$call = sleeping(wait_for_work('e', '{q}', '8 s'));
+	my $holder = begin(q{BEGIN; SELECT id FROM durable.workflow WHERE name = 'sleeps' AND suspended_at IS NOT NULL FOR UPDATE; SELECT pg_sleep(1); ROLLBACK;});
+	sleep 0.3;
+	sql(q{SELECT durable.signal(wf('sleeps'), 'go')});
+	is(sql(q{SELECT count(*) FROM durable.wake_note}), '1', "$name: whoever brings it cannot lock the workflow: a note is left");
+	answer($holder);
+	is(answer($call, 3), 'work', "$name: which is acted upon");
+	is(sql(q{SELECT count(*) FROM durable.claim('q', 's')}), '1', "$name: it can be claimed");
+	no_work();
+
 	# ---- news
 	sql(q{SELECT durable.start('mine', executor_id => 'n', timeout => '2 s'); SELECT durable.start_child(wf('mine'), 0, 'inner')});
 	my $session = "CALL durable.wait_for_work('n', timeout => '0');";
@@ -276,6 +341,7 @@ sub test_all
 	is(answer($other), 'recover', "$name: its session has ended: there is something to recover");
 	cmp_ok(time - $began, '<', $told ? 0.5 : 3, "$name: soon");
 	answer($call);
+	is(sql(q{SELECT durable.metrics() ~ E'\ndurable_executors_stale [1-9]'}), 't', "$name: metrics count it as stale");
 	is(sql(q{SELECT reason FROM durable.recover('other')}), 'session ended', "$name: recover says why");
 	no_work();
 
@@ -289,6 +355,17 @@ sub test_all
 	sql("SELECT pg_cancel_backend($taker->{pid})");
 	answer($taker);
 	sql(q{SELECT durable.release('bound')});
+	no_work();
+
+	sql(q{SELECT durable.start_many('{of a version, another}', queue => 'q', app_version => 'v1')});
+	$call = begin(wait_for_work('versed', '{q}', '0', ', bind => true') . "\nSELECT durable.claim('q', 'versed', app_version => 'v1');\nSELECT pg_sleep(20);");
+	my $waiting = q{SELECT waiting_for_version FROM durable.stats WHERE queue_name = 'q'};
+	ok($node->poll_query_until('postgres', "$waiting", '0'), "$name: an executor claims with the version");
+	kill_client($call);
+	sql("SELECT pg_terminate_backend($call->{pid})");
+	answer($call);
+	ok($node->poll_query_until('postgres', "$waiting", '1'), "$name: until its session has ended");
+	sql(q{SELECT durable.release('versed')});
 	no_work();
 
 	my $twice = begin(wait_for_work('twice', '{}', '0', ', bind => true') . "\nSELECT pg_advisory_unlock_all();\n" . wait_for_work('twice', '{}', '0', ', bind => true') .

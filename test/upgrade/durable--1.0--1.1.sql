@@ -12,16 +12,16 @@ ALTER TABLE durable.step ADD COLUMN note text COLLATE "C";
 CREATE OR REPLACE VIEW durable.task AS
 	SELECT w.id, w.parent_id, w.parent_sequence AS sequence, w.name, w.handler, w.status,
 		'WORKFLOW'::durable.task_kind AS kind, w.input, w.output, w.error, w.queue_name, w.executor_id,
-		0 AS retry_count, 0 AS max_retries, w.recovery_count,
+		coalesce(w.retry_count, 0) AS retry_count, coalesce(w.max_retries, 0) AS max_retries, w.recovery_count,
 		w.created_at, w.started_at, w.completed_at, w.deadline, w.lease, NULL::int AS attempt,
-		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key, NULL::text COLLATE "C" AS note
+		NULL::text COLLATE "C" AS wait, w.run_at, w.concurrency_key,
+		(SELECT g.tags FROM durable.workflow_tags g WHERE g.workflow_id = w.id) AS tags, NULL::text COLLATE "C" AS note
 	FROM durable.workflow w
 	UNION ALL
 	SELECT durable.step_id(s.workflow_id, s.sequence), s.workflow_id, s.sequence, s.name, NULL::text COLLATE "C", s.status,
 		s.kind, s.input, s.output, s.error, NULL::text COLLATE "C", s.executor_id,
 		s.retry_count, s.max_retries, 0,
-		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt,
-		s.wait, s.run_at, NULL::text COLLATE "C", s.note
+		s.started_at, s.started_at, s.completed_at, s.deadline, s.lease, s.attempt, s.wait, s.run_at, NULL::text COLLATE "C", NULL::jsonb, s.note
 	FROM durable.step s
 	WHERE s.kind <> 'WORKFLOW';
 
