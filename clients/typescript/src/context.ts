@@ -284,7 +284,7 @@ export class Context<P extends AnyPool = AnyPool> {
         name,
         "WORKFLOW",
         null,
-        async () => ofChild(await ask()),
+        async () => ofChild(await ask()) ?? answer({ action: "WAIT" }),
         (o) => this.read(o) as Recorded<O>,
       );
     return this.running(sequence, name, "WORKFLOW", async (recorded) => {
@@ -413,7 +413,9 @@ export class Context<P extends AnyPool = AnyPool> {
   private past(sequence: number, name: string, kind: Kind, sort: Sort | null = null): Answer | undefined {
     const row = this.history.get(sequence);
     if (!row) return undefined;
-    if (row.name === name && row.kind === kind && (row.wait ?? null) === sort) return ended(row);
+    if (row.name === name && row.kind === kind && (row.wait ?? null) === sort) {
+      return kind === "WORKFLOW" ? ofChild(row) : ended(row);
+    }
     throw this.interrupt("programChanged", `position ${sequence} is ${row.kind} "${row.name}", not ${kind} "${name}"`);
   }
 
@@ -439,9 +441,7 @@ export class Context<P extends AnyPool = AnyPool> {
     const recorded = new Promise<void>((resolve) => (found = resolve));
     const begin = async (): Promise<T> => {
       const past = this.past(sequence, name, kind);
-      return past
-        ? this.outcome(name, kind === "WORKFLOW" ? { ...past, ...OF_CHILD } : past, (output) => this.read(output) as T)
-        : await work(found);
+      return past ? this.outcome(name, past, (output) => this.read(output) as T) : await work(found);
     };
     const outcome = this.track(begin());
     return new Pending(
@@ -511,7 +511,7 @@ export class Context<P extends AnyPool = AnyPool> {
     row: Row,
   ): Promise<Recorded<O>> {
     const before = ofChild(row);
-    if (before.action !== "WAIT") return this.outcome(name, before, (output) => this.read(output) as Recorded<O>);
+    if (before) return this.outcome(name, before, (output) => this.read(output) as Recorded<O>);
     const id = row.workflow_id as string;
     const isNew = row.created === "t";
     const history = isNew ? [] : await this.drive.ask(() => this.server.rows("history", { workflow_id: id }));
@@ -679,8 +679,9 @@ export class Raised extends Error {
 const isConflict = (error: unknown): boolean => isTransient(error) && /^40/.test((error as { code: string }).code);
 
 /** What start_child has answered. */
-function ofChild(row: Row): Answer {
-  return { ...(ended(row) ?? answer({ action: "WAIT" })), ...OF_CHILD };
+function ofChild(row: Row): Answer | undefined {
+  const found = ended(row);
+  return found && { ...found, ...OF_CHILD };
 }
 /** A child has no attempts, and what its parent gets of a failure stands in its text. */
 const OF_CHILD = { detail: null, attempt: 0 };
