@@ -218,7 +218,8 @@ class Program:
         return self.ctx.random()
 
     async def now(self, name: str, op: dict[str, Any]) -> Any:
-        return (await wait(self.ctx.now())).isoformat()
+        now = await wait(self.ctx.now())
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     async def count_down(self, name: str, op: dict[str, Any]) -> Any:
         if isinstance(self.results["input"], int) and self.results["input"] > 0:

@@ -1,0 +1,341 @@
+import { Batcher } from "./batch";
+import type { Program, Retry, WorkflowFunction } from "./context";
+import { policy } from "./context";
+import { Cancelled, failure, TimedOut } from "./errors";
+import { Serializer, type Codec, type Recorded } from "./json";
+import * as sql from "./sql";
+import { Telemetry } from "./telemetry";
+import { Worker, type WorkerOptions } from "./worker";
+
+type AnyPool = sql.AnyPool;
+type Api = ConstructorParameters<typeof Telemetry>[0];
+
+export interface AppOptions<P extends AnyPool> {
+  /** A `pg.Pool`, or a postgres.js `sql`. */
+  pool?: P;
+  /** Instead of one pool: which database has which buckets, as `{ "0-2047": a, "2048-4095": b }`. */
+  databases?: Record<string, P>;
+  codec?: Codec;
+  /** Work that was started with it is done by workers with the same one, or none. */
+  version?: string;
+  logger?: Pick<Console, "info" | "warn" | "error">;
+  /** The API of OpenTelemetry, if it is not to be looked for. */
+  telemetry?: Api;
+}
+
+export interface WorkflowOptions {
+  /** Where its runs wait for a worker, unless `start` says otherwise. */
+  queue?: string;
+  /** Whether a step's outcome is recorded with the claim of the next step: one round trip and one commit a step. What it
+   * gives up: a crash between a step's end and the next claim runs that step again. */
+  fused?: boolean;
+}
+
+export interface StartOptions {
+  queue?: string;
+  priority?: number;
+  runAt?: Date;
+  timeout?: sql.Duration;
+  maxRecoveryAttempts?: number;
+  concurrencyKey?: string;
+  tags?: Record<string, unknown>;
+  ifActive?: "attach" | "refuse" | "replace";
+  ifFinished?: "start" | "start_after_failure" | "return";
+  /** Retries of the whole workflow. */
+  retry?: Retry | number;
+  /** The caller's own connection or transaction: the start commits with it. */
+  tx?: sql.Connection;
+}
+
+/** A program that was registered, with the types of its input and output. */
+export class Workflow<I, O, P extends AnyPool = AnyPool> implements Program<I, O, P> {
+  /** @internal */
+  constructor(
+    private readonly app: App<P>,
+    readonly handler: string,
+    readonly run: WorkflowFunction<I, O, P>,
+    readonly options: WorkflowOptions,
+  ) {}
+
+  /** Starts it under a name, or finds the active one of that name. */
+  start(name: string, input?: I, options: StartOptions = {}): Promise<Handle<O>> {
+    return this.app.start(this, name, input, options);
+  }
+}
+
+/** A workflow, as its client sees it. */
+export class Handle<O = unknown> {
+  /** @internal */
+  constructor(
+    private readonly app: App<never>,
+    readonly id: string,
+    /** Whether this call has made it. */
+    readonly created: boolean = false,
+  ) {}
+
+  private async ask(name: string, args: sql.Args, tx?: sql.Connection): Promise<string | null> {
+    const [row] = await this.app.ask(tx ?? this.id, name, args);
+    return row?.value ?? null;
+  }
+
+  async status(): Promise<string> {
+    return (await this.ask("status", { task_id: this.id })) ?? "";
+  }
+
+  /** Waits for its end (so many seconds), and returns its output; throws `Failed`, `Cancelled`, or `TimedOut`. */
+  async result(options: { timeout?: number } = {}): Promise<Recorded<O>> {
+    const until = performance.now() + (options.timeout ?? Infinity) * 1000;
+    for (;;) {
+      const status = await this.status();
+      if (status === "COMPLETED") {
+        return this.app.serializer.read(await this.ask("output", { task_id: this.id })) as Recorded<O>;
+      }
+      if (status === "CANCELLED") throw new Cancelled(`workflow ${this.id} was cancelled`);
+      if (status === "FAILED") throw failure(this.id, await this.ask("error", { task_id: this.id }));
+      const left = (until - performance.now()) / 1000;
+      if (left <= 0) throw new TimedOut(`workflow ${this.id} is ${status} after ${options.timeout} s`);
+      await this.app.waitForEnd(this.id, Math.min(left, 30));
+    }
+  }
+
+  /** With a key, a signal that is sent again is not taken twice: false. */
+  async signal(name: string, payload?: unknown, options: { key?: string; tx?: sql.Connection } = {}): Promise<boolean> {
+    const text = this.app.serializer.write(payload, `signal "${name}"`).text;
+    const args = { workflow_id: this.id, name, payload: sql.json(text), key: options.key };
+    return (await this.ask("signal", args, options.tx)) === "true";
+  }
+
+  /** What it has said so far; with `follow`, also what it says until it is finished. */
+  async *events(options: { topic?: string; after?: number; follow?: boolean } = {}): AsyncGenerator<Event> {
+    const args = { workflow_id: this.id, topic: options.topic };
+    for (let after = options.after ?? 0, isOver = !options.follow; ;) {
+      const rows = await this.app.ask(this.id, "events", { ...args, after });
+      for (const row of rows) {
+        after = Number(row.n);
+        const payload = this.app.serializer.read(row.payload);
+        yield { n: after, topic: row.topic ?? "", payload, emittedAt: new Date(row.emitted_at ?? "") };
+      }
+      if (rows.length > 0) continue;
+      if (isOver) return;
+      isOver = /COMPLETED|FAILED|CANCELLED/.test(await this.status()); // then once more, for what came meanwhile
+      if (!isOver)
+        await this.app.wait(this.id, "wait_for_event", {
+          ...args,
+          after,
+          timeout: "10 s",
+          n: new sql.Typed("bigint", null),
+        });
+    }
+  }
+
+  /** What it has recorded: for `replay`, say. */
+  history(): Promise<sql.Row[]> {
+    return this.app.ask(this.id, "history", { workflow_id: this.id });
+  }
+
+  /** Cancels it, and all below it, at once. */
+  async cancel(): Promise<number> {
+    return Number(await this.ask("cancel_tree", { workflow_id: this.id }));
+  }
+  /** Asks it to end by itself: it gets `Cancelled` once, and may clean up; after `grace` it is cancelled. */
+  async requestCancel(reason?: string, grace?: sql.Duration): Promise<number> {
+    return Number(await this.ask("request_cancel", { workflow_id: this.id, reason, grace: sql.interval(grace) }));
+  }
+  async pause(): Promise<number> {
+    return Number(await this.ask("pause_tree", { workflow_id: this.id }));
+  }
+  async resume(): Promise<number> {
+    return Number(await this.ask("resume_tree", { workflow_id: this.id }));
+  }
+}
+
+export interface Event {
+  n: number;
+  topic: string;
+  payload: unknown;
+  emittedAt: Date;
+}
+
+/** A database and the buckets that it has. */
+export interface Shard {
+  first: number;
+  last: number;
+  database: sql.Database;
+  batcher: Batcher;
+}
+
+const ALL = "0-4095";
+
+/** Programs, and the database that they run on. */
+export class App<P extends AnyPool = AnyPool> {
+  readonly workflows = new Map<string, Workflow<never, unknown, P>>();
+  readonly serializer: Serializer;
+  readonly telemetry: Telemetry;
+  readonly logger: Pick<Console, "info" | "warn" | "error">;
+  readonly shards: readonly Shard[];
+  private waiting = 0;
+
+  constructor(readonly options: AppOptions<P>) {
+    this.serializer = new Serializer(options.codec);
+    this.telemetry = new Telemetry(options.telemetry);
+    this.logger = options.logger ?? console;
+    const pools = options.databases ?? (options.pool ? { [ALL]: options.pool } : {});
+    this.shards = Object.entries(pools).map(([range, pool]) => {
+      const [first = NaN, last = first] = range.split("-").map(Number);
+      const database = sql.database(pool);
+      return { first, last, database, batcher: new Batcher((name, args) => sql.ask(database.query, name, args)) };
+    });
+  }
+
+  /** Registers a program under the name that its runs are recorded with. */
+  workflow<I = void, O = void>(
+    handler: string,
+    run: WorkflowFunction<I, O, P>,
+    options: WorkflowOptions = {},
+  ): Workflow<I, O, P> {
+    if (this.workflows.has(handler)) throw new Error(`there is a workflow "${handler}" already`);
+    const workflow = new Workflow(this, handler, run, options);
+    this.workflows.set(handler, workflow);
+    return workflow;
+  }
+
+  /** Starts a workflow, known by its program or by the name of its handler. */
+  async start<I, O>(
+    workflow: Workflow<I, O, P> | string,
+    name: string,
+    input?: I,
+    options: StartOptions = {},
+  ): Promise<Handle<O>> {
+    const isName = typeof workflow === "string";
+    const args = {
+      name,
+      input: sql.json(this.serializer.write(input, `input of "${name}"`).text),
+      handler: isName ? workflow : workflow.handler,
+      queue: options.queue ?? (isName ? undefined : workflow.options.queue) ?? "default",
+      priority: options.priority,
+      run_at: options.runAt,
+      timeout: sql.interval(options.timeout),
+      max_recovery_attempts: options.maxRecoveryAttempts,
+      app_version: this.options.version,
+      concurrency_key: options.concurrencyKey,
+      if_active: options.ifActive,
+      if_finished: options.ifFinished,
+      tags: options.tags && sql.json(JSON.stringify(options.tags)),
+      ...policy(options.retry),
+    };
+    const [row] = options.tx
+      ? await this.ask(options.tx, "start", args)
+      : [await this.shardOf(bucketOfName(name)).batcher.call("start", args)];
+    return new Handle<O>(this as never, row?.workflow_id ?? "", row?.created === "t");
+  }
+
+  /** A workflow by its id. */
+  attach<O = unknown>(id: string): Handle<O> {
+    return new Handle<O>(this as never, id);
+  }
+
+  /** The latest workflow of that name, if there is one. */
+  async find<O = unknown>(name: string): Promise<Handle<O> | undefined> {
+    const text = "SELECT id FROM durable.list(name => $1::text, root_only => true, max_rows => 1)";
+    const [row] = await this.shardOf(bucketOfName(name)).database.query(text, [name]);
+    return row && this.attach<O>(row.id as string);
+  }
+
+  /** Sends a signal to the active workflow of that name. */
+  async signal(name: string, signal: string, payload?: unknown, options: { key?: string; tx?: sql.Connection } = {}) {
+    const text = this.serializer.write(payload, `signal "${signal}"`).text;
+    const args = { name, signal, payload: sql.json(text), key: options.key };
+    const [row] = await this.ask(options.tx ?? this.shardOf(bucketOfName(name)), "signal_root", args);
+    return row?.value === "true";
+  }
+
+  /** Answers a callback by its token, with a value or with an error. */
+  async answer(
+    token: string,
+    value?: unknown,
+    options: { error?: string; tx?: sql.Connection } = {},
+  ): Promise<boolean> {
+    const output = sql.json(this.serializer.write(value, "answer").text);
+    const [row] = await this.ask(options.tx ?? token, "answer", { step_id: token, output, error: options.error });
+    return row?.value === "true";
+  }
+
+  /** Creates a queue in every database. */
+  async createQueue(name: string, options: QueueOptions = {}): Promise<void> {
+    const args = {
+      name,
+      max_concurrency: options.maxConcurrency,
+      rate_limit: options.rateLimit,
+      rate_limit_window: sql.interval(options.rateLimitWindow),
+      key_concurrency: options.keyConcurrency,
+      fair: options.fair,
+      if_exists: options.ifExists ?? "keep",
+    };
+    for (const shard of this.shards) await this.ask(shard, "create_queue", args);
+  }
+
+  worker(options: WorkerOptions = {}): Worker {
+    return new Worker(this as never, options);
+  }
+
+  /** Works until SIGTERM or SIGINT: then it drains. */
+  async run(options: WorkerOptions = {}): Promise<void> {
+    await this.worker({ signals: true, ...options }).run();
+  }
+
+  // ---- for handles ----------------------------------------------------------------------------
+
+  /** @internal */
+  shardOf(bucket: number): Shard {
+    const found = this.shards.find(({ first, last }) => first <= bucket && bucket <= last);
+    if (!found) throw new Error(`no database has bucket ${bucket}`);
+    return found;
+  }
+
+  /** Asks the database of an id, that one, or the caller's own connection. @internal */
+  ask(where: string | Shard | sql.Connection, name: string, args: sql.Args): Promise<sql.Row[]> {
+    const shard = typeof where === "string" ? this.shardOf(bucketOfId(where)) : where;
+    return sql.ask("database" in shard && "batcher" in shard ? shard.database.query : sql.queryOf(shard), name, args);
+  }
+
+  /** Waits in a session of its own, unless half of the pool does so: then for a moment. @internal */
+  async wait(id: string, name: string, args: sql.Args): Promise<void> {
+    const { database } = this.shardOf(bucketOfId(id));
+    if (this.waiting >= Math.max(1, database.size / 2)) return new Promise((resolve) => setTimeout(resolve, 250));
+    this.waiting++;
+    try {
+      const session = await database.reserve(); // postgres.js would send other queries behind this one
+      await sql.wait(session.query, name, args).finally(() => {
+        session.release();
+      });
+    } finally {
+      this.waiting--;
+    }
+  }
+
+  /** @internal */
+  waitForEnd(id: string, seconds: number): Promise<void> {
+    return this.wait(id, "wait_for_end", { task_id: id, timeout: sql.interval(seconds) });
+  }
+}
+
+export interface QueueOptions {
+  maxConcurrency?: number;
+  rateLimit?: number;
+  rateLimitWindow?: sql.Duration;
+  keyConcurrency?: number;
+  fair?: boolean;
+  ifExists?: "refuse" | "keep" | "alter";
+}
+
+/** The top 12 bits of the CRC-32C of a name. */
+export function bucketOfName(name: string): number {
+  let crc = ~0;
+  for (const byte of Buffer.from(name)) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (0x82f63b78 & -(crc & 1));
+  }
+  return ~crc >>> 20;
+}
+/** The bucket in an id. */
+export const bucketOfId = (id: string): number => (parseInt(id.slice(19, 23), 16) >> 2) & 0xfff;

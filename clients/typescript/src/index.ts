@@ -1,0 +1,14 @@
+export { App, Handle, Workflow } from "./app";
+export type { AppOptions, Event, QueueOptions, StartOptions, WorkflowOptions } from "./app";
+export { Context, Pending } from "./context";
+export type { ChildOptions, Program, Retry, Signal, Step, StepOptions, WorkflowFunction } from "./context";
+export { Cancelled, DeadlineExceeded, DurableError, Failed, Fatal, Interrupt, RetryAfter, TimedOut } from "./errors";
+export type { StopReason } from "./errors";
+export { NotSerializable } from "./json";
+export type { Codec, Json, Recorded } from "./json";
+export type { AnyPool, Connection, Duration, Row, Transaction } from "./sql";
+export { idGenerator } from "./telemetry";
+export { replay, TestContext } from "./testing";
+export type { Difference, TestOptions } from "./testing";
+export { Worker } from "./worker";
+export type { WorkerOptions } from "./worker";
