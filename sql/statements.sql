@@ -192,6 +192,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.cancel_many(ARRAY[trial.id(''drained'')])'),
   ('SELECT durable.tick()'),
   ('SELECT durable.release(''e'')'),
+  ('SELECT pg_sleep(1.1)'),  -- a session that waits ticks once a second
   ('SET durable.wake = ''looking'''),
   ('CALL durable.wait_for_work(''w'', timeout => ''0'')'),
   ('RESET durable.wake'),

@@ -186,7 +186,7 @@ sub test_all
 	sql(q{SELECT durable.create_schedule('s', '@every 2 s', 'q', overlap => 'queue')});
 	is(answer($call, 4), 'work', "$name: a schedule has come due");
 	is(sql(q{SELECT name ~ '^s@' FROM durable.claim('q', 'e')}), 't', "$name: its run is there");
-	cmp_ok(sql(q{SELECT max(extract(epoch FROM created_at - scheduled_for)) FROM durable.workflow WHERE scheduled_by = 's'}), '<', 0.4, "$name: at its time");
+	cmp_ok(sql(q{SELECT max(extract(epoch FROM created_at - scheduled_for)) FROM durable.workflow WHERE scheduled_by = 's'}), '<', $told ? 0.4 : 1.5, "$name: at its time");
 	ok($node->poll_query_until('postgres', q{SELECT durable.tick() IS NOT NULL AND waiting_for IS NOT NULL FROM durable.schedule}), "$name: the next one waits for the end of the run");
 	sql(q{SELECT durable.pause_schedule('s')});
 	$call = sleeping(wait_for_work('e', '{q}', '8 s'));
@@ -257,7 +257,8 @@ sub test_all
 	}
 	sql(q{SELECT durable.attach(wf('mine'), 'n', true); SELECT durable.await_callback(wf('mine'), 1, 'paid');
 		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other')});
-	for my $do (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))})
+	# (who looks sees only what has changed in the rows of the workflows that it drives)
+	for my $do ($told ? (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))}) : ())
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");
