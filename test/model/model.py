@@ -1520,7 +1520,8 @@ class Model:
                 happened += self.run_schedule(name, s)
         for reason in ("stale executor", "no executor", "deadline") if max_rows else ():
             found = [f for f in self.to_recover(self) if f[1] == reason and f[0].queue is not None]
-            for w, _, too_often in sorted(found, key=lambda f: (not f[2], f[0].owner or "", f[0].started_at)):
+            # those that are given up all at once: so no child of one is cancelled with it
+            for w, _, too_often in sorted(found, key=lambda f: (not f[2], -len(list(f[0].ancestors())))):
                 if w.status != "RUNNING":  # it has ended with its parent
                     continue
                 if too_often:

@@ -106,6 +106,7 @@ class Process:
     """A worker of tests/shop.py in a process of its own."""
 
     def __init__(self, db: Database, *args: str, **env: str):
+        self.db = db
         self.popen = subprocess.Popen(
             [sys.executable, str(HERE / "shop.py"), *args],
             env={**os.environ, "PGDATABASE": db.name, "PYTHONPATH": str(HERE.parent), **env},
@@ -118,6 +119,10 @@ class Process:
         self.popen.wait()
 
     def end(self, seconds: float = 30) -> tuple[int, str]:
+        """Asks it to end; one that has just begun, once it is at work."""
+        at_work = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = %s"
+        if self.popen.poll() is None:
+            self.db.until(at_work, f"shop-{self.popen.pid}")
         self.popen.send_signal(signal.SIGTERM)
         error = self.popen.communicate(timeout=seconds)[1]
         return self.popen.returncode, error

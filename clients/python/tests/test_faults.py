@@ -157,7 +157,7 @@ def test_a_frozen_worker_can_record_nothing(db, orders, process):
         )
         .replace("name,", "s.name,")
         .replace("status,", "s.status,")
-        + " WHERE w.name = 'frozen'"
+        + " WHERE w.name = 'frozen' ORDER BY s.sequence"
     )
     assert [row[:3] for row in history] == [("work", "COMPLETED", 2), ("after", "COMPLETED", 1)]
     assert frozen.end()[0] == 0 and other.end()[0] == 0
