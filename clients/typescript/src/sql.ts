@@ -49,7 +49,10 @@ function ofPg(pool: Pool): Database {
     query: queryOf(pool),
     reserve: async () => {
       const raw = await pool.connect();
-      return { raw, query: queryOf(raw), release: (broken?: boolean): void => void raw.release(broken) };
+      const release = (broken?: boolean): void => {
+        raw.release(broken);
+      };
+      return { raw, query: queryOf(raw), release };
     },
   };
 }
