@@ -39,17 +39,16 @@ export function queryOf(it: AnyPool | Connection, prepare = false): Query {
 export const database = (pool: AnyPool): Database => (isPg(pool) ? ofPg(pool) : ofPostgres(pool));
 
 function ofPg(pool: Pool): Database {
-  // A connection that is closed is no reason to end the process: the query that runs gets the error, too. A new one may
-  // say that it is closed in the same packet in which it says that it is ready, so before anybody has it to listen.
-  const ignore = (): void => undefined;
-  pool.on("error", ignore);
-  pool.on("acquire", (client) => client.off("error", ignore).on("error", ignore));
+  pool.on("error", () => undefined); // an idle connection that was closed is no reason to end the process
+  const ignore = (): void => undefined; // the query that runs gets the error, too
   return {
     size: pool.options.max,
     query: queryOf(pool),
     reserve: async () => {
       const raw = await pool.connect();
+      raw.on("error", ignore);
       const release = (broken?: boolean): void => {
+        raw.off("error", ignore);
         raw.release(broken);
       };
       return { raw, query: queryOf(raw), release };
