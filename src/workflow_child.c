@@ -209,28 +209,20 @@ start_child_again(const Workflow *parent, Workflow *child)
 	return true;
 }
 
-/* The child of the workflow that was forked, as it is recorded here: it need not be there any more. */
-static void
-answer_copy(const Step *stand_in, Workflow *child)
-{
-	*child = (Workflow)
-	{
-		.id = *DatumGetUUIDP(stand_in->child_id.value),.status = stand_in->status,.output = stand_in->output,
-		.error = stand_in->error,.lease = stand_in->lease
-	};
-}
-
 /*
- * A child that was not created, since its parent was told by its position that it is to
- * end: there is a record only.
+ * A child of which only the record counts: that of the workflow that was forked, which need
+ * not be there any more; or, without an id, one that was not created, since its parent was
+ * told by its position that it is to end.
  */
 static void
 answer_record(const Step *stand_in, Workflow *child)
 {
 	*child = (Workflow)
 	{
-		.status = stand_in->status,.output = stand_in->output,.error = stand_in->error
+		.status = stand_in->status,.output = stand_in->output,.error = stand_in->error,.lease = stand_in->lease
 	};
+	if (!stand_in->child_id.isnull)
+		child->id = *DatumGetUUIDP(stand_in->child_id.value);
 }
 
 /* Whether a parent need not be told by the end of a child, or was by now. */
@@ -285,15 +277,10 @@ start_child(const ChildArgs *args, Workflow *child, bool *is_there)
 			raise_refusal(refuse_other_step(&stand_in, name, WORKFLOW));
 		if (parent.status != RUNNING && stand_in.status != COMPLETED && stand_in.status != FAILED)
 			raise_refusal(refuse_finished(&parent));
-		if (stand_in.child_id.isnull)
+		if (is_copy(&stand_in) || stand_in.child_id.isnull)
 		{
-			*is_there = false;
+			*is_there = !stand_in.child_id.isnull;
 			answer_record(&stand_in, child);
-			return false;
-		}
-		if (is_copy(&stand_in))
-		{
-			answer_copy(&stand_in, child);
 			return false;
 		}
 		look_workflow_or_raise(DatumGetUUIDP(stand_in.child_id.value), "child_id", NEWEST, child);
