@@ -149,5 +149,17 @@ SELECT count(*) < 1100 AS few_locks FROM pg_locks WHERE pid = pg_backend_pid() A
 COMMIT;
 SELECT completed, count(*) FROM durable.complete_many(:'ids') GROUP BY 1;
 SELECT durable.complete_many(:'ids'::uuid[] || test.id('e run'));
+-- A wait beside the workflow that waits: it is answered before its workflow ends.
+SELECT workflow_id AS w FROM durable.start('complete-many waits') \gset
+SELECT action FROM durable.await_callback(:'w', 0, 'approved');
+SELECT position, completed, error FROM durable.complete_many(ARRAY[:'w', durable.step_id(:'w', 0)]::uuid[], '{1,2}');
+SELECT id = :'w' AS is_workflow, status, output FROM durable.task WHERE id IN (:'w', durable.step_id(:'w', 0)) ORDER BY id;
+SELECT position, completed, error FROM durable.complete_many(ARRAY[:'w', durable.step_id(:'w', 0)]::uuid[], '{1,2}');
+-- The same with a step, and a second wait, which is over.
+SELECT workflow_id AS w FROM durable.start('complete-many waits, over') \gset
+SELECT action FROM durable.await_callback(:'w', 0, 'over', '0 s');
+SELECT action FROM durable.await_callback(:'w', 1, 'approved');
+SELECT action FROM durable.claim_step(:'w', 2, 'step');
+SELECT position, completed, left(error, 5) AS error FROM durable.complete_many(ARRAY[durable.step_id(:'w', 2), :'w', durable.step_id(:'w', 1), durable.step_id(:'w', 0)]::uuid[], '{0,1,2,3}');
 SELECT * FROM durable.check();
 DROP TABLE complete_many_elements;

@@ -421,22 +421,33 @@ complete_workflows(CompletedTask **tasks, int count, TimestampTz now)
 			   }, NEWEST) == count;
 }
 
-/* Completes the steps of tasks, and answers waits; returns whether all could be. */
+/* Answers the waits among steps; returns whether all could be. */
+static bool
+answer_waits_of(CompletedTask **tasks, int count, TimestampTz now)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Answer		answer = answer_of(tasks[i]->act);
+
+		if (tasks[i]->step.kind == WAIT && !answer_locked_wait(&tasks[i]->workflow, &tasks[i]->step, &answer, now))
+			return false;
+	}
+	return true;
+}
+
+/* Completes those that are not waits; returns whether all could be. */
 static bool
 complete_steps_of(CompletedTask **tasks, int count, TimestampTz now)
 {
-	StepCompletion *completions = palloc(count * sizeof(StepCompletion));
+	StepCompletion *completions = palloc(Max(count, 1) * sizeof(StepCompletion));
 	int			steps = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		const Completion *e = tasks[i]->act;
-		Answer		answer = answer_of(e);
 
 		if (tasks[i]->step.kind != WAIT)
 			completions[steps++] = step_completion(&tasks[i]->id, e->output, e->lease, e->attempt);
-		else if (!answer_locked_wait(&tasks[i]->workflow, &tasks[i]->step, &answer, now))
-			return false;
 	}
 	return steps == 0 || complete_steps(completions, steps, now);
 }
@@ -501,18 +512,22 @@ complete_tasks(void *arg)
 	steps = c->acts + workflow_count;
 	step_count = c->act_count - workflow_count;
 
-	if (c->again)
-		lock_rows_of_workflows(c->acts, workflow_count);
-	/* waits are answered one by one */
+	/* waits are answered one by one, and before their workflows end */
 	if (c->again || has_wait(steps, step_count))
+	{
+		lock_rows_of_workflows(c->acts, workflow_count);
 		lock_rows_of_steps(steps, step_count);
+	}
 	now = clock_now();
 	c->rounds.since = clock_monotonic();
+	c->table = "durable.step";
+	if (!answer_waits_of(steps, step_count, now))
+		return false;
 	c->table = "durable.workflow";
 	if (workflow_count > 0 && !complete_workflows(c->acts, workflow_count, now))
 		return false;
 	c->table = "durable.step";
-	if ((step_count > 0 && !complete_steps_of(steps, step_count, now)) || has_waited(&c->rounds, c->act_count))
+	if (!complete_steps_of(steps, step_count, now) || has_waited(&c->rounds, c->act_count))
 		return false;
 	follow_workflows(c->acts, workflow_count, abandons, now);
 	return true;

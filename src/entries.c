@@ -117,7 +117,7 @@ rows_between(Page page, OffsetNumber from, OffsetNumber to, ItemPointerData *row
 
 /* How many of the rows are seen, if need be from a sample. */
 static double
-seen_of(Relation table, ItemPointerData *rows, int count, bool sample)
+rows_seen(Relation table, ItemPointerData *rows, int count, bool sample)
 {
 	int			step = sample ? Max(count / SAMPLE_ROWS, 1) : 1;
 	Snapshot	snapshot = GetActiveSnapshot();
@@ -151,7 +151,7 @@ entries_of_leaf(const Range *range, BlockNumber block, const Boundary *low, cons
 		count = rows_between(page, low ? first_behind(range->index, low, page) : P_FIRSTDATAKEY(opaque),
 							 high ? first_behind(range->index, high, page) : PageGetMaxOffsetNumber(page) + 1, rows);
 	UnlockReleaseBuffer(buffer);
-	return seen_of(range->table, rows, count, sample);
+	return rows_seen(range->table, rows, count, sample);
 }
 
 /* ---- down the tree --------------------------------------------------------------- */

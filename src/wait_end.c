@@ -393,6 +393,7 @@ answer_locked_wait(const Workflow *workflow, const Step *wait, const Answer *ans
 	if (end_wait(wait, &end, &(WaitFence) {.lease = answer->lease,.open_at = a_null()}) != WRITTEN)
 		return false;
 	recorded_under(&wait->workflow_id, answer->lease);
+	note_news_of(&workflow->id);
 	return true;
 }
 
@@ -426,10 +427,7 @@ answer_wait(const pg_uuid_t *id, const Answer *answer, const char *argument)
 		if (repeated)
 			return false;
 		if (locked && answer_locked_wait(&workflow, &wait, answer, now))
-		{
-			note_news_of(&workflow.id);
 			return true;
-		}
 		lock_tree(&workflow.root_id, TREE_SHARED);
 		lock_step(&wait.workflow_id, wait.sequence);
 		locked = true;
