@@ -187,6 +187,8 @@ static Statement find_next_child = STATEMENT(FindNext,
 	"JOIN durable.step s ON s.workflow_id = p.of_workflow AND s.sequence = p.sequence "
 	"WHERE p.workflow_id = :id AND (p.of_workflow, p.sequence) < (:of_workflow, :sequence)"
 	"  AND " CHECKED("s.kind = 'WORKFLOW' AND s.status = 'RUNNING'") " "
+	"  AND (p.of_workflow = :id OR EXISTS (SELECT 1 FROM durable.workflow o"
+	"    WHERE o.id = p.of_workflow AND " CHECKED(UNFINISHED("o")) ")) "
 	"ORDER BY p.of_workflow DESC, p.sequence DESC LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED",
 	.planning = IN_ORDER);
 
