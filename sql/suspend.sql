@@ -233,6 +233,18 @@ SELECT * FROM durable.check();
 SELECT name, reason FROM durable.recover('f');
 SELECT status FROM durable.fail(pg_temp.wf('soon'), 'too late');
 
+-- One that is due stays so, wherever its deadline goes.
+SELECT created FROM durable.start('due', executor_id => 'e');
+SELECT pg_temp.ask('due', 'callback');
+SELECT * FROM pg_temp.suspend('due', '{0}');
+SELECT pg_temp.move(10);
+SELECT durable.answer(pg_temp.st('due', 0));
+SELECT durable.set_timeout(pg_temp.wf('due'), '5 s');
+SELECT * FROM pg_temp.show('due');
+SELECT * FROM durable.check();
+SELECT name, reason FROM durable.recover('f');
+SELECT status FROM durable.fail(pg_temp.wf('due'), 'too late');
+
 -- Taken up behind its deadline it is left to its driver: neither recover nor tick takes it for that. Only if it comes to another one.
 SELECT created FROM durable.start('late alone', executor_id => 'e', timeout => '1 hour');
 SELECT created FROM durable.start('late queued', queue => 'q', timeout => '1 hour');

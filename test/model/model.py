@@ -246,6 +246,7 @@ class Model:
         self.also = set()  # and what happened to others
         self.seen = ()  # what the extension answered, where the contract leaves it the choice ...
         self.failed = ()  # ... and which workflows have failed there
+        self.said = {}  # when each is due there
 
     # ---- what the functions share -------------------------------------------------------
 
@@ -294,6 +295,7 @@ class Model:
             self.arm(workflow)
         else:
             self.also.add("took up what has its deadline behind it" if self.is_late(workflow) else "took up what was suspended")
+            self.also.update("for a " + (v.steps[n].wait or v.steps[n].kind) for v, n in workflow.open if self.has_ended(v, n))
             workflow.late_since = self.now if self.is_late(workflow) else None
             workflow.run_at = self.now if self.is_late(workflow) else workflow.started_at
         workflow.suspended_at, workflow.open = None, []
@@ -406,9 +408,12 @@ class Model:
 
     # ---- telling a program that it is to end --------------------------------------------
 
+    def by_request(self, w):
+        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+
     def tell(self, w):
         w.untold = False
-        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+        return self.by_request(w)
 
     def told_at(self, w, sequence, name, kind, input, executor=None):
         """A new position by which it is told: a step, or a child that is not created."""
@@ -638,7 +643,7 @@ class Model:
         t = s or w
         if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
             self.note = "again, " + t.status
-        elif s and s.status == "FAILED" and w.asked_at is not None and s.error.startswith("WF017: "):
+        elif s and s.status == "FAILED" and w.asked_at is not None and s.error == self.by_request(w):
             self.note = "again, told"
         else:
             if w is t and w.status == "PAUSED":
@@ -1150,6 +1155,9 @@ class Model:
 
     def set_run_at(self, w):
         at = self.comes_due_at(w)
+        # that an inline one has finished before its deadline is no event: a wake-up that nobody needs is allowed
+        spare = [v.deadline for v in w.below(lambda child: child.inline) if v.deadline is not None and v.status not in ACTIVE and v.deadline < at]
+        at = next((t for t in spare if w.id in self.said and abs(self.said[w.id] - t) < 0.2), at)
         w.run_at = None if at == float("inf") else at
         w.ended_of_open = sum(self.has_ended(*p) for p in w.open)
 
