@@ -75,6 +75,7 @@ extern bool begin_wait_again(const Step *wait, const WaitFence *fence);
 extern void unlist_wait(NullableDatum workflow_id, NullableDatum sequence);
 extern void take_back_wait(const Step *wait);
 extern void hold_awaited(const pg_uuid_t *awaited);
+extern void tell_who_awaits(const pg_uuid_t *workflow_id);
 extern void close_waits_of(const pg_uuid_t *workflow_ids, uint64 count);
 extern void reopen_waits_of(const IdList *workflows);
 extern void keep_awaited_outcomes(const IdList *workflows);
