@@ -333,10 +333,14 @@ watch_one(const pg_uuid_t *workflow_id, const OpenStep *step)
 PARAMETERS(LockIfFree, LOCK_IF_FREE);
 
 static Statement lock_if_free = STATEMENT(LockIfFree,
-	"SELECT 1 FROM durable.step s WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence "
-	"FOR NO KEY UPDATE SKIP LOCKED");
+	"SELECT 1 FROM durable.workflow w JOIN durable.step s ON s.workflow_id = w.id "
+	"WHERE w.id = :workflow_id AND s.sequence = :sequence FOR NO KEY UPDATE SKIP LOCKED");
 
-/* Locks all that could end a step, without waiting; false if somebody may be about to end it. */
+/*
+ * Locks all that could end a step, without waiting; false if somebody may be about to
+ * end it.  That is also the row of its workflow: the suspended one, which the caller has
+ * locked, or an inline one.
+ */
 static bool
 try_lock_nodes(const OpenStep *step)
 {

@@ -302,6 +302,8 @@ class Generator:
                 yield self.operation("pause_tree", {"workflow_id": self.rng.choice((ref, ("w", inline.id)))})
             for _ in range(self.rng.choice((1, 2, 3, 4))):
                 yield self.operation(*self.event_for(top, inline, other))
+            if top.status == "PAUSED":
+                yield self.operation("signal", {"workflow_id": ref, **dict(zip(("name", "payload", "key"), self.what_is_sent(top)))})
             if top.status == "PAUSED" and self.rng.random() < 0.7:
                 yield self.operation("resume_tree", {"workflow_id": ref})
             if self.rng.random() < 0.3:
@@ -309,6 +311,8 @@ class Generator:
             yield self.operation(*(take if top.queue else self.rng.choice((
                 ("recover", {"executor_id": "x", "max_workflows": 100}), ("attach", {"workflow_id": ref, "executor_id": "x"}),
                 ("attach", {"workflow_id": ref}), ("start", {"name": "n"}), ("start", {"name": "n", "executor_id": "x"})))))
+            if top.deadline is not None and self.rng.random() < 0.5:
+                yield self.operation(*self.rng.choice((("recover", {"executor_id": "x", "max_workflows": 100}), ("tick", {"max_rows": 1000}))))
         if self.rng.random() < 0.3:
             yield self.operation("release", {"executor_id": "x", "workflow_id": ref})
             yield self.operation(*take)
