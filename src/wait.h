@@ -36,12 +36,12 @@ typedef struct WaitEnd
 	NullableDatum detail;
 	NullableDatum signal_id;	/* that is taken with it */
 	NullableDatum signal_name;
-	int32		first;			/* of any: the position that has ended first ... */
+	int32		first;			/* of any: the position that has ended first, or -1 ... */
 	bool		first_is_open;	/* ... a wait whose outcome is not recorded */
 } WaitEnd;
 
 #define STILL_OPEN \
-	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null(),.signal_name = a_null()})
+	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null(),.signal_name = a_null(),.first = -1})
 
 /* Under which conditions an outcome is recorded. */
 typedef struct WaitFence

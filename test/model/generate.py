@@ -298,12 +298,18 @@ class Generator:
             if top.status == "RUNNING" and top.owner and open:
                 yield self.operation("suspend", {"workflow_id": ref, "executor_id": top.owner, "lease": ("lease", top.id, 0),
                                                  "open": self.rng.sample(open, self.rng.randint(1, len(open))), "until": self.rng.choice(("any", "all"))})
-            if self.rng.random() < 0.2:
-                yield self.operation("pause_tree", {"workflow_id": self.rng.choice((ref, ("w", inline.id)))})
+            if self.rng.random() < 0.3:
+                yield self.operation("pause_tree", {"workflow_id": self.rng.choice((ref, ref, ("w", inline.id)))})
+            last = max((p for p in top.open if p[0].steps[p[1]].run_at is not None), key=lambda p: p[0].steps[p[1]].run_at, default=None)
+            if last and top.awaits_all and self.rng.random() < 0.7:  # the time at which it comes due is another one then
+                yield self.operation("answer", {"step_id": ("s", last[0].id, last[1])})
+            if top.status == "PAUSED" and self.rng.random() < 0.5:
+                name, payload, key = self.what_is_sent(top)
+                yield self.operation("signal", {"workflow_id": ref, "name": name, "payload": payload, "key": key})
             for _ in range(self.rng.choice((1, 2, 3, 4))):
                 yield self.operation(*self.event_for(top, inline, other))
-            if top.status == "PAUSED":
-                yield self.operation("signal", {"workflow_id": ref, **dict(zip(("name", "payload", "key"), self.what_is_sent(top)))})
+            if top.deadline is not None and self.rng.random() < 0.5:
+                yield "clock", {"ticks": 3}, None
             if top.status == "PAUSED" and self.rng.random() < 0.7:
                 yield self.operation("resume_tree", {"workflow_id": ref})
             if self.rng.random() < 0.3:
@@ -404,13 +410,17 @@ class Generator:
 
     def start(self):
         queue = self.maybe(self.queued, self.queue())
-        return {"name": self.rng.choice("abcd"), "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
+        name, replace = self.rng.choice("abcd"), 8 if queue or self.rng.random() < 0.05 else 0
+        paused = [w.name for w in self.model.workflows.values() if w.status == "PAUSED" and w.lease == 0 and w.parent is None and w.scheduled_by is None]
+        if paused and queue and self.rng.random() < 0.3:
+            name, replace = paused[0], 80
+        return {"name": name, "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
                 "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
                 "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue),
                 "if_active": self.rng.choices(("attach", "refuse", "replace", "other"),
-                                              (20, 1, 8 if queue or self.rng.random() < 0.05 else 0, 0.1))[0],
+                                              (20, 1, replace, 0.1))[0],
                 "if_finished": self.rng.choices(("start", "start_after_failure", "return"), (12, 2, 1))[0], "tags": self.tags(), **self.retries(queue)}
 
     def tags(self):
