@@ -757,6 +757,9 @@ class Model:
                            detail=None)
             self.also.add(self.note)
             rows.append(dict(position=len(rows) + 1, **row))
+        for row in rows if "told" in self.also else ():  # whether the position by which it is told is there for an earlier element
+            if row["error"] == "WF001: ":
+                row["error"] = Text("WF00")
         self.note = "ok"
         return rows
 
