@@ -436,6 +436,9 @@ our %calls = (
 
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
+	buckets => q{durable.buckets()},
+	set_buckets => q{durable.set_buckets('{[0,4096)}')},
+	require_bucket => q{durable.require_bucket(wf('run'))},
 	lock_key => q{durable.lock_key('line')},
 	clock => q{durable.clock()},
 	stale_before => q{durable.stale_before(now())},
