@@ -1,5 +1,13 @@
 -- Buckets that are in another database: what is refused, what is not found, and what comes back.
-TRUNCATE durable.workflow, durable.step, durable.executor;
+SELECT current_database() AS home \gset
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS regress_durable_buckets;
+RESET client_min_messages;
+CREATE DATABASE regress_durable_buckets TEMPLATE template0;
+\c regress_durable_buckets
+CREATE EXTENSION durable;
+CREATE SCHEMA test;
+CREATE FUNCTION test.id(n text) RETURNS uuid LANGUAGE sql AS 'SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1';
 SELECT durable.create_queue('b'), durable.create_queue('limited', 2);
 CREATE FUNCTION pg_temp.all_but(names text[]) RETURNS int4multirange LANGUAGE sql AS $$
   SELECT int4multirange(int4range(0, 4096)) - range_agg(int4range(b, b + 1)) FROM unnest(names) n, durable.bucket(n) b
@@ -67,7 +75,7 @@ SELECT count(*) FROM durable.workflow WHERE name = 'ended';
 
 -- A schedule starts the runs whose names are here; each run is in one database.
 CREATE TEMP TABLE runs AS
-  SELECT i, 'each@' || to_char('2024-01-01'::timestamptz AT TIME ZONE 'UTC' + i * interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS name FROM generate_series(0, 23) i;
+  SELECT i, 'each@' || to_char('2024-01-01 00:00 UTC'::timestamptz AT TIME ZONE 'UTC' + i * interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS name FROM generate_series(0, 23) i;
 SELECT durable.create_schedule('each', '0 * * * *', 'b', overlap => 'all');
 SELECT durable.set_buckets('{[0,2048)}');
 SELECT durable.backfill_schedule('each', '2024-01-01 00:00 UTC', '2024-01-01 23:00 UTC') = count(*) AS these, count(*) BETWEEN 1 AND 23 AS some FROM runs WHERE durable.bucket(name) < 2048;
@@ -81,9 +89,8 @@ SELECT durable.drop_schedule('each');
 -- All is found again, in its place of the queue, and counts where there are limits.
 SELECT durable.set_buckets('{[0,4096)}');
 SELECT count(*), count(DISTINCT w.name) FROM durable.workflow w JOIN runs USING (name);
-SELECT durable.drain_queue('b');
+SELECT durable.drain_queue('b') >= 24 AS many;
 SELECT created, status FROM durable.start('gone too', queue => 'limited');
-SELECT created FROM durable.start('third ' || i, queue => 'limited') i(i), LATERAL durable.start('third ' || i, queue => 'limited') WHERE false;
 SELECT count(*) FROM durable.start_many('{third,fourth,fifth}', queue => 'limited');
 SELECT name FROM durable.claim('limited', 'e', 10);
 SELECT * FROM pg_temp.found();
@@ -109,6 +116,6 @@ INSERT INTO durable.buckets VALUES (true, '{[1,2)}');
 SELECT pg_temp.refused($$SELECT durable.status(test.id('ended'))$$);
 DELETE FROM durable.buckets;
 SELECT durable.status(test.id('ended'));
-TRUNCATE durable.workflow, durable.step, durable.executor, durable.parked;
-SELECT durable.drop_queue('b'), durable.drop_queue('limited');
 SELECT * FROM durable.check();
+\c :home
+DROP DATABASE regress_durable_buckets;

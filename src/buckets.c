@@ -36,6 +36,8 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -67,7 +69,7 @@ static int	count_here;
 static MultirangeType *
 read_ranges(Relation table)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
 	HeapTuple	row = heap_getnext(scan, ForwardScanDirection);
 	MultirangeType *ranges;
@@ -138,8 +140,14 @@ read_buckets(Relation table)
 void
 hold_buckets(void)
 {
-	Relation	table = open_our_table(&buckets_table, RowShareLock);
+	Relation	table;
 
+	if (is_read)
+		LockRelationOid(buckets_table.table_id, RowShareLock);
+	/* to get the lock is to be told */
+	if (is_read)
+		return;
+	table = open_our_table(&buckets_table, RowShareLock);
 	while (!is_read)
 		read_buckets(table);
 	table_close(table, NoLock);
@@ -281,9 +289,6 @@ static Statement look_change = STATEMENT(SetRanges,
 	"  :ranges <@ int4multirange(int4range(0, 4096)) AS is_good "
 	"FROM (SELECT :before - :ranges AS lost, :ranges - :before AS gained) c");
 
-static Statement write_ranges = STATEMENT(SetRanges,
-	"INSERT INTO durable.buckets (ranges) VALUES (:ranges) ON CONFLICT (one) DO UPDATE SET ranges = :ranges");
-
 #define OF_BUCKETS(P) \
 	P(buckets, INT4MULTIRANGEOID)
 PARAMETERS(OfBuckets, OF_BUCKETS);
@@ -366,6 +371,7 @@ durable_set_buckets(PG_FUNCTION_ARGS)
 	Call		call;
 
 	require(ranges, "ranges");
+	PreventCommandIfReadOnly("UPDATE");
 	table = open_our_table(&buckets_table, ExclusiveLock);
 	before = a_value(MultirangeTypePGetDatum(read_ranges(table)));
 	table_close(table, NoLock);
@@ -377,7 +383,10 @@ durable_set_buckets(PG_FUNCTION_ARGS)
 		bad_argument("ranges", "must be within 0 to 4095",
 					 psprintf("It is %s.", OidOutputFunctionCall(F_MULTIRANGE_OUT, ranges.value)),
 					 "Pass ranges of buckets, such as '{[0,2048)}'.");
-	run(&write_ranges, &(SetRanges) {.ranges = ranges,.before = before}, NEWEST);
+	/* not prepared: that the table has changed would end the plan each time */
+	if (SPI_execute_with_args("INSERT INTO durable.buckets (ranges) VALUES ($1) ON CONFLICT (one) DO UPDATE SET ranges = $1",
+							  1, (Oid[]) {INT4MULTIRANGEOID}, &ranges.value, NULL, false, 0) != SPI_OK_INSERT || SPI_processed == 0)
+		raise_kept_away("durable.buckets");
 	hold_buckets();
 	if (DatumGetBool(change.loses.value))
 		leave_unfinished(change.lost.value);

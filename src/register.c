@@ -574,9 +574,15 @@ is_listed(const Register *r, const WorkflowValues *row)
 	return r->is_history || has_bucket_of(DatumGetUUIDP(row->values[ID]));
 }
 
-/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
-void
-keep_registers(const WorkflowValues *before, const WorkflowValues *after)
+/* Which registers a change is written into. */
+typedef enum Which
+{
+	ALL_REGISTERS,
+	OF_UNFINISHED
+} Which;
+
+static void
+keep(Which which, const WorkflowValues *before, const WorkflowValues *after)
 {
 	Standing	old;
 	Standing	new;
@@ -593,6 +599,8 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 		bool		was_in = before && r->entry_of(&old, old_entry);
 		bool		is_in = after && is_listed(r, after) && r->entry_of(&new, new_entry);
 
+		if (which == OF_UNFINISHED && r->is_history)
+			continue;
 		if (was_in && is_in && same_entry(r, old_entry, new_entry))
 			continue;
 		if (was_in)
@@ -603,6 +611,13 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 			note_work(new_entry[0], DatumGetTimestampTz(new_entry[3]));
 	}
 	note_change(before ? &old : NULL, after ? &new : NULL);
+}
+
+/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
+void
+keep_registers(const WorkflowValues *before, const WorkflowValues *after)
+{
+	keep(ALL_REGISTERS, before, after);
 }
 
 /* ---- buckets that come and go (buckets.c) ----------------------------------------------- */
@@ -637,7 +652,7 @@ join_unfinished(Datum ids)
 		};
 
 		heap_deform_tuple(rows->vals[row], rows->tupdesc, (Datum *) values.values, (bool *) values.nulls);
-		keep_registers(NULL, &values);
+		keep(OF_UNFINISHED, NULL, &values);
 	}
 	SPI_freetuptable(rows);
 }
