@@ -310,8 +310,10 @@ static Statement unpark = STATEMENT(OfBuckets,
 static Statement take_slots = STATEMENT(OfIds,
 	"UPDATE durable.workflow w SET slot = NULL WHERE w.id = ANY (:ids) AND w.slot IS NOT NULL");
 
-static Statement look_suspended = STATEMENT(OfIds,
-	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.suspended_at IS NOT NULL");
+/* What waits for something in these buckets, which may have happened in the other database. */
+static Statement look_watching = STATEMENT(OfBuckets,
+	"SELECT DISTINCT t.workflow_id FROM durable.watch t WHERE durable.bucket(t.key) <@ :buckets ORDER BY t.workflow_id",
+	.planning = FOR_PARAMS);
 
 /* Each queue that counts gives slots to what has come without one. */
 static void
@@ -332,25 +334,24 @@ count_again(void)
 }
 
 /*
- * What is unfinished in these buckets is found from now on.  Who suspends what waits
- * for an end may have missed it: all that is suspended is looked at again.
+ * What is unfinished in these buckets is found from now on.  What is suspended may have
+ * missed what it waits for, and notes do not travel: all is looked at again.
  */
 static void
 take_in(Datum gained)
 {
 	IdList		ids = {0};
-	IdList		suspended = {0};
+	IdList		watching = {0};
 
 	run(&unpark, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
 	append_result(&ids);
-	if (ids.count == 0)
-		return;
 	run_over_ids(&take_slots, &ids, NULL, NULL);
 	join_unfinished(id_array(ids.ids, ids.count));
 	now_waiting(id_array(ids.ids, ids.count));
-	run_over_ids(&look_suspended, &ids, &suspended, NULL);
-	for (uint64 i = 0; i < suspended.count; i++)
-		leave_note_of(&suspended.ids[i]);
+	run(&look_watching, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
+	append_result(&watching);
+	for (uint64 i = 0; i < watching.count; i++)
+		leave_note_of(&watching.ids[i]);
 	count_again();
 }
 
