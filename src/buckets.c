@@ -31,10 +31,9 @@
 #include "relation.h"
 #include "suspend.h"
 
-#include "access/heapam.h"
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
@@ -47,7 +46,6 @@
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(durable_buckets);
@@ -66,13 +64,12 @@ static int	count_here;
 
 /* ---- reading --------------------------------------------------------------------------- */
 
-/* The ranges; all buckets if there is no row. */
+/* The ranges, as they are now whatever the transaction's snapshot; all buckets if there is no row. */
 static MultirangeType *
 read_ranges(Relation table)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
-	HeapTuple	row = heap_getnext(scan, ForwardScanDirection);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	row = systable_getnext(scan);
 	MultirangeType *ranges;
 
 	if (row)
@@ -83,8 +80,7 @@ read_ranges(Relation table)
 	}
 	else
 		ranges = DatumGetMultirangeTypeP(OidInputFunctionCall(F_MULTIRANGE_IN, "{[0,4096)}", INT4MULTIRANGEOID, -1));
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
+	systable_endscan(scan);
 	return ranges;
 }
 
