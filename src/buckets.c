@@ -329,6 +329,10 @@ static Statement unpark = STATEMENT(OfBuckets,
 static Statement take_slots = STATEMENT(OfIds,
 	"UPDATE durable.workflow w SET slot = NULL WHERE w.id = ANY (:ids) AND w.slot IS NOT NULL");
 
+/* Also what is paused since: its note has not travelled. */
+static Statement look_suspended = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.suspended_at IS NOT NULL");
+
 /* What waits for something in these buckets, which may have happened in the other database. */
 static Statement look_watching = STATEMENT(OfBuckets,
 	"SELECT DISTINCT t.workflow_id FROM durable.watch t WHERE durable.bucket(t.key) <@ :buckets ORDER BY t.workflow_id",
@@ -360,7 +364,7 @@ static void
 take_in(Datum gained)
 {
 	IdList		ids = {0};
-	IdList		watching = {0};
+	IdList		asleep = {0};
 
 	run(&unpark, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
 	append_result(&ids);
@@ -368,9 +372,10 @@ take_in(Datum gained)
 	join_unfinished(id_array(ids.ids, ids.count));
 	now_waiting(id_array(ids.ids, ids.count));
 	run(&look_watching, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
-	append_result(&watching);
-	for (uint64 i = 0; i < watching.count; i++)
-		leave_note_of(&watching.ids[i]);
+	append_result(&asleep);
+	run_over_ids(&look_suspended, &ids, NULL, &asleep);
+	for (uint64 i = 0; i < asleep.count; i++)
+		leave_note_of(&asleep.ids[i]);
 	count_again();
 }
 
