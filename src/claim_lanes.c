@@ -40,6 +40,7 @@ typedef struct Lane
 	bool		is_stale;		/* nothing waits at its ticket */
 	Ticket	   *tickets;		/* those that were met; of the lane without a key, that which marks when it was served */
 	int			ticket_count;
+	bool		has_all_tickets;	/* ... and all others of the lane that are due */
 	Due			due;			/* of the lane without a key */
 } Lane;
 
@@ -134,13 +135,28 @@ open_next(Rank *rank, int64 most)
 		lane->serve_at = ticket->serve_at;
 		count_lane(rank->claim, lane, most);
 	}
-	else if (!lane->was_served && compare_positions(&ticket->from, &lane->from) < 0)
-	{
-		lane->from = ticket->from;
-		lane->from_is_done = lane->is_known = false;
-	}
-	add_ticket(lane, ticket);
+	if (!lane->has_all_tickets)
+		add_ticket(lane, ticket);
 	look_at_next(rank);
+}
+
+/*
+ * The lanes of a fair queue come in the order in which they are served.  So the ticket that
+ * was met of one need not be the first of that lane; and one that stayed would say that the
+ * lane has waited since before it is served now.
+ */
+static void
+look_at_tickets(const Rank *rank, Lane *lane)
+{
+	TicketWalk *tickets = walk_tickets_of_lane(rank->claim->search.queue, &lane->from);
+	Ticket		ticket;
+
+	lane->ticket_count = 0;
+	while (next_ticket(tickets, &ticket) && ticket.from.run_at <= rank->claim->search.now)
+		add_ticket(lane, &ticket);
+	end_tickets(tickets);
+	lane->has_all_tickets = true;
+	lane->from = lane->tickets[0].from;
 }
 
 /* Sees where the lane without a key begins; it is passed if nothing in it is due. */
@@ -225,18 +241,21 @@ first_open(const Rank *rank, int *open)
 	return first;
 }
 
-/* Finds the first in a lane that is due. */
+/* Finds the first in a lane that is due.  Nothing has waited there before that was due. */
 static void
 find_first(Rank *rank, Lane *lane)
 {
 	Datum		queue = rank->claim->search.queue;
 	Position	first;
 
+	if (lane->has_key && rank->claim->queue.fair && !lane->has_all_tickets)
+		look_at_tickets(rank, lane);
 	if (first_in_lane(queue, &lane->from, lane->from_is_done, rank->claim->search.now, &first))
 	{
 		lane->from = first;
 		lane->from_is_done = false;
 		lane->is_known = true;
+		lane->serve_at = Max(lane->serve_at, first.run_at);
 		return;
 	}
 	lane->is_passed = true;
