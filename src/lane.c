@@ -14,7 +14,8 @@
  *
  * One ticket may serve many workflows: a claim reads the lane from the ticket on.
  * There may be several tickets in a lane, and tickets with nothing behind them.  A
- * ticket never changes.  After a claim the ones that it has met are replaced by one,
+ * ticket never changes.  After a claim the ones that it has met (in a fair queue, all of
+ * the lanes that it has served which are due) are replaced by one,
  * at the first position where something is left, or by none.  So what was claimed
  * before is not walked over again: a ticket is to its lane what a head is to the lane
  * without a key (head.c).
