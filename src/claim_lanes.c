@@ -22,6 +22,7 @@
  */
 #include "claim_internal.h"
 #include "places.h"
+#include "sql.h"
 
 #include "access/xact.h"
 #include "utils/builtins.h"
@@ -159,6 +160,55 @@ look_at_tickets(const Rank *rank, Lane *lane)
 	lane->from = lane->tickets[0].from;
 }
 
+/* ---- claims that do not want all --------------------------------------------------------- */
+
+#define FIRST_WANTED(P) \
+	P(queue, TEXTOID) \
+	P(key, TEXTOID) \
+	P(turn, INT8OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(id, UUIDOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID)
+PARAMETERS(FirstWanted, FIRST_WANTED);
+
+#define PLACE_LIST(F, C, t) F(t, run_at) C(t, id)
+ROW(PlaceRow, PLACE_LIST);
+
+static Statement look_first_wanted = STATEMENT(FirstWanted,
+	"SELECT " COLUMNS(PLACE_LIST, "p.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
+	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
+	"  AND " WANTED " "
+	"ORDER BY p.run_at, p.id LIMIT 1",
+	.planning = IN_ORDER);
+
+/* Of what is due in a lane, where its first is known, only some may be wanted: goes to the first of these, or passes the lane. */
+static void
+go_to_wanted(const Rank *rank, Lane *lane)
+{
+	const QueueClaim *claim = rank->claim;
+	PlaceRow	row;
+
+	if (claim->handlers.isnull && claim->app_version.isnull)
+		return;
+	lane->is_passed = run(&look_first_wanted, &(FirstWanted)
+						  {
+							  .queue = a_value(claim->search.queue),
+							  .key = a_value(lane->has_key ? lane->from.key : CStringGetTextDatum("")),
+							  .turn = a_bigint(turn_of_rank(rank->rank)),.run_at = a_time(lane->from.run_at),
+							  .id = an_id(&lane->from.id),.now = a_time(claim->search.now),
+							  .handlers = claim->handlers,.app_version = claim->app_version
+						  }, NEWEST) == 0;
+	if (lane->is_passed)
+		return;
+	fetch(0, 0, &row);
+	lane->from.run_at = DatumGetTimestampTz(row.run_at.value);
+	lane->from.id = *DatumGetUUIDP(row.id.value);
+}
+
+/* ---- the lane without a key --------------------------------------------------------------- */
+
 /* Sees where the lane without a key begins; it is passed if nothing in it is due. */
 static void
 look_without_key(Rank *rank, Lane *lane)
@@ -171,6 +221,7 @@ look_without_key(Rank *rank, Lane *lane)
 		return;
 	lane->from = lane->due.first;
 	lane->is_known = true;
+	go_to_wanted(rank, lane);
 }
 
 /* Opens the lane without a key, in which something is due. */
@@ -194,6 +245,7 @@ open_without_key(Rank *rank, const Due *due)
 			lane->serve_at = Max(lane->serve_at, marker.serve_at);
 		}
 	}
+	go_to_wanted(rank, lane);
 }
 
 /* ---- choosing one ----------------------------------------------------------------------- */
@@ -256,6 +308,7 @@ find_first(Rank *rank, Lane *lane)
 		lane->from_is_done = false;
 		lane->is_known = true;
 		lane->serve_at = Max(lane->serve_at, first.run_at);
+		go_to_wanted(rank, lane);
 		return;
 	}
 	lane->is_passed = true;
