@@ -13,7 +13,8 @@
  * the fewest running, then that which was served longest ago; one of which nothing
  * waited since counts from when its first workflow was due.  So a key gets a second
  * slot only when each other key of which something waits has one, and of two that
- * have as many they take turns.
+ * have as many they take turns.  Where not all is wanted, the first that is wanted counts as
+ * a lane's first.
  *
  * Why no key exceeds its limit: a workflow takes its slot by its claim, and all claims
  * of the queue come one after the other.  What ends meanwhile only frees slots.
