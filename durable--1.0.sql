@@ -134,6 +134,8 @@ CREATE TABLE durable.workflow
 	-- the steps there; their lease is 0
 	forked_from uuid,
 	forked_at_sequence int,
+	-- of one whose arguments start has replaced: when it did, last
+	replaced_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS

@@ -97,6 +97,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.set_tags(trial.id(''keyed''), NULL)'),
   ('SELECT durable.start(''once'', if_finished => ''return'')'),
   ('SELECT durable.start_many(''{once,once too,once more}'', if_finished => ''return'')'),
+  ('SELECT durable.claim(''gone'', ''e'', 9, ''{h}'')'),
   ('SELECT durable.claim(''gone'', ''e'', 9)'),
   ('SELECT durable.claim_from(''{gone}'', ''e'', 9)'),
   ('SELECT durable.history(trial.id(''a''))'),
