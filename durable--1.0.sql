@@ -1993,7 +1993,7 @@ FROM durable.workflow w WHERE w.suspended_at IS NOT NULL
   AND (coalesce(w.paused_from, w.status) <> 'PENDING' OR w.started_at IS NULL OR (w.parent_id IS NOT NULL AND w.queue_name IS NULL))
 UNION ALL SELECT w.id, 'suspended beyond its deadline'
 FROM durable.workflow w WHERE w.suspended_at IS NOT NULL AND w.deadline IS NOT NULL
-  AND (w.run_at IS NULL OR w.run_at > w.deadline)
+  AND (w.run_at IS NULL OR w.run_at > greatest(w.deadline, durable.clock()))
 UNION ALL SELECT w.id, 'running without started_at or a lease'
 FROM durable.workflow w WHERE w.status = 'RUNNING' AND (w.started_at IS NULL OR w.lease < 1)
 UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it'

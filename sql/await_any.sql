@@ -78,6 +78,25 @@ SELECT * FROM pg_temp.ask(22, '{31,18}');
 SELECT durable.signal(pg_temp.wf('any'), 'behind too', '1');
 SELECT * FROM pg_temp.ask(22, '{31,18}');
 SELECT sequence, status, output FROM pg_temp.steps() WHERE sequence IN (22, 31);
+-- Its time passes: what has ended at another position of the workflow, be it the first, is none of its own.
+SELECT created FROM durable.start('over');
+SELECT durable.patched(pg_temp.wf('over'), 0, 'at the first');
+SELECT action FROM durable.await_callback(pg_temp.wf('over'), 1, 'back');
+SELECT action FROM durable.await_any(pg_temp.wf('over'), 2, 'any', '{1}', '10 s');
+SELECT pg_temp.move(11);
+SELECT action, output, error FROM durable.await_any(pg_temp.wf('over'), 2, 'any', '{1}', '10 s');
+-- Waits for waits, two ways to each: each is looked at once, else the last would take minutes.
+SELECT created FROM durable.start('deep');
+SELECT action FROM durable.await_callback(pg_temp.wf('deep'), 0, 'callback');
+SELECT action FROM durable.await_callback(pg_temp.wf('deep'), 1, 'another');
+SET statement_timeout = '60 s';
+SELECT string_agg(DISTINCT action::text, ', ') FROM generate_series(2, 40) n,
+  durable.await_any(pg_temp.wf('deep'), n, 'any ' || n, ARRAY[n - 1, n - 2]);
+SELECT durable.answer(pg_temp.st('deep', 1), '1');
+SELECT action, output FROM durable.await_any(pg_temp.wf('deep'), 40, 'any 40', '{39,38}');
+SELECT count(*), max(sequence) FROM durable.step WHERE workflow_id = pg_temp.wf('deep') AND status = 'COMPLETED';
+SELECT action, output FROM durable.await_any(pg_temp.wf('deep'), 3, 'any 3', '{2,1}');
+RESET statement_timeout;
 -- Asked again while it is open: no transaction id, no lock.
 SELECT * FROM pg_temp.ask(23, '{18}');
 BEGIN;

@@ -368,7 +368,14 @@ ALTER TABLE durable.schedule SET (fillfactor = 70);
 ALTER TABLE durable.active_run SET (fillfactor = 70);
 ALTER TABLE durable.scheduled_run SET (fillfactor = 70);
 ALTER TABLE durable.cancel_request SET (fillfactor = 70);
-ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome, durable.suspended, durable.open_position, durable.watch, durable.wake_note;
+ALTER TABLE durable.queue_head SET (fillfactor = 70);
+ALTER TABLE durable.queue_late SET (fillfactor = 70);
+ALTER TABLE durable.open_wait SET (fillfactor = 70);
+ALTER TABLE durable.awaited_outcome SET (fillfactor = 70);
+ALTER TABLE durable.suspended SET (fillfactor = 70);
+ALTER TABLE durable.open_position SET (fillfactor = 70);
+ALTER TABLE durable.watch SET (fillfactor = 70);
+ALTER TABLE durable.wake_note SET (fillfactor = 70);
 -- (but that of grant_to, and that for time zones, which use none of them)
 SELECT trial.valid() <= 2 AS invalid;
 \set ECHO errors

@@ -218,6 +218,53 @@ SELECT * FROM durable.check();
 SELECT name, reason FROM durable.recover('f');
 SELECT status FROM durable.fail(pg_temp.wf('soon'), 'too late');
 
+-- One that is due stays so, wherever its deadline goes.
+SELECT created FROM durable.start('due', executor_id => 'e');
+SELECT pg_temp.ask('due', 'callback');
+SELECT * FROM pg_temp.suspend('due', '{0}');
+SELECT pg_temp.move(10);
+SELECT durable.answer(pg_temp.st('due', 0));
+SELECT durable.set_timeout(pg_temp.wf('due'), '5 s');
+SELECT * FROM pg_temp.show('due');
+SELECT * FROM durable.check();
+SELECT name, reason FROM durable.recover('f');
+SELECT status FROM durable.fail(pg_temp.wf('due'), 'too late');
+
+-- Taken up behind its deadline it is left to its driver: neither recover nor tick takes it for that. Only if it comes to another one.
+SELECT created FROM durable.start('late alone', executor_id => 'e', timeout => '1 hour');
+SELECT created FROM durable.start('late queued', queue => 'q', timeout => '1 hour');
+SELECT * FROM pg_temp.take('q');
+SELECT pg_temp.ask('late ' || n, 'callback') FROM unnest('{alone,queued}'::text[]) n;
+SELECT n, s.* FROM unnest('{alone,queued}'::text[]) n, pg_temp.suspend('late ' || n, '{0}') s;
+SELECT pg_temp.move(3601);
+SELECT * FROM pg_temp.take('q');
+SELECT name, reason FROM durable.recover('e');
+SELECT count(*) FROM unnest('{e,f}'::text[]) x, durable.heartbeat(x);
+SELECT durable.tick();
+SELECT name, reason FROM durable.recover('f');
+SELECT n, s.* FROM unnest('{alone,queued}'::text[]) n, pg_temp.show('late ' || n) s;
+SELECT durable.set_timeout(pg_temp.wf('late alone'), '2 hours');
+SELECT status FROM durable.fail(pg_temp.wf('late queued'), 'too late');
+SELECT pg_temp.move(3600);
+SELECT count(*) FROM unnest('{e,f}'::text[]) x, durable.heartbeat(x);
+SELECT name, reason FROM durable.recover('f');
+SELECT durable.complete(pg_temp.wf('late alone'));
+
+-- An inline child that ends takes its waits with it: nothing else would end them.
+SELECT created FROM durable.start('above', queue => 'q');
+SELECT * FROM pg_temp.take('q');
+SELECT pg_temp.ask('above', 'callback');
+SELECT s, created, pg_temp.ask('below ' || s, 'callback') FROM generate_series(1, 3) s, durable.start_child(pg_temp.wf('above'), s, 'below ' || s);
+SELECT durable.complete(pg_temp.wf('below 1'));
+SELECT status, run_at FROM durable.suspend(pg_temp.wf('above'), 'e', 1, ARRAY[pg_temp.st('below 1', 0), pg_temp.st('above', 0)]);
+SELECT status, run_at FROM durable.suspend(pg_temp.wf('above'), 'e', 1, ARRAY(SELECT pg_temp.st('below ' || s, 0) FROM generate_series(1, 3) s), 'all');
+SELECT durable.complete(pg_temp.wf('below 3'));
+SELECT * FROM pg_temp.take('q');
+SELECT status FROM durable.fail(pg_temp.wf('below 2'), 'bad');
+SELECT * FROM pg_temp.take('q');
+SELECT * FROM durable.check();
+SELECT durable.complete(pg_temp.wf('above'));
+
 -- Pause and resume, cancel.
 SELECT pg_temp.nap('p', 'callback'), pg_temp.nap('p2', 'signal'), pg_temp.nap('x', 'callback');
 SELECT durable.pause_tree(pg_temp.wf(n)) FROM unnest('{p,p2}'::text[]) n;

@@ -435,9 +435,8 @@ static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"    " TAKEN_UP("true") ", slot = :slot + b.n - 1"
 	"  FROM unnest(:ids) WITH ORDINALITY b (id, n)"
 	"  WHERE w.id = b.id AND " CHECKED("w.status = ANY {workflow from CLAIM}")
-	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
-	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
-	"ORDER BY c.priority DESC, c.run_at, c.id");
+	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", b.n) "
+	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c ORDER BY c.n");
 
 /*
  * Tells the fence that the workflows that were claimed have a new lease.  It need

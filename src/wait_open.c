@@ -26,6 +26,7 @@
 #include "step_internal.h"
 #include "table.h"
 #include "wait.h"
+#include "wake.h"
 
 #include "utils/builtins.h"
 
@@ -320,6 +321,46 @@ hold_awaited(const pg_uuid_t *awaited)
 {
 	if (run(&hold, &(Hold) {.id = an_id(awaited)}, NEWEST) == 0)
 		raise_refusal(refuse_unknown_task(awaited));
+}
+
+/* Most workflows nobody awaits. */
+static int64
+fast_look_awaiting(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &open_wait_by_awaited, AccessShareLock,
+					(Key[]) {IS_ID(open_wait_awaited, ((const Hold *) params)->id)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+/* Who drives the workflows that await it, or what is above an inline one. */
+static Statement look_awaiting = STATEMENT(Hold,
+	"WITH RECURSIVE up AS ("
+	"  SELECT o.workflow_id AS id FROM durable.open_wait o WHERE o.awaited = :id "
+	"  UNION "
+	"  SELECT p.parent_id FROM up u CROSS JOIN LATERAL ("
+	"    SELECT o.parent_id FROM durable.workflow o"
+	"    WHERE o.id = u.id AND o.queue_name IS NULL AND o.parent_id IS NOT NULL OFFSET 0) p) "
+	"SELECT DISTINCT w.executor_id FROM up u CROSS JOIN LATERAL ("
+	"  SELECT o.executor_id FROM durable.workflow o WHERE o.id = u.id AND o.executor_id IS NOT NULL OFFSET 0) w",
+	.fast = fast_look_awaiting);
+
+/* A workflow has ended: that is news for who drives what awaits it, in whatever tree.  Locks nothing. */
+void
+tell_who_awaits(const pg_uuid_t *workflow_id)
+{
+	uint64		count;
+
+	if (!may_be_told_news())
+		return;
+	count = run(&look_awaiting, &(Hold) {.id = an_id(workflow_id)}, NEWEST);
+	for (uint64 row = 0; row < count; row++)
+		note_news(result_value(row, 0));
 }
 
 static Statement keep_outcomes = STATEMENT(OfIds,
