@@ -1381,9 +1381,12 @@ DECLARE
   step CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
-  -- the filter whose index is gone along
-  filter CONSTANT text := CASE WHEN parent_id IS NOT NULL THEN 'parent_id' WHEN name IS NOT NULL THEN 'name'
-    WHEN queue_name IS NOT NULL THEN 'queue_name' WHEN handler IS NOT NULL THEN 'handler' END;
+  -- the filter whose index is gone along: of several, that which matches least
+  filter CONSTANT text := (SELECT f.f
+    FROM (VALUES ('parent_id', parent_id::text), ('name', name), ('queue_name', queue_name), ('handler', handler)) f (f, value)
+    WHERE f.value IS NOT NULL
+    ORDER BY CASE WHEN num_nonnulls(parent_id, name, queue_name, handler) > 1 THEN durable.entries('workflow_' || split_part(f.f, '_', 1), ARRAY[f.value]) END
+    LIMIT 1);
   value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
   -- a range of it, not =: so no other index has the rows in that order
   along CONSTANT text := CASE
@@ -1440,8 +1443,9 @@ BEGIN
       ELSIF only_without IS NULL THEN
         -- who goes on along the index passes at most over what is not in the register
         size := durable.count(status, root_only => root_only AND status IS NULL);
-        is_small := size < least(durable.entries('workflow_pkey') - size,
-          durable.entries('workflow_' || split_part(filter, '_', 1), ARRAY[coalesce(parent_id::text, name, queue_name, handler)]));
+        is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
+          OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
+            ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
       ELSE
         is_small := is_exact;
       END IF;
@@ -1592,7 +1596,7 @@ BEGIN
   way := CASE
     WHEN sort COLLATE "C" = 'created_at' THEN 'created_at'
     -- inline children are not where the times are
-    WHEN filters > 0 OR (sort COLLATE "C" IN ('started_at', 'completed_at') AND NOT root_only AND EXISTS (SELECT 1 FROM durable.inline_child))
+    WHEN filters > (sort COLLATE "C" = 'completed_at' AND coalesce(status IN ('COMPLETED', 'FAILED', 'CANCELLED'), false))::int OR (sort COLLATE "C" IN ('started_at', 'completed_at') AND NOT root_only AND EXISTS (SELECT 1 FROM durable.inline_child))
       THEN 'sorted'
     WHEN sort COLLATE "C" = 'name' THEN 'sorted' ELSE sort END;
 
@@ -1612,6 +1616,7 @@ BEGIN
   ELSIF way COLLATE "C" = 'completed_at' THEN
     FOR n IN 1 .. 2 LOOP
       IF (n = 1) = descending THEN
+        CONTINUE WHEN status IS NOT NULL;
         found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, NULL, false, 'completed_at', descending, NULL,
           most - cardinality(found));
       ELSE
@@ -1621,11 +1626,13 @@ BEGIN
             '  CROSS JOIN LATERAL (SELECT w.id, w.completed_at FROM durable.ended e JOIN durable.workflow w ON w.id = e.id '
             '    WHERE e.is_root = r.is_root AND e.status = f.status AND CASE WHEN w.tree_end IS NULL THEN true ELSE false END '
             '    ORDER BY e.ended_at %1$s, e.id %1$s LIMIT $2) e '
-            '  WHERE r.is_root OR NOT $3 '
+            '  WHERE (r.is_root OR NOT $3) AND ($4 IS NULL OR f.status = $4) '
             '  UNION ALL '
-            '  (SELECT l.id, l.completed_at FROM durable.left_tree l ORDER BY l.completed_at %1$s, l.id %1$s LIMIT $2)) t '
+            '  (SELECT l.id, l.completed_at FROM durable.left_tree l '
+            '    WHERE $4 IS NULL OR EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = l.id AND w.status = $4) '
+            '    ORDER BY l.completed_at %1$s, l.id %1$s LIMIT $2)) t '
             'ORDER BY t.completed_at %1$s, t.id %1$s LIMIT $2)', direction)
-          INTO found USING found, most - cardinality(found), root_only;
+          INTO found USING found, most - cardinality(found), root_only, status;
       END IF;
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
@@ -1663,7 +1670,7 @@ BEGIN
   ORDER BY f.n LIMIT max_rows OFFSET skip;
 END $$;
 COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid, jsonb, text, boolean) IS
-	'Workflows, or steps of the kind, that match all given filters; of workflows, those whose tags contain the given ones (no step has tags), those that an executor drives (driven_by, also while they are paused; '''' is none; no step is driven), and those that are suspended; sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, and with none (or root_only) by another sort. In proportion to what there is: steps, unless of a parent_id; several filters, if the first of parent_id, name, queue_name and handler matches much and the others hardly anything; a filter with another sort; a status that hardly any of the newest workflows have, in proportion to the workflows that have it, or to the others, whatever is less; tags that many workflows have, but hardly any of the newest; what is suspended; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
+	'Workflows, or steps of the kind, that match all given filters; of workflows, those whose tags contain the given ones (no step has tags), those that an executor drives (driven_by, also while they are paused; '''' is none; no step is driven), and those that are suspended; sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, with none (or root_only) by another sort, and for what has COMPLETED, FAILED or was CANCELLED by completed_at. In proportion to what there is: steps, unless of a parent_id; several filters, if that of parent_id, name, queue_name and handler which matches least matches much and the others hardly anything; a filter with another sort; a status that hardly any of the newest workflows have, in proportion to the workflows that have it, or to the others, whatever is less; tags that many workflows have, but hardly any of the newest; what is suspended; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
@@ -1716,7 +1723,9 @@ BEGIN
     WHEN status = 'PAUSED' THEN durable.entries('paused_pkey')
     WHEN status IN ('FAILED', 'CANCELLED') THEN durable.entries('unsuccessful_pkey', ARRAY[status::text])
     ELSE durable.entries('inline_child_pkey', ARRAY[status::text]) + CASE status
-      WHEN 'PENDING' THEN durable.entries('pending_pkey') + durable.entries('suspended_pkey')
+      -- those that are suspended and have a time are in both
+      WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
+        FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
       -- RUNNING: those that are driven, without the paused ones
       ELSE durable.entries('driven_pkey') - (
@@ -2325,7 +2334,7 @@ CREATE FUNCTION durable.executors(max_rows int = 500, INOUT executor_id text = N
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 SET enable_indexscan = on SET enable_indexonlyscan = on SET enable_nestloop = on
 SET plan_cache_mode = force_generic_plan SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
@@ -2382,8 +2391,8 @@ BEGIN
   dead AS MATERIALIZED (
     SELECT o.executor_id, e.executor_id IS NOT NULL AS is_registered, CASE WHEN o.executor_id = '' THEN 'no executor drives it'
         WHEN e.executor_id IS NULL THEN 'its executor is not registered'
-        WHEN durable.is_dead(e.last_seen, since) THEN 'its executor is silent'
-        WHEN durable.session_ended(e.executor_id, e.bound_run, e.bound) THEN 'the session of its executor has ended' END AS why
+        WHEN durable.session_ended(e.executor_id, e.bound_run, e.bound) THEN 'the session of its executor has ended'
+        WHEN durable.is_dead(e.last_seen, since) THEN 'its executor is silent' END AS why
     FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id),
   stale AS (
     SELECT d.id, 'stale: ' || o.why AS reason

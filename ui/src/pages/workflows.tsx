@@ -25,7 +25,8 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 	const live = useLive<WorkflowList>(path)
 	const counts = useLast(live.data)?.counts
 	const executor = query.get("executor")
-	const plain = (view === "" || view === "failed") && !executor
+	const isList = view !== "stuck" && view !== "waiting"
+	const only = view === "failed" ? "FAILED" : view === "suspended" ? "PENDING" : null
 
 	function change(changes: Record<string, string | null>) {
 		const next = new URLSearchParams(query)
@@ -60,7 +61,7 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 					</Link>
 				))}
 			</nav>
-			{plain && (
+			{isList && (
 				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => query.get(name))}>
 					<summary>Filters</summary>
 					<form class="filters" aria-label="Filters" onSubmit={(event) => {
@@ -71,7 +72,7 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 					}}>
 						<label>
 							Status
-							<select value={view === "failed" ? "FAILED" : query.get("status") ?? ""} disabled={view === "failed"} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
+							<select value={only ?? query.get("status") ?? ""} disabled={only !== null} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
 								<option value="">any</option>
 								{statuses.map((status) => <option key={status} value={status}>{status.toLowerCase()}{counts ? ` (${number(counts[status] ?? 0)})` : ""}</option>)}
 							</select>
@@ -87,12 +88,12 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 					</form>
 				</details>
 			)}
-			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives.</p>}
+			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives, paused ones too.</p>}
 			{view === "stuck" && <p class="about">Running, but nobody alive drives it; or a step that has failed three times or more; or a deadline within five minutes.</p>}
 			{view === "waiting" && <p class="about">Open waits: for a time, a signal, another workflow, or somebody's answer.</p>}
 			{view === "suspended" && <p class="about">Workflows that have given their worker free until something happens.</p>}
-			{isFiltered && !executor && (
-				<BulkButtons filter={String(query)} names={bulkNames(view, query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
+			{isFiltered && (
+				<BulkButtons filter={String(query)} names={bulkNames(view || (executor ? "executor" : ""), query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
 			)}
 			<Loaded live={live}>
 				{(data) => (
