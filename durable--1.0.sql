@@ -2420,8 +2420,8 @@ END $$;
 COMMENT ON FUNCTION durable.stuck(int) IS
 	'Workflows that are in trouble, the newest first, and why: nobody alive drives one (durable.executor_timeout), a step has failed three times or more or waits more than five minutes for its retry, or its deadline is within five minutes or has passed. Errors: 22023, 22004';
 
--- A family for each column of stats but the first, in its order, then the
--- executors.  A sample without a queue has no label: an empty one would mean the
+-- A family for each column of stats but the queue's name and its rules for keys, in its
+-- order, then the executors.  A sample without a queue has no label: an empty one would mean the
 -- same.
 CREATE FUNCTION durable.metrics() RETURNS text
 LANGUAGE sql STABLE PARALLEL RESTRICTED
@@ -2446,11 +2446,9 @@ WITH family (n, name, help) AS (VALUES
   (16, 'durable_workflows_waiting_for_version', 'Pending workflows of a version with which nobody claims.'),
   (17, 'durable_workflows_suspended', 'Pending workflows that are suspended.'),
   (18, 'durable_workflows_cancel_requested', 'Unfinished workflows that were asked to end.'),
-  (19, 'durable_queue_key_concurrency', 'How many workflows of one key of the queue may run at once.'),
-  (20, 'durable_queue_fair', '1 where the keys of the queue take turns, else 0.'),
-  (21, 'durable_executors', 'Registered executors.'),
-  (22, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.'),
-  (23, 'durable_left_to_statements', 'Statements that their fast path has left to the executor, in all databases since the server has begun.')),
+  (19, 'durable_executors', 'Registered executors.'),
+  (20, 'durable_executors_stale', 'Those of them that are dead: silent for durable.executor_timeout, or bound to a session that has ended.'),
+  (21, 'durable_left_to_statements', 'Statements that their fast path has left to the executor, in all databases since the server has begun.')),
 queue AS MATERIALIZED (
   SELECT s.*, '{queue="' ||
     replace(replace(replace(s.queue_name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"}' AS label
@@ -2471,15 +2469,14 @@ sample (n, queue_name, label, value) AS MATERIALIZED (
     (12, q.queue_paused::int::text), (13, q.max_concurrency::text), (14, q.rate_limit::text),
     -- a month has 30 days and a year 12 months, as where intervals are compared; for extract a year has 365.25 days
     (15, round(extract(epoch FROM q.rate_limit_window) - extract(year FROM q.rate_limit_window) * 5.25 * 86400, 6)::text),
-    (16, q.waiting_for_version::text), (17, q.suspended::text), (18, q.cancel_requested::text),
-    (19, q.key_concurrency::text), (20, q.fair::int::text)) v (n, value)
+    (16, q.waiting_for_version::text), (17, q.suspended::text), (18, q.cancel_requested::text)) v (n, value)
   WHERE v.value IS NOT NULL
   UNION ALL
-  SELECT 21, NULL, NULL, e.registered::text FROM executor e
+  SELECT 19, NULL, NULL, e.registered::text FROM executor e
   UNION ALL
-  SELECT 22, NULL, NULL, e.stale::text FROM executor e
+  SELECT 20, NULL, NULL, e.stale::text FROM executor e
   UNION ALL
-  SELECT 23, NULL, NULL, l.value::text FROM (SELECT durable.left_to_statements() AS value) l WHERE l.value IS NOT NULL)
+  SELECT 21, NULL, NULL, l.value::text FROM (SELECT durable.left_to_statements() AS value) l WHERE l.value IS NOT NULL)
 SELECT string_agg(
     concat('# TYPE ', f.name, E' gauge\n',
       CASE WHEN f.name LIKE '%seconds' THEN concat('# UNIT ', f.name, E' seconds\n') END,
