@@ -89,7 +89,7 @@ test("a reader sees executors, what they drive, what is stuck, what is suspended
 	await rows.getByText("patient one").waitFor()
 	assert.deepEqual(await rows.allInnerTexts(), ["patient one"])
 	await page.goto(ui.url)
-	await page.getByText("Executor dead worker is silent, and 1 workflow of its stands still").waitFor()
+	await page.getByText("Executor dead worker is silent: 1 workflow stands still").waitFor()
 	await page.getByRole("region", { name: "Next by schedule" }).getByText("nightly").waitFor()
 	await page.getByRole("region", { name: "Failures lately" }).getByText("broken").waitFor()
 	await page.goto(`${ui.url}workflows/${driven}`)

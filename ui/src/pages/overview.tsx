@@ -25,7 +25,7 @@ function problems(data: Overview): Wrong[] {
 		if (!executor.alive && executor.running)
 			found.push({
 				key: `e ${executor.executor_id}`, bad: true, since: executor.last_seen,
-				what: <>Executor <Foreign>{executor.executor_id}</Foreign> {executor.why === "session ended" ? "has ended" : "is silent"}, and {plural(executor.running, "workflow")} of its {executor.running === 1 ? "stands" : "stand"} still</>,
+				what: <>Executor <Foreign>{executor.executor_id}</Foreign> {executor.why === "session ended" ? "has ended" : "is silent"}: {executor.running >= 1000 ? "1,000 workflows or more" : plural(executor.running, "workflow")} {executor.running === 1 ? "stands" : "stand"} still</>,
 				mend: <><Link to={`/workflows?executor=${encodeURIComponent(executor.executor_id)}`} class="button">Show</Link><ReleaseExecutor id={executor.executor_id} running={executor.running} /></>,
 			})
 	for (const queue of data.queues) {
@@ -57,7 +57,7 @@ function problems(data: Overview): Wrong[] {
 	const stuck = data.stuck.filter((one) => !one.note!.startsWith("stale") || !told.has(one.executor_id ?? ""))
 	for (const one of stuck.slice(0, 5))
 		found.push({
-			key: `stuck ${one.id}`, bad: one.note!.includes("past"), since: one.started_at,
+			key: `stuck ${one.id}`, bad: /^stale|past/.test(one.note!), since: one.started_at,
 			what: <><Link to={`/workflows/${one.id}`}><Foreign>{one.name}</Foreign></Link>: <Foreign>{one.note!}</Foreign></>,
 			mend: <Link to={`/workflows/${one.id}`} class="button">Open</Link>,
 		})

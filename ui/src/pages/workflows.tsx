@@ -62,7 +62,7 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 				))}
 			</nav>
 			{isList && (
-				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => query.get(name))}>
+				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => name !== "executor" && query.get(name))}>
 					<summary>Filters</summary>
 					<form class="filters" aria-label="Filters" onSubmit={(event) => {
 						event.preventDefault()
@@ -84,12 +84,12 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 						<label>Created from<input type="datetime-local" value={localTime(query.get("from"))} onChange={(event) => change({ from: isoOf(event) })} /></label>
 						<label>to<input type="datetime-local" value={localTime(query.get("to"))} onChange={(event) => change({ to: isoOf(event) })} /></label>
 						<label class="check"><input type="checkbox" checked={query.get("roots") === "1"} onChange={(event) => change({ roots: (event.target as HTMLInputElement).checked ? "1" : null })} />Roots only</label>
-						{isFiltered && <button type="button" onClick={() => go("/workflows")}>Clear filters</button>}
+						{filterNames.some((name) => query.get(name)) && <button type="button" onClick={() => go(view ? `/workflows?view=${view}` : "/workflows")}>Clear filters</button>}
 					</form>
 				</details>
 			)}
 			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives, paused ones too.</p>}
-			{view === "stuck" && <p class="about">Running, but nobody alive drives it; or a step that has failed three times or more; or a deadline within five minutes.</p>}
+			{view === "stuck" && <p class="about">Nobody alive drives it; or a step has failed three times or more, or waits for its retry for more than five minutes; or the deadline is within five minutes.</p>}
 			{view === "waiting" && <p class="about">Open waits: for a time, a signal, another workflow, or somebody's answer.</p>}
 			{view === "suspended" && <p class="about">Workflows that have given their worker free until something happens.</p>}
 			{isFiltered && (
@@ -164,7 +164,7 @@ export function List({ rows, noted, failed }: { rows: Workflow[]; noted: boolean
 							<td data-label="queue">{row.queue_name !== null && <bdi>{row.queue_name}</bdi>}</td>
 							<td data-label="executor"><bdi>{row.executor_id}</bdi></td>
 							<td data-label={failed ? "failed" : "created"}><Time at={failed ? row.completed_at : row.created_at} /></td>
-							<td class="num" data-label="took"><Elapsed from={row.started_at} to={row.completed_at ?? (row.status === "RUNNING" ? null : row.started_at)} /></td>
+							<td class="num" data-label="took"><Elapsed from={row.started_at} to={row.completed_at} /></td>
 							<td class="error-line" title={noted ? row.note : row.error ?? undefined}><bdi>{noted ? row.note : row.error && row.status !== "COMPLETED" ? firstLine(row.error) : ""}</bdi></td>
 						</tr>
 					))}
