@@ -298,16 +298,13 @@ export class App<P extends AnyPool = AnyPool> {
     return sql.ask("database" in shard && "batcher" in shard ? shard.database.query : sql.queryOf(shard), name, args);
   }
 
-  /** Waits in a session of its own, unless half of the pool does so: then for a moment. @internal */
+  /** Waits on a connection, unless half of the pool does so: then for a moment. @internal */
   async wait(id: string, name: string, args: sql.Args): Promise<void> {
     const { database } = this.shardOf(bucketOfId(id));
     if (this.waiting >= Math.max(1, database.size / 2)) return new Promise((resolve) => setTimeout(resolve, 250));
     this.waiting++;
     try {
-      const session = await database.reserve(); // postgres.js would send other queries behind this one
-      await sql.wait(session.query, name, args).finally(() => {
-        session.release();
-      });
+      await sql.wait(database.alone, name, args);
     } finally {
       this.waiting--;
     }

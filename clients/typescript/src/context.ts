@@ -596,7 +596,7 @@ export class Context<P extends AnyPool = AnyPool> {
         const error = raised ? raised.error : translate(caught, refusal);
         if (kind === "TRANSACTION" && (raised ? isConflict(error) : isTransient(error))) {
           await retryPause();
-          return { found: answer({ action: "LOCKED" }) };
+          return { found: answer({ action: "WAIT", run_at: new Date(server.now()).toISOString() }) };
         }
         if (!raised && (error instanceof Interrupt || kind === "STEP")) throw error;
         return { found: await failed(error, raised?.found ?? (await claim())) };
