@@ -481,8 +481,8 @@ export class Context<P extends AnyPool = AnyPool> {
     })();
     return new Pending(this.drive, sequence, id, first, async () => {
       let found = await first;
-      for (let tries = 0; found.action === "WAIT"; tries++) {
-        await this.drive.pause({ id, sort, runAt: found.runAt, tries });
+      while (found.action === "WAIT") {
+        await this.drive.pause({ id, sort, runAt: found.runAt });
         found = await this.drive.ask(ask);
       }
       return this.outcome(name, found, read);
