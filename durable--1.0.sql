@@ -855,7 +855,7 @@ CREATE FUNCTION durable.patched(workflow_id uuid, sequence int, name text, lease
 AS 'MODULE_PATHNAME', 'durable_patched'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.patched(uuid, int, text, int) IS
-	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, 22023, 22004';
+	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,

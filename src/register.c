@@ -386,7 +386,7 @@ begin_find(const Register *r, Relation table, Relation key, const Datum *entry)
 	ScanKeyData keys[MOST_COLUMNS];
 
 	for (int i = 0; i < r->ours->nkeys; i++)
-		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
+		ScanKeyInit(&keys[i], (AttrNumber) (i + 1), BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
 	return systable_beginscan_ordered(table, key, SnapshotSelf, r->ours->nkeys, keys);
 }
 
