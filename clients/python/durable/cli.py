@@ -266,7 +266,7 @@ def tail(server: Server, options: argparse.Namespace) -> int:
         if status in FINISHED:
             break
         server.rows("CALL durable.wait_for_event(%s, %s, %s, '30 s', NULL)", task["id"], options.topic, after)
-    (end,) = server.rows("CALL durable.wait_for_end(%s, '0 s', NULL, NULL, NULL)", task["id"])
+    (end,) = server.rows("CALL durable.wait_for_end(%s, '0 s')", task["id"])
     options.printer.line(end, f"{end['status']}  {text(end['output'] if end['error'] is None else end['error'])}")
     return 0 if end["status"] == "COMPLETED" else 1
 
