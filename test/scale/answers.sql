@@ -182,6 +182,7 @@ SELECT durable.clock() > now() - interval '1 hour', durable.wake_mode();
 SELECT durable.metrics() ~ 'durable_workflows_pending' AND durable.metrics() ~ '# EOF\n$';
 SELECT durable.left_to_statements() >= 0;
 SELECT durable.buckets();
+SELECT durable.require_bucket(:w), durable.require_bucket(NULL);
 SELECT * FROM durable.check();
 SELECT durable.grant_to('postgres', 'nonsense');
 SELECT durable.grant_to('reads', 'reader');

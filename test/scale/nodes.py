@@ -87,10 +87,6 @@ def value(dsn, query, args=None):
 def owner(dsn, first=None, last=None):
     """Makes a database own those buckets, by default none."""
     rows(dsn, "CREATE EXTENSION durable")
-    if not value(dsn, "SELECT to_regprocedure('durable.buckets()') IS NOT NULL"):  # STUB
-        b = "{}" if first is None else f"{{[{first},{last + 1})}}"
-        rows(dsn, f"CREATE FUNCTION durable.buckets() RETURNS int4multirange LANGUAGE sql AS $$SELECT '{b}'::int4multirange$$")
-        return
     rows(dsn, "SELECT durable.set_buckets(%s)", ["{}" if first is None else f"{{[{first},{last + 1})}}"])
 
 
