@@ -1,6 +1,6 @@
 """Two clusters with databases of buckets, and proxies: for the test and for scale/bench.
 
-The first cluster is the one of scripts/with-cluster; the second is made beside it, in the same way.
+The first cluster is the one of scripts/with-cluster; others are made beside it, in the same way.
 """
 
 import atexit
@@ -33,9 +33,9 @@ class Cluster:
         return cls(Path(os.environ["PGHOST"]) / "data", os.environ["PGHOST"], int(os.environ["PGPORT"]))
 
     @classmethod
-    def second(cls):
+    def another(cls, n=1):
         # beside the first, where scripts/with-cluster stops what is left
-        cluster = cls(tempfile.mkdtemp(dir=os.environ["PGHOST"]) + "/data", os.environ["PGHOST"], int(os.environ["PGPORT"]) + 1)
+        cluster = cls(tempfile.mkdtemp(dir=os.environ["PGHOST"]) + "/data", os.environ["PGHOST"], int(os.environ["PGPORT"]) + n)
         run("initdb", "-D", cluster.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with open(cluster.data / "postgresql.conf", "a") as conf:
             conf.write(f"include '{os.environ['TEMP_CONFIG']}'\nlisten_addresses = ''\nunix_socket_directories = '{cluster.host}'\n")
