@@ -37,6 +37,7 @@
 #include "access/tableam.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -261,17 +262,39 @@ durable_buckets(PG_FUNCTION_ARGS)
 
 /* ---- changing ------------------------------------------------------------------------------ */
 
-/* Trigger: whoever has read the table is told. */
+/*
+ * Trigger: whoever has read the table is told.
+ *
+ * A restore inserts the row before or after the workflows, or at the same time: those
+ * of other buckets that were there first are in the registers.  (It restores what is
+ * parked, too, and a subscriber gets the registers' own rows.)  The lock, exclusive,
+ * waits for who is inserting some; set_buckets has it, and has left none.
+ */
 Datum
 durable_buckets_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(((TriggerData *) fcinfo->context)->tg_event))
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("function durable.buckets_changed can only be a trigger of table durable.buckets"),
 				 errdetail("It is called after each row that is inserted, updated or deleted there."),
 				 errhint("Make no other use of it.")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	CacheInvalidateRelcache(trigger->tg_relation);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !IsLogicalWorker())
+	{
+		bool		isnull;
+		int			path = pin_search_path();
+
+		LockRelationOid(RelationGetRelid(trigger->tg_relation), ExclusiveLock);
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		leave_unfinished(heap_getattr(trigger->tg_trigtuple, 2, RelationGetDescr(trigger->tg_relation), &isnull), true);
+		if (SPI_finish() != SPI_OK_FINISH)
+			elog(ERROR, "SPI_finish failed");
+		unpin_search_path(path);
+	}
 	return PointerGetDatum(NULL);
 }
 
@@ -281,11 +304,11 @@ durable_buckets_changed(PG_FUNCTION_ARGS)
 PARAMETERS(SetRanges, SET_RANGES);
 
 #define CHANGE_LIST(F, C, t) \
-	F(t, lost) C(t, gained) C(t, loses) C(t, gains) C(t, is_good)
+	F(t, gained) C(t, loses) C(t, gains) C(t, is_good)
 ROW(ChangeRow, CHANGE_LIST);
 
 static Statement look_change = STATEMENT(SetRanges,
-	"SELECT c.lost, c.gained, NOT isempty(c.lost) AS loses, NOT isempty(c.gained) AS gains,"
+	"SELECT c.gained, NOT isempty(c.lost) AS loses, NOT isempty(c.gained) AS gains,"
 	"  :ranges <@ int4multirange(int4range(0, 4096)) AS is_good "
 	"FROM (SELECT :before - :ranges AS lost, :ranges - :before AS gained) c");
 
@@ -310,8 +333,10 @@ static Statement unpark = STATEMENT(OfBuckets,
 static Statement take_slots = STATEMENT(OfIds,
 	"UPDATE durable.workflow w SET slot = NULL WHERE w.id = ANY (:ids) AND w.slot IS NOT NULL");
 
-static Statement look_suspended = STATEMENT(OfIds,
-	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.suspended_at IS NOT NULL");
+/* What waits for something in these buckets, which may have happened in the other database. */
+static Statement look_watching = STATEMENT(OfBuckets,
+	"SELECT DISTINCT t.workflow_id FROM durable.watch t WHERE durable.bucket(t.key) <@ :buckets ORDER BY t.workflow_id",
+	.planning = FOR_PARAMS);
 
 /* Each queue that counts gives slots to what has come without one. */
 static void
@@ -332,25 +357,24 @@ count_again(void)
 }
 
 /*
- * What is unfinished in these buckets is found from now on.  Who suspends what waits
- * for an end may have missed it: all that is suspended is looked at again.
+ * What is unfinished in these buckets is found from now on.  What is suspended may have
+ * missed what it waits for, and notes do not travel: all is looked at again.
  */
 static void
 take_in(Datum gained)
 {
 	IdList		ids = {0};
-	IdList		suspended = {0};
+	IdList		watching = {0};
 
 	run(&unpark, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
 	append_result(&ids);
-	if (ids.count == 0)
-		return;
 	run_over_ids(&take_slots, &ids, NULL, NULL);
 	join_unfinished(id_array(ids.ids, ids.count));
 	now_waiting(id_array(ids.ids, ids.count));
-	run_over_ids(&look_suspended, &ids, &suspended, NULL);
-	for (uint64 i = 0; i < suspended.count; i++)
-		leave_note_of(&suspended.ids[i]);
+	run(&look_watching, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
+	append_result(&watching);
+	for (uint64 i = 0; i < watching.count; i++)
+		leave_note_of(&watching.ids[i]);
 	count_again();
 }
 
@@ -383,13 +407,13 @@ durable_set_buckets(PG_FUNCTION_ARGS)
 		bad_argument("ranges", "must be within 0 to 4095",
 					 psprintf("It is %s.", OidOutputFunctionCall(F_MULTIRANGE_OUT, ranges.value)),
 					 "Pass ranges of buckets, such as '{[0,2048)}'.");
+	if (DatumGetBool(change.loses.value))
+		leave_unfinished(ranges.value, false);
 	/* not prepared: that the table has changed would end the plan each time */
 	if (SPI_execute_with_args("INSERT INTO durable.buckets (ranges) VALUES ($1) ON CONFLICT (one) DO UPDATE SET ranges = $1",
 							  1, (Oid[]) {INT4MULTIRANGEOID}, &ranges.value, NULL, false, 0) != SPI_OK_INSERT || SPI_processed == 0)
 		raise_kept_away("durable.buckets");
 	hold_buckets();
-	if (DatumGetBool(change.loses.value))
-		leave_unfinished(change.lost.value);
 	if (DatumGetBool(change.gains.value))
 		take_in(change.gained.value);
 	end_call(&call);

@@ -389,7 +389,7 @@ begin_find(const Register *r, Relation table, Relation key, const Datum *entry)
 	ScanKeyData keys[MOST_COLUMNS];
 
 	for (int i = 0; i < r->ours->nkeys; i++)
-		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
+		ScanKeyInit(&keys[i], (AttrNumber) (i + 1), BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
 	return systable_beginscan_ordered(table, key, SnapshotSelf, r->ours->nkeys, keys);
 }
 
@@ -622,16 +622,17 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 
 /* ---- buckets that come and go (buckets.c) ----------------------------------------------- */
 
-/* What is unfinished in these buckets is not found any more: it is noted down as parked. */
+/* What is unfinished in other buckets than these is not found any more; it is noted down as parked, or is so already. */
 void
-leave_unfinished(Datum buckets)
+leave_unfinished(Datum here, bool is_parked)
 {
 	for (int i = 0; i < lengthof(registers); i++)
 		if (!registers[i].is_history &&
-			SPI_execute_with_args(psprintf("WITH gone AS (DELETE FROM durable.%s r WHERE durable.bucket(r.id) <@ $1 RETURNING r.id) "
-										   "INSERT INTO durable.parked (id) SELECT g.id FROM gone g ON CONFLICT DO NOTHING",
+			SPI_execute_with_args(psprintf("WITH gone AS (DELETE FROM durable.%s r WHERE NOT durable.bucket(r.id) <@ $1 RETURNING r.id) "
+										   "INSERT INTO durable.parked (id) SELECT g.id FROM gone g WHERE NOT $2 ON CONFLICT DO NOTHING",
 										   registers[i].ours->table),
-								  1, (Oid[]) {INT4MULTIRANGEOID}, &buckets, NULL, false, 0) != SPI_OK_INSERT)
+								  2, (Oid[]) {INT4MULTIRANGEOID, BOOLOID}, (Datum[]) {here, BoolGetDatum(is_parked)},
+								  NULL, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "cannot empty register %s", registers[i].ours->table);
 }
 

@@ -70,7 +70,7 @@ is_counted(const pg_uuid_t *workflow_id)
 		int			left;
 		int			counted;
 	}			turns[64];
-	int			turn = hash_bytes(workflow_id->data, UUID_LEN) % lengthof(turns);
+	Size		turn = hash_bytes(workflow_id->data, UUID_LEN) % lengthof(turns);
 
 	if (turns[turn].left == 0)
 	{
