@@ -79,7 +79,7 @@ CREATE FUNCTION pg_temp.counters() RETURNS TABLE (name text, scans bigint, tuple
     FROM pg_stat_user_indexes WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor')
   UNION ALL
   SELECT 'all of ' || relname, pg_stat_get_xact_numscans(relid), pg_stat_get_xact_tuples_returned(relid)
-    FROM pg_stat_user_tables WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor', 'queue_head', 'queue_late')
+    FROM pg_stat_user_tables WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor', 'queue_head', 'queue_late', 'buckets')
 $$;
 CREATE FUNCTION pg_temp.run(round int = 1) RETURNS TABLE (what text, reads text) LANGUAGE plpgsql AS $$
 DECLARE
