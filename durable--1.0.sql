@@ -156,6 +156,34 @@ CREATE TABLE durable.workflow_tags
 CREATE INDEX workflow_tags_search ON durable.workflow_tags USING gin (tags jsonb_path_ops);
 COMMENT ON TABLE durable.workflow_tags IS 'The tags of the workflows that have some';
 
+-- Where several databases share the buckets: which of them are here.  No row: all.
+CREATE TABLE durable.buckets
+(
+	one boolean NOT NULL DEFAULT true,
+	ranges int4multirange NOT NULL,
+	CONSTRAINT buckets_one CHECK (one),
+	CONSTRAINT buckets_pkey PRIMARY KEY (one)
+);
+COMMENT ON TABLE durable.buckets IS
+	'One row with the buckets that this database has, if these are not all; change it by set_buckets only';
+
+CREATE FUNCTION durable.buckets_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'durable_buckets_changed'
+LANGUAGE C;
+COMMENT ON FUNCTION durable.buckets_changed() IS
+	'Trigger: tells all sessions that the buckets have changed. Errors: 0A000';
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON durable.buckets
+	FOR EACH ROW EXECUTE FUNCTION durable.buckets_changed();
+ALTER TABLE durable.buckets ENABLE ALWAYS TRIGGER changed;
+
+CREATE TABLE durable.parked
+(
+	id uuid NOT NULL,
+	CONSTRAINT parked_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE durable.parked IS
+	'The unfinished workflows of buckets that this database has given up, which are in no register of what is unfinished';
+
 -- The registers: which workflows are in some state, in the order in which they are
 -- looked for.  They follow from the table of workflows, as an index does: a trigger
 -- keeps them, and a dump leaves them out.  Rows are inserted and deleted only.  They
@@ -657,6 +685,8 @@ SELECT pg_catalog.pg_extension_config_dump('durable.watch', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.wake_note', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.buckets', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_count', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
@@ -685,6 +715,24 @@ AS 'MODULE_PATHNAME', 'durable_bucket_id'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.bucket(uuid) IS
 	'The bucket, 0 .. 4095, that a task''s id carries: that of its root''s name. Errors: 22004';
+
+CREATE FUNCTION durable.buckets() RETURNS int4multirange
+AS 'MODULE_PATHNAME', 'durable_buckets'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.buckets() IS
+	'The buckets that this database has: all, 0 .. 4095, unless set_buckets said otherwise';
+
+CREATE FUNCTION durable.set_buckets(ranges int4multirange) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_set_buckets'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.set_buckets(int4multirange) IS
+	'Says which buckets this database has. Each call for a task or a root''s name of another one is WF016, and nothing that looks for work finds what is unfinished there. Waits for the transactions that have called a function of the extension, and holds up all calls until its own ends: set lock_timeout, and commit. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.require_bucket(task_id uuid) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_require_bucket'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.require_bucket(uuid) IS
+	'Raises WF016 if the bucket of a task is not in this database; NULL is none. For functions that are not in C. Errors: WF016';
 
 -- Workflows and steps in one shape; a child workflow is shown once, as the workflow.
 CREATE VIEW durable.task AS
@@ -855,7 +903,7 @@ CREATE FUNCTION durable.patched(workflow_id uuid, sequence int, name text, lease
 AS 'MODULE_PATHNAME', 'durable_patched'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.patched(uuid, int, text, int) IS
-	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, 22023, 22004';
+	'Which way a program goes that was changed: true where nothing is recorded at that position, or the marker of the patch, a COMPLETED step patch:<name>, which it records then and which the program counts; false where another step is recorded: the old way. Errors: WF001, WF002, WF004 to WF006, WF008, WF011, WF015, 22023, 22004';
 
 CREATE FUNCTION durable.start_many(names text[], inputs jsonb[] = NULL, handler text = NULL,
 	executor_id text = NULL, queue text = NULL, priority int = 0, run_at timestamptz = NULL,
@@ -1546,6 +1594,7 @@ DECLARE
   rest uuid[];
   found uuid[] := '{}';
 BEGIN
+  PERFORM durable.require_bucket(list.parent_id);
   IF sort IS NULL OR descending IS NULL OR root_only IS NULL OR suspended_only IS NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '22004',
@@ -1691,6 +1740,7 @@ DECLARE
     WHEN num_nonnulls(parent_id, name, handler) = 0 THEN '(SELECT 1 FROM durable.workflow w)' END;
   counted bigint;
 BEGIN
+  PERFORM durable.require_bucket(count.parent_id);
   IF root_only IS NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '22004',
@@ -1746,6 +1796,7 @@ AS $$
 DECLARE
   now CONSTANT timestamptz := durable.clock();
 BEGIN
+  PERFORM durable.require_bucket(tree.workflow_id);
   RETURN QUERY
   WITH RECURSIVE below AS (
     SELECT w.id, ARRAY[]::int[] AS path FROM durable.workflow w WHERE w.id = tree.workflow_id
@@ -1844,11 +1895,14 @@ abandoned AS MATERIALIZED (
 doomed AS MATERIALIZED (
   SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
     WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
+-- what the registers of the unfinished have: that of the buckets that are here
+here AS (
+  SELECT w.* FROM durable.workflow w WHERE durable.bucket(w.id) <@ (SELECT durable.buckets())),
 -- what waits for an executor in a queue, or in none ('')
 waiting AS (
   SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name, coalesce(w.concurrency_key, '') AS key,
     2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END AS rank
-  FROM durable.workflow w
+  FROM here w
   WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
 -- a workflow beside its parent and the step that stands for it
 child AS (
@@ -1863,7 +1917,7 @@ child AS (
 -- the registers, as they follow from the workflows (register.c)
 SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id) AS id, 'not in the register of active roots as it belongs' AS problem
-  FROM durable.active_root r FULL JOIN (SELECT w.name, w.id FROM durable.workflow w
+  FROM durable.active_root r FULL JOIN (SELECT w.name, w.id FROM here w
     WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w ON w.name = r.name AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
@@ -1873,39 +1927,39 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of versions as it belongs'
-  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM durable.workflow w
+  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM here w
     WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL AND w.app_version IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.app_version = r.app_version AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is suspended as it belongs'
   FROM durable.suspended r FULL JOIN (SELECT w.id, w.run_at IS NOT NULL AS has_time, coalesce(w.queue_name, '') AS queue_name
-    FROM durable.workflow w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
+    FROM here w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.has_time = r.has_time AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
   FROM durable.driven r FULL JOIN (SELECT w.id, w.started_at, coalesce(w.queue_name, '') AS queue_name,
       coalesce(w.executor_id, '') AS executor_id
-    FROM durable.workflow w
+    FROM here w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.started_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of slots as it belongs'
   FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, w.slot, coalesce(w.concurrency_key, '') AS key
-    FROM durable.workflow w
+    FROM here w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT NULL AND w.queue_name IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.slot = r.slot AND w.key = r.key AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
-  FROM durable.paused r FULL JOIN (SELECT w.id, coalesce(w.queue_name, '') AS queue_name FROM durable.workflow w
+  FROM durable.paused r FULL JOIN (SELECT w.id, coalesce(w.queue_name, '') AS queue_name FROM here w
     WHERE w.status = 'PAUSED') w ON w.queue_name = r.queue_name AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of deadlines as it belongs'
-  FROM durable.deadline r FULL JOIN (SELECT w.id, w.deadline FROM durable.workflow w
+  FROM durable.deadline r FULL JOIN (SELECT w.id, w.deadline FROM here w
     WHERE w.status = 'RUNNING' AND w.deadline IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.deadline = r.deadline AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
@@ -1939,7 +1993,7 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of unfinished runs of schedules as it belongs'
-  FROM durable.active_run r FULL JOIN (SELECT w.id, w.scheduled_by FROM durable.workflow w
+  FROM durable.active_run r FULL JOIN (SELECT w.id, w.scheduled_by FROM here w
     WHERE w.scheduled_by IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
     ON w.scheduled_by = r.scheduled_by AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
@@ -1953,10 +2007,12 @@ UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what was asked to end as it belongs'
   FROM durable.cancel_request r FULL JOIN (SELECT w.id, coalesce(w.cancel_at, 'infinity') AS cancel_at,
       coalesce(w.queue_name, '') AS queue_name
-    FROM durable.workflow w
+    FROM here w
     WHERE w.cancel_requested_at IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
     ON w.cancel_at = r.cancel_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
+UNION ALL SELECT p.id, 'parked, though its bucket is here'
+FROM durable.parked p WHERE durable.bucket(p.id) <@ (SELECT durable.buckets())
 UNION ALL SELECT w.id, 'to be told that it is to end, or to be cancelled, without having been asked'
 FROM durable.workflow w WHERE w.cancel_requested_at IS NULL
   AND (w.cancel_reason IS NOT NULL OR w.cancel_at IS NOT NULL OR w.cancel_untold IS NOT NULL)
@@ -2379,6 +2435,7 @@ DECLARE
   enough CONSTANT int := 1000;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
+  here CONSTANT int4multirange := durable.buckets();
 BEGIN
   PERFORM durable.require_count('max_rows', max_rows);
   RETURN QUERY
@@ -2414,7 +2471,7 @@ BEGIN
   FROM (SELECT f.id, string_agg(f.reason, '; ') AS reason
       FROM (SELECT * FROM stale UNION ALL SELECT * FROM retrying UNION ALL SELECT * FROM late) f (id, reason) GROUP BY f.id) f
     JOIN durable.workflow w ON w.id = f.id
-  WHERE CASE WHEN w.status IN ('PENDING', 'RUNNING') THEN true ELSE false END
+  WHERE CASE WHEN w.status IN ('PENDING', 'RUNNING') AND durable.bucket(w.id) <@ here THEN true ELSE false END
   ORDER BY w.id DESC LIMIT max_rows;
 END $$;
 COMMENT ON FUNCTION durable.stuck(int) IS

@@ -187,6 +187,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.start_child(trial.id(''asked-inline''), 0, ''asked-queued'', queue => ''ends'')'),
   ('SELECT durable.fail(trial.id(''asked-inline''), ''bad'')'),
   ('SELECT durable.start(''drained'', queue => ''ends'')'),
+  ('SELECT durable.set_buckets(''{}'')'),
+  ('SELECT durable.set_buckets(''{[0,4096)}'')'),
   ('SELECT durable.drain_queue(''ends'')'),
   ('SELECT durable.resume_failed_many(ARRAY[trial.id(''asked'')])'),
   ('SELECT durable.cancel_many(ARRAY[trial.id(''drained'')])'),

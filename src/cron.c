@@ -102,9 +102,9 @@ read_value(FieldText *field, bool *is_name)
 	{
 		while (is_letter(*field->at))
 			field->at++;
-		for (int i = 0; rule->labels[3 * i]; i++)
+		for (Size i = 0; rule->labels[3 * i]; i++)
 			if (field->at - begin == 3 && pg_strncasecmp(begin, &rule->labels[3 * i], 3) == 0)
-				value = rule->least + i;
+				value = rule->least + (int) i;
 		if (value < 0)
 			bad_field(field, psprintf("\"%s\" is no name of a %s.", upto(begin, field->at),
 									  *rule->labels ? rule->name : "value of this field"));
@@ -415,7 +415,7 @@ first_local(const Cron *cron, int64 from, int64 end, int64 *found)
 /* ---- the clock on the wall ------------------------------------------------------------ */
 
 /* Offsets from UTC differ by less than that: what was shown before has no bearing. */
-#define LOOK_BACK (2 * SECS_PER_DAY)
+#define LOOK_BACK (INT64CONST(2) * SECS_PER_DAY)
 
 /*
  * The first second after one at which a line comes, not by @every.

@@ -202,8 +202,8 @@ find_above_leaf(Relation index, BlockNumber root, const Boundary *boundary, Offs
 static BlockNumber *
 leaves_of(const Range *range, BlockNumber root, int64 *count)
 {
-	OffsetNumber offset;
-	OffsetNumber last_offset;
+	OffsetNumber offset = FirstOffsetNumber;
+	OffsetNumber last_offset = FirstOffsetNumber;
 	BlockNumber block = find_above_leaf(range->index, root, &range->low, &offset);
 	BlockNumber last = find_above_leaf(range->index, root, &range->high, &last_offset);
 	int64		room = 1024;
@@ -339,7 +339,7 @@ Datum
 durable_entries(PG_FUNCTION_ARGS)
 {
 	Range		range;
-	Datum		values[INDEX_MAX_KEYS];
+	Datum		values[INDEX_MAX_KEYS] = {0};
 	int			count;
 	const char *compare;
 	int64		found;

@@ -228,7 +228,7 @@ count_slots(Datum queue, Counts *counts, int64 most)
 	fetch(0, 0, &row);
 	count = DatumGetInt64(row.number.value);
 	/* an index entry and a row for each is less than a buffer for four */
-	if (Max(buffers_read() - before - 2 * FREE_BUFFERS - count / 4, 0) >= durable_claim_walk)
+	if (Max(buffers_read() - before - INT64CONST(2) * FREE_BUFFERS - count / 4, 0) >= durable_claim_walk)
 		note_early(queue, counts);
 	return count;
 }

@@ -77,7 +77,7 @@ expand(const Statement *statement)
 
 			while (is_word(*p))
 				p++;
-			appendStringInfo(&sql, "$%d", parameter_number(statement, name, p - name));
+			appendStringInfo(&sql, "$%d", parameter_number(statement, name, (int) (p - name)));
 		}
 		else if (*p == '{')
 		{

@@ -17,6 +17,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "buckets.h"
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
@@ -69,7 +70,7 @@ is_counted(const pg_uuid_t *workflow_id)
 		int			left;
 		int			counted;
 	}			turns[64];
-	int			turn = hash_bytes(workflow_id->data, UUID_LEN) % lengthof(turns);
+	Size		turn = hash_bytes(workflow_id->data, UUID_LEN) % lengthof(turns);
 
 	if (turns[turn].left == 0)
 	{
@@ -318,6 +319,7 @@ durable_signal_root(PG_FUNCTION_ARGS)
 	check_name(sending.key, "key");
 
 	call = begin_call(fcinfo);
+	require_bucket_of_name(fcinfo->args[0].value, "name");
 	for (;;)
 	{
 		Refusal    *refusal;

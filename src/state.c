@@ -18,7 +18,7 @@
 #include "utils/syscache.h"
 
 
-#define ROW(event, from, to) [EVENT_##event][from] = to,
+#define ROW(event, from, to) [EVENT_##event][from] = (to),
 
 static const TaskStatus workflow_next[EVENT_COUNT][STATUS_COUNT] = {WORKFLOW_TRANSITIONS(ROW)};
 static const TaskStatus step_next[EVENT_COUNT][STATUS_COUNT] = {STEP_TRANSITIONS(ROW)};

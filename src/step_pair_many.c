@@ -114,11 +114,12 @@ group_by_step(Pairs *pairs)
 {
 	int			count = 2 * pairs->claims.count;
 	pg_uuid_t  *ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
+	pg_uuid_t  *id = ids;
 
 	for (int i = 0; i < pairs->claims.count; i++)
 	{
-		ids[2 * i] = pairs->by_claim[i]->completion.id;
-		ids[2 * i + 1] = pairs->by_claim[i]->next_id;
+		*id++ = pairs->by_claim[i]->completion.id;
+		*id++ = pairs->by_claim[i]->next_id;
 	}
 	qsort(ids, count, sizeof(pg_uuid_t), compare_ids);
 	for (int i = 0; i < count; i++)
@@ -174,7 +175,7 @@ fast_complete_and_claim_many(const void *params)
 	const Pairs *pairs = expected->pairs;
 	int64		done = 0;
 
-	for (int i = 0; i < pairs->claims.count && done == BOTH * i; i++)
+	for (int i = 0; i < pairs->claims.count && done == (int64) BOTH * i; i++)
 	{
 		const Claim *claim = &pairs->claims.elements[i];
 		CompleteAndClaim values = complete_and_claim_values(&pairs->by_claim[i]->completion, claim,
@@ -250,7 +251,7 @@ run_expected(Pairs *pairs)
 		.next_inputs = array_of(&next_inputs),.kind = kind_value(args->kind),
 		POLICY_VALUES(args, expected.now)
 	};
-	if (run(&complete_and_claim_many, &expected, NEWEST) < BOTH * count)
+	if (run(&complete_and_claim_many, &expected, NEWEST) < (uint64) BOTH * count)
 		return false;
 	for (int i = 0; i < count; i++)
 		step_has_ended(&pairs->by_claim[i]->completion.id, pairs->by_claim[i]->completion.lease, expected.recorded);

@@ -106,7 +106,7 @@ check_open(const Suspending *s)
 		if (workflows.count == 0 || !same_id(&workflows.ids[workflows.count - 1], &step->workflow_id))
 			append_id(&workflows, &step->workflow_id);
 	}
-	if (workflows.count > 1 || !same_id(&workflows.ids[0], &s->workflow_id))
+	if (workflows.count != 1 || !same_id(&workflows.ids[0], &s->workflow_id))
 	{
 		OfUnit		params = {
 			.workflow_id = an_id(&s->workflow_id),.ids = a_value(id_array(workflows.ids, workflows.count))

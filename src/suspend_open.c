@@ -88,7 +88,7 @@ static Statement look_deadline = STATEMENT(LookDeadline,
 OpenSteps
 look_steps_open(const IdList *ids, TimestampTz now)
 {
-	Positions	positions = new_positions(ids->count);
+	Positions	positions = new_positions((int) ids->count);
 	OpenSteps	open = {.count = (int) ids->count};
 	OpenNode   *nodes;
 	uint64		count;

@@ -29,6 +29,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "buckets.h"
 #include "sql.h"
 #include "suspend.h"
 #include "table.h"
@@ -159,6 +160,8 @@ look_again(const pg_uuid_t *id)
 	bool		awaits_all;
 	OpenSteps	open;
 
+	if (!has_bucket_of(id))
+		return true;
 	if (!try_lock_asleep(id, now))
 		return !is_asleep(id, now);
 	if (!read_open(id, &ids, &awaits_all))

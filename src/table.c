@@ -155,7 +155,7 @@ read_defaults(Relation relation, Table *table)
 	if (table->memory == NULL)
 		table->memory = AllocSetContextCreate(TopMemoryContext, "durable defaults", ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(table->memory);
-	table->defaults = MemoryContextAlloc(table->memory, desc->natts * sizeof(NullableDatum));
+	table->defaults = MemoryContextAlloc(table->memory, (Size) desc->natts * sizeof(NullableDatum));
 	for (int i = 0; i < desc->natts; i++)
 		table->defaults[i] = a_null();
 	for (int i = 0; constraints && i < constraints->num_defval; i++)
@@ -670,6 +670,7 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 	TupleDesc	desc = RelationGetDescr(table);
 	HeapTupleData row = {.t_self = seen->row,.t_tableOid = seen->table};
 	ItemId		item;
+	Datum		id;
 	bool		isnull;
 
 	if (offset > PageGetMaxOffsetNumber(page))
@@ -679,10 +680,11 @@ is_newest(Relation table, Buffer buffer, const LeaseSeen *seen, int32 lease)
 		return false;
 	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	row.t_len = ItemIdGetLength(item);
+	id = heap_getattr(&row, attribute_number(&the_workflow, workflow_id), desc, &isnull);
 	return (HeapTupleHeaderXminCommitted(row.t_data) ||
 			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row.t_data))) &&
 		((row.t_data->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(row.t_data->t_infomask)) &&
-		same_id(DatumGetUUIDP(heap_getattr(&row, attribute_number(&the_workflow, workflow_id), desc, &isnull)), &seen->workflow_id) &&
+		!isnull && same_id(DatumGetUUIDP(id), &seen->workflow_id) &&
 		DatumGetInt32(heap_getattr(&row, attribute_number(&the_workflow, workflow_lease), desc, &isnull)) == lease;
 }
 

@@ -342,7 +342,9 @@ PARAMETERS(ForgetOutcomes, FORGET_OUTCOMES);
 static Statement forget_outcomes = STATEMENT(ForgetOutcomes,
 	"WITH unneeded AS MATERIALIZED ("
 	"  SELECT a.workflow_id FROM durable.awaited_outcome a "
-	"  WHERE NOT EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = a.workflow_id) "
+	"  WHERE NOT EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = a.workflow_id)"
+	/* where a workflow is still on its way here, its waits may be, too */
+	"    AND durable.bucket(a.workflow_id) <@ (SELECT durable.buckets()) "
 	"  LIMIT :most FOR UPDATE OF a SKIP LOCKED) "
 	"DELETE FROM durable.awaited_outcome a WHERE a.workflow_id = ANY (ARRAY(SELECT u.workflow_id FROM unneeded u))");
 
