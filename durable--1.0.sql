@@ -2438,6 +2438,7 @@ DECLARE
   enough CONSTANT int := 1000;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
+  here CONSTANT int4multirange := durable.buckets();
 BEGIN
   PERFORM durable.require_count('max_rows', max_rows);
   RETURN QUERY
@@ -2473,7 +2474,7 @@ BEGIN
   FROM (SELECT f.id, string_agg(f.reason, '; ') AS reason
       FROM (SELECT * FROM stale UNION ALL SELECT * FROM retrying UNION ALL SELECT * FROM late) f (id, reason) GROUP BY f.id) f
     JOIN durable.workflow w ON w.id = f.id
-  WHERE CASE WHEN w.status IN ('PENDING', 'RUNNING') THEN true ELSE false END
+  WHERE CASE WHEN w.status IN ('PENDING', 'RUNNING') AND durable.bucket(w.id) <@ here THEN true ELSE false END
   ORDER BY w.id DESC LIMIT max_rows;
 END $$;
 COMMENT ON FUNCTION durable.stuck(int) IS

@@ -82,6 +82,11 @@ SELECT name, reason FROM s;
 -- Steps of what is paused or has ended no longer count.
 SELECT durable.pause_tree(id('thrice')), n('SELECT durable.complete(id(''all of it''))');
 SELECT name, reason FROM s;
+-- Nothing of buckets that this database has given up.
+BEGIN;
+SELECT durable.set_buckets('{}');
+SELECT * FROM s;
+ROLLBACK;
 -- The newest; none.
 SELECT name FROM durable.stuck(2);
 SELECT count(*) FROM durable.stuck(0);
