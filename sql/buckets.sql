@@ -96,6 +96,19 @@ SELECT name FROM durable.claim('limited', 'e', 10);
 SELECT * FROM pg_temp.found();
 SELECT durable.output(test.id('ended'));
 
+-- What is suspended and has only a note to wake it, which stays behind, is looked at again.
+SELECT durable.create_queue('naps');
+SELECT created FROM durable.start('nap', queue => 'naps');
+SELECT a.action FROM durable.claim('naps', 'e') c, durable.await_signal(c.workflow_id, 0, 'go') a;
+SELECT status FROM durable.suspend(test.id('nap'), 'e', 1, ARRAY[durable.step_id(test.id('nap'), 0)]);
+DELETE FROM durable.watch;
+INSERT INTO durable.signal (id, workflow_id, name, sent_at) SELECT id, id, 'go', now() FROM test.id('nap') id;
+SELECT durable.set_buckets(pg_temp.all_but('{nap}'));
+SELECT name FROM durable.claim('naps', 'e');
+SELECT durable.set_buckets('{[0,4096)}');
+SELECT name, lease FROM durable.claim('naps', 'e');
+SELECT durable.cancel_tree(test.id('nap'));
+
 -- What is rolled back was never said: neither for this session, nor what it has parked.
 BEGIN;
 SELECT durable.set_buckets('{}');

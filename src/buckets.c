@@ -31,10 +31,9 @@
 #include "relation.h"
 #include "suspend.h"
 
-#include "access/heapam.h"
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
@@ -47,7 +46,6 @@
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(durable_buckets);
@@ -66,13 +64,12 @@ static int	count_here;
 
 /* ---- reading --------------------------------------------------------------------------- */
 
-/* The ranges; all buckets if there is no row. */
+/* The ranges, as they are now whatever the transaction's snapshot; all buckets if there is no row. */
 static MultirangeType *
 read_ranges(Relation table)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
-	HeapTuple	row = heap_getnext(scan, ForwardScanDirection);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	row = systable_getnext(scan);
 	MultirangeType *ranges;
 
 	if (row)
@@ -83,8 +80,7 @@ read_ranges(Relation table)
 	}
 	else
 		ranges = DatumGetMultirangeTypeP(OidInputFunctionCall(F_MULTIRANGE_IN, "{[0,4096)}", INT4MULTIRANGEOID, -1));
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
+	systable_endscan(scan);
 	return ranges;
 }
 
@@ -333,6 +329,10 @@ static Statement unpark = STATEMENT(OfBuckets,
 static Statement take_slots = STATEMENT(OfIds,
 	"UPDATE durable.workflow w SET slot = NULL WHERE w.id = ANY (:ids) AND w.slot IS NOT NULL");
 
+/* Also what is paused since: its note has not travelled. */
+static Statement look_suspended = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.suspended_at IS NOT NULL");
+
 /* What waits for something in these buckets, which may have happened in the other database. */
 static Statement look_watching = STATEMENT(OfBuckets,
 	"SELECT DISTINCT t.workflow_id FROM durable.watch t WHERE durable.bucket(t.key) <@ :buckets ORDER BY t.workflow_id",
@@ -364,7 +364,7 @@ static void
 take_in(Datum gained)
 {
 	IdList		ids = {0};
-	IdList		watching = {0};
+	IdList		asleep = {0};
 
 	run(&unpark, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
 	append_result(&ids);
@@ -372,9 +372,10 @@ take_in(Datum gained)
 	join_unfinished(id_array(ids.ids, ids.count));
 	now_waiting(id_array(ids.ids, ids.count));
 	run(&look_watching, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
-	append_result(&watching);
-	for (uint64 i = 0; i < watching.count; i++)
-		leave_note_of(&watching.ids[i]);
+	append_result(&asleep);
+	run_over_ids(&look_suspended, &ids, NULL, &asleep);
+	for (uint64 i = 0; i < asleep.count; i++)
+		leave_note_of(&asleep.ids[i]);
 	count_again();
 }
 
