@@ -1,19 +1,6 @@
--- await_any: a select. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_await_any;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_await_any;
-\c regress_durable_await_any
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
+-- await_any: a select.
+\set own await_any
+\i sql/own_database.psql
 CREATE FUNCTION pg_temp.steps() RETURNS TABLE (sequence int, wait text, status durable.task_status, output jsonb, error text) LANGUAGE sql AS
   $$SELECT h.sequence, h.wait, h.status, h.output, h.error FROM durable.history(pg_temp.wf('any')) h$$;
 CREATE FUNCTION pg_temp.ask(s int, a int[], t interval = NULL, OUT action text, OUT output jsonb, OUT error text) LANGUAGE sql AS

@@ -1,21 +1,6 @@
--- suspend: a workflow gives its executor free until something happens. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_suspend;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_suspend;
-\c regress_durable_suspend
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
-CREATE FUNCTION pg_temp.left(t timestamptz) RETURNS numeric LANGUAGE sql AS
-  $$SELECT round(extract(epoch FROM t - durable.clock()))$$;
+-- suspend: a workflow gives its executor free until something happens.
+\set own suspend
+\i sql/own_database.psql
 -- suspends a workflow for steps of its own, as its owner
 CREATE FUNCTION pg_temp.suspend(n text, s int[], until text = 'any', OUT status durable.task_status, OUT left numeric) LANGUAGE sql AS $$
   SELECT d.status, pg_temp.left(d.run_at) FROM (SELECT * FROM durable.workflow WHERE id = pg_temp.wf(n)) w, durable.suspend(w.id, w.executor_id, w.lease,

@@ -147,6 +147,7 @@ class Workflow:
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
     next: "Workflow" = None  # the run in which it goes on
+    was_replaced: bool = False  # by start, with other arguments
     policy: tuple = None  # of its retries, None where there are none
     retry_count: int = None
     ends_with_parent: bool = False
@@ -461,6 +462,7 @@ class Model:
             if replaced:
                 self.known_queue(queue)
                 self.register(executor_id)
+                w.was_replaced = True
                 w.input, w.handler, w.queue, w.priority, w.timeout, w.limit = input, handler, queue, priority, timeout, max_recovery_attempts
                 w.run_at = self.now if run_at is None else run_at
                 w.key, w.version, w.tags = concurrency_key, app_version, tags
@@ -611,9 +613,9 @@ class Model:
             raise Refused("WF008")
         n = w.next
         if n:
-            if input != n.input or (input is None) != (n.input is None):
+            if not n.was_replaced and (input != n.input or (input is None) != (n.input is None)):
                 raise Refused("WF002")
-            self.note = "again"
+            self.note = "again, replaced" if n.was_replaced else "again"
         else:
             if w.status == "PAUSED":
                 raise Refused("WF004")

@@ -435,6 +435,9 @@ our %calls = (
 	wake_mode => q{durable.wake_mode()},
 	session_ended => q{durable.session_ended('worker', NULL, NULL)},
 	stats => q{durable.stats()},
+	executors => q{durable.executors()},
+	schedules => q{durable.schedules()},
+	stuck => q{durable.stuck()},
 	metrics => q{durable.metrics()},
 	statements => q{durable.statements()},
 
@@ -449,9 +452,10 @@ our %calls = (
 	is_dead => q{durable.is_dead(NULL, now())},
 	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
 	entries => q{durable.entries('workflow_pkey')},
+	require_count => q{durable.require_count('max_rows', 1)},
 	filters => q{durable.filters(true)},
 	standing => q{durable.standing('RUNNING')},
-	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, true, NULL, 1)},
+	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, true, NULL, 1)},
 	latest_started => q{durable.latest_started(true, 1)},
 	all_below => q{durable.all_below(ARRAY[wf('run')], false)},
 );

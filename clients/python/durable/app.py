@@ -61,20 +61,24 @@ class BaseHandle(Generic[T]):
         return f"{type(self).__name__}({self.id})"
 
     def _result(self, timeout: Duration | None = None) -> Result[T]:
-        """Waits for its end and returns its output; or raises `Failed`, `Cancelled`, `TimedOut`."""
+        """Waits for its end, and that of the runs in which it goes on, and returns the output; or raises `Failed`,
+        `Cancelled`, `TimedOut`."""
+        run = self.id
         until = time.monotonic() + float(timeout) if timeout is not None else float("inf")  # type: ignore[arg-type]
         while True:
             left = min(max(until - time.monotonic(), 0), 30)
-            (row,) = yield Call("wait_for_end", {"task_id": self.id, "timeout": interval(left)})
-            if row.status == "COMPLETED":
+            (row,) = yield Call("wait_for_end", {"task_id": run, "timeout": interval(left)})
+            if row.continued_as:
+                run = row.continued_as
+            elif row.status == "COMPLETED":
                 output: T = self._host.codec.decode(row.output, self._returns)
                 return output
-            if row.status == "FAILED":
-                raise errors.recorded(str(self.id), row.error)
-            if row.status == "CANCELLED":
-                raise errors.Cancelled(f"workflow {self.id} was cancelled")
-            if time.monotonic() >= until:
-                raise TimedOut(f"workflow {self.id} is {row.status}")
+            elif row.status == "FAILED":
+                raise errors.recorded(str(run), row.error)
+            elif row.status == "CANCELLED":
+                raise errors.Cancelled(f"workflow {run} was cancelled")
+            elif time.monotonic() >= until:
+                raise TimedOut(f"workflow {run} is {row.status}")
 
     def _status(self) -> Result[str]:
         """Its status: PENDING, RUNNING, PAUSED, COMPLETED, FAILED or CANCELLED."""
@@ -107,6 +111,17 @@ class BaseHandle(Generic[T]):
         """Runs it again after it has failed, from its last completed step."""
         yield Call("resume_failed", {"workflow_id": self.id, "from_sequence": from_sequence})
 
+    def _fork(
+        self, from_sequence: int, *, queue: str, name: str | None = None, input: Any = None, **options: Any
+    ) -> Result[Any]:
+        """A new run with copies of what it has recorded before that position, whatever its status.
+
+        Name and input are its own unless given. Other options are those of the function `durable.fork`.
+        """
+        args = {"workflow_id": self.id, "from_sequence": from_sequence, "queue": queue, "name": name, **options}
+        row = yield Call("fork", _given(args | {"input": self._host.codec.encode(input, "input of a fork")}))
+        return type(self)(self._host, row.workflow_id, True, self._returns)
+
     def _history(self) -> Result[list[Any]]:
         """Every recorded step in order, as rows; `testing.replay` takes it."""
         return _one(Call("history", {"workflow_id": self.id}))
@@ -133,6 +148,7 @@ class Handle(BaseHandle[T]):
     pause = _blocking(BaseHandle._pause)
     resume = _blocking(BaseHandle._resume)
     retry = _blocking(BaseHandle._retry)
+    fork = _blocking(BaseHandle._fork)
     history = _blocking(BaseHandle._history)
 
     def events(self, topic: str | None = None, after: int = 0, follow: bool = False) -> Iterator[Event]:
@@ -156,6 +172,7 @@ class AsyncHandle(BaseHandle[T]):
     pause = _awaiting(BaseHandle._pause)
     resume = _awaiting(BaseHandle._resume)
     retry = _awaiting(BaseHandle._retry)
+    fork = _awaiting(BaseHandle._fork)
     history = _awaiting(BaseHandle._history)
 
     async def events(self, topic: str | None = None, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:

@@ -266,7 +266,7 @@ def tail(server: Server, options: argparse.Namespace) -> int:
         if status in FINISHED:
             break
         server.rows("CALL durable.wait_for_event(%s, %s, %s, '30 s', NULL)", task["id"], options.topic, after)
-    (end,) = server.rows("CALL durable.wait_for_end(%s, '0 s', NULL, NULL, NULL)", task["id"])
+    (end,) = server.rows("CALL durable.wait_for_end(%s, '0 s')", task["id"])
     options.printer.line(end, f"{end['status']}  {text(end['output'] if end['error'] is None else end['error'])}")
     return 0 if end["status"] == "COMPLETED" else 1
 
@@ -431,12 +431,9 @@ def top(server: Server, options: argparse.Namespace) -> None:
         if n:
             time.sleep(options.interval)
         stats = server.rows("SELECT * FROM durable.stats ORDER BY queue_name NULLS LAST")
-        try:
-            executors = server.rows(
-                "SELECT executor_id, last_seen FROM durable.executor ORDER BY last_seen DESC LIMIT 15"
-            )
-        except psycopg.errors.InsufficientPrivilege:
-            executors = []
+        executors = server.rows(
+            "SELECT executor_id, last_seen, coalesce(why, 'alive') AS state, running, app_version FROM durable.executors(15)"
+        )
         if options.json:
             options.printer.line({"queues": stats, "executors": executors}, "")
             continue

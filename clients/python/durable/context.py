@@ -538,8 +538,9 @@ class Flow:
     def _wait(self, open: list[UUID], due: datetime | None, event: Any, began: float = 0, until: str = "any") -> Gen:
         """Waits for open steps: in place, or, if that takes longer than the patience, suspended.
 
-        What is due at a time ends then and not before. All else can end at any time: it is asked again, each time a
-        bit later, or when `event` says so, which was taken before the server was asked, so that nothing is missed.
+        What is due at a time ends then and not before. All else can end at any time: it is asked again when `event`
+        says so, which was taken before the server was asked, so that nothing is missed; and each second, for the
+        little that nobody is told of.
         """
         driven = self._driven
         if driven.interrupt:
@@ -551,7 +552,7 @@ class Flow:
         else:
             spent = time.monotonic() - began
             is_long = spent >= patience or (self._host.crowded and patience < math.inf)
-            pause = min(max(spent / 2, 0.01), 1)
+            pause = min(max(patience - spent, 0), 1)
         key = object()
         driven.blocked[key] = open
         try:

@@ -183,7 +183,11 @@ _CASTS = {
     "ids": "uuid",
     "concurrency_keys": "text",
 }
-_PROCEDURES = {"wait_for_work": ("reason",), "wait_for_end": ("status", "output", "error"), "wait_for_event": ("n",)}
+_PROCEDURES = {
+    "wait_for_work": ("reason",),
+    "wait_for_end": ("status", "output", "error", "continued_as"),
+    "wait_for_event": ("n",),
+}
 
 
 @lru_cache(4096)

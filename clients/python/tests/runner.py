@@ -156,6 +156,15 @@ class Program:
             **more,
         )
 
+    async def result(self, name: str, op: dict[str, Any]) -> Any:
+        def run() -> Any:
+            return app.start(WORKFLOWS[op["program"]], name, self.value(op.get("input"))).result(timeout=30)
+
+        async def arun() -> Any:
+            return await (await app.start(WORKFLOWS[op["program"]], name, self.value(op.get("input")))).result(30)
+
+        return await wait(self.ctx.step(name, arun if IS_ASYNC else run))
+
     def waits(self, op: dict[str, Any], later: bool) -> Any:
         """What waits: at once, or begun for `gather` and `first`."""
         kind = next(kind for kind in ("sleep", "signal", "callback", "child") if kind in op)
@@ -234,6 +243,7 @@ class Program:
 
 setattr(Program, "return", Program.end)
 KINDS = (
+    "result",
     "step",
     "transaction",
     "map",

@@ -500,10 +500,27 @@ def test_continue_as(app, db, work):
             ctx.continue_as(n - 1)
         return n
 
-    app.start(w, "again", 3)
+    handle = app.start(w, "again", 3)
     work()
-    db.until("SELECT count(*) = 4 FROM durable.workflow WHERE name = 'again' AND status = 'COMPLETED'")
+    assert handle.result(timeout=20) == 0, "the result is that of the last run"
+    assert db.run("SELECT status, count(*) FROM durable.workflow WHERE name = 'again' GROUP BY 1") == [("COMPLETED", 4)]
     assert db.ledger() == {"run": 4}
+
+
+def test_fork(app, db, work):
+    @app.workflow("w19")
+    def w(ctx: durable.Context, n: int) -> list[int]:
+        first = ctx.step("first", lambda: db.run("INSERT INTO ledger VALUES ('first', %s)", n) or n)
+        second = ctx.step("second", lambda: db.run("INSERT INTO ledger VALUES ('second', %s)", n) or n * 10)
+        return [first, second]
+
+    handle = app.start(w, "forked", 1)
+    work()
+    assert handle.result(timeout=20) == [1, 10]
+    fork = handle.fork(1, queue="default", name="other", input=2)
+    assert fork.id != handle.id
+    assert fork.result(timeout=20) == [1, 20], "what was recorded before the position, and what the new input gives"
+    assert db.ledger() == {"first": 1, "second": 2}
 
 
 def test_request_cancel(app, db, work):

@@ -82,19 +82,28 @@ export class Handle<O = unknown> {
     return (await this.ask("status", { task_id: this.id })) ?? "";
   }
 
-  /** Waits for its end (so many seconds), and returns its output; throws `Failed`, `Cancelled`, or `TimedOut`. */
+  /**
+   * Waits for its end, and that of the runs in which it goes on (so many seconds), and returns the output; throws
+   * `Failed`, `Cancelled`, or `TimedOut`.
+   */
   async result(options: { timeout?: number } = {}): Promise<Recorded<O>> {
     const until = performance.now() + (options.timeout ?? Infinity) * 1000;
-    for (;;) {
-      const status = await this.status();
-      if (status === "COMPLETED") {
-        return this.app.serializer.read(await this.ask("output", { task_id: this.id })) as Recorded<O>;
+    let run = this.id;
+    for (let most = 0; ; most = 30) {
+      const left = Math.max(0, (until - performance.now()) / 1000);
+      const end = await this.app.wait(run, "wait_for_end", { task_id: run, timeout: Math.min(left, most) });
+      if (end.continued_as) {
+        run = end.continued_as as string;
+      } else if (end.status === "COMPLETED") {
+        const [row] = await this.app.ask(run, "output", { task_id: run });
+        return this.app.serializer.read(row?.value) as Recorded<O>;
+      } else if (end.status === "CANCELLED") {
+        throw new Cancelled(`workflow ${run} was cancelled`);
+      } else if (end.status === "FAILED") {
+        throw failure(run, end.error as string | null);
+      } else if (left === 0) {
+        throw new TimedOut(`workflow ${run} is ${String(end.status)} after ${options.timeout} s`);
       }
-      if (status === "CANCELLED") throw new Cancelled(`workflow ${this.id} was cancelled`);
-      if (status === "FAILED") throw failure(this.id, await this.ask("error", { task_id: this.id }));
-      const left = (until - performance.now()) / 1000;
-      if (left <= 0) throw new TimedOut(`workflow ${this.id} is ${status} after ${options.timeout} s`);
-      await this.app.waitForEnd(this.id, Math.min(left, 30));
     }
   }
 
@@ -118,13 +127,7 @@ export class Handle<O = unknown> {
       if (rows.length > 0) continue;
       if (isOver) return;
       isOver = /COMPLETED|FAILED|CANCELLED/.test(await this.status()); // then once more, for what came meanwhile
-      if (!isOver)
-        await this.app.wait(this.id, "wait_for_event", {
-          ...args,
-          after,
-          timeout: "10 s",
-          n: new sql.Typed("bigint", null),
-        });
+      if (!isOver) await this.app.wait(this.id, "wait_for_event", { ...args, after, timeout: 10 });
     }
   }
 
@@ -141,12 +144,42 @@ export class Handle<O = unknown> {
   async requestCancel(reason?: string, grace?: sql.Duration): Promise<number> {
     return Number(await this.ask("request_cancel", { workflow_id: this.id, reason, grace: sql.interval(grace) }));
   }
+  /**
+   * A new run with copies of what it has recorded before that position, whatever its status. Name and input are its
+   * own unless given.
+   */
+  async fork(fromSequence: number, options: ForkOptions): Promise<Handle<O>> {
+    const { name, input, queue, runAt } = options;
+    const written = input === undefined ? undefined : this.app.serializer.write(input, "input of a fork").text;
+    const [row] = await this.app.ask(this.id, "fork", {
+      workflow_id: this.id,
+      from_sequence: fromSequence,
+      name,
+      input: written === undefined ? undefined : sql.json(written ?? "null"),
+      queue,
+      run_at: runAt,
+      app_version: this.app.options.version,
+    });
+    return new Handle<O>(this.app, row?.workflow_id ?? "", true);
+  }
+  /** Runs it again after it has failed, from its last completed step, or from that position. */
+  async retry(fromSequence?: number): Promise<void> {
+    await this.ask("resume_failed", { workflow_id: this.id, from_sequence: fromSequence });
+  }
   async pause(): Promise<number> {
     return Number(await this.ask("pause_tree", { workflow_id: this.id }));
   }
   async resume(): Promise<number> {
     return Number(await this.ask("resume_tree", { workflow_id: this.id }));
   }
+}
+
+export interface ForkOptions {
+  /** Whose workers run it. */
+  queue: string;
+  name?: string;
+  input?: unknown;
+  runAt?: Date;
 }
 
 export interface Event {
@@ -298,24 +331,22 @@ export class App<P extends AnyPool = AnyPool> {
     return sql.ask("database" in shard && "batcher" in shard ? shard.database.query : sql.queryOf(shard), name, args);
   }
 
-  /** Waits in a session of its own, unless half of the pool does so: then for a moment. @internal */
-  async wait(id: string, name: string, args: sql.Args): Promise<void> {
+  /** Waits on a connection, unless half of the pool does so: then looks after a moment. @internal */
+  async wait(id: string, name: string, args: sql.Args & { timeout: number }): Promise<Record<string, unknown>> {
     const { database } = this.shardOf(bucketOfId(id));
-    if (this.waiting >= Math.max(1, database.size / 2)) return new Promise((resolve) => setTimeout(resolve, 250));
+    let { timeout } = args;
+    if (timeout > 0 && this.waiting >= Math.max(1, database.size / 2)) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      timeout = 0;
+    }
     this.waiting++;
     try {
-      const session = await database.reserve(); // postgres.js would send other queries behind this one
-      await sql.wait(session.query, name, args).finally(() => {
-        session.release();
-      });
+      return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
+    } catch (error) {
+      throw sql.translate(error);
     } finally {
       this.waiting--;
     }
-  }
-
-  /** @internal */
-  waitForEnd(id: string, seconds: number): Promise<void> {
-    return this.wait(id, "wait_for_end", { task_id: id, timeout: sql.interval(seconds) });
   }
 }
 

@@ -481,8 +481,8 @@ export class Context<P extends AnyPool = AnyPool> {
     })();
     return new Pending(this.drive, sequence, id, first, async () => {
       let found = await first;
-      for (let tries = 0; found.action === "WAIT"; tries++) {
-        await this.drive.pause({ id, sort, runAt: found.runAt, tries });
+      while (found.action === "WAIT") {
+        await this.drive.pause({ id, sort, runAt: found.runAt });
         found = await this.drive.ask(ask);
       }
       return this.outcome(name, found, read);
@@ -596,7 +596,7 @@ export class Context<P extends AnyPool = AnyPool> {
         const error = raised ? raised.error : translate(caught, refusal);
         if (kind === "TRANSACTION" && (raised ? isConflict(error) : isTransient(error))) {
           await retryPause();
-          return { found: answer({ action: "LOCKED" }) };
+          return { found: answer({ action: "WAIT", run_at: new Date(server.now()).toISOString() }) };
         }
         if (!raised && (error instanceof Interrupt || kind === "STEP")) throw error;
         return { found: await failed(error, raised?.found ?? (await claim())) };

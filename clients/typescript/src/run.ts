@@ -41,8 +41,6 @@ export interface Open {
   runAt: number | null;
   /** `sleep`: it ends by its time alone; `any`: also by a step of this process. */
   sort: string | null;
-  /** How often it was asked for. */
-  tries?: number;
 }
 
 interface Paused extends Open {
@@ -162,7 +160,7 @@ export class Run {
         },
       };
       const due = (open.runAt ?? Infinity) - this.options.server.now();
-      const left = open.sort === "sleep" ? due : Math.min(due, this.lookAgain(open.tries ?? 0));
+      const left = open.sort === "sleep" ? due : Math.min(due, this.lookAgain);
       const timer = setTimeout(paused.wake, Math.min(Math.max(left, 5), LONGEST));
       this.paused.add(paused);
       if (this.stopped) paused.stop(this.stopped);
@@ -170,9 +168,9 @@ export class Run {
     });
   }
 
-  /** News are hints, and may be missed: looks more and more seldom (ms), and less where much is open. */
-  private lookAgain(tries: number): number {
-    return Math.min(20 * 1.5 ** tries, 1000) * Math.max(1, this.paused.size / 20);
+  /** News wake at once; of the little that nobody is told of, it finds out by itself (ms), later where much is open. */
+  private get lookAgain(): number {
+    return 1000 * Math.max(1, this.paused.size / 20);
   }
 
   /** The program waits for that. */

@@ -1,5 +1,5 @@
 import type { Pool, PoolClient, ClientBase } from "pg";
-import type { Sql, TransactionSql, ReservedSql } from "postgres";
+import type { ReservedSql, Sql, TransactionSql } from "postgres";
 import { DurableError, isTransient } from "./errors";
 
 /** A caller's own connection or transaction, of either driver. */
@@ -7,24 +7,50 @@ export type Connection = ClientBase | TransactionSql | ReservedSql;
 /** What workflows run on: a pool of either driver. */
 export type AnyPool = Pool | Sql;
 /** What `ctx.transaction` hands to its function. */
-export type Transaction<P extends AnyPool> = P extends Sql ? ReservedSql : PoolClient;
+export type Transaction<P extends AnyPool> = P extends Sql ? TransactionSql : PoolClient;
 
 type Rows = Record<string, unknown>[];
 type Query = (text: string, values: unknown[]) => Promise<Rows>;
 
-/** A connection of its own for a while. */
-export interface Session {
-  query: Query;
-  raw: PoolClient | ReservedSql;
-  /** @param broken it is closed, not used again */
-  release(broken?: boolean): void;
-}
-
 export interface Database {
   query: Query;
-  reserve(): Promise<Session>;
+  /** The same for a call that waits: none that is sent meanwhile stands behind it. */
+  alone: Query;
   /** How many connections it has at most. */
   size: number;
+  forWorker(): WorkerDatabase;
+}
+
+/** What a worker needs, to go on when the server does: each call ends, and what is lost is not used again. */
+export interface WorkerDatabase {
+  query: Query;
+  /** A connection of its own. */
+  connect(): Promise<Session>;
+  /** Commits what `work` does on that connection, or takes it back. */
+  transaction<T>(work: (raw: unknown, query: Query) => Promise<T>): Promise<T>;
+  end(): void;
+}
+
+export interface Session {
+  query: Query;
+  /** Closes it. */
+  end(): void;
+}
+
+/** Seconds after which a call of a worker has lost its connection, whatever the network says; more than it waits for work. */
+export const silence = { seconds: 60 };
+
+async function within<T>(answer: Promise<T>, late?: () => void): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const end = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      late?.();
+      reject(new Error(`the connection was silent for ${silence.seconds} s`));
+    }, silence.seconds * 1000);
+  });
+  return await Promise.race([answer, end]).finally(() => {
+    clearTimeout(timer);
+  });
 }
 
 function isPg(it: AnyPool | Connection): it is Pool | ClientBase {
@@ -39,70 +65,156 @@ export function queryOf(it: AnyPool | Connection, prepare = false): Query {
 export const database = (pool: AnyPool): Database => (isPg(pool) ? ofPg(pool) : ofPostgres(pool));
 
 function ofPg(pool: Pool): Database {
-  pool.on("error", () => undefined); // an idle connection that was closed is no reason to end the process
-  const ignore = (): void => undefined; // the query that runs gets the error, too
+  const ignore = (): void => undefined; // a query that runs on the connection gets its error, too
+  pool.on("error", ignore);
+  // before the pool takes its own listener away: there is no moment without one
+  pool.on("acquire", (client) => client.off("error", ignore).on("error", ignore));
+  const connect = async () => {
+    const client = await pool.connect();
+    const query: Query = (text, values) => within(queryOf(client)(text, values));
+    return { client, query };
+  };
+  /** A connection that has failed is not used again. */
+  const use = async <T>(work: (client: PoolClient, query: Query) => Promise<T>): Promise<T> => {
+    const { client, query } = await connect();
+    let isLost = false;
+    try {
+      return await work(client, query);
+    } catch (error) {
+      isLost = isTransient(error);
+      throw error;
+    } finally {
+      client.release(isLost);
+    }
+  };
+  const transaction: WorkerDatabase["transaction"] = (work) =>
+    use(async (client, query) => {
+      try {
+        await query("BEGIN", []);
+        const result = await work(client, query);
+        await query("COMMIT", []);
+        return result;
+      } catch (error) {
+        await query("ROLLBACK", []); // or it fails by the loss of the connection
+        throw error;
+      }
+    });
   return {
     size: pool.options.max,
     query: queryOf(pool),
-    reserve: async () => {
-      const raw = await pool.connect();
-      raw.on("error", ignore);
-      const release = (broken?: boolean): void => {
-        raw.off("error", ignore);
-        raw.release(broken);
+    alone: queryOf(pool),
+    forWorker: () => ({
+      query: (text, values) => use((_, query) => query(text, values)),
+      connect: async () => {
+        const { client, query } = await connect();
+        const end = (): void => {
+          client.release(true);
+        };
+        return { query, end };
+      },
+      transaction,
+      end: () => undefined,
+    }),
+  };
+}
+
+function ofPostgres(pool: Sql): Database {
+  const { max: size, prepare } = pool.options;
+  return {
+    size,
+    query: queryOf(pool, prepare),
+    alone: queryOf(pool), // what is not prepared has the connection for itself
+    forWorker: () => ofPostgresWorker(pool),
+  };
+}
+
+type Options = Record<string, unknown> & { onclose: (connection: number) => void };
+
+/**
+ * Up to 3.4.9, a connection of postgres.js that was lost may not connect again for long; `reserve` may forget who waits
+ * for it; fetching types may fail where nobody can catch it; and a statement for a connection that was lost ends the
+ * process, or reaches another session. So a worker has connections of its own, made like the pool's, and makes all
+ * anew when one is lost.
+ */
+function ofPostgresWorker(pool: Sql): WorkerDatabase {
+  const { prepare } = pool.options;
+  const make = async (options: Options): Promise<Sql> => {
+    const { default: postgres } = await import("postgres");
+    const own = { fetch_types: false, idle_timeout: null, max_lifetime: null, connect_timeout: 5 };
+    return postgres({ ...pool.options, ...own, ...options } as object);
+  };
+  const lost = new Map<number, () => void>();
+  let types: Promise<unknown> | undefined;
+  let current: Promise<Sql> | undefined;
+  const open = async (): Promise<Sql> => {
+    await (types ??= pool
+      .unsafe("SELECT 1")
+      .execute()
+      .catch(() => (types = undefined))); // what it fetches, all know
+    const onclose = (connection: number): void => {
+      lost.get(connection)?.();
+      if (current === made) end();
+    };
+    const made: Promise<Sql> = (current ??= make({ onclose }));
+    return await made;
+  };
+  /** Calls that are on their way have a moment. */
+  const end = (): void => {
+    void current?.then((sql) => sql.end({ timeout: 1 }));
+    current = undefined;
+  };
+  return {
+    end,
+    query: async (text, values) => await within(queryOf(await open(), prepare)(text, values), end),
+    connect: async () => {
+      let isClosed = false;
+      const sql = await make({ max: 1, onclose: () => (isClosed = true) });
+      const ask = queryOf(sql, prepare);
+      const query: Query = async (text, values) => {
+        if (isClosed) throw new Error("the connection was closed");
+        return await within(ask(text, values));
       };
-      return { raw, query: queryOf(raw), release };
+      return { query, end: () => void sql.end({ timeout: 0 }) };
+    },
+    transaction: async (work) => {
+      const sql = await open();
+      let connection = -1;
+      let isLost = false;
+      const onexecute = ({ id }: { id: number }): boolean => {
+        lost.set((connection = id), () => (isLost = true));
+        return true;
+      };
+      return (await sql
+        .begin(async (tx) => {
+          tx.unsafe("SELECT 1", [], { onexecute } as object).catch(() => undefined); // goes with the next statement
+          const raw = unless(() => isLost, tx);
+          try {
+            return await work(raw, queryOf(raw, prepare));
+          } catch (error) {
+            if (isLost) await new Promise(() => undefined); // the driver has failed it, and must not roll it back
+            throw error;
+          }
+        })
+        .finally(() => lost.delete(connection))) as never;
     },
   };
 }
 
-/** What postgres.js calls at each statement, and when a connection has closed. */
-type Hooks = Record<"debug" | "onclose", ((id: number, text?: string, ...rest: unknown[]) => void) | boolean | null>;
-
-/**
- * A connection of postgres.js that was reserved and has closed must not be used again, nor released: the driver would
- * write to a socket that is gone, and end the process. So its hooks tell which connection is whose, and has closed.
- */
-function ofPostgres(pool: Sql): Database {
-  const hooks = pool.options as unknown as Hooks;
-  const { debug, onclose } = hooks;
-  const { max: size, prepare } = pool.options;
-  const sessions = new Map<string, (connection: number) => void>();
-  const closed = new Set<number>();
-  hooks.debug = (id, text, ...rest) => {
-    sessions.get(text ?? "")?.(id);
-    if (typeof debug === "function") debug(id, text, ...rest);
-  };
-  hooks.onclose = (id) => {
-    closed.add(id);
-    if (typeof onclose === "function") onclose(id);
-  };
-  let count = 0;
-  const reserve = async (): Promise<Session> => {
-    const raw = await pool.reserve();
-    const ask = queryOf(raw, prepare);
-    const hello = `SELECT 1 -- ${count++}`;
-    let connection = -1;
-    sessions.set(hello, (id) => {
-      closed.delete((connection = id));
-      sessions.delete(hello);
-    });
-    try {
-      await ask(hello, []);
-    } catch (error) {
-      if (!closed.has(connection)) raw.release();
-      throw error;
-    }
-    const query: Query = async (text, values) => {
-      if (closed.has(connection)) throw new Error("the connection was closed");
-      return await ask(text, values);
+/** A transaction that refuses to be used when it is lost. */
+function unless(isLost: () => boolean, tx: TransactionSql): TransactionSql {
+  const guarded =
+    (fn: unknown) =>
+    (...args: unknown[]) => {
+      if (isLost()) throw new Error("the connection was closed");
+      return (fn as (...args: unknown[]) => unknown)(...args);
     };
-    const release = (): void => {
-      if (!closed.has(connection)) raw.release();
-    };
-    return { raw, query, release };
-  };
-  return { size, query: queryOf(pool, prepare), reserve };
+  return new Proxy(tx, {
+    apply: (target, _, args: unknown[]) => guarded(target)(...args),
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key);
+      return typeof value === "function" ? guarded(value) : value;
+    },
+  });
 }
 
 /** A value with the type that it is cast to, as text: so no driver has a way of its own with it. */

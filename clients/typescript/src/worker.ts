@@ -1,11 +1,24 @@
 import { randomBytes } from "node:crypto";
+import { once, setMaxListeners } from "node:events";
 import { hostname } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
 import type { App, Shard } from "./app";
 import { Batcher } from "./batch";
-import { Context, Raised } from "./context";
+import { Context } from "./context";
 import { DurableError, Interrupt, isTransient, refusal } from "./errors";
 import { Run, type RunOptions, type Server, type Within } from "./run";
-import { ask, call, interval, list, translate, wait, type Args, type Row, type Session } from "./sql";
+import {
+  ask,
+  call,
+  interval,
+  list,
+  translate,
+  wait,
+  type Args,
+  type Row,
+  type Session,
+  type WorkerDatabase,
+} from "./sql";
 
 export interface WorkerOptions {
   /** The queues that it claims from, the first first; by default those of its workflows, or `default`. */
@@ -26,13 +39,7 @@ const LONG = 60;
 /** Seconds after which another worker may try what this one had to give back. */
 const GIVE_BACK: Partial<Record<string, number>> = { locked: 1, refused: LONG, programChanged: LONG };
 const sleep = (seconds: number, signal?: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+  pause(seconds * 1000, undefined, { signal }).catch(() => undefined);
 /** Seconds before the next try: longer and longer, and not at the same time as others. */
 const backoff = (failures: number): number => Math.random() * Math.min(5, 0.05 * 2 ** failures);
 
@@ -49,6 +56,7 @@ export class Worker {
     readonly app: App,
     readonly options: WorkerOptions,
   ) {
+    setMaxListeners(0, this.end.signal, this.now.signal);
     this.executor = options.executor ?? `${hostname()}-${process.pid}-${randomBytes(4).toString("hex")}`;
     this.lanes = app.shards.map((shard) => new Lane(this, shard));
   }
@@ -106,12 +114,13 @@ export class Worker {
   }
 
   async drained(): Promise<void> {
-    await Promise.race([Promise.all(this.idle), sleep(2 ** 31 / 1000 - 1, this.stopping)]);
+    if (!this.stopping.aborted) await Promise.race([Promise.all(this.idle), once(this.stopping, "abort")]);
   }
 }
 
 /** A worker in one database: the connection that waits, and what is driven there. */
 class Lane implements Server {
+  private readonly database: WorkerDatabase;
   private readonly runs = new Map<string, Run>();
   private readonly batcher = new Batcher((name, args) => this.rows(name, args));
   private pid?: number;
@@ -122,8 +131,10 @@ class Lane implements Server {
 
   constructor(
     private readonly worker: Worker,
-    private readonly shard: Shard,
-  ) {}
+    { database }: Shard,
+  ) {
+    this.database = database.forWorker();
+  }
 
   // ---- what runs ask for: again and again, until the server answers ------------------------------
 
@@ -134,30 +145,12 @@ class Lane implements Server {
     return this.batcher.call(name, args, workflow);
   }
   rows(name: string, args: Args): Promise<Row[]> {
-    return this.persist(() => call(this.shard.database.query, name, args));
+    return this.persist(() => call(this.database.query, name, args));
   }
-  async transaction<T>(work: (tx: Within) => Promise<T>): Promise<T> {
-    const session = await this.persist(() => this.shard.database.reserve());
-    let isBroken = false;
-    try {
-      await session.query("BEGIN", []);
-      const result = await work({
-        raw: session.raw,
-        call: async (name, args) => (await call(session.query, name, args))[0] as Row,
-      });
-      await session.query("COMMIT", []);
-      return result;
-    } catch (error) {
-      const cause = error instanceof Raised ? error.error : error;
-      if (isTransient(cause)) await sleep(0.05); // if the connection is lost, the driver knows it by now
-      await session.query("ROLLBACK", []).catch((lost: unknown) => {
-        isBroken = true;
-        throw lost;
-      });
-      throw error;
-    } finally {
-      session.release(isBroken);
-    }
+  transaction<T>(work: (tx: Within) => Promise<T>): Promise<T> {
+    return this.database.transaction((raw, query) =>
+      work({ raw, call: async (name, args) => (await call(query, name, args))[0] as Row }),
+    );
   }
   private async persist<T>(what: () => Promise<T>): Promise<T> {
     for (let failures = 0; ; failures++) {
@@ -186,7 +179,7 @@ class Lane implements Server {
     for (let failures = 0; this.isOpen(); failures++) {
       let session: Session | undefined;
       try {
-        session = await this.shard.database.reserve();
+        session = await this.database.connect();
         await this.meet(session);
         failures = 0;
         while (this.isOpen()) await this.listen(session);
@@ -203,9 +196,10 @@ class Lane implements Server {
         }
       } finally {
         this.pid = undefined;
-        session?.release(true);
+        session?.end();
       }
     }
+    this.database.end();
   }
 
   private isOpen(): boolean {
@@ -239,7 +233,7 @@ class Lane implements Server {
   /** Ends what the connection waits in, so that it waits for something else. */
   private async hush(): Promise<void> {
     if (!this.isWaiting) return;
-    await this.shard.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
+    await this.database.query("SELECT pg_cancel_backend($1)", [this.pid]).catch(() => undefined);
   }
 
   private async settle({ query }: Session, reason: string): Promise<void> {
@@ -256,7 +250,7 @@ class Lane implements Server {
     if (!this.isFull || this.worker.draining.aborted) return;
     this.claiming ??= (async () => {
       await new Promise(setImmediate); // for all that end in this moment
-      await this.claim(this.shard.database.query).catch(() => 0);
+      await this.claim(this.database.query).catch(() => 0);
       this.claiming = undefined;
       if (this.worker.room > 0 && this.isFull) await this.hush();
     })();

@@ -149,6 +149,11 @@ class Program {
           concurrency: operation.concurrency as number | undefined,
         });
       }
+      case "result": {
+        const workflow = this.workflows.get(String(operation.program)) as Workflow<Json, Json>;
+        const input = filled(operation.input, this.results);
+        return await ctx.step(name, async () => (await workflow.start(name, input)).result({ timeout: 30 }));
+      }
       case "gather": {
         const waits = (operation.gather as Operation[]).map((part) => this.begin(part));
         return await ctx.gather(waits);
@@ -222,6 +227,7 @@ async function main(): Promise<void> {
           user,
           database,
           connection: { application_name: executor },
+          fetch_types: false,
           onnotice: () => undefined,
         })
       : new pg.Pool({ application_name: executor });

@@ -40,7 +40,7 @@ export function pool(driver: Driver, where: Where = {}, max = 10): AnyPool {
   const common = { host, port, database, max, ...where };
   return driver === "pg"
     ? new pg.Pool({ user, ...common })
-    : postgres({ username: user, onnotice: () => undefined, connect_timeout: 2, ...common }); // see README.md;
+    : postgres({ username: user, onnotice: () => undefined, connect_timeout: 2, fetch_types: false, ...common }); // see README.md
 }
 
 export const sleep = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -119,6 +119,7 @@ export const history = (id: string): Promise<Record<string, unknown>[]> =>
 export class Between {
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
+  private mute = new Set<Socket>();
   private match?: string;
   lost = 0;
   port = 0;
@@ -136,6 +137,7 @@ export class Between {
         socket.on("error", end).on("close", end);
       }
       client.on("data", (data) => {
+        if (this.mute.has(client)) return;
         if (this.match !== undefined && data.includes(this.match)) {
           this.match = undefined;
           this.lost++;
@@ -144,6 +146,7 @@ export class Between {
         upstream.write(data);
       });
       upstream.on("data", (data) => {
+        if (this.mute.has(client)) return;
         if (!isLosing) return void client.write(data);
         client.destroy();
         setTimeout(() => upstream.destroy(), 200);
@@ -160,6 +163,10 @@ export class Between {
   /** The answer to the next message with that text is lost. */
   lose(match: string): void {
     this.match = match;
+  }
+  /** The connections that there are now carry nothing more, and nobody is told. */
+  silence(): void {
+    this.mute = new Set(this.sockets);
   }
   close(): void {
     for (const socket of this.sockets) socket.destroy();
@@ -179,12 +186,13 @@ export function program(name: string, env: Record<string, string>): ChildProcess
   return Object.assign(child, { lines });
 }
 
-/** Restarts the server. */
-export function restart(mode: "fast" | "immediate"): void {
+/** Restarts the server, while this process goes on. */
+export async function restart(mode: "fast" | "immediate"): Promise<void> {
   const command = ["pg_ctl", "-D", `${host}/data`, "-l", `${host}/server.log`, "-m", mode, "-w", "restart"];
   const asOwner = process.getuid?.() === 0 ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] : [];
   const [file = "", ...args] = [...asOwner, ...command];
-  execFileSync(file, args, {
-    env: { ...process.env, PATH: `${execFileSync("pg_config", ["--bindir"]).toString().trim()}:${process.env.PATH}` },
-  });
+  const bindir = execFileSync("pg_config", ["--bindir"]).toString().trim();
+  const env = { ...process.env, PATH: `${bindir}:${process.env.PATH}` };
+  const [status] = (await once(spawn(file, args, { env, stdio: "ignore" }), "exit")) as [number];
+  assert.equal(status, 0);
 }

@@ -36,11 +36,17 @@ both("what concurrent workflows ask for in the same moment is one call", async (
     },
     { fused: true },
   );
-  const { query: send } = f.app.shards[0]!.database;
-  f.app.shards[0]!.database.query = (text, values) => {
-    seen.push(/durable\.(\w+)/.exec(text)?.[1] ?? text);
-    return send(text, values);
+  const { database } = f.app.shards[0]!;
+  const { forWorker } = database;
+  const spied = <D extends Pick<typeof database, "query">>(it: D): D => {
+    const { query: send } = it;
+    it.query = (text, values) => {
+      seen.push(/durable\.(\w+)/.exec(text)?.[1] ?? text);
+      return send(text, values);
+    };
+    return it;
   };
+  spied(database).forWorker = () => spied(forWorker());
   const handles = await Promise.all(
     Array.from({ length: 20 }, (_, n) => w.start(`${n}-${f.tag}`, undefined, { queue: f.queue })),
   );
