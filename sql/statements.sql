@@ -202,6 +202,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT pg_advisory_unlock_all()'),
   ('SELECT durable.heartbeat(''bound'')'),
   ('CALL durable.wait_for_end(trial.id(''left behind''), timeout => ''0'')'),
+  ('CALL durable.wait_for_end(trial.id(''left''), timeout => ''0'')'),
   ('CALL durable.wait_for_event(trial.id(''left behind''), timeout => ''0'')'),
   ('SELECT durable.wake_mode()'),
   ('SELECT durable.left_to_statements()'),
