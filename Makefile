@@ -6,6 +6,7 @@
 #   make test-clients      run the tests of the clients beside a throwaway server
 #   make demo              run the demo beside a throwaway server
 #   make demo-ui           run work and the dashboard beside one, until Ctrl-C
+#   make test-scale        run those of several databases, in two such servers
 #   make test-ui           run the tests of the dashboard beside one
 #   make bench             measure beside a throwaway server
 #   make model             compare with a model, by MODEL_SEQUENCES and MODEL_SEED
@@ -64,7 +65,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test test-clients test-ui demo demo-ui bench model check-deep
+.PHONY: all install installcheck clean test test-clients test-scale test-ui demo demo-ui bench model check-deep
 
 test:
 	@scripts/install-packages py:ensurepip=python3-venv
@@ -73,6 +74,10 @@ test:
 test-clients:
 	@scripts/install-packages py:ensurepip=python3-venv
 	@scripts/with-cluster scripts/test-clients
+
+test-scale:
+	@scripts/install-packages ext:plproxy=postgresql-@-plproxy
+	@scripts/with-cluster test/scale/run $(SCALE)
 
 demo:
 	@scripts/install-packages

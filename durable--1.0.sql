@@ -134,6 +134,8 @@ CREATE TABLE durable.workflow
 	-- the steps there; their lease is 0
 	forked_from uuid,
 	forked_at_sequence int,
+	-- of one whose arguments start has replaced: when it did, last
+	replaced_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.workflow IS
@@ -155,6 +157,34 @@ CREATE TABLE durable.workflow_tags
 );
 CREATE INDEX workflow_tags_search ON durable.workflow_tags USING gin (tags jsonb_path_ops);
 COMMENT ON TABLE durable.workflow_tags IS 'The tags of the workflows that have some';
+
+-- Where several databases share the buckets: which of them are here.  No row: all.
+CREATE TABLE durable.buckets
+(
+	one boolean NOT NULL DEFAULT true,
+	ranges int4multirange NOT NULL,
+	CONSTRAINT buckets_one CHECK (one),
+	CONSTRAINT buckets_pkey PRIMARY KEY (one)
+);
+COMMENT ON TABLE durable.buckets IS
+	'One row with the buckets that this database has, if these are not all; change it by set_buckets only';
+
+CREATE FUNCTION durable.buckets_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'durable_buckets_changed'
+LANGUAGE C;
+COMMENT ON FUNCTION durable.buckets_changed() IS
+	'Trigger: tells all sessions that the buckets have changed. Errors: 0A000';
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON durable.buckets
+	FOR EACH ROW EXECUTE FUNCTION durable.buckets_changed();
+ALTER TABLE durable.buckets ENABLE ALWAYS TRIGGER changed;
+
+CREATE TABLE durable.parked
+(
+	id uuid NOT NULL,
+	CONSTRAINT parked_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE durable.parked IS
+	'The unfinished workflows of buckets that this database has given up, which are in no register of what is unfinished';
 
 -- The registers: which workflows are in some state, in the order in which they are
 -- looked for.  They follow from the table of workflows, as an index does: a trigger
@@ -657,6 +687,8 @@ SELECT pg_catalog.pg_extension_config_dump('durable.watch', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.wake_note', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.awaited_outcome', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.signal', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.buckets', '');
+SELECT pg_catalog.pg_extension_config_dump('durable.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_count', '');
 SELECT pg_catalog.pg_extension_config_dump('durable.queue_head', '');
@@ -685,6 +717,24 @@ AS 'MODULE_PATHNAME', 'durable_bucket_id'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION durable.bucket(uuid) IS
 	'The bucket, 0 .. 4095, that a task''s id carries: that of its root''s name. Errors: 22004';
+
+CREATE FUNCTION durable.buckets() RETURNS int4multirange
+AS 'MODULE_PATHNAME', 'durable_buckets'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.buckets() IS
+	'The buckets that this database has: all, 0 .. 4095, unless set_buckets said otherwise';
+
+CREATE FUNCTION durable.set_buckets(ranges int4multirange) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_set_buckets'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION durable.set_buckets(int4multirange) IS
+	'Says which buckets this database has. Each call for a task or a root''s name of another one is WF016, and nothing that looks for work finds what is unfinished there. Waits for the transactions that have called a function of the extension, and holds up all calls until its own ends: set lock_timeout, and commit. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.require_bucket(task_id uuid) RETURNS void
+AS 'MODULE_PATHNAME', 'durable_require_bucket'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.require_bucket(uuid) IS
+	'Raises WF016 if the bucket of a task is not in this database; NULL is none. For functions that are not in C. Errors: WF016';
 
 -- Workflows and steps in one shape; a child workflow is shown once, as the workflow.
 CREATE VIEW durable.task AS
@@ -1308,8 +1358,31 @@ COMMENT ON FUNCTION durable.left_to_statements() IS
 -- is the caller's as parameters.  They are planned for these: what is not asked for folds
 -- away.
 
--- $1 to $7 are the filters in their order, without the kind.
-CREATE FUNCTION durable.filters(by_tags boolean) RETURNS text
+CREATE FUNCTION durable.require_count(argument text, value int) RETURNS int
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF value IS NULL THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22004',
+      MESSAGE = format('argument "%s" must not be NULL', argument),
+      DETAIL = 'There is nothing that NULL could mean here.',
+      HINT = 'Pass a value.';
+  ELSIF value < 0 THEN
+    RAISE EXCEPTION USING
+      ERRCODE = '22023',
+      MESSAGE = format('argument "%s" must be at least 0', argument),
+      DETAIL = format('It is %s.', value),
+      HINT = 'Pass a number in that range.';
+  END IF;
+  RETURN value;
+END $$;
+COMMENT ON FUNCTION durable.require_count(text, int) IS
+	'For functions in SQL: the value of an argument that says how many. Errors: 22023, 22004';
+
+-- $1 to $8 are the filters in their order, without the kind.
+CREATE FUNCTION durable.filters(by_tags boolean, by_driver boolean = false, suspended_only boolean = false) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1317,8 +1390,10 @@ SELECT '($1 IS NULL OR t.status = $1) AND ($2 IS NULL OR t.parent_id = $2) AND (
   'AND ($4 IS NULL OR t.name = $4) AND ($5 IS NULL OR t.queue_name = $5) AND ($6 IS NULL OR t.handler = $6)'
   -- not within an OR, which would not become a join
   || CASE WHEN by_tags THEN ' AND EXISTS (SELECT 1 FROM durable.workflow_tags g WHERE g.workflow_id = t.id AND g.tags @> $7)' ELSE '' END
+  || CASE WHEN by_driver THEN ' AND EXISTS (SELECT 1 FROM durable.driven d WHERE d.executor_id = $8 AND d.id = t.id)' ELSE '' END
+  || CASE WHEN suspended_only THEN ' AND EXISTS (SELECT 1 FROM durable.suspended s WHERE s.id = t.id)' ELSE '' END
 $$;
-COMMENT ON FUNCTION durable.filters(boolean) IS
+COMMENT ON FUNCTION durable.filters(boolean, boolean, boolean) IS
 	'The condition on a row t of durable.workflow or durable.task that list and count share';
 
 -- FROM items of ids.
@@ -1342,11 +1417,13 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
 -- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
--- and if too few of those are it, all of the register after all, or on along the index.  What
--- has the tags that are asked for is such a register, too, but it is only looked into when the
--- first along the index are too few: to count even a few of very many takes long.
+-- and if too few of those are it, all of the register after all, or on along the index, whatever
+-- is less.  What has the tags that are asked for is such a register, too, but it is only looked
+-- into when the first along the index are too few: to count even a few of very many takes long.
+-- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
-	handler text, tags jsonb, only_without text, descending boolean, after_id uuid, most bigint) RETURNS uuid[]
+	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)
+RETURNS uuid[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
@@ -1355,22 +1432,28 @@ DECLARE
   step CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
-  -- the filter whose index is gone along
-  filter CONSTANT text := CASE WHEN parent_id IS NOT NULL THEN 'parent_id' WHEN name IS NOT NULL THEN 'name'
-    WHEN queue_name IS NOT NULL THEN 'queue_name' WHEN handler IS NOT NULL THEN 'handler' END;
+  -- the filter whose index is gone along: of several, that which matches least
+  filter CONSTANT text := (SELECT f.f
+    FROM (VALUES ('parent_id', parent_id::text), ('name', name), ('queue_name', queue_name), ('handler', handler)) f (f, value)
+    WHERE f.value IS NOT NULL
+    ORDER BY CASE WHEN num_nonnulls(parent_id, name, queue_name, handler) > 1 THEN durable.entries('workflow_' || split_part(f.f, '_', 1), ARRAY[f.value]) END
+    LIMIT 1);
   value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
   -- a range of it, not =: so no other index has the rows in that order
   along CONSTANT text := CASE
     WHEN filter IS NULL AND after_id IS NULL THEN 'true'
-    WHEN filter IS NULL THEN format('t.id %s $8', behind)
+    WHEN filter IS NULL THEN format('t.id %s $9', behind)
     WHEN after_id IS NULL THEN format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value)
-    ELSE format('(t.%1$I, t.id) %3$s (%2$s, $8) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
+    ELSE format('(t.%1$I, t.id) %3$s (%2$s, $9) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
       CASE WHEN descending THEN '>' ELSE '<' END) END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
   -- CASE hides it from the choice of indexes
   is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(tags IS NOT NULL),
     CASE only_without WHEN 'started_at' THEN 't.started_at IS NULL' WHEN 'completed_at' THEN 't.completed_at IS NULL' ELSE 'true' END);
+  in_register CONSTANT boolean := driven_by IS NOT NULL OR suspended_only;
   register text := CASE
+    WHEN driven_by IS NOT NULL THEN '(SELECT d.id FROM durable.driven d WHERE d.executor_id = $8)'
+    WHEN suspended_only THEN '(SELECT s.id FROM durable.suspended s WHERE $5 IS NULL OR s.queue_name = $5)'
     WHEN only_without = 'started_at' THEN concat('(', durable.standing('PENDING'), ' UNION ALL ', durable.standing('PAUSED'),
       ' UNION ALL SELECT u.id FROM durable.unstarted u)')
     WHEN only_without = 'completed_at' AND root_only THEN '(SELECT r.id FROM durable.active_root r)'
@@ -1380,49 +1463,58 @@ DECLARE
     WHEN root_only THEN '(SELECT r.id FROM durable.active_root r UNION ALL SELECT e.id FROM durable.ended e WHERE e.is_root)' END;
   -- whether that is all that is asked for, or has it in order
   is_exact CONSTANT boolean := filter IS NULL AND tags IS NULL AND only_without IS DISTINCT FROM 'started_at'
-    AND (status IS NULL OR NOT root_only);
+    AND CASE WHEN in_register THEN status IS NULL AND NOT root_only ELSE status IS NULL OR NOT root_only END;
   is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
   count_register CONSTANT text := 'SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r';
-  is_small boolean := false;
+  is_small boolean := in_register;
   is_all boolean;
+  size bigint;
   found uuid[];
 BEGIN
   IF register IS NOT NULL OR tags IS NOT NULL THEN
-    IF register IS NOT NULL THEN
+    IF register IS NOT NULL AND NOT in_register THEN
       EXECUTE format(count_register, small, register) INTO is_small;
     END IF;
     IF NOT is_small THEN
-      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $10) t WHERE %3$s %2$s LIMIT $9)',
+      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
           along, ordered, is_it)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most, step;
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most, step;
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
-      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $9 LIMIT 1)', along, ordered)
-        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, step;
+      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
+        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, step;
       IF is_all THEN
         RETURN found;
       END IF;
+      IF tags IS NOT NULL THEN
+        -- what has the tags, by their index
+        register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
+        EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
+      ELSIF only_without IS NULL THEN
+        -- who goes on along the index passes at most over what is not in the register
+        size := durable.count(status, root_only => root_only AND status IS NULL);
+        is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
+          OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
+            ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
+      ELSE
+        is_small := is_exact;
+      END IF;
     END IF;
-    -- what has the tags, by their index
-    IF tags IS NOT NULL AND NOT is_small THEN
-      register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
-      EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
-    END IF;
-    IF is_small OR is_exact OR is_ordered THEN
-      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $8 IS NULL OR r.id %s $8 ORDER BY r.id %s LIMIT $9)', register,
+    IF is_small OR is_ordered THEN
+      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
           CASE WHEN NOT is_exact THEN
             format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
           behind, direction)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most;
+        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
       RETURN found;
     END IF;
   END IF;
-  EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $9)', along, is_it, ordered)
-    INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, after_id, most;
+  EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $10)', along, is_it, ordered)
+    INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
   RETURN found;
 END $$;
-COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, jsonb, text, boolean, uuid, bigint) IS
+COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, jsonb, text, boolean, text, boolean, uuid, bigint) IS
 	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
 
 -- Nothing has started after it has ended.  So where what has ended is read by that, the latest
@@ -1487,7 +1579,7 @@ COMMENT ON FUNCTION durable.latest_started(boolean, bigint) IS
 CREATE FUNCTION durable.list(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
 	sort text = 'created_at', descending boolean = true, max_rows int = 100, skip int = 0, after_id uuid = NULL,
-	tags jsonb = NULL)
+	tags jsonb = NULL, driven_by text = NULL, suspended_only boolean = false)
 RETURNS SETOF durable.task
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1495,29 +1587,24 @@ SET plan_cache_mode = force_custom_plan SET constraint_exclusion = on
 SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
-  most CONSTANT bigint := max_rows::bigint + skip;
+  most CONSTANT bigint := durable.require_count('max_rows', max_rows)::bigint + durable.require_count('skip', skip);
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
-  filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler, tags);
+  filters CONSTANT int := num_nonnulls(status, parent_id, name, queue_name, handler, tags, driven_by, nullif(suspended_only, false));
+  condition CONSTANT text := durable.filters(tags IS NOT NULL, driven_by IS NOT NULL, suspended_only);
   way text;
   one durable.task_status;
   is_settled boolean;
   rest uuid[];
   found uuid[] := '{}';
 BEGIN
-  IF sort IS NULL OR descending IS NULL OR max_rows IS NULL OR skip IS NULL OR root_only IS NULL THEN
+  PERFORM durable.require_bucket(list.parent_id);
+  IF sort IS NULL OR descending IS NULL OR root_only IS NULL OR suspended_only IS NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '22004',
       MESSAGE = format('argument "%s" must not be NULL',
-        CASE WHEN sort IS NULL THEN 'sort' WHEN descending IS NULL THEN 'descending'
-          WHEN max_rows IS NULL THEN 'max_rows' WHEN skip IS NULL THEN 'skip' ELSE 'root_only' END),
+        CASE WHEN sort IS NULL THEN 'sort' WHEN descending IS NULL THEN 'descending' WHEN root_only IS NULL THEN 'root_only' ELSE 'suspended_only' END),
       DETAIL = 'There is nothing that NULL could mean here.',
       HINT = 'Pass a value.';
-  ELSIF max_rows < 0 OR skip < 0 THEN
-    RAISE EXCEPTION USING
-      ERRCODE = '22023',
-      MESSAGE = format('argument "%s" must be at least 0', CASE WHEN max_rows < 0 THEN 'max_rows' ELSE 'skip' END),
-      DETAIL = format('It is %s.', CASE WHEN max_rows < 0 THEN max_rows ELSE skip END),
-      HINT = 'Pass a number in that range.';
   ELSIF sort COLLATE "C" NOT IN ('created_at', 'started_at', 'completed_at', 'name', 'status') THEN
     RAISE EXCEPTION USING
       ERRCODE = '22023',
@@ -1540,41 +1627,49 @@ BEGIN
       HINT = 'Pass an object whose members the tags of a workflow are to contain.';
   END IF;
 
+  -- what is suspended is driven by nobody
+  IF driven_by IS NOT NULL AND suspended_only THEN
+    RETURN;
+  END IF;
+
   IF kind <> 'WORKFLOW' THEN
     IF after_id IS NOT NULL THEN
       -- an error if there is none: of a step, the id does not tell its created_at
       PERFORM durable.status(after_id);
     END IF;
-    RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $8 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $9 OFFSET $10',
-        durable.filters(tags IS NOT NULL), CASE WHEN after_id IS NOT NULL THEN
-          format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $11)', CASE WHEN descending THEN '<' ELSE '>' END) END,
+    RETURN QUERY EXECUTE format('SELECT t.* FROM durable.task t WHERE t.kind = $9 AND %s %s ORDER BY t.%I %s, t.id %4$s LIMIT $10 OFFSET $11',
+        condition, CASE WHEN after_id IS NOT NULL THEN
+          format('AND (t.created_at, t.id) %s (SELECT a.created_at, a.id FROM durable.task a WHERE a.id = $12)', CASE WHEN descending THEN '<' ELSE '>' END) END,
         sort, direction)
-      USING status, parent_id, root_only, name, queue_name, handler, tags, kind, max_rows, skip, after_id;
+      USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, kind, max_rows, skip, after_id;
     RETURN;
   END IF;
 
   way := CASE
     WHEN sort COLLATE "C" = 'created_at' THEN 'created_at'
     -- inline children are not where the times are
-    WHEN filters > 0 OR (sort COLLATE "C" IN ('started_at', 'completed_at') AND NOT root_only AND EXISTS (SELECT 1 FROM durable.inline_child))
+    WHEN filters > (sort COLLATE "C" = 'completed_at' AND coalesce(status IN ('COMPLETED', 'FAILED', 'CANCELLED'), false))::int OR (sort COLLATE "C" IN ('started_at', 'completed_at') AND NOT root_only AND EXISTS (SELECT 1 FROM durable.inline_child))
       THEN 'sorted'
     WHEN sort COLLATE "C" = 'name' THEN 'sorted' ELSE sort END;
 
   IF way COLLATE "C" = 'created_at' THEN
-    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, tags, NULL, descending, after_id, most);
+    found := durable.by_age(status, parent_id, root_only, name, queue_name, handler, tags, driven_by, suspended_only, NULL, descending,
+      after_id, most);
 
   ELSIF way COLLATE "C" = 'status' THEN
     FOR one IN SELECT s.s FROM unnest(enum_range(NULL::durable.task_status)) s (s)
       ORDER BY CASE WHEN descending THEN s.s END DESC, s.s
     LOOP
-      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, NULL, descending, NULL, most - cardinality(found));
+      found := found || durable.by_age(one, NULL, root_only, NULL, NULL, NULL, NULL, NULL, false, NULL, descending, NULL,
+        most - cardinality(found));
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
 
   ELSIF way COLLATE "C" = 'completed_at' THEN
     FOR n IN 1 .. 2 LOOP
       IF (n = 1) = descending THEN
-        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, 'completed_at', descending, NULL,
+        CONTINUE WHEN status IS NOT NULL;
+        found := found || durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, NULL, false, 'completed_at', descending, NULL,
           most - cardinality(found));
       ELSE
         EXECUTE format('SELECT $1 || ARRAY(SELECT t.id FROM '
@@ -1583,17 +1678,19 @@ BEGIN
             '  CROSS JOIN LATERAL (SELECT w.id, w.completed_at FROM durable.ended e JOIN durable.workflow w ON w.id = e.id '
             '    WHERE e.is_root = r.is_root AND e.status = f.status AND CASE WHEN w.tree_end IS NULL THEN true ELSE false END '
             '    ORDER BY e.ended_at %1$s, e.id %1$s LIMIT $2) e '
-            '  WHERE r.is_root OR NOT $3 '
+            '  WHERE (r.is_root OR NOT $3) AND ($4 IS NULL OR f.status = $4) '
             '  UNION ALL '
-            '  (SELECT l.id, l.completed_at FROM durable.left_tree l ORDER BY l.completed_at %1$s, l.id %1$s LIMIT $2)) t '
+            '  (SELECT l.id, l.completed_at FROM durable.left_tree l '
+            '    WHERE $4 IS NULL OR EXISTS (SELECT 1 FROM durable.workflow w WHERE w.id = l.id AND w.status = $4) '
+            '    ORDER BY l.completed_at %1$s, l.id %1$s LIMIT $2)) t '
             'ORDER BY t.completed_at %1$s, t.id %1$s LIMIT $2)', direction)
-          INTO found USING found, most - cardinality(found), root_only;
+          INTO found USING found, most - cardinality(found), root_only, status;
       END IF;
       EXIT WHEN cardinality(found) >= most;
     END LOOP;
 
   ELSIF way COLLATE "C" = 'started_at' AND descending THEN
-    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, 'started_at', true, NULL, most);
+    found := durable.by_age(NULL, NULL, root_only, NULL, NULL, NULL, NULL, NULL, false, 'started_at', true, NULL, most);
     IF cardinality(found) < most THEN
       rest := durable.latest_started(root_only, most - cardinality(found));
       found := found || rest;
@@ -1616,16 +1713,16 @@ BEGIN
   END IF;
 
   IF way COLLATE "C" = 'sorted' THEN
-    EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $8)',
-        durable.filters(tags IS NOT NULL), sort, direction)
-      INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, most;
+    EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s ORDER BY t.%I %s, t.id %3$s LIMIT $9)',
+        condition, sort, direction)
+      INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, most;
   END IF;
   RETURN QUERY
   SELECT t.* FROM unnest(found) WITH ORDINALITY f (id, n) JOIN durable.task t ON t.id = f.id AND t.kind = 'WORKFLOW'
   ORDER BY f.n LIMIT max_rows OFFSET skip;
 END $$;
-COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid, jsonb) IS
-	'Workflows, or steps of the kind, that match all given filters; of workflows, those whose tags contain the given ones (no step has tags); sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, and with none (or root_only) by another sort. In proportion to what there is: steps, unless of a parent_id; several filters, if the first of parent_id, name, queue_name and handler matches much and the others hardly anything; a filter with another sort; a status that many workflows have, but hardly any of the newest; tags that many workflows have, but hardly any of the newest; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
+COMMENT ON FUNCTION durable.list(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, text, boolean, int, int, uuid, jsonb, text, boolean) IS
+	'Workflows, or steps of the kind, that match all given filters; of workflows, those whose tags contain the given ones (no step has tags), those that an executor drives (driven_by, also while they are paused; '''' is none; no step is driven), and those that are suspended; sort is created_at, started_at, completed_at, name or status, with the id as tie-break; after_id pages on by created_at, behind that one. As fast with millions for one filter by created_at, with none (or root_only) by another sort, and for what has COMPLETED, FAILED or was CANCELLED by completed_at. In proportion to what there is: steps, unless of a parent_id; several filters, if that of parent_id, name, queue_name and handler which matches least matches much and the others hardly anything; a filter with another sort; a status that hardly any of the newest workflows have, in proportion to the workflows that have it, or to the others, whatever is less; tags that many workflows have, but hardly any of the newest; what is suspended; started_at, oldest first, if few of the oldest have started; both times without root_only while there are inline children; skip. Errors: WF001 (after_id is no step), 22023, 22004';
 
 CREATE FUNCTION durable.count(status durable.task_status = NULL, kind durable.task_kind = NULL, parent_id uuid = NULL,
 	root_only boolean = false, name text = NULL, queue_name text = NULL, handler text = NULL,
@@ -1646,6 +1743,7 @@ DECLARE
     WHEN num_nonnulls(parent_id, name, handler) = 0 THEN '(SELECT 1 FROM durable.workflow w)' END;
   counted bigint;
 BEGIN
+  PERFORM durable.require_bucket(count.parent_id);
   IF root_only IS NULL THEN
     RAISE EXCEPTION USING
       ERRCODE = '22004',
@@ -1678,7 +1776,9 @@ BEGIN
     WHEN status = 'PAUSED' THEN durable.entries('paused_pkey')
     WHEN status IN ('FAILED', 'CANCELLED') THEN durable.entries('unsuccessful_pkey', ARRAY[status::text])
     ELSE durable.entries('inline_child_pkey', ARRAY[status::text]) + CASE status
-      WHEN 'PENDING' THEN durable.entries('pending_pkey') + durable.entries('suspended_pkey')
+      -- those that are suspended and have a time are in both
+      WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
+        FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
       -- RUNNING: those that are driven, without the paused ones
       ELSE durable.entries('driven_pkey') - (
@@ -1699,6 +1799,7 @@ AS $$
 DECLARE
   now CONSTANT timestamptz := durable.clock();
 BEGIN
+  PERFORM durable.require_bucket(tree.workflow_id);
   RETURN QUERY
   WITH RECURSIVE below AS (
     SELECT w.id, ARRAY[]::int[] AS path FROM durable.workflow w WHERE w.id = tree.workflow_id
@@ -1797,11 +1898,14 @@ abandoned AS MATERIALIZED (
 doomed AS MATERIALIZED (
   SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
     WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
+-- what the registers of the unfinished have: that of the buckets that are here
+here AS (
+  SELECT w.* FROM durable.workflow w WHERE durable.bucket(w.id) <@ (SELECT durable.buckets())),
 -- what waits for an executor in a queue, or in none ('')
 waiting AS (
   SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name, coalesce(w.concurrency_key, '') AS key,
     2 * w.priority::bigint + CASE WHEN w.suspended_at IS NULL THEN 0 ELSE 1 END AS rank
-  FROM durable.workflow w
+  FROM here w
   WHERE w.status = 'PENDING' AND w.run_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)),
 -- a workflow beside its parent and the step that stands for it
 child AS (
@@ -1816,7 +1920,7 @@ child AS (
 -- the registers, as they follow from the workflows (register.c)
 SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id) AS id, 'not in the register of active roots as it belongs' AS problem
-  FROM durable.active_root r FULL JOIN (SELECT w.name, w.id FROM durable.workflow w
+  FROM durable.active_root r FULL JOIN (SELECT w.name, w.id FROM here w
     WHERE w.parent_id IS NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w ON w.name = r.name AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
@@ -1826,39 +1930,39 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of versions as it belongs'
-  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM durable.workflow w
+  FROM durable.pending_version r FULL JOIN (SELECT w.id, w.queue_name, w.app_version FROM here w
     WHERE w.status = 'PENDING' AND w.queue_name IS NOT NULL AND w.app_version IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.app_version = r.app_version AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is suspended as it belongs'
   FROM durable.suspended r FULL JOIN (SELECT w.id, w.run_at IS NOT NULL AS has_time, coalesce(w.queue_name, '') AS queue_name
-    FROM durable.workflow w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
+    FROM here w WHERE w.status = 'PENDING' AND w.suspended_at IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.has_time = r.has_time AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is driven as it belongs'
   FROM durable.driven r FULL JOIN (SELECT w.id, w.started_at, coalesce(w.queue_name, '') AS queue_name,
       coalesce(w.executor_id, '') AS executor_id
-    FROM durable.workflow w
+    FROM here w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.started_at IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.executor_id = r.executor_id AND w.started_at = r.started_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of slots as it belongs'
   FROM durable.slot r FULL JOIN (SELECT w.id, w.queue_name, w.slot, coalesce(w.concurrency_key, '') AS key
-    FROM durable.workflow w
+    FROM here w
     WHERE (w.status = 'RUNNING' OR w.paused_from = 'RUNNING') AND w.slot IS NOT NULL AND w.queue_name IS NOT NULL) w
     ON w.queue_name = r.queue_name AND w.slot = r.slot AND w.key = r.key AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what is paused as it belongs'
-  FROM durable.paused r FULL JOIN (SELECT w.id, coalesce(w.queue_name, '') AS queue_name FROM durable.workflow w
+  FROM durable.paused r FULL JOIN (SELECT w.id, coalesce(w.queue_name, '') AS queue_name FROM here w
     WHERE w.status = 'PAUSED') w ON w.queue_name = r.queue_name AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of deadlines as it belongs'
-  FROM durable.deadline r FULL JOIN (SELECT w.id, w.deadline FROM durable.workflow w
+  FROM durable.deadline r FULL JOIN (SELECT w.id, w.deadline FROM here w
     WHERE w.status = 'RUNNING' AND w.deadline IS NOT NULL AND (w.parent_id IS NULL OR w.queue_name IS NOT NULL)) w
     ON w.deadline = r.deadline AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
@@ -1892,7 +1996,7 @@ SELECT r.id, r.problem FROM (
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of unfinished runs of schedules as it belongs'
-  FROM durable.active_run r FULL JOIN (SELECT w.id, w.scheduled_by FROM durable.workflow w
+  FROM durable.active_run r FULL JOIN (SELECT w.id, w.scheduled_by FROM here w
     WHERE w.scheduled_by IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
     ON w.scheduled_by = r.scheduled_by AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
@@ -1906,10 +2010,12 @@ UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of what was asked to end as it belongs'
   FROM durable.cancel_request r FULL JOIN (SELECT w.id, coalesce(w.cancel_at, 'infinity') AS cancel_at,
       coalesce(w.queue_name, '') AS queue_name
-    FROM durable.workflow w
+    FROM here w
     WHERE w.cancel_requested_at IS NOT NULL AND w.status IN ('PENDING', 'RUNNING', 'PAUSED')) w
     ON w.cancel_at = r.cancel_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
+UNION ALL SELECT p.id, 'parked, though its bucket is here'
+FROM durable.parked p WHERE durable.bucket(p.id) <@ (SELECT durable.buckets())
 UNION ALL SELECT w.id, 'to be told that it is to end, or to be cancelled, without having been asked'
 FROM durable.workflow w WHERE w.cancel_requested_at IS NULL
   AND (w.cancel_reason IS NOT NULL OR w.cancel_at IS NOT NULL OR w.cancel_untold IS NOT NULL)
@@ -1936,7 +2042,7 @@ FROM durable.workflow w WHERE w.suspended_at IS NOT NULL
   AND (coalesce(w.paused_from, w.status) <> 'PENDING' OR w.started_at IS NULL OR (w.parent_id IS NOT NULL AND w.queue_name IS NULL))
 UNION ALL SELECT w.id, 'suspended beyond its deadline'
 FROM durable.workflow w WHERE w.suspended_at IS NOT NULL AND w.deadline IS NOT NULL
-  AND (w.run_at IS NULL OR w.run_at > w.deadline)
+  AND (w.run_at IS NULL OR w.run_at > greatest(w.deadline, durable.clock()))
 UNION ALL SELECT w.id, 'running without started_at or a lease'
 FROM durable.workflow w WHERE w.status = 'RUNNING' AND (w.started_at IS NULL OR w.lease < 1)
 UNION ALL SELECT w.id, 'pending without run_at, so nobody will ever take it'
@@ -2127,7 +2233,7 @@ CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due b
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
 	OUT queue_paused boolean, OUT max_concurrency int, OUT rate_limit int, OUT rate_limit_window interval,
-	OUT waiting_for_version bigint, OUT suspended bigint, OUT cancel_requested bigint)
+	OUT waiting_for_version bigint, OUT suspended bigint, OUT cancel_requested bigint, OUT key_concurrency int, OUT fair boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -2144,8 +2250,8 @@ BEGIN
   RETURN QUERY
   WITH RECURSIVE
   line AS MATERIALIZED (
-    SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window FROM durable.queue q
-    UNION ALL SELECT '', NULL, NULL, NULL, NULL),
+    SELECT q.name, q.paused, q.max_concurrency, q.rate_limit, q.rate_limit_window, q.key_concurrency, q.fair FROM durable.queue q
+    UNION ALL SELECT '', NULL, NULL, NULL, NULL, NULL, NULL),
 
   waiting AS MATERIALIZED (
     SELECT l.name, p.counted, p.due, p.due_since
@@ -2268,7 +2374,8 @@ BEGIN
     now - CASE WHEN w.counted > enough THEN b.due_since ELSE w.due_since END,
     coalesce(s.running, 0), h.paused, coalesce(x.stale, 0), coalesce(x.owners, 0), coalesce(r.retries, 0),
     coalesce(e.completed, 0), coalesce(e.failed, 0), coalesce(e.cancelled, 0),
-    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended, a.asked
+    l.paused, l.max_concurrency, l.rate_limit, l.rate_limit_window, coalesce(v.waiting, 0), n.suspended, a.asked,
+    l.key_concurrency, l.fair
   FROM line l JOIN asked a ON a.name = l.name JOIN waiting w ON w.name = l.name JOIN suspended n ON n.name = l.name JOIN held h ON h.name = l.name LEFT JOIN slot s ON s.name = l.name
     LEFT JOIN backlog b ON b.name = l.name LEFT JOIN stale x ON x.name = l.name
     LEFT JOIN retry r ON r.name = l.name LEFT JOIN ended e ON e.name = l.name
@@ -2281,8 +2388,100 @@ COMMENT ON FUNCTION durable.stats() IS
 CREATE VIEW durable.stats AS SELECT * FROM durable.stats();
 COMMENT ON VIEW durable.stats IS 'What the function durable.stats() answers';
 
--- A family for each column of stats but the first, in its order, then the
--- executors.  A sample without a queue has no label: an empty one would mean the
+CREATE FUNCTION durable.executors(max_rows int = 500, INOUT executor_id text = NULL, OUT last_seen timestamptz, OUT app_version text,
+	OUT bound boolean, OUT alive boolean, OUT why text, OUT running bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+SET enable_indexscan = on SET enable_indexonlyscan = on SET enable_nestloop = on
+SET plan_cache_mode = force_generic_plan SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+DECLARE
+  since CONSTANT timestamptz := durable.stale_before(durable.clock());
+BEGIN
+  PERFORM durable.require_count('max_rows', max_rows);
+  RETURN QUERY
+  SELECT e.executor_id, e.last_seen, e.app_version, e.bound_run IS NOT NULL AND NOT e.has_ended, NOT (e.has_ended OR e.is_silent),
+    CASE WHEN e.has_ended THEN 'session ended' WHEN e.is_silent THEN 'silent' END,
+    (SELECT count(*) FROM (SELECT 1 FROM durable.driven d WHERE d.executor_id = e.executor_id LIMIT 1000) d)
+  FROM (
+    SELECT e.*, durable.is_dead(e.last_seen, since) AS is_silent, durable.session_ended(e.executor_id, e.bound_run, e.bound) AS has_ended
+    FROM (SELECT e.* FROM durable.executor e WHERE executors.executor_id IS NULL OR e.executor_id = executors.executor_id
+      ORDER BY e.last_seen DESC, e.executor_id LIMIT max_rows) e OFFSET 0) e
+  ORDER BY e.has_ended OR e.is_silent DESC, e.executor_id;
+END $$;
+COMMENT ON FUNCTION durable.executors(int, text) IS
+	'The executors that were seen last, or the one: dead ones first, and why they are dead (silent for durable.executor_timeout, or their session has ended); app_version is that they have claimed with, bound whether to a session that lives, running how many workflows they drive, paused ones too, up to 1,000. Errors: 22023, 22004';
+
+CREATE FUNCTION durable.schedules() RETURNS SETOF durable.schedule
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT s.* FROM durable.schedule s ORDER BY s.name
+$$;
+COMMENT ON FUNCTION durable.schedules() IS
+	'All schedules in the order of their names: the settings, when each comes next, its last run, how many times were skipped, and why it could not start';
+
+-- Of the dead, the first thousand that each drives are looked at; of steps, the thousand whose retry comes next.
+CREATE FUNCTION durable.stuck(max_rows int = 100, OUT workflow_id uuid, OUT parent_id uuid, OUT name text, OUT handler text,
+	OUT status durable.task_status, OUT queue_name text, OUT executor_id text, OUT created_at timestamptz, OUT started_at timestamptz,
+	OUT deadline timestamptz, OUT reason text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET enable_bitmapscan = off
+SET enable_indexscan = on SET enable_indexonlyscan = on SET enable_nestloop = on
+SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = off SET max_parallel_workers_per_gather = 0
+AS $$
+DECLARE
+  enough CONSTANT int := 1000;
+  now CONSTANT timestamptz := durable.clock();
+  since CONSTANT timestamptz := durable.stale_before(now);
+  here CONSTANT int4multirange := durable.buckets();
+BEGIN
+  PERFORM durable.require_count('max_rows', max_rows);
+  RETURN QUERY
+  WITH RECURSIVE
+  owner AS (
+    (SELECT d.executor_id FROM durable.driven d ORDER BY d.executor_id LIMIT 1)
+    UNION ALL
+    SELECT n.executor_id FROM owner o CROSS JOIN LATERAL
+      (SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id ORDER BY d.executor_id LIMIT 1) n),
+  dead AS MATERIALIZED (
+    SELECT o.executor_id, e.executor_id IS NOT NULL AS is_registered, CASE WHEN o.executor_id = '' THEN 'no executor drives it'
+        WHEN e.executor_id IS NULL THEN 'its executor is not registered'
+        WHEN durable.session_ended(e.executor_id, e.bound_run, e.bound) THEN 'the session of its executor has ended'
+        WHEN durable.is_dead(e.last_seen, since) THEN 'its executor is silent' END AS why
+    FROM owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id),
+  stale AS (
+    SELECT d.id, 'stale: ' || o.why AS reason
+    FROM dead o CROSS JOIN LATERAL
+      (SELECT d.id, d.started_at FROM durable.driven d WHERE d.executor_id = o.executor_id ORDER BY d.executor_id, d.started_at LIMIT enough) d
+    WHERE o.why IS NOT NULL AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)
+      AND (o.is_registered OR d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)))
+    LIMIT max_rows),
+  retrying AS (
+    SELECT s.workflow_id, format('step %s has failed %s', s.name, CASE s.retry_count WHEN 1 THEN 'once' ELSE s.retry_count || ' times' END)
+    FROM (SELECT s.workflow_id, s.name, s.status, s.retry_count, s.run_at, s.failed_at FROM durable.step s
+      WHERE s.run_at IS NOT NULL AND s.wait IS NULL ORDER BY s.run_at LIMIT enough) s
+    WHERE s.status = 'PENDING' AND (s.retry_count >= 3 OR s.run_at - s.failed_at > interval '5 min')
+    LIMIT max_rows),
+  late AS (
+    SELECT d.id, CASE WHEN d.deadline <= now THEN 'past its deadline' ELSE 'deadline near' END
+    FROM durable.deadline d WHERE d.deadline < now + interval '5 min' ORDER BY d.deadline LIMIT max_rows)
+  SELECT w.id, w.parent_id, w.name, w.handler, w.status, w.queue_name, w.executor_id, w.created_at, w.started_at, w.deadline, f.reason
+  FROM (SELECT f.id, string_agg(f.reason, '; ') AS reason
+      FROM (SELECT * FROM stale UNION ALL SELECT * FROM retrying UNION ALL SELECT * FROM late) f (id, reason) GROUP BY f.id) f
+    JOIN durable.workflow w ON w.id = f.id
+  WHERE CASE WHEN w.status IN ('PENDING', 'RUNNING') AND durable.bucket(w.id) <@ here THEN true ELSE false END
+  ORDER BY w.id DESC LIMIT max_rows;
+END $$;
+COMMENT ON FUNCTION durable.stuck(int) IS
+	'Workflows that are in trouble, the newest first, and why: nobody alive drives one (durable.executor_timeout), a step has failed three times or more or waits more than five minutes for its retry, or its deadline is within five minutes or has passed. Errors: 22023, 22004';
+
+-- A family for each column of stats but the queue's name and its rules for keys, in its
+-- order, then the executors.  A sample without a queue has no label: an empty one would mean the
 -- same.
 CREATE FUNCTION durable.metrics() RETURNS text
 LANGUAGE sql STABLE PARALLEL RESTRICTED

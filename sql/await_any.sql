@@ -1,19 +1,6 @@
--- await_any: a select. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_await_any;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_await_any;
-\c regress_durable_await_any
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
+-- await_any: a select.
+\set own await_any
+\i sql/own_database.psql
 CREATE FUNCTION pg_temp.steps() RETURNS TABLE (sequence int, wait text, status durable.task_status, output jsonb, error text) LANGUAGE sql AS
   $$SELECT h.sequence, h.wait, h.status, h.output, h.error FROM durable.history(pg_temp.wf('any')) h$$;
 CREATE FUNCTION pg_temp.ask(s int, a int[], t interval = NULL, OUT action text, OUT output jsonb, OUT error text) LANGUAGE sql AS
@@ -91,6 +78,25 @@ SELECT * FROM pg_temp.ask(22, '{31,18}');
 SELECT durable.signal(pg_temp.wf('any'), 'behind too', '1');
 SELECT * FROM pg_temp.ask(22, '{31,18}');
 SELECT sequence, status, output FROM pg_temp.steps() WHERE sequence IN (22, 31);
+-- Its time passes: what has ended at another position of the workflow, be it the first, is none of its own.
+SELECT created FROM durable.start('over');
+SELECT durable.patched(pg_temp.wf('over'), 0, 'at the first');
+SELECT action FROM durable.await_callback(pg_temp.wf('over'), 1, 'back');
+SELECT action FROM durable.await_any(pg_temp.wf('over'), 2, 'any', '{1}', '10 s');
+SELECT pg_temp.move(11);
+SELECT action, output, error FROM durable.await_any(pg_temp.wf('over'), 2, 'any', '{1}', '10 s');
+-- Waits for waits, two ways to each: each is looked at once, else the last would take minutes.
+SELECT created FROM durable.start('deep');
+SELECT action FROM durable.await_callback(pg_temp.wf('deep'), 0, 'callback');
+SELECT action FROM durable.await_callback(pg_temp.wf('deep'), 1, 'another');
+SET statement_timeout = '60 s';
+SELECT string_agg(DISTINCT action::text, ', ') FROM generate_series(2, 40) n,
+  durable.await_any(pg_temp.wf('deep'), n, 'any ' || n, ARRAY[n - 1, n - 2]);
+SELECT durable.answer(pg_temp.st('deep', 1), '1');
+SELECT action, output FROM durable.await_any(pg_temp.wf('deep'), 40, 'any 40', '{39,38}');
+SELECT count(*), max(sequence) FROM durable.step WHERE workflow_id = pg_temp.wf('deep') AND status = 'COMPLETED';
+SELECT action, output FROM durable.await_any(pg_temp.wf('deep'), 3, 'any 3', '{2,1}');
+RESET statement_timeout;
 -- Asked again while it is open: no transaction id, no lock.
 SELECT * FROM pg_temp.ask(23, '{18}');
 BEGIN;

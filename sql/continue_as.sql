@@ -47,6 +47,12 @@ SELECT workflow_id = :'n' AS is_next, input, lease FROM durable.claim('cq', 'ex'
 SELECT workflow_id AS n2 FROM durable.continue_as(:'n', '3', 1) \gset
 SELECT workflow_id = :'n' AS same, status, lease FROM durable.continue_as(:'w', '2', 1);
 SELECT count(*), count(continued_as), count(continued_from) FROM durable.workflow WHERE name = 'ca queued';
+-- the next run was given another input before it ran, as any that waits: the answer is the same all the same
+SELECT created, replaced FROM durable.start('ca queued', '4', queue => 'cq', if_active => 'replace');
+SELECT workflow_id = :'n2' AS same, status, lease FROM durable.continue_as(:'n', '3', 1);
+SELECT input, lease FROM durable.claim('cq', 'ex');
+SELECT workflow_id = :'n2' AS same, status, lease FROM durable.continue_as(:'n', '3', 1);
+SELECT durable.release('ex', :'n2');
 
 -- what the old run leaves: its inline children are cancelled with it, queued ones go on
 SELECT workflow_id AS w FROM durable.start('ca parent', executor_id => 'ex') \gset

@@ -1,15 +1,6 @@
--- Many at once: cancel_many, resume_failed_many, drain_queue. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_control_many;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_control_many;
-\c regress_durable_control_many
-CREATE EXTENSION durable;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
+-- Many at once: cancel_many, resume_failed_many, drain_queue.
+\set own control_many
+\i sql/own_database.psql
 CREATE FUNCTION pg_temp.ids(VARIADIC n text[]) RETURNS uuid[] LANGUAGE sql AS
   $$SELECT array_agg(coalesce(pg_temp.wf(x), '00000000-0000-7000-8000-000000000000') ORDER BY i) FROM unnest(n) WITH ORDINALITY u (x, i)$$;
 CREATE FUNCTION pg_temp.name(id uuid) RETURNS text LANGUAGE sql AS $$SELECT name FROM durable.workflow w WHERE w.id = $1$$;

@@ -180,11 +180,42 @@ SELECT pg_temp.finish('one', 'a top');
 SELECT durable.alter_queue('one', 9);
 SELECT pg_temp.take('one', 9);
 SELECT * FROM durable.check();
+-- Within a key by position, whatever came first: what was due before, and what is handed back. It waits since its key does.
+SELECT durable.create_queue('place', fair => true);
+SELECT pg_temp.put('place', 'a2', 'b1');
+SELECT created FROM durable.start('place a1', queue => 'place', concurrency_key => 'a', run_at => '2000-01-01');
+SELECT created FROM durable.start('place a3', queue => 'place', concurrency_key => 'a', run_at => durable.clock());
+SELECT pg_temp.take('place');
+SELECT durable.release('lanes', test.id('place a1'));
+SELECT pg_temp.take('place');
+SELECT pg_temp.finish('place', 'b1');
+SELECT pg_temp.take('place');
+SELECT pg_temp.finish('place', 'a1'), pg_temp.put('place', 'b2', 'b3');
+-- a key that was served is behind, also where it had several tickets
+SELECT pg_temp.take('place'), pg_temp.take('place');
+SELECT pg_temp.finish('place', 'a2'), pg_temp.finish('place', 'b2');
+SELECT pg_temp.take('place', 9);
+SELECT pg_temp.finish('place', 'a3'), pg_temp.finish('place', 'b3');
+-- one claim of many leaves nothing
+SELECT pg_temp.put('place', 'a4', 'b4');
+SELECT created FROM unnest('{a5,b5,a6}'::text[]) j, durable.start('place ' || j, queue => 'place', concurrency_key => left(j, 1), run_at => '2000-01-01');
+SELECT pg_temp.take('place', 9);
+SELECT key, turn FROM durable.queue_lane WHERE queue_name = 'place' AND key <> '';
+SELECT pg_temp.finish('place', 'a4', 'b4', 'a5', 'b5', 'a6');
+-- a key under which nothing waits any more does not wait meanwhile
+SELECT pg_temp.put('place', 'a7'), durable.cancel_tree(test.id('place a7')), pg_temp.put('place', 'b6', 'a8');
+SELECT pg_temp.take('place');
+SELECT * FROM durable.check();
+-- Where not all is wanted, in the order of what is; a key under which nothing is wanted is passed over.
+SELECT durable.create_queue('wanted', key_concurrency => 9);
+SELECT count(*) FROM unnest('{a1 x,-1 x,b1 x,c1 x,-2 y,b2 y,a2 y,-3 y,b3 y}'::text[]) j, durable.start('wanted ' || split_part(j, ' ', 1), queue => 'wanted', concurrency_key => nullif(left(j, 1), '-'), handler => split_part(j, ' ', 2));
+SELECT string_agg(substr(name, 8), ' ') FROM durable.claim('wanted', 'lanes', 4, '{y}');
+SELECT pg_temp.take('wanted', 9);
 -- drop_queue leaves nothing.
-SELECT count(durable.cancel_tree(id)) > 0 FROM durable.workflow WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes') AND status IN ('PENDING', 'RUNNING', 'PAUSED') AND parent_id IS NULL;
-SELECT durable.drop_queue(q) FROM unnest(ARRAY['one', 'fair', 'turn', 'plain']) q;
-SELECT queue_name, count(*) FROM durable.queue_lane WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes') GROUP BY 1;
-SELECT * FROM durable.slot WHERE queue_name IN ('one', 'fair', 'turn', 'plain', 'lanes');
+SELECT count(durable.cancel_tree(id)) > 0 FROM durable.workflow WHERE queue_name IN ('one', 'fair', 'place', 'wanted', 'turn', 'plain', 'lanes') AND status IN ('PENDING', 'RUNNING', 'PAUSED') AND parent_id IS NULL;
+SELECT durable.drop_queue(q) FROM unnest(ARRAY['one', 'fair', 'place', 'wanted', 'turn', 'plain']) q;
+SELECT queue_name, count(*) FROM durable.queue_lane WHERE queue_name IN ('one', 'fair', 'place', 'wanted', 'turn', 'plain', 'lanes') GROUP BY 1;
+SELECT * FROM durable.slot WHERE queue_name IN ('one', 'fair', 'place', 'wanted', 'turn', 'plain', 'lanes');
 
 -- Many keys, and many of one: all are found, once.
 SELECT count(created) FROM durable.start_many(ARRAY(SELECT 'many ' || i FROM generate_series(1, 900) i), queue => 'lanes',

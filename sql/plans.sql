@@ -71,6 +71,8 @@ CREATE FUNCTION pg_temp.all_calls() RETURNS TABLE (what text, call text) LANGUAG
     ('release, all', 'SELECT durable.release(''e'')'),
     ('stats', 'SELECT count(*) FROM durable.stats()'),
     ('metrics', 'SELECT durable.metrics()'),
+    ('executors', 'SELECT durable.executors()'),
+    ('stuck', 'SELECT durable.stuck()'),
     ('purge', 'SELECT durable.purge(''1 year'', 3)')
 $all$;
 -- Runs them all and returns what each has read: indexes by name, whole tables as "all of"; how many rows where that is a lot.
@@ -79,7 +81,7 @@ CREATE FUNCTION pg_temp.counters() RETURNS TABLE (name text, scans bigint, tuple
     FROM pg_stat_user_indexes WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor')
   UNION ALL
   SELECT 'all of ' || relname, pg_stat_get_xact_numscans(relid), pg_stat_get_xact_tuples_returned(relid)
-    FROM pg_stat_user_tables WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor', 'queue_head', 'queue_late')
+    FROM pg_stat_user_tables WHERE schemaname = 'durable' AND relname NOT IN ('queue', 'executor', 'queue_head', 'queue_late', 'buckets')
 $$;
 CREATE FUNCTION pg_temp.run(round int = 1) RETURNS TABLE (what text, reads text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -164,6 +166,12 @@ SELECT r.what, r.reads, 'before: ' || k.reads FROM pg_temp.least() r JOIN kept k
 \! q="list(parent_id => '01800000-0000-7000-8000-00ea60000000', kind => 'STEP')"; eval "$EXPLAIN"
 \! q="list(parent_id => '01800000-0000-7000-8000-00ea60000000', kind => 'WORKFLOW', sort => 'name')"; eval "$EXPLAIN"
 \! q="list('COMPLETED', parent_id => '01800000-0000-7000-8000-00ea60000000')"; eval "$EXPLAIN"
+\! q="list(driven_by => 'executor 7')"; eval "$EXPLAIN"
+\! q="list('RUNNING', driven_by => 'executor 7', sort => 'started_at')"; eval "$EXPLAIN"
+\! q="list(suspended_only => true)"; eval "$EXPLAIN"
+\! q="list('FAILED', queue_name => 'q')"; eval "$EXPLAIN"
+\! q="executors()"; eval "$EXPLAIN"
+\! q="stuck()"; eval "$EXPLAIN"
 \! q="count('RUNNING')"; eval "$EXPLAIN"
 \! q="count(name => 'root 100', root_only => true)"; eval "$EXPLAIN"
 \! q="count(kind => 'STEP', parent_id => '01800000-0000-7000-8000-00ea60000000')"; eval "$EXPLAIN"

@@ -39,7 +39,7 @@ SELECT sequence, status FROM durable.history(:'w');
 SELECT durable.status(:'w'), durable.input(:'w'), durable.output(:'w'), durable.error(:'w'), durable.is_completed(:'w');
 SELECT durable.status(durable.step_id(:'w', 2)), durable.error(durable.step_id(:'w', 2)), durable.bucket(:'w'::uuid) = durable.bucket('replay-1') AS bucket;
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
--- No lock above the one that any SELECT takes on a table, and none on a row (that would have needed an id).
+-- No lock above the one that any SELECT takes on a table (but that of the buckets), and none on a row (that would have needed an id).
 SELECT DISTINCT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype IN ('relation', 'tuple', 'advisory') ORDER BY 1;
 -- The first that writes takes one.
 SELECT action FROM durable.claim_step(:'w', 9, 'new');

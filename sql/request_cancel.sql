@@ -1,21 +1,6 @@
--- request_cancel: each workflow is told once, by what comes first. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_request_cancel;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_request_cancel;
-\c regress_durable_request_cancel
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
-CREATE FUNCTION pg_temp.left(t timestamptz) RETURNS numeric LANGUAGE sql AS
-  $$SELECT round(extract(epoch FROM t - durable.clock()))$$;
+-- request_cancel: each workflow is told once, by what comes first.
+\set own request_cancel
+\i sql/own_database.psql
 -- A claim: its action, attempt and error.
 CREATE FUNCTION pg_temp.claim(n text, s int, step text, retries int = 0) RETURNS text LANGUAGE sql AS $$
   SELECT concat_ws(' ', action, attempt, error) FROM durable.claim_step(pg_temp.wf(n), s, step, executor_id => 'e', max_retries => retries, backoff => '1 hour') $$;

@@ -1,19 +1,6 @@
--- signal, signal_root and await_signal. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_signal;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_signal;
-\c regress_durable_signal
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
+-- signal, signal_root and await_signal.
+\set own signal
+\i sql/own_database.psql
 
 -- Sent before anybody waits, or while somebody does; taken in order, each once.
 SELECT lease FROM durable.start('sg-order');

@@ -97,6 +97,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.set_tags(trial.id(''keyed''), NULL)'),
   ('SELECT durable.start(''once'', if_finished => ''return'')'),
   ('SELECT durable.start_many(''{once,once too,once more}'', if_finished => ''return'')'),
+  ('SELECT durable.claim(''gone'', ''e'', 9, ''{h}'')'),
   ('SELECT durable.claim(''gone'', ''e'', 9)'),
   ('SELECT durable.claim_from(''{gone}'', ''e'', 9)'),
   ('SELECT durable.history(trial.id(''a''))'),
@@ -187,6 +188,8 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.start_child(trial.id(''asked-inline''), 0, ''asked-queued'', queue => ''ends'')'),
   ('SELECT durable.fail(trial.id(''asked-inline''), ''bad'')'),
   ('SELECT durable.start(''drained'', queue => ''ends'')'),
+  ('SELECT durable.set_buckets(''{}'')'),
+  ('SELECT durable.set_buckets(''{[0,4096)}'')'),
   ('SELECT durable.drain_queue(''ends'')'),
   ('SELECT durable.resume_failed_many(ARRAY[trial.id(''asked'')])'),
   ('SELECT durable.cancel_many(ARRAY[trial.id(''drained'')])'),
@@ -366,7 +369,14 @@ ALTER TABLE durable.schedule SET (fillfactor = 70);
 ALTER TABLE durable.active_run SET (fillfactor = 70);
 ALTER TABLE durable.scheduled_run SET (fillfactor = 70);
 ALTER TABLE durable.cancel_request SET (fillfactor = 70);
-ANALYZE durable.queue_head, durable.queue_late, durable.open_wait, durable.awaited_outcome, durable.suspended, durable.open_position, durable.watch, durable.wake_note;
+ALTER TABLE durable.queue_head SET (fillfactor = 70);
+ALTER TABLE durable.queue_late SET (fillfactor = 70);
+ALTER TABLE durable.open_wait SET (fillfactor = 70);
+ALTER TABLE durable.awaited_outcome SET (fillfactor = 70);
+ALTER TABLE durable.suspended SET (fillfactor = 70);
+ALTER TABLE durable.open_position SET (fillfactor = 70);
+ALTER TABLE durable.watch SET (fillfactor = 70);
+ALTER TABLE durable.wake_note SET (fillfactor = 70);
 -- (but that of grant_to, and that for time zones, which use none of them)
 SELECT trial.valid() <= 2 AS invalid;
 \set ECHO errors

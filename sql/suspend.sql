@@ -1,21 +1,6 @@
--- suspend: a workflow gives its executor free until something happens. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_suspend;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_suspend;
-\c regress_durable_suspend
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
-CREATE FUNCTION pg_temp.left(t timestamptz) RETURNS numeric LANGUAGE sql AS
-  $$SELECT round(extract(epoch FROM t - durable.clock()))$$;
+-- suspend: a workflow gives its executor free until something happens.
+\set own suspend
+\i sql/own_database.psql
 -- suspends a workflow for steps of its own, as its owner
 CREATE FUNCTION pg_temp.suspend(n text, s int[], until text = 'any', OUT status durable.task_status, OUT left numeric) LANGUAGE sql AS $$
   SELECT d.status, pg_temp.left(d.run_at) FROM (SELECT * FROM durable.workflow WHERE id = pg_temp.wf(n)) w, durable.suspend(w.id, w.executor_id, w.lease,
@@ -232,6 +217,53 @@ SELECT * FROM pg_temp.show('soon');
 SELECT * FROM durable.check();
 SELECT name, reason FROM durable.recover('f');
 SELECT status FROM durable.fail(pg_temp.wf('soon'), 'too late');
+
+-- One that is due stays so, wherever its deadline goes.
+SELECT created FROM durable.start('due', executor_id => 'e');
+SELECT pg_temp.ask('due', 'callback');
+SELECT * FROM pg_temp.suspend('due', '{0}');
+SELECT pg_temp.move(10);
+SELECT durable.answer(pg_temp.st('due', 0));
+SELECT durable.set_timeout(pg_temp.wf('due'), '5 s');
+SELECT * FROM pg_temp.show('due');
+SELECT * FROM durable.check();
+SELECT name, reason FROM durable.recover('f');
+SELECT status FROM durable.fail(pg_temp.wf('due'), 'too late');
+
+-- Taken up behind its deadline it is left to its driver: neither recover nor tick takes it for that. Only if it comes to another one.
+SELECT created FROM durable.start('late alone', executor_id => 'e', timeout => '1 hour');
+SELECT created FROM durable.start('late queued', queue => 'q', timeout => '1 hour');
+SELECT * FROM pg_temp.take('q');
+SELECT pg_temp.ask('late ' || n, 'callback') FROM unnest('{alone,queued}'::text[]) n;
+SELECT n, s.* FROM unnest('{alone,queued}'::text[]) n, pg_temp.suspend('late ' || n, '{0}') s;
+SELECT pg_temp.move(3601);
+SELECT * FROM pg_temp.take('q');
+SELECT name, reason FROM durable.recover('e');
+SELECT count(*) FROM unnest('{e,f}'::text[]) x, durable.heartbeat(x);
+SELECT durable.tick();
+SELECT name, reason FROM durable.recover('f');
+SELECT n, s.* FROM unnest('{alone,queued}'::text[]) n, pg_temp.show('late ' || n) s;
+SELECT durable.set_timeout(pg_temp.wf('late alone'), '2 hours');
+SELECT status FROM durable.fail(pg_temp.wf('late queued'), 'too late');
+SELECT pg_temp.move(3600);
+SELECT count(*) FROM unnest('{e,f}'::text[]) x, durable.heartbeat(x);
+SELECT name, reason FROM durable.recover('f');
+SELECT durable.complete(pg_temp.wf('late alone'));
+
+-- An inline child that ends takes its waits with it: nothing else would end them.
+SELECT created FROM durable.start('above', queue => 'q');
+SELECT * FROM pg_temp.take('q');
+SELECT pg_temp.ask('above', 'callback');
+SELECT s, created, pg_temp.ask('below ' || s, 'callback') FROM generate_series(1, 3) s, durable.start_child(pg_temp.wf('above'), s, 'below ' || s);
+SELECT durable.complete(pg_temp.wf('below 1'));
+SELECT status, run_at FROM durable.suspend(pg_temp.wf('above'), 'e', 1, ARRAY[pg_temp.st('below 1', 0), pg_temp.st('above', 0)]);
+SELECT status, run_at FROM durable.suspend(pg_temp.wf('above'), 'e', 1, ARRAY(SELECT pg_temp.st('below ' || s, 0) FROM generate_series(1, 3) s), 'all');
+SELECT durable.complete(pg_temp.wf('below 3'));
+SELECT * FROM pg_temp.take('q');
+SELECT status FROM durable.fail(pg_temp.wf('below 2'), 'bad');
+SELECT * FROM pg_temp.take('q');
+SELECT * FROM durable.check();
+SELECT durable.complete(pg_temp.wf('above'));
 
 -- Pause and resume, cancel.
 SELECT pg_temp.nap('p', 'callback'), pg_temp.nap('p2', 'signal'), pg_temp.nap('x', 'callback');

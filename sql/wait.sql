@@ -1,24 +1,8 @@
--- sleep, await_callback and answer; what holds for every wait. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_wait;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_wait;
-\c regress_durable_wait
-CREATE EXTENSION durable;
+-- sleep, await_callback and answer; what holds for every wait.
+\set own wait
+\i sql/own_database.psql
 SET TIME ZONE 'UTC';
 SET datestyle = ISO;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
--- Until a wait ends, from now on, in seconds.
-CREATE FUNCTION pg_temp.left(t timestamptz) RETURNS numeric LANGUAGE sql AS
-  $$SELECT round(extract(epoch FROM t - durable.clock()))$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
 
 -- sleep: its time counts from the first call. The step's id is known; the answer is that of claim_step.
 SELECT lease FROM durable.start('sleeper');

@@ -1,21 +1,6 @@
--- What happens to waits when their workflow is paused, cancelled, ended, run again, or purged. In a database of its own, which is dropped at the end.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_wait_control;
-RESET client_min_messages;
-CREATE DATABASE regress_durable_wait_control;
-\c regress_durable_wait_control
-CREATE EXTENSION durable;
-SET durable.clock_offset = 0;
-CREATE FUNCTION pg_temp.wf(n text) RETURNS uuid LANGUAGE sql AS
-  $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
-CREATE FUNCTION pg_temp.st(n text, s int) RETURNS uuid LANGUAGE sql AS $$SELECT durable.step_id(pg_temp.wf(n), s)$$;
-CREATE FUNCTION pg_temp.move(seconds int) RETURNS void LANGUAGE sql AS
-  $$SELECT set_config('durable.clock_offset', ((SELECT setting::float8 FROM pg_settings WHERE name = 'durable.clock_offset') + seconds)::text, false)$$;
-CREATE FUNCTION pg_temp.left(t timestamptz) RETURNS numeric LANGUAGE sql AS
-  $$SELECT round(extract(epoch FROM t - durable.clock()))$$;
+-- What happens to waits when their workflow is paused, cancelled, ended, run again, or purged.
+\set own wait_control
+\i sql/own_database.psql
 CREATE FUNCTION pg_temp.open(n text) RETURNS TABLE (name text, sequence int, status durable.task_status, since boolean, run_at numeric) LANGUAGE sql AS $$
   SELECT w.name, o.sequence, s.status, o.since IS NOT NULL, pg_temp.left(o.run_at) FROM durable.waiting o JOIN durable.workflow w ON w.id = o.workflow_id
     JOIN durable.step s ON s.workflow_id = o.workflow_id AND s.sequence = o.sequence WHERE w.name LIKE n || '%' ORDER BY w.id, o.sequence $$;

@@ -7,6 +7,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "buckets.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -29,6 +30,8 @@
  * both.  SECURITY DEFINER and SET search_path do the same, but cost each call ten
  * times as much.
  *
+ * A call for a task whose bucket is in another database is refused here (buckets.c).
+ *
  * Results are formed in the caller's memory, which SPI_finish leaves alone.
  */
 Call
@@ -40,6 +43,8 @@ begin_call(FunctionCallInfo fcinfo)
 
 	if (!HeapTupleIsValid(function))
 		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+	hold_buckets();
+	require_buckets_of_call(fcinfo, &((Form_pg_proc) GETSTRUCT(function))->proargtypes);
 	owner = ((Form_pg_proc) GETSTRUCT(function))->proowner;
 	ReleaseSysCache(function);
 

@@ -298,24 +298,33 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 /*
  * Claims up to so many that are due in a lane, from a position on, one after the
  * other, as long as they are roots that never ran.  Returns their number; *from is
- * where to go on, *is_done whether there is nothing more to claim.
+ * where to go on, *is_done whether there is nothing more to claim.  What the search
+ * has found first is claimed without another walk.
  */
 static int64
-claim_new_ones(QueueClaim *claim, Position *from, int64 wanted, bool *is_done)
+claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
 {
 	int64		claimed = 0;
 	bool		passes_over = true;
 	bool		found = true;
+	bool		tried = !due->is_late && compare_positions(from, &due->first) == 0 && can_lock_trees_of_claim();
 	Position	at;
 	Walk		walk;
+
+	if (tried && claim_at(claim, from, &passes_over))
+		claimed++;
+	*is_done = claimed == wanted;
+	if (*is_done || !passes_over)
+		return claimed;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
 	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
-		if (compare_positions(&at, from) < 0)
+		if (compare_positions(&at, from) < (tried ? 1 : 0))
 			continue;
 		*from = at;
+		tried = false;
 		if (claim_at(claim, &at, &passes_over))
 			claimed++;
 	}
@@ -426,9 +435,8 @@ static Statement claim_workflows = STATEMENT(ClaimWorkflows,
 	"    " TAKEN_UP("true") ", slot = :slot + b.n - 1"
 	"  FROM unnest(:ids) WITH ORDINALITY b (id, n)"
 	"  WHERE w.id = b.id AND " CHECKED("w.status = ANY {workflow from CLAIM}")
-	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", w.priority, w.run_at) "
-	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c "
-	"ORDER BY c.priority DESC, c.run_at, c.id");
+	"  RETURNING " COLUMNS(CLAIMED_LIST, "w.") ", b.n) "
+	"SELECT " COLUMNS(CLAIMED_LIST, "c.") " FROM claimed c ORDER BY c.n");
 
 /*
  * Tells the fence that the workflows that were claimed have a new lease.  It need
@@ -478,7 +486,7 @@ take_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64
 	bool		is_done = false;
 
 	if (!late)
-		claimed = claim_new_ones(claim, from, wanted, &is_done);
+		claimed = claim_new_ones(claim, due, from, wanted, &is_done);
 	if (is_done)
 		return claimed;
 	seen = id_array(NULL, 0);

@@ -13,7 +13,8 @@
  * the fewest running, then that which was served longest ago; one of which nothing
  * waited since counts from when its first workflow was due.  So a key gets a second
  * slot only when each other key of which something waits has one, and of two that
- * have as many they take turns.
+ * have as many they take turns.  Where not all is wanted, the first that is wanted counts as
+ * a lane's first.
  *
  * Why no key exceeds its limit: a workflow takes its slot by its claim, and all claims
  * of the queue come one after the other.  What ends meanwhile only frees slots.
@@ -22,6 +23,7 @@
  */
 #include "claim_internal.h"
 #include "places.h"
+#include "sql.h"
 
 #include "access/xact.h"
 #include "utils/builtins.h"
@@ -40,6 +42,7 @@ typedef struct Lane
 	bool		is_stale;		/* nothing waits at its ticket */
 	Ticket	   *tickets;		/* those that were met; of the lane without a key, that which marks when it was served */
 	int			ticket_count;
+	bool		has_all_tickets;	/* ... and all others of the lane that are due */
 	Due			due;			/* of the lane without a key */
 } Lane;
 
@@ -134,14 +137,78 @@ open_next(Rank *rank, int64 most)
 		lane->serve_at = ticket->serve_at;
 		count_lane(rank->claim, lane, most);
 	}
-	else if (!lane->was_served && compare_positions(&ticket->from, &lane->from) < 0)
-	{
-		lane->from = ticket->from;
-		lane->from_is_done = lane->is_known = false;
-	}
-	add_ticket(lane, ticket);
+	if (!lane->has_all_tickets)
+		add_ticket(lane, ticket);
 	look_at_next(rank);
 }
+
+/*
+ * The lanes of a fair queue come in the order in which they are served.  So the ticket that
+ * was met of one need not be the first of that lane; and one that stayed would say that the
+ * lane has waited since before it is served now.
+ */
+static void
+look_at_tickets(const Rank *rank, Lane *lane)
+{
+	TicketWalk *tickets = walk_tickets_of_lane(rank->claim->search.queue, &lane->from);
+	Ticket		ticket;
+
+	lane->ticket_count = 0;
+	while (next_ticket(tickets, &ticket) && ticket.from.run_at <= rank->claim->search.now)
+		add_ticket(lane, &ticket);
+	end_tickets(tickets);
+	lane->has_all_tickets = true;
+	lane->from = lane->tickets[0].from;
+}
+
+/* ---- claims that do not want all --------------------------------------------------------- */
+
+#define FIRST_WANTED(P) \
+	P(queue, TEXTOID) \
+	P(key, TEXTOID) \
+	P(turn, INT8OID) \
+	P(run_at, TIMESTAMPTZOID) \
+	P(id, UUIDOID) \
+	P(now, TIMESTAMPTZOID) \
+	P(handlers, TEXTARRAYOID) \
+	P(app_version, TEXTOID)
+PARAMETERS(FirstWanted, FIRST_WANTED);
+
+#define PLACE_LIST(F, C, t) F(t, run_at) C(t, id)
+ROW(PlaceRow, PLACE_LIST);
+
+static Statement look_first_wanted = STATEMENT(FirstWanted,
+	"SELECT " COLUMNS(PLACE_LIST, "p.") " FROM durable.pending p JOIN durable.workflow w ON w.id = p.id "
+	"WHERE p.queue_name = :queue AND p.key = :key AND p.turn = :turn AND p.run_at <= :now AND (p.run_at, p.id) >= (:run_at, :id)"
+	"  AND " WANTED " "
+	"ORDER BY p.run_at, p.id LIMIT 1",
+	.planning = IN_ORDER);
+
+/* Of what is due in a lane, where its first is known, only some may be wanted: goes to the first of these, or passes the lane. */
+static void
+go_to_wanted(const Rank *rank, Lane *lane)
+{
+	const QueueClaim *claim = rank->claim;
+	PlaceRow	row;
+
+	if (claim->handlers.isnull && claim->app_version.isnull)
+		return;
+	lane->is_passed = run(&look_first_wanted, &(FirstWanted)
+						  {
+							  .queue = a_value(claim->search.queue),
+							  .key = a_value(lane->has_key ? lane->from.key : CStringGetTextDatum("")),
+							  .turn = a_bigint(turn_of_rank(rank->rank)),.run_at = a_time(lane->from.run_at),
+							  .id = an_id(&lane->from.id),.now = a_time(claim->search.now),
+							  .handlers = claim->handlers,.app_version = claim->app_version
+						  }, NEWEST) == 0;
+	if (lane->is_passed)
+		return;
+	fetch(0, 0, &row);
+	lane->from.run_at = DatumGetTimestampTz(row.run_at.value);
+	lane->from.id = *DatumGetUUIDP(row.id.value);
+}
+
+/* ---- the lane without a key --------------------------------------------------------------- */
 
 /* Sees where the lane without a key begins; it is passed if nothing in it is due. */
 static void
@@ -155,6 +222,7 @@ look_without_key(Rank *rank, Lane *lane)
 		return;
 	lane->from = lane->due.first;
 	lane->is_known = true;
+	go_to_wanted(rank, lane);
 }
 
 /* Opens the lane without a key, in which something is due. */
@@ -178,6 +246,7 @@ open_without_key(Rank *rank, const Due *due)
 			lane->serve_at = Max(lane->serve_at, marker.serve_at);
 		}
 	}
+	go_to_wanted(rank, lane);
 }
 
 /* ---- choosing one ----------------------------------------------------------------------- */
@@ -225,18 +294,22 @@ first_open(const Rank *rank, int *open)
 	return first;
 }
 
-/* Finds the first in a lane that is due. */
+/* Finds the first in a lane that is due.  Nothing has waited there before that was due. */
 static void
 find_first(Rank *rank, Lane *lane)
 {
 	Datum		queue = rank->claim->search.queue;
 	Position	first;
 
+	if (lane->has_key && rank->claim->queue.fair && !lane->has_all_tickets)
+		look_at_tickets(rank, lane);
 	if (first_in_lane(queue, &lane->from, lane->from_is_done, rank->claim->search.now, &first))
 	{
 		lane->from = first;
 		lane->from_is_done = false;
 		lane->is_known = true;
+		lane->serve_at = Max(lane->serve_at, first.run_at);
+		go_to_wanted(rank, lane);
 		return;
 	}
 	lane->is_passed = true;

@@ -57,6 +57,65 @@ typedef struct One
 	Workflow	workflow;		/* after resume_failed */
 } One;
 
+/* What is done for each: the call, and the columns that answer it, between the id and the error. */
+typedef struct ForEach
+{
+	bool		(*act) (void *one);
+	void		(*answer) (const One *one, NullableDatum *columns);
+	int			answers;
+} ForEach;
+
+#define MOST_COLUMNS 7
+
+/* Makes the call; what it was refused for is returned as text, or NULL. */
+static NullableDatum
+do_one(const ForEach *each, One *one)
+{
+	ErrorData  *error;
+
+	(void) in_subtransaction(each->act, one, &error);
+	if (error == NULL)
+		return a_null();
+	/* the errors of ours, and of the id */
+	if (strncmp(unpack_sql_state(error->sqlerrcode), "WF", 2) != 0 &&
+		error->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
+		ReThrowError(error);
+	return a_value(CStringGetTextDatum(psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message)));
+}
+
+/* Returns a row for each of the ids: its position, itself, the answer, the error. */
+static Datum
+do_for_each(FunctionCallInfo fcinfo, const ForEach *each, bool requeues)
+{
+	int			count = require_batch(fcinfo->args[0], "ids");
+	Elements	ids;
+	Call		call;
+
+	begin_rows_of(fcinfo, 3 + each->answers);
+	ids = elements_of(fcinfo->args[0], UUIDOID, count);
+	call = begin_call(fcinfo);
+	if (requeues)
+		lock_queues_of_failed(fcinfo->args[0], 0, false);
+	lock_trees(fcinfo->args[0]);
+	for (int i = 0; i < count; i++)
+	{
+		One			one = {.id = DatumGetUUIDP(ids.values[i])};
+		NullableDatum columns[MOST_COLUMNS];
+		NullableDatum error = do_one(each, &one);
+
+		columns[0] = an_int(i + 1);
+		columns[1] = an_id(one.id);
+		for (int n = 0; n < each->answers; n++)
+			columns[2 + n] = a_null();
+		if (error.isnull)
+			each->answer(&one, &columns[2]);
+		columns[2 + each->answers] = error;
+		return_row(fcinfo, columns);
+	}
+	end_call(&call);
+	return (Datum) 0;
+}
+
 static bool
 cancel_one(void *arg)
 {
@@ -64,6 +123,19 @@ cancel_one(void *arg)
 
 	one->changed = cancel_tree(one->id);
 	return true;
+}
+
+static void
+answer_cancelled(const One *one, NullableDatum *columns)
+{
+	columns[0] = a_bigint(one->changed);
+}
+
+/* cancel_many(ids) */
+Datum
+durable_cancel_many(PG_FUNCTION_ARGS)
+{
+	return do_for_each(fcinfo, &(ForEach) {cancel_one, answer_cancelled,.answers = 1}, false);
 }
 
 static bool
@@ -75,83 +147,20 @@ resume_one(void *arg)
 	return true;
 }
 
-/* Makes the call; what it was refused for is returned as text, or NULL. */
-static NullableDatum
-do_one(bool (*act) (void *arg), One *one)
+static void
+answer_resumed(const One *one, NullableDatum *columns)
 {
-	ErrorData  *error;
-
-	(void) in_subtransaction(act, one, &error);
-	if (error == NULL)
-		return a_null();
-	/* the errors of ours, and of the id */
-	if (strncmp(unpack_sql_state(error->sqlerrcode), "WF", 2) != 0 &&
-		error->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
-		ReThrowError(error);
-	return a_value(CStringGetTextDatum(psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message)));
-}
-
-/* cancel_many(ids) */
-Datum
-durable_cancel_many(PG_FUNCTION_ARGS)
-{
-	int			count = require_batch(fcinfo->args[0], "ids");
-	Elements	ids;
-	NullableDatum columns[4];
-	Call		call;
-
-	begin_rows_of(fcinfo, lengthof(columns));
-	ids = elements_of(fcinfo->args[0], UUIDOID, count);
-	call = begin_call(fcinfo);
-	lock_trees(fcinfo->args[0]);
-	for (int i = 0; i < count; i++)
-	{
-		One			one = {.id = DatumGetUUIDP(ids.values[i])};
-
-		columns[3] = do_one(cancel_one, &one);
-		columns[0] = an_int(i + 1);
-		columns[1] = an_id(one.id);
-		columns[2] = columns[3].isnull ? a_bigint(one.changed) : a_null();
-		return_row(fcinfo, columns);
-	}
-	end_call(&call);
-	return (Datum) 0;
+	columns[0] = one->workflow.handler;
+	columns[1] = one->workflow.input;
+	columns[2] = one->workflow.status_datum;
+	columns[3] = an_int(one->workflow.lease);
 }
 
 /* resume_failed_many(ids) */
 Datum
 durable_resume_failed_many(PG_FUNCTION_ARGS)
 {
-	int			count = require_batch(fcinfo->args[0], "ids");
-	Elements	ids;
-	NullableDatum columns[7];
-	Call		call;
-
-	begin_rows_of(fcinfo, lengthof(columns));
-	ids = elements_of(fcinfo->args[0], UUIDOID, count);
-	call = begin_call(fcinfo);
-	lock_queues_of_failed(fcinfo->args[0], 0, false);
-	lock_trees(fcinfo->args[0]);
-	for (int i = 0; i < count; i++)
-	{
-		One			one = {.id = DatumGetUUIDP(ids.values[i])};
-
-		for (int c = 0; c < lengthof(columns); c++)
-			columns[c] = a_null();
-		columns[6] = do_one(resume_one, &one);
-		columns[0] = an_int(i + 1);
-		columns[1] = an_id(one.id);
-		if (columns[6].isnull)
-		{
-			columns[2] = one.workflow.handler;
-			columns[3] = one.workflow.input;
-			columns[4] = one.workflow.status_datum;
-			columns[5] = an_int(one.workflow.lease);
-		}
-		return_row(fcinfo, columns);
-	}
-	end_call(&call);
-	return (Datum) 0;
+	return do_for_each(fcinfo, &(ForEach) {resume_one, answer_resumed,.answers = 4}, true);
 }
 
 /* ---- drain_queue ------------------------------------------------------------------------ */

@@ -22,7 +22,8 @@
  *
  * Locks, in the one order in which they are taken (lock.c has the functions):
  *
- *	1. executor rows		where one is registered, refreshed or forgotten; then the
+ *	1. the table of buckets	by each call; exclusive for set_buckets (buckets.c); then
+ *		executor rows		where one is registered, refreshed or forgotten; then the
  *							rows of schedules (schedule.c)
  *	2. the queue's lock		heavyweight; what may start in a queue, and its limits
  *	3. the tree's lock		heavyweight, by root; shared by each call that writes

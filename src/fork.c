@@ -20,6 +20,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "buckets.h"
 #include "plan.h"
 #include "sql.h"
 
@@ -120,6 +121,7 @@ write_fork(void *arg)
 	text	   *name = DatumGetTextPP(f->name.value);
 	Forked		row;
 
+	require_bucket_of_name(f->name.value, "name");
 	new_workflow_id(clock_ns(), name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), "name"), &f->id);
 	f->rounds.since = clock_monotonic();
 	run(&insert_fork, &(InsertFork)

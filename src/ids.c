@@ -17,6 +17,7 @@
 #include "refusal.h"
 
 #include "catalog/namespace.h"
+#include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
@@ -58,24 +59,21 @@ new_workflow_id(int64 ns, int32 bucket, pg_uuid_t *id)
 	static int64 last = 0;
 	int64		ticks = (ns / NS_PER_MS) * 4096 + (ns % NS_PER_MS) * 4096 / NS_PER_MS;
 	int64		ms;
-	uint8		random[4];
+	uint32		random = pg_prng_uint32(&pg_global_prng_state);
 
 	if (ticks <= last && last - ticks < INT64CONST(4096) * 1000)
 		ticks = last + 1;
 	last = ticks;
 	ms = ticks / 4096;
 
-	if (!pg_strong_random(random, sizeof(random)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random bits for an id")));
-
 	set_ms(id, ms);
 	id->data[6] = (uint8) (0x70 | ((ticks >> 8) & 0x0F));
 	id->data[7] = (uint8) (ticks & 0xFF);
 	id->data[8] = (uint8) (0x80 | (bucket >> 6));
-	id->data[9] = (uint8) (((bucket & 0x3F) << 2) | (random[0] & 0x03));
-	memcpy(&id->data[10], &random[1], 3);
+	id->data[9] = (uint8) (((bucket & 0x3F) << 2) | (random >> 24 & 0x03));
+	id->data[10] = (uint8) (random >> 16);
+	id->data[11] = (uint8) (random >> 8);
+	id->data[12] = (uint8) random;
 	memset(&id->data[13], 0, 3);
 }
 

@@ -14,7 +14,8 @@
  *
  * One ticket may serve many workflows: a claim reads the lane from the ticket on.
  * There may be several tickets in a lane, and tickets with nothing behind them.  A
- * ticket never changes.  After a claim the ones that it has met are replaced by one,
+ * ticket never changes.  After a claim the ones that it has met (in a fair queue, all of
+ * the lanes that it has served which are due) are replaced by one,
  * at the first position where something is left, or by none.  So what was claimed
  * before is not walked over again: a ticket is to its lane what a head is to the lane
  * without a key (head.c).
@@ -130,16 +131,36 @@ struct TicketWalk
 	bool		is_empty;		/* there are no tickets at all, and no walk */
 };
 
+static TicketWalk *
+new_ticket_walk(bool is_empty)
+{
+	TicketWalk *tickets = palloc0(sizeof(TicketWalk));
+
+	tickets->is_empty = is_empty || is_untouched(&lanes_in_order);
+	return tickets;
+}
+
 /* The tickets of a queue at ranks from the highest down to the lowest, as they are now. */
 TicketWalk *
 walk_tickets(Datum queue, bool fairly, int64 highest, int64 lowest)
 {
-	TicketWalk *tickets = palloc0(sizeof(TicketWalk));
+	TicketWalk *tickets = new_ticket_walk(highest < lowest);
 
-	tickets->is_empty = highest < lowest || is_untouched(&lanes_in_order);
 	if (!tickets->is_empty)
 		walk_queue(&tickets->walk, fairly ? &lanes_by_service : &lanes_in_order, RegisterSnapshot(GetLatestSnapshot()),
 				   queue, highest, lowest);
+	return tickets;
+}
+
+/* Those of the lane of a position, by position. */
+TicketWalk *
+walk_tickets_of_lane(Datum queue, const Position *of)
+{
+	TicketWalk *tickets = new_ticket_walk(false);
+	Position	from = {.rank = of->rank,.key = of->key,.run_at = DT_NOBEGIN};
+
+	if (!tickets->is_empty)
+		walk_lane(&tickets->walk, &lane_places, RegisterSnapshot(GetLatestSnapshot()), queue, &from);
 	return tickets;
 }
 

@@ -26,6 +26,7 @@ typedef struct TicketWalk TicketWalk;
 extern void enter_lane(Datum queue, const Position *at);
 extern bool has_tickets(Datum queue);
 extern TicketWalk *walk_tickets(Datum queue, bool fairly, int64 highest, int64 lowest);
+extern TicketWalk *walk_tickets_of_lane(Datum queue, const Position *of);
 extern bool next_ticket(TicketWalk *walk, Ticket *ticket);
 extern void end_tickets(TicketWalk *walk);
 extern bool first_ticket(Datum queue, int64 highest, Ticket *ticket);

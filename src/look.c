@@ -5,8 +5,8 @@
  *	  which re-arms its deadline.
  *
  * All but set_timeout are STABLE, lock nothing, and see what the calling query
- * sees.  list, count, tree, stats, metrics and check look at many: they are SQL,
- * in the install script.
+ * sees.  What looks at many (list, count, stats, stuck and others) is SQL, in the
+ * install script.
  *
  *-------------------------------------------------------------------------
  */

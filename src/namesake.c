@@ -111,13 +111,14 @@ never_ran(const Workflow *workflow)
 	P(timeout, INTERVALOID) \
 	P(max_recovery_attempts, INT4OID) \
 	P(app_version, TEXTOID) \
+	P(now, TIMESTAMPTZOID) \
 	WORKFLOW_POLICY(P)
 PARAMETERS(ReplaceRoots, REPLACE_ROOTS);
 
 /* Lease 0: it never ran, and nobody has claimed it since it was looked at. */
 static Statement replace_them = STATEMENT(ReplaceRoots,
 	"UPDATE durable.workflow w SET input = b.input, concurrency_key = b.concurrency_key, handler = :handler,"
-	"  queue_name = :queue, priority = :priority, run_at = :run_at, timeout = :timeout,"
+	"  queue_name = :queue, priority = :priority, run_at = coalesce(:run_at, :now), replaced_at = :now, timeout = :timeout,"
 	"  max_recovery_attempts = :max_recovery_attempts, app_version = :app_version, max_retries = :max_retries,"
 	"  retry_count = :max_retries - :max_retries, backoff = :backoff, backoff_multiplier = :backoff_multiplier,"
 	"  max_backoff = :max_backoff "
@@ -159,7 +160,7 @@ replace_roots(const Replacing *replacings, int count, const StartArgs *args)
 			&(ReplaceRoots) {
 				.ids = all,.inputs = array_of(&inputs),.concurrency_keys = array_of(&keys),
 				.statuses = array_of(&statuses),.handler = args->handler,.queue = args->queue,.priority = args->priority,
-				.run_at = args->run_at.isnull ? a_time(clock_now()) : args->run_at,.timeout = args->timeout,
+				.run_at = args->run_at,.now = a_time(clock_now()),.timeout = args->timeout,
 				.max_recovery_attempts = args->max_recovery_attempts,.app_version = args->app_version,
 				WORKFLOW_RETRIES(args->retries)
 			}, NEWEST) < count)

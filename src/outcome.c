@@ -30,7 +30,10 @@ have_ended(const pg_uuid_t *task_ids, uint64 count)
 		close_waits_of(task_ids, count);
 	for (uint64 i = 0; i < count; i++)
 		if (id_sequence(&task_ids[i]) < 0)
+		{
 			wake_for_workflow(&task_ids[i]);
+			tell_who_awaits(&task_ids[i]);
+		}
 		else
 		{
 			wake_for_step(&task_ids[i]);

@@ -142,13 +142,13 @@ add_ranks(Walk *walk, int64 highest, int64 lowest)
 	int64		first = by_turn ? turn_of_rank(highest) : lowest;
 	int64		last = by_turn ? turn_of_rank(lowest) : highest;
 
+	/* each key is checked for all entries of a page: not those that say nothing */
 	if (first == last)
 		add_key(walk, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(first));
-	else
-	{
+	if (first < last && (by_turn ? highest < HIGHEST_RANK : lowest > LOWEST_RANK))
 		add_key(walk, column, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	if (first < last && (by_turn ? lowest > LOWEST_RANK : highest < HIGHEST_RANK))
 		add_key(walk, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
-	}
 }
 
 static void

@@ -15,6 +15,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "buckets.h"
 #include "plan.h"
 #include "purge.h"
 #include "sql.h"
@@ -233,7 +234,7 @@ purge_page(Purge *purge, Datum statuses)
 		CHECK_FOR_INTERRUPTS();
 		if (tree_locks_left() <= 0 || purge->left >= MOST_LEFT)
 			purge->full = true;
-		else if (try_lock_whole_tree(&roots.ids[i]))
+		else if (has_bucket_of(&roots.ids[i]) && try_lock_whole_tree(&roots.ids[i]))
 			walk_tree(purge, &roots.ids[i], &gone);
 		else
 			leave_busy(purge, &roots.ids[i]);

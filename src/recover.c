@@ -198,7 +198,7 @@ static Statement find_orphans = STATEMENT(Find,
 static Statement find_late = STATEMENT(Find,
 	"SELECT w.id, w.root_id FROM durable.deadline d CROSS JOIN LATERAL ("
 	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
-	"    AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :since") " AND " ASKED_FOR
+	"    AND " IS_LATE(":since") " AND " ASKED_FOR
 	"  FOR NO KEY UPDATE SKIP LOCKED) w "
 	"WHERE d.deadline <= :since LIMIT :most",
 	.fast = fast_find_late);
@@ -489,8 +489,8 @@ static Statement look_recoverable = STATEMENT(LookRecoverable,
 	"   AND (c.is_registered OR NOT EXISTS (SELECT 1 FROM durable.signs_of_life(c.id, :since))) LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.deadline d JOIN durable.workflow w ON w.id = d.id "
-	" WHERE d.deadline <= :now AND " CHECKED("w.status = 'RUNNING' AND w.deadline <= :now AND w.queue_name IS NULL"
-											 " AND coalesce(w.executor_id, '') <> :executor_id") " LIMIT 1) "
+	" WHERE d.deadline <= :now AND " IS_LATE(":now")
+	"   AND " CHECKED("w.queue_name IS NULL AND coalesce(w.executor_id, '') <> :executor_id") " LIMIT 1) "
 	"UNION ALL "
 	"(SELECT 1 FROM durable.pending p WHERE p.queue_name = '' AND p.key = '' AND p.turn = 0 AND p.run_at <= :released_before LIMIT 1) "
 	"LIMIT 1");

@@ -9,6 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "buckets.h"
 #include "ids.h"
 #include "workflow.h"
 
@@ -456,4 +457,14 @@ refuse_bound(const char *executor_id)
 				   psprintf("executor \"%s\" is bound to another session", executor_id),
 				   "Another session has bound it since this one did.",
 				   "Stop driving its workflows: they are recovered. One executor id names one process.");
+}
+
+/* The bucket of a task, or of a root's name, is not in this database. */
+Refusal *
+refuse_bucket(int32 bucket, const char *of)
+{
+	return refusal(ERRCODE_OTHER_DATABASE,
+				   psprintf("bucket %d, of %s, is not in this database", bucket, of),
+				   psprintf("The buckets here are %s.", buckets_text()),
+				   "Send the call to the database that has the bucket; read again which one that is, if buckets have moved.");
 }

@@ -24,6 +24,7 @@
 #define ERRCODE_WAIT_TIMED_OUT		MAKE_SQLSTATE('W', 'F', '0', '1', '3')
 #define ERRCODE_ACTIVE_ROOT			MAKE_SQLSTATE('W', 'F', '0', '1', '4')
 #define ERRCODE_TOO_MANY_STEPS		MAKE_SQLSTATE('W', 'F', '0', '1', '5')
+#define ERRCODE_OTHER_DATABASE		MAKE_SQLSTATE('W', 'F', '0', '1', '6')
 #define ERRCODE_CANCEL_REQUESTED	MAKE_SQLSTATE('W', 'F', '0', '1', '7')	/* in an outcome only */
 
 /*
@@ -77,6 +78,7 @@ extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_
 extern Refusal *refuse_queue_of_schedule(const char *name, const char *schedule);
 extern Refusal *refuse_unknown_schedule(const char *name);
 extern Refusal *refuse_bound(const char *executor_id);
+extern Refusal *refuse_bucket(int32 bucket, const char *of);
 extern char *uuid_text(const pg_uuid_t *id);
 
 #endif							/* DURABLE_REFUSAL_H */

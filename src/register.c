@@ -19,6 +19,7 @@
  *-------------------------------------------------------------------------
  */
 #include "register.h"
+#include "buckets.h"
 #include "head.h"
 #include "ids.h"
 #include "lane.h"
@@ -139,6 +140,7 @@ typedef struct Register
 {
 	OurIndex   *ours;			/* by its primary key: the first columns */
 	EntryOf		entry_of;
+	bool		is_history;		/* has rows also of what has ended, or for ever: of all that is in durable.workflow */
 } Register;
 
 static bool
@@ -327,6 +329,7 @@ OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"ke
 										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
 
 #define REGISTER(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table}
+#define HISTORY(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table, true}
 
 /* The names of active roots come first: a conflict there is found before all else. */
 static const Register registers[] = {
@@ -338,14 +341,14 @@ static const Register registers[] = {
 	REGISTER(driven, 3, {"executor_id", TEXTOID}, {"started_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
 	REGISTER(paused, 2, {"queue_name", TEXTOID}, {"id", UUIDOID}),
 	REGISTER(deadline, 2, {"deadline", TIMESTAMPTZOID}, {"id", UUIDOID}),
-	REGISTER(ended, 4, {"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
-	REGISTER(unsuccessful, 2, {"status", InvalidOid}, {"id", UUIDOID}),
-	REGISTER(inline_child, 2, {"status", InvalidOid}, {"id", UUIDOID}),
-	REGISTER(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
-	REGISTER(unstarted, 1, {"id", UUIDOID}),
+	HISTORY(ended, 4, {"is_root", BOOLOID}, {"status", InvalidOid}, {"ended_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	HISTORY(unsuccessful, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	HISTORY(inline_child, 2, {"status", InvalidOid}, {"id", UUIDOID}),
+	HISTORY(left_tree, 2, {"completed_at", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	HISTORY(unstarted, 1, {"id", UUIDOID}),
 	REGISTER(active_run, 2, {"scheduled_by", TEXTOID}, {"id", UUIDOID}),
 	REGISTER(cancel_request, 2, {"cancel_at", TIMESTAMPTZOID}, {"id", UUIDOID}, {"queue_name", TEXTOID}),
-	REGISTER(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
+	HISTORY(scheduled_run, 3, {"scheduled_by", TEXTOID}, {"scheduled_for", TIMESTAMPTZOID}, {"id", UUIDOID}),
 };
 
 bool
@@ -564,9 +567,22 @@ note_change(const Standing *old, const Standing *new)
 		note_news(old_entry[0]);
 }
 
-/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
-void
-keep_registers(const WorkflowValues *before, const WorkflowValues *after)
+/* Whether a workflow has a row in a register: those of what is unfinished have none of another database's. */
+static bool
+is_listed(const Register *r, const WorkflowValues *row)
+{
+	return r->is_history || has_bucket_of(DatumGetUUIDP(row->values[ID]));
+}
+
+/* Which registers a change is written into. */
+typedef enum Which
+{
+	ALL_REGISTERS,
+	OF_UNFINISHED
+} Which;
+
+static void
+keep(Which which, const WorkflowValues *before, const WorkflowValues *after)
 {
 	Standing	old;
 	Standing	new;
@@ -581,8 +597,10 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 		Datum		old_entry[MOST_COLUMNS];
 		Datum		new_entry[MOST_COLUMNS];
 		bool		was_in = before && r->entry_of(&old, old_entry);
-		bool		is_in = after && r->entry_of(&new, new_entry);
+		bool		is_in = after && is_listed(r, after) && r->entry_of(&new, new_entry);
 
+		if (which == OF_UNFINISHED && r->is_history)
+			continue;
 		if (was_in && is_in && same_entry(r, old_entry, new_entry))
 			continue;
 		if (was_in)
@@ -593,6 +611,51 @@ keep_registers(const WorkflowValues *before, const WorkflowValues *after)
 			note_work(new_entry[0], DatumGetTimestampTz(new_entry[3]));
 	}
 	note_change(before ? &old : NULL, after ? &new : NULL);
+}
+
+/* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
+void
+keep_registers(const WorkflowValues *before, const WorkflowValues *after)
+{
+	keep(ALL_REGISTERS, before, after);
+}
+
+/* ---- buckets that come and go (buckets.c) ----------------------------------------------- */
+
+/* What is unfinished in other buckets than these is not found any more; it is noted down as parked, or is so already. */
+void
+leave_unfinished(Datum here, bool is_parked)
+{
+	for (int i = 0; i < lengthof(registers); i++)
+		if (!registers[i].is_history &&
+			SPI_execute_with_args(psprintf("WITH gone AS (DELETE FROM durable.%s r WHERE NOT durable.bucket(r.id) <@ $1 RETURNING r.id) "
+										   "INSERT INTO durable.parked (id) SELECT g.id FROM gone g WHERE NOT $2 ON CONFLICT DO NOTHING",
+										   registers[i].ours->table),
+								  2, (Oid[]) {INT4MULTIRANGEOID, BOOLOID}, (Datum[]) {here, BoolGetDatum(is_parked)},
+								  NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "cannot empty register %s", registers[i].ours->table);
+}
+
+/* These workflows are found again. */
+void
+join_unfinished(Datum ids)
+{
+	SPITupleTable *rows;
+
+	if (SPI_execute_with_args("SELECT w.* FROM durable.workflow w WHERE w.id = ANY ($1)",
+							  1, (Oid[]) {UUIDARRAYOID}, &ids, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "cannot read durable.workflow");
+	rows = SPI_tuptable;
+	for (uint64 row = 0; row < rows->numvals; row++)
+	{
+		WorkflowValues values = {
+			.values = palloc(rows->tupdesc->natts * sizeof(Datum)),.nulls = palloc(rows->tupdesc->natts * sizeof(bool))
+		};
+
+		heap_deform_tuple(rows->vals[row], rows->tupdesc, (Datum *) values.values, (bool *) values.nulls);
+		keep(OF_UNFINISHED, NULL, &values);
+	}
+	SPI_freetuptable(rows);
 }
 
 /* ---- the trigger ----------------------------------------------------------------------- */
@@ -640,6 +703,7 @@ durable_keep_registers(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	if (!has_registered_columns(trigger->tg_relation))
 		raise_not_ours("workflow");
+	hold_buckets();
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		empty_registers();

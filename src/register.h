@@ -34,4 +34,7 @@ extern bool is_root_name_busy(Datum name);
 /* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
 extern void keep_registers(const WorkflowValues *before, const WorkflowValues *after);
 
+extern void leave_unfinished(Datum here, bool is_parked);
+extern void join_unfinished(Datum ids);
+
 #endif							/* DURABLE_REGISTER_H */

@@ -20,6 +20,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "buckets.h"
 #include "control.h"
 #include "register.h"
 #include "schedule.h"
@@ -47,7 +48,7 @@ typedef enum Outcome
 	STARTED,
 	DROPPED,					/* and counted */
 	QUEUED,						/* waits for the end of a run */
-	HAS_RUN,					/* it has a run already */
+	HAS_RUN,					/* it has a run already, or gets it in another database */
 	LEFT						/* something is locked: for another call */
 } Outcome;
 
@@ -145,6 +146,13 @@ run_at_of(const Running *r, TimestampTz at)
 	return run_at > r->now ? a_time(run_at) : a_null();
 }
 
+/* Whether the run for a time is one of another database, by the bucket of its name. */
+static bool
+runs_elsewhere(const Running *r, TimestampTz at)
+{
+	return !has_bucket_of_name(name_of_run(&r->schedule, at), "name");
+}
+
 /* Starts the run for a time.  A root of its name that is active already is a stranger's: then none is started. */
 static Outcome
 start_run(Running *r, TimestampTz at, pg_uuid_t *id)
@@ -220,7 +228,7 @@ run_time(Running *r, TimestampTz at)
 	Schedule   *s = &r->schedule;
 	Outcome		outcome;
 
-	if (exists(&look_run, r, at))
+	if (runs_elsewhere(r, at) || exists(&look_run, r, at))
 		return HAS_RUN;
 	if (!is_unfinished(r))
 		outcome = start_and_note(r, at);
@@ -511,7 +519,10 @@ durable_trigger_schedule(PG_FUNCTION_ARGS)
 	if (at % USECS_PER_SEC == 0)
 		at++;
 	r = (Running) {.schedule = schedule,.times = timetable_of(&schedule),.now = at,.may_wait = true};
+	if (!has_some_bucket())
+		require_bucket_of_name(name_of_run(&schedule, at), "name");
 	(void) run_waiting(&r);
+	/* a microsecond later its name may have a bucket that is here */
 	while ((outcome = run_time(&r, at)) == HAS_RUN)
 		at++;
 	end_running(&r);
@@ -561,7 +572,7 @@ durable_backfill_schedule(PG_FUNCTION_ARGS)
 		pg_uuid_t	id;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!exists(&look_run, &r, at) && start_run(&r, at, &id) == STARTED)
+		if (!runs_elsewhere(&r, at) && !exists(&look_run, &r, at) && start_run(&r, at, &id) == STARTED)
 			started++;
 	}
 	end_call(&call);

@@ -17,6 +17,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "buckets.h"
 #include "plan.h"
 #include "signal.h"
 #include "sql.h"
@@ -318,6 +319,7 @@ durable_signal_root(PG_FUNCTION_ARGS)
 	check_name(sending.key, "key");
 
 	call = begin_call(fcinfo);
+	require_bucket_of_name(fcinfo->args[0].value, "name");
 	for (;;)
 	{
 		Refusal    *refusal;

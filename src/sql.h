@@ -47,13 +47,22 @@
 
 /*
  * The times of a workflow w that somebody drives from :now on, if it begins anew.  One
- * that was suspended keeps them, and it is due again at once if it is released.
+ * that was suspended keeps them, and it is due again at once if it is released.  So
+ * run_at is not after its start, unless it was taken up behind its deadline (IS_LATE).
  */
 #define TAKEN_UP(begins) \
 	"started_at = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now ELSE w.started_at END, " \
 	"deadline = CASE WHEN w.suspended_at IS NULL AND (" begins ") THEN :now + w.timeout ELSE w.deadline END, " \
-	"run_at = CASE WHEN w.suspended_at IS NULL THEN w.run_at ELSE least(w.run_at, :now) END, " \
+	"run_at = CASE WHEN w.suspended_at IS NULL THEN CASE WHEN w.run_at > :now THEN :now ELSE w.run_at END" \
+	"  WHEN w.deadline <= :now THEN :now ELSE w.started_at END, " \
 	"suspended_at = NULL "
+
+/*
+ * Workflow w runs, and is to be taken from its driver for its deadline.  One that was
+ * suspended, and taken up behind it, is left to the driver.
+ */
+#define IS_LATE(now) \
+	CHECKED("w.status = 'RUNNING' AND w.deadline <= " now " AND (w.run_at > w.deadline) IS NOT TRUE")
 
 
 /* A workflow that was asked to end, and has failed, is to run again. */

@@ -140,12 +140,51 @@ look_steps_open(const IdList *ids, TimestampTz now)
 	return open;
 }
 
+#define OF_IDS(P) \
+	P(ids, UUIDARRAYOID)
+PARAMETERS(OfIds, OF_IDS);
+
+static Statement look_unfinished = STATEMENT(OfIds,
+	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND " CHECKED(UNFINISHED("w")) " ORDER BY w.id");
+
+/* An inline workflow that is finished has taken its steps with it: nothing ends them any more. */
+static void
+end_with_inline(const pg_uuid_t *workflow_id, OpenSteps *open)
+{
+	IdList		inline_ones = {0};
+	IdList		unfinished = {0};
+	uint64		n = 0;
+
+	for (int i = 0; i < open->count; i++)
+	{
+		const pg_uuid_t *id = &open->steps[i].workflow_id;
+
+		if (!same_id(id, workflow_id) && (inline_ones.count == 0 || !same_id(id, &inline_ones.ids[inline_ones.count - 1])))
+			append_id(&inline_ones, id);
+	}
+	if (inline_ones.count == 0)
+		return;
+	run(&look_unfinished, &(OfIds) {.ids = a_value(id_array(inline_ones.ids, inline_ones.count))}, NEWEST);
+	append_result(&unfinished);
+	for (int i = 0; i < open->count; i++)
+	{
+		OpenStep   *step = &open->steps[i];
+
+		while (n < unfinished.count && compare_ids(&unfinished.ids[n], &step->workflow_id) < 0)
+			n++;
+		if (!same_id(&step->workflow_id, workflow_id) &&
+			(n == unfinished.count || !same_id(&unfinished.ids[n], &step->workflow_id)))
+			step->has_ended = true;
+	}
+}
+
 /* Those for which a workflow waits, and the first deadline. */
 OpenSteps
 look_open(const pg_uuid_t *workflow_id, const IdList *ids, TimestampTz now)
 {
 	OpenSteps	open = look_steps_open(ids, now);
 
+	end_with_inline(workflow_id, &open);
 	if (run(&look_deadline, &(LookDeadline) {.id = an_id(workflow_id)}, NEWEST) > 0)
 		open.deadline = DatumGetTimestampTz(result_value(0, 0));
 	return open;
@@ -294,10 +333,14 @@ watch_one(const pg_uuid_t *workflow_id, const OpenStep *step)
 PARAMETERS(LockIfFree, LOCK_IF_FREE);
 
 static Statement lock_if_free = STATEMENT(LockIfFree,
-	"SELECT 1 FROM durable.step s WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence "
-	"FOR NO KEY UPDATE SKIP LOCKED");
+	"SELECT 1 FROM durable.workflow w JOIN durable.step s ON s.workflow_id = w.id "
+	"WHERE w.id = :workflow_id AND s.sequence = :sequence FOR NO KEY UPDATE SKIP LOCKED");
 
-/* Locks all that could end a step, without waiting; false if somebody may be about to end it. */
+/*
+ * Locks all that could end a step, without waiting; false if somebody may be about to
+ * end it.  That is also the row of its workflow: the suspended one, which the caller has
+ * locked, or an inline one.
+ */
 static bool
 try_lock_nodes(const OpenStep *step)
 {
@@ -407,10 +450,6 @@ read_open(const pg_uuid_t *workflow_id, IdList *ids, bool *awaits_all)
 }
 
 /* ---- the end of a suspension ---------------------------------------------------------------- */
-
-#define OF_IDS(P) \
-	P(ids, UUIDARRAYOID)
-PARAMETERS(OfIds, OF_IDS);
 
 static Statement delete_watches = STATEMENT(OfIds,
 	"DELETE FROM durable.watch t WHERE t.workflow_id = ANY (:ids)");

@@ -14,6 +14,7 @@
  *	  waits for the first to commit.  If that is suspend, it looks again under the
  *	  lock, and finds the end.  If it is the other, it looks for watches when it has
  *	  the row, and finds them.
+ *	- the row of an inline workflow, likewise: with it end its steps.
  *	- for signals to a workflow, and its end, a heavyweight lock (watch_ends).  Whoever
  *	  brings them holds it shared; suspend waits for those, and then sees what they
  *	  did.  They do not wait for suspend: if they cannot have the lock, they leave a
@@ -29,6 +30,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "buckets.h"
 #include "sql.h"
 #include "suspend.h"
 #include "table.h"
@@ -159,6 +161,8 @@ look_again(const pg_uuid_t *id)
 	bool		awaits_all;
 	OpenSteps	open;
 
+	if (!has_bucket_of(id))
+		return true;
 	if (!try_lock_asleep(id, now))
 		return !is_asleep(id, now);
 	if (!read_open(id, &ids, &awaits_all))
@@ -181,13 +185,18 @@ look_again(const pg_uuid_t *id)
 	P(sequence, INT4OID)
 PARAMETERS(FindNext, FIND_NEXT);
 
-/* Those behind the one that was watched have ended, or nearly all of them: each is passed over once. */
+/*
+ * Those behind the one that was watched have ended, or nearly all of them: each is passed
+ * over once.  An inline workflow that ends takes its steps with it, so its row is locked, too.
+ */
 static Statement find_next_child = STATEMENT(FindNext,
 	"SELECT p.of_workflow, p.sequence FROM durable.open_position p "
+	"JOIN durable.workflow w ON w.id = p.of_workflow "
 	"JOIN durable.step s ON s.workflow_id = p.of_workflow AND s.sequence = p.sequence "
 	"WHERE p.workflow_id = :id AND (p.of_workflow, p.sequence) < (:of_workflow, :sequence)"
 	"  AND " CHECKED("s.kind = 'WORKFLOW' AND s.status = 'RUNNING'") " "
-	"ORDER BY p.of_workflow DESC, p.sequence DESC LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED",
+	"  AND " CHECKED(UNFINISHED("w")) " "
+	"ORDER BY p.of_workflow DESC, p.sequence DESC LIMIT 1 FOR NO KEY UPDATE OF w, s SKIP LOCKED",
 	.planning = IN_ORDER);
 
 /*

@@ -110,6 +110,7 @@ TableIndex		step_by_position = {&the_step, "step_pkey", 2, {step_workflow_id, st
 TableIndex		queue_by_name = {&the_queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&the_executor, "executor_pkey", 1, {executor_executor_id}};
 TableIndex		open_wait_by_position = {&the_open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
+TableIndex		open_wait_by_awaited = {&the_open_wait, "open_wait_awaited", 1, {open_wait_awaited},.is_partial = true};
 TableIndex		signal_by_id = {&the_signal, "signal_pkey", 2, {signal_workflow_id, signal_id}};
 TableIndex		signal_untaken = {
 	&the_signal, "signal_untaken", 3, {signal_workflow_id, signal_name, signal_id},.is_partial = true

@@ -191,6 +191,7 @@ extern TableIndex step_by_position;
 extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
 extern TableIndex open_wait_by_position;
+extern TableIndex open_wait_by_awaited;
 extern TableIndex signal_by_id;
 extern TableIndex signal_untaken;
 extern TableIndex signal_counted_of;

@@ -50,7 +50,7 @@ typedef struct Asking
 	bool		tells;			/* the program, by its outcome, that its end was requested */
 	bool		tree_is_locked;
 	bool		rows_are_locked;
-	NullableDatum first;		/* of any: the one position that can still end it */
+	NullableDatum first;		/* of any: the one position that can still end it; -1: only its time */
 	Rounds		rounds;
 } Asking;
 
@@ -194,7 +194,11 @@ look_at_wait(Asking *a)
 		begin_times(&a->wait, now);
 	wait = a->wait;
 	if (!a->first.isnull)
-		wait.sequences = a_value(int_array((int32[]) {DatumGetInt32(a->first.value)}, 1));
+	{
+		int32		first = DatumGetInt32(a->first.value);
+
+		wait.sequences = a_value(int_array(&first, first < 0 ? 0 : 1));
+	}
 	a->end = find_end(&wait, now, &a->busy);
 	a->tells = a->is_new && a->workflow.is_untold;
 	if (a->tells && !ends_by_asked_child(a, now))

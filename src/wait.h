@@ -36,12 +36,12 @@ typedef struct WaitEnd
 	NullableDatum detail;
 	NullableDatum signal_id;	/* that is taken with it */
 	NullableDatum signal_name;
-	int32		first;			/* of any: the position that has ended first ... */
+	int32		first;			/* of any: the position that has ended first, or -1 ... */
 	bool		first_is_open;	/* ... a wait whose outcome is not recorded */
 } WaitEnd;
 
 #define STILL_OPEN \
-	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null(),.signal_name = a_null()})
+	((WaitEnd) {.status = NO_TASK,.output = a_null(),.error = a_null(),.detail = a_null(),.signal_id = a_null(),.signal_name = a_null(),.first = -1})
 
 /* Under which conditions an outcome is recorded. */
 typedef struct WaitFence
@@ -75,6 +75,7 @@ extern bool begin_wait_again(const Step *wait, const WaitFence *fence);
 extern void unlist_wait(NullableDatum workflow_id, NullableDatum sequence);
 extern void take_back_wait(const Step *wait);
 extern void hold_awaited(const pg_uuid_t *awaited);
+extern void tell_who_awaits(const pg_uuid_t *workflow_id);
 extern void close_waits_of(const pg_uuid_t *workflow_ids, uint64 count);
 extern void reopen_waits_of(const IdList *workflows);
 extern void keep_awaited_outcomes(const IdList *workflows);

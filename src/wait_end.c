@@ -122,9 +122,60 @@ static Statement look_positions = STATEMENT(LookPositions,
 	"  WHERE o.workflow_id = :workflow_id AND o.sequence = b.sequence OFFSET 0) s "
 	"ORDER BY b.n");
 
+/* When a wait for any has ended that others wait for. */
+typedef struct NestedEnd
+{
+	int32		sequence;
+	bool		has_ended;
+	TimestampTz at;
+} NestedEnd;
+
+/* What has been found of waits for any in a call, by sequence: however many ways lead to one, it is looked at once. */
+typedef struct NestedEnds
+{
+	HTAB	   *found;			/* NULL until the first */
+} NestedEnds;
+
+static WaitEnd find(const Step *wait, TimestampTz now, const BusySignals *busy, NestedEnds *nested);
+
+/* Whether an open wait of that position has ended, and when. */
+static bool
+find_nested(const Step *wait, int32 sequence, TimestampTz now, const BusySignals *busy, NestedEnds *nested, TimestampTz *at)
+{
+	Workflow	workflow;
+	Step		other;
+	NestedEnd  *known;
+	WaitEnd		end;
+
+	if (nested->found && (known = hash_search(nested->found, &sequence, HASH_FIND, NULL)) != NULL)
+	{
+		*at = known->at;
+		return known->has_ended;
+	}
+	if (!look_step(&wait->workflow_id, sequence, NEWEST, &workflow, &other) || !is_open(other.status))
+		return false;
+	if (other.started_at.isnull)
+		begin_times(&other, now);
+	end = find(&other, now, busy, nested);
+	*at = end.at;
+	if (is_sort(&other, FOR_ANY))
+	{
+		if (nested->found == NULL)
+			nested->found = hash_create("nested waits",
+										16, &(HASHCTL)
+										{
+											.keysize = sizeof(int32),.entrysize = sizeof(NestedEnd),.hcxt = CurrentMemoryContext
+										}, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		known = hash_search(nested->found, &sequence, HASH_ENTER, NULL);
+		known->has_ended = end.status != NO_TASK;
+		known->at = end.at;
+	}
+	return end.status != NO_TASK;
+}
+
 /* The one of its positions that has ended first, ties in their order. */
 static WaitEnd
-end_by_first(const Step *wait, TimestampTz now, const BusySignals *busy)
+end_by_first(const Step *wait, TimestampTz now, const BusySignals *busy, NestedEnds *nested)
 {
 	WaitEnd		end = STILL_OPEN;
 	uint64		count = run(&look_positions, &(LookPositions)
@@ -144,22 +195,8 @@ end_by_first(const Step *wait, TimestampTz now, const BusySignals *busy)
 
 		if (!positions[i].completed_at.isnull)
 			at = DatumGetTimestampTz(positions[i].completed_at.value);
-		else if (DatumGetBool(positions[i].is_wait.value))
-		{
-			Workflow	workflow;
-			Step		other;
-			WaitEnd		other_end;
-
-			if (!look_step(&wait->workflow_id, sequence, NEWEST, &workflow, &other) || !is_open(other.status))
-				continue;
-			if (other.started_at.isnull)
-				begin_times(&other, now);
-			other_end = find_end(&other, now, busy);
-			if (other_end.status == NO_TASK)
-				continue;
-			at = other_end.at;
+		else if (DatumGetBool(positions[i].is_wait.value) && find_nested(wait, sequence, now, busy, nested, &at))
 			open = true;
-		}
 		else
 			continue;
 		if (end.status == NO_TASK || at < end.at)
@@ -189,12 +226,8 @@ end_by_time(const Step *wait)
 	return end;
 }
 
-/*
- * What has ended an open wait, as far as is committed and our own; signals in busy
- * do not count.
- */
-WaitEnd
-find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
+static WaitEnd
+find(const Step *wait, TimestampTz now, const BusySignals *busy, NestedEnds *nested)
 {
 	WaitEnd		end = STILL_OPEN;
 
@@ -203,7 +236,7 @@ find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
 	else if (is_sort(wait, FOR_WORKFLOW))
 		end = end_by_workflow(wait);
 	else if (is_sort(wait, FOR_ANY))
-		end = end_by_first(wait, now, busy);
+		end = end_by_first(wait, now, busy, nested);
 
 	/* what is there has happened before now, whatever time it carries: the clock may have been set back */
 	end.at = Min(end.at, now - 1);
@@ -212,6 +245,16 @@ find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
 	/* it may have happened before anybody waited for it */
 	end.at = Max(end.at, DatumGetTimestampTz(wait->started_at.value));
 	return end;
+}
+
+/*
+ * What has ended an open wait, as far as is committed and our own; signals in busy
+ * do not count.
+ */
+WaitEnd
+find_end(const Step *wait, TimestampTz now, const BusySignals *busy)
+{
+	return find(wait, now, busy, &(NestedEnds) {0});
 }
 
 /* ---- recording it ------------------------------------------------------------------ */

@@ -26,6 +26,7 @@
 #include "step_internal.h"
 #include "table.h"
 #include "wait.h"
+#include "wake.h"
 
 #include "utils/builtins.h"
 
@@ -322,6 +323,46 @@ hold_awaited(const pg_uuid_t *awaited)
 		raise_refusal(refuse_unknown_task(awaited));
 }
 
+/* Most workflows nobody awaits. */
+static int64
+fast_look_awaiting(const void *params)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, &open_wait_by_awaited, AccessShareLock,
+					(Key[]) {IS_ID(open_wait_awaited, ((const Hold *) params)->id)}, 1))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
+/* Who drives the workflows that await it, or what is above an inline one. */
+static Statement look_awaiting = STATEMENT(Hold,
+	"WITH RECURSIVE up AS ("
+	"  SELECT o.workflow_id AS id FROM durable.open_wait o WHERE o.awaited = :id "
+	"  UNION "
+	"  SELECT p.parent_id FROM up u CROSS JOIN LATERAL ("
+	"    SELECT o.parent_id FROM durable.workflow o"
+	"    WHERE o.id = u.id AND o.queue_name IS NULL AND o.parent_id IS NOT NULL OFFSET 0) p) "
+	"SELECT DISTINCT w.executor_id FROM up u CROSS JOIN LATERAL ("
+	"  SELECT o.executor_id FROM durable.workflow o WHERE o.id = u.id AND o.executor_id IS NOT NULL OFFSET 0) w",
+	.fast = fast_look_awaiting);
+
+/* A workflow has ended: that is news for who drives what awaits it, in whatever tree.  Locks nothing. */
+void
+tell_who_awaits(const pg_uuid_t *workflow_id)
+{
+	uint64		count;
+
+	if (!may_be_told_news())
+		return;
+	count = run(&look_awaiting, &(Hold) {.id = an_id(workflow_id)}, NEWEST);
+	for (uint64 row = 0; row < count; row++)
+		note_news(result_value(row, 0));
+}
+
 static Statement keep_outcomes = STATEMENT(OfIds,
 	"INSERT INTO durable.awaited_outcome (workflow_id, status, completed_at, output, error, detail) "
 	"SELECT w.id, w.status, w.completed_at, w.output, w.error, w.detail FROM durable.workflow w "
@@ -342,7 +383,9 @@ PARAMETERS(ForgetOutcomes, FORGET_OUTCOMES);
 static Statement forget_outcomes = STATEMENT(ForgetOutcomes,
 	"WITH unneeded AS MATERIALIZED ("
 	"  SELECT a.workflow_id FROM durable.awaited_outcome a "
-	"  WHERE NOT EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = a.workflow_id) "
+	"  WHERE NOT EXISTS (SELECT 1 FROM durable.open_wait o WHERE o.awaited = a.workflow_id)"
+	/* where a workflow is still on its way here, its waits may be, too */
+	"    AND durable.bucket(a.workflow_id) <@ (SELECT durable.buckets()) "
 	"  LIMIT :most FOR UPDATE OF a SKIP LOCKED) "
 	"DELETE FROM durable.awaited_outcome a WHERE a.workflow_id = ANY (ARRAY(SELECT u.workflow_id FROM unneeded u))");
 

@@ -28,7 +28,7 @@ typedef struct NextRun
 PARAMETERS(LookNextRun, LOOK_NEXT_RUN);
 
 static Statement look_next_run = STATEMENT(LookNextRun,
-	"SELECT n.id, n.input FROM durable.workflow w JOIN durable.workflow n ON n.id = w.continued_as WHERE w.id = :id");
+	"SELECT n.id, n.input, n.replaced_at FROM durable.workflow w JOIN durable.workflow n ON n.id = w.continued_as WHERE w.id = :id");
 
 #define CREATE_NEXT_RUN(P) \
 	P(id, UUIDOID) \
@@ -81,14 +81,17 @@ refuse_continuation(const Workflow *workflow, NullableDatum lease)
 	return NULL;
 }
 
-/* Whether it was done before, with that input; raises an error if it was, with another one. */
+/*
+ * Whether it was done before, with that input; raises an error if it was, with another one.
+ * With which one is not known any more where start has given the next run another.
+ */
 static bool
 was_continued(const Workflow *workflow, NullableDatum input, NextRun *next)
 {
 	if (workflow->status != COMPLETED || run(&look_next_run, &(LookNextRun) {.id = an_id(&workflow->id)}, NEWEST) == 0)
 		return false;
 	next->id = *DatumGetUUIDP(result_value(0, 0));
-	if (!same_json(input, result_column(0, 1)))
+	if (result_column(0, 2).isnull && !same_json(input, result_column(0, 1)))
 		raise_refusal(refuse_other_input(workflow, &next->id));
 	return true;
 }

@@ -23,6 +23,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "buckets.h"
 #include "namesake.h"
 #include "privileges.h"
 #include "sql.h"
@@ -731,6 +732,8 @@ start(Starts *starts)
 {
 	uint64		seen;
 
+	for (int i = 0; i < starts->root_count; i++)
+		require_bucket_of_name(starts->roots[i].elements[0]->values.name.value, starts->argument);
 	for (;; next_round(&starts->rounds, "durable.workflow", seen))
 	{
 		if (starts->root_count == 1)

@@ -22,7 +22,7 @@ FUNCTIONS = {  # how often each
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
     "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3,
-    "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
+    "suspend": 5, "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -37,6 +37,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("takeover", None), ("grace", ("span", -1)), ("ids", None), ("ids", []), ("ids", [None]), ("topic", None), ("topic", ""), ("topic", "x" * 1025), ("signal", None), ("signal", ""),
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
+    ("open", None), ("open", []), ("open", [None]), ("open", [("s", UNKNOWN, 1)]), ("open", [("w", UNKNOWN)]),
     ("after", None), ("after", -1), ("max_rows", None),
     ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7), ("cron", "bad"), ("cron", None),
     ("overlap", "bad"), ("overlap", None), ("catch_up", "bad"), ("catch_up", None)]
@@ -64,7 +65,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable, self.gently))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable, self.gently, self.naps, self.naps))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -255,6 +256,103 @@ class Generator:
         yield self.operation("resume_failed", {"workflow_id": ref, "executor_id": "x", "from_sequence": self.rng.choice((0, 0, 1))})
         yield self.operation("start_child", {"parent_id": ref, "sequence": 7, "name": "child7", "queue": None})
 
+    def naps(self):
+        """A workflow that waits for some of all that there is, is suspended for it, and woken."""
+        yield self.operation("create_queue", {"name": "q", **self.rng.choice(({}, {"max_concurrency": 1}, {"rate_limit": 2, "rate_limit_window": ("span", 9.5)}))})
+        yield self.operation("start", {"name": "other", "executor_id": "y"})
+        yield self.operation("start", {"name": "n", "executor_id": "x", "queue": self.maybe(0.6, "q"), "timeout": self.maybe(0.3, ("span", 2.5))})
+        other, top = (next((w for w in self.model.workflows.values() if w.name == name and w.status in ACTIVE), None) for name in ("other", "n"))
+        if top is None or top.steps:
+            return
+        take = ("claim", {"queue": "q", "executor_id": "x", "max_workflows": 9})
+        if top.queue:
+            yield self.operation(*take)
+        ref = ("w", top.id)
+        yield self.operation("start_child", {"parent_id": ref, "sequence": 0, "name": "child0", "timeout": self.maybe(0.2, ("span", 1.5))})
+        inline = top.steps[0].child if top.steps else None
+        if inline is None:
+            return
+        some = self.rng.sample(("sleep", "signal", "workflow", "callback", "any", "child", "child", "retry", "runs"), self.rng.choice((2, 3, 4)))
+        for n, what in enumerate(some, 1):
+            w = ("w", inline.id) if self.rng.random() < 0.25 and what != "child" else ref
+            at = {"workflow_id": w, "sequence": n, "lease": None}
+            span = ("span", self.rng.choice((0.5, 1.5, 2.5)))
+            if what == "child":
+                yield self.operation("start_child", {"parent_id": ref, "sequence": n, "name": f"child{n}", "queue": self.rng.choice("qr"),
+                                                     "priority": 1, "max_retries": self.rng.choice((0, 0, 1))})
+            elif what in ("retry", "runs"):
+                yield self.operation("claim_step", {**at, "name": f"step{n}", "max_retries": 2, "backoff": span})
+                if what == "retry":
+                    yield self.operation("fail", {"task_id": ("s", w[1], n), "error": "e"})
+            elif what == "any":
+                there = list(self.model.workflows[w[1]].steps)
+                yield self.operation("await_any", {**at, "name": f"any-{n}", "sequences": self.rng.sample(there, min(2, len(there))) or [n + 1],
+                                                   "timeout": self.maybe(0.3, span)})
+            elif what == "sleep":
+                yield self.operation("sleep", {**at, "name": f"sleep-{n}", "duration": span})
+            else:
+                yield self.operation(f"await_{what}", {**at, "name": f"{what}-{n}", "timeout": self.maybe(0.3, span), **(
+                    {"awaited": ("w", other.id if other else UNKNOWN)} if what == "workflow" else {})})
+        for _ in range(2):
+            open = self.open_of(top)
+            if top.status == "RUNNING" and top.owner and open:
+                yield self.operation("suspend", {"workflow_id": ref, "executor_id": top.owner, "lease": ("lease", top.id, 0),
+                                                 "open": self.rng.sample(open, self.rng.randint(1, len(open))), "until": self.rng.choice(("any", "all"))})
+            if self.rng.random() < 0.3:
+                yield self.operation("pause_tree", {"workflow_id": self.rng.choice((ref, ref, ("w", inline.id)))})
+            last = max((p for p in top.open if p[0].steps[p[1]].run_at is not None), key=lambda p: p[0].steps[p[1]].run_at, default=None)
+            if last and top.awaits_all and self.rng.random() < 0.7:  # the time at which it comes due is another one then
+                yield self.operation("answer", {"step_id": ("s", last[0].id, last[1])})
+            if top.status == "PAUSED" and self.rng.random() < 0.5:
+                name, payload, key = self.what_is_sent(top)
+                yield self.operation("signal", {"workflow_id": ref, "name": name, "payload": payload, "key": key})
+            for _ in range(self.rng.choice((1, 2, 3, 4))):
+                yield self.operation(*self.event_for(top, inline, other))
+            if top.deadline is not None and self.rng.random() < 0.5:
+                yield "clock", {"ticks": 3}, None
+            if top.status == "PAUSED" and self.rng.random() < 0.7:
+                yield self.operation("resume_tree", {"workflow_id": ref})
+            if self.rng.random() < 0.3:
+                yield self.operation("start", {"name": "late", "queue": "q"})
+            yield self.operation(*(take if top.queue else self.rng.choice((
+                ("recover", {"executor_id": "x", "max_workflows": 100}), ("attach", {"workflow_id": ref, "executor_id": "x"}),
+                ("attach", {"workflow_id": ref}), ("start", {"name": "n"}), ("start", {"name": "n", "executor_id": "x"})))))
+            if top.deadline is not None and self.rng.random() < 0.5:
+                yield self.operation(*self.rng.choice((("recover", {"executor_id": "x", "max_workflows": 100}), ("tick", {"max_rows": 1000}))))
+        if self.rng.random() < 0.3:
+            yield self.operation("release", {"executor_id": "x", "workflow_id": ref})
+            yield self.operation(*take)
+
+    def event_for(self, top, inline, other):
+        """Something that may end what a workflow waits for."""
+        open = self.open_of(top)
+        _, id, n = self.rng.choice(open) if open else ("s", top.id, 0)
+        s = self.model.workflows[id].steps.get(n)
+        child = s and s.child
+        if s and s.wait == "any" and self.rng.random() < 0.6:
+            n = self.rng.choice(s.sequences)
+            s = self.model.workflows[id].steps[n]
+        plot = self.rng.choice(("it", "it", "it", "it", "clock", "clock", "set_timeout", "request_cancel", "cancel_tree", "other", "inline"))
+        if plot == "it" and child and child.status == "RUNNING":
+            plot = self.rng.choice(("complete", "fail", "cancel_tree"))
+            return plot, {"cancel_tree": {"workflow_id": ("w", child.id)}, "complete": {"task_id": ("w", child.id)},
+                          "fail": {"task_id": ("w", child.id), "error": "e"}}[plot]
+        if plot == "it" and child:
+            return "claim", {"queue": child.queue or "q", "executor_id": "z", "max_workflows": 1}
+        if plot == "it" and s and s.wait == "signal":
+            return "signal", {"workflow_id": ("w", id), "name": self.rng.choice(s.signals or [s.name]), "payload": ("json", 1), "key": self.maybe(0.5, "k")}
+        if plot == "it" and s and s.status == "RUNNING":
+            return self.rng.choice((("complete", {"task_id": ("s", id, n)}), ("fail", {"task_id": ("s", id, n), "error": "e", "retryable": False})))
+        if plot == "it":
+            return "answer", {"step_id": ("s", id, n), "error": self.maybe(0.3, "e")}
+        if plot in ("other", "inline"):
+            about = ("w", inline.id if plot == "inline" else other.id if other else UNKNOWN)
+            plot = self.rng.choice(("complete", "fail", "cancel_tree", "request_cancel"))
+            return plot, {"complete": {"task_id": about}, "fail": {"task_id": about, "error": "e"}}.get(plot, {"workflow_id": about})
+        about = ("w", self.rng.choice((top, top, inline)).id)
+        return plot, {"clock": {"ticks": self.rng.choice((1, 1, 2))}, "set_timeout": {"task_id": about, "timeout": self.rng.choice(SPANS)},
+                      "request_cancel": {"workflow_id": about}, "cancel_tree": {"workflow_id": about}}[plot]
+
     # ---- what is there -------------------------------------------------------------------
 
     def maybe(self, chance, *values):
@@ -312,13 +410,17 @@ class Generator:
 
     def start(self):
         queue = self.maybe(self.queued, self.queue())
-        return {"name": self.rng.choice("abcd"), "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
+        name, replace = self.rng.choice("abcd"), 8 if queue or self.rng.random() < 0.05 else 0
+        paused = [w.name for w in self.model.workflows.values() if w.status == "PAUSED" and w.lease == 0 and w.parent is None and w.scheduled_by is None]
+        if paused and queue and self.rng.random() < 0.3:
+            name, replace = paused[0], 80
+        return {"name": name, "input": self.rng.choice(VALUES), "handler": self.maybe(0.6, "h", "i"),
                 "executor_id": self.maybe(0.6, *EXECUTORS), "queue": queue, "priority": self.rng.choice((0, 0, 1, -1)),
                 "run_at": self.maybe(0.3, ("time", self.model.now // 1 + 1.5)) if queue or self.rng.random() < 0.02 else None,
                 "timeout": self.rng.choice(SPANS), "max_recovery_attempts": self.rng.choice((100, 100, 2, 1, 0)),
                 "app_version": self.maybe(0.3, "v1", "v2"), "concurrency_key": self.key(queue),
                 "if_active": self.rng.choices(("attach", "refuse", "replace", "other"),
-                                              (20, 1, 8 if queue or self.rng.random() < 0.05 else 0, 0.1))[0],
+                                              (20, 1, replace, 0.1))[0],
                 "if_finished": self.rng.choices(("start", "start_after_failure", "return"), (12, 2, 1))[0], "tags": self.tags(), **self.retries(queue)}
 
     def tags(self):
@@ -487,6 +589,21 @@ class Generator:
             ref = self.task("PENDING")["task_id"]
         error = self.maybe(0.4, "e", "f")
         return {"step_id": ref, "output": None if error and self.rng.random() < 0.95 else self.rng.choice(VALUES), "error": error}
+
+    def open_of(self, w):
+        """The ids of what its driver may have been told is open."""
+        return [("s", v.id, n) for v in [w] + list(w.below(lambda child: child.inline)) for n, s in v.steps.items()
+                if (s.child is None and s.status in ("PENDING", "PAUSED")) or (s.child and s.child.queue and s.child.status in ACTIVE)]
+
+    def suspend(self):
+        all = [w for w in self.model.workflows.values() if w.status == "RUNNING" and w.owner and self.open_of(w)]
+        w = self.rng.choice(all) if all and self.rng.random() < 0.8 else self.pick("RUNNING")
+        open = self.open_of(w) if w else []
+        if not open or self.rng.random() < 0.1:
+            open = open + [self.step("COMPLETED", "FAILED", "RUNNING")[1]]
+        return {"workflow_id": self.ref(w), "executor_id": w.owner if w and w.owner and self.rng.random() < 0.95 else self.rng.choice(EXECUTORS),
+                "lease": ("lease", w.id, self.rng.choice((0,) * 9 + (-1,))) if w else 1,
+                "open": self.rng.sample(open, self.rng.randint(1, len(open))), "until": self.rng.choice(("some", None)) if self.rng.random() < self.bad / 2 else self.rng.choice(("any", "all"))}
 
     def what_is_sent(self, w):
         """A name for which one waits, or will."""

@@ -147,9 +147,17 @@ class Workflow:
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
     next: "Workflow" = None  # the run in which it goes on
+    was_replaced: bool = False  # by start, with other arguments
     policy: tuple = None  # of its retries, None where there are none
     retry_count: int = None
     ends_with_parent: bool = False
+    # suspended: since when, for which positions (workflow, sequence), whether for all of them, and how many of them had
+    # ended when its run_at was set; run_at None is never
+    suspended_at: float = None
+    open: list = field(default_factory=list)
+    awaits_all: bool = False
+    ended_of_open: int = 0
+    late_since: float = None  # it was taken up then, behind its deadline, which is left to its driver
 
     @property
     def inline(self):
@@ -171,6 +179,16 @@ class Workflow:
             if follow(child):
                 yield child
                 yield from child.below(follow)
+
+    @property
+    def driven(self):
+        """The workflow whose owner drives this one."""
+        return self.parent.driven if self.inline else self
+
+    @property
+    def waits_since(self):
+        """Its place in its queue: what was suspended comes first."""
+        return self.suspended_at is None, self.run_at, self.id
 
     def inline_below(self):
         return list(self.below(lambda child: child.inline and child.status in ACTIVE))
@@ -229,6 +247,7 @@ class Model:
         self.also = set()  # and what happened to others
         self.seen = ()  # what the extension answered, where the contract leaves it the choice ...
         self.failed = ()  # ... and which workflows have failed there
+        self.said = {}  # when each is due there
 
     # ---- what the functions share -------------------------------------------------------
 
@@ -267,12 +286,26 @@ class Model:
             self.executors[executor] = self.now
 
     def arm(self, workflow):
-        workflow.started_at = self.now
+        workflow.started_at, workflow.late_since = self.now, None
         workflow.deadline = None if workflow.timeout is None else self.now + workflow.timeout
 
     def begin(self, workflow):
+        """One that was suspended goes on with its times, and is due if it is released."""
         workflow.status = "RUNNING"
-        self.arm(workflow)
+        if workflow.suspended_at is None:
+            self.arm(workflow)
+        else:
+            self.also.add("took up what has its deadline behind it" if self.is_late(workflow) else "took up what was suspended")
+            self.also.update("for a " + (v.steps[n].wait or v.steps[n].kind) for v, n in workflow.open if self.has_ended(v, n))
+            workflow.late_since = self.now if self.is_late(workflow) else None
+            workflow.run_at = self.now if self.is_late(workflow) else workflow.started_at
+        workflow.suspended_at, workflow.open = None, []
+
+    def is_late(self, workflow):
+        return workflow.deadline is not None and workflow.deadline <= self.now
+
+    def is_due(self, workflow):
+        return workflow.status == "PENDING" and workflow.run_at is not None and workflow.run_at <= self.now
 
     def hand_over(self, workflow, owner):
         """A new lease, for whatever its driver drives."""
@@ -286,6 +319,8 @@ class Model:
         workflow.status, workflow.output, workflow.error, workflow.ended_at = status, output, error, self.now
         workflow.detail = detail
         workflow.paused_from = workflow.pause = None
+        self.also.update(["ended a suspension"] if workflow.suspended_at is not None else [])
+        workflow.suspended_at, workflow.open = None, []
 
     def cancel_steps(self, workflow):
         steps = workflow.own_steps(*ACTIVE)
@@ -374,9 +409,12 @@ class Model:
 
     # ---- telling a program that it is to end --------------------------------------------
 
+    def by_request(self, w):
+        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+
     def tell(self, w):
         w.untold = False
-        return "WF017: cancel requested" + ("" if w.reason is None else ": " + w.reason)
+        return self.by_request(w)
 
     def told_at(self, w, sequence, name, kind, input, executor=None):
         """A new position by which it is told: a step, or a child that is not created."""
@@ -424,12 +462,13 @@ class Model:
             if replaced:
                 self.known_queue(queue)
                 self.register(executor_id)
+                w.was_replaced = True
                 w.input, w.handler, w.queue, w.priority, w.timeout, w.limit = input, handler, queue, priority, timeout, max_recovery_attempts
                 w.run_at = self.now if run_at is None else run_at
                 w.key, w.version, w.tags = concurrency_key, app_version, tags
                 self.with_retries(w, queue, max_retries, backoff, backoff_multiplier, max_backoff)
             self.note = ("replaced a " if replaced else "did not replace a ") + w.status
-        elif (self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None)) \
+        elif (self.becomes_owner(w, executor_id) or (w.status == "PENDING" and w.queue is None and w.suspended_at is None)) \
                 and not self.is_of_another(w, executor_id, app_version):
             self.take(w, executor_id)
         else:
@@ -574,9 +613,9 @@ class Model:
             raise Refused("WF008")
         n = w.next
         if n:
-            if input != n.input or (input is None) != (n.input is None):
+            if not n.was_replaced and (input != n.input or (input is None) != (n.input is None)):
                 raise Refused("WF002")
-            self.note = "again"
+            self.note = "again, replaced" if n.was_replaced else "again"
         else:
             if w.status == "PAUSED":
                 raise Refused("WF004")
@@ -606,7 +645,7 @@ class Model:
         t = s or w
         if t.error == error and (t.status == "FAILED" or (s and s.status == "PENDING")):
             self.note = "again, " + t.status
-        elif s and s.status == "FAILED" and w.asked_at is not None and s.error.startswith("WF017: "):
+        elif s and s.status == "FAILED" and w.asked_at is not None and s.error == self.by_request(w):
             self.note = "again, told"
         else:
             if w is t and w.status == "PAUSED":
@@ -720,6 +759,9 @@ class Model:
                            detail=None)
             self.also.add(self.note)
             rows.append(dict(position=len(rows) + 1, **row))
+        for row in rows if "told" in self.also else ():  # whether the position by which it is told is there for an earlier element
+            if row["error"] == "WF001: ":
+                row["error"] = Text("WF00")
         self.note = "ok"
         return rows
 
@@ -823,8 +865,11 @@ class Model:
         if w is t:
             w.timeout = timeout
         t.deadline = None
-        if timeout is not None and "RUNNING" in (t.status, w.paused_from if w is t else None):
+        if timeout is not None and ("RUNNING" in (t.status, w.paused_from if w is t else None) or (w is t and w.suspended_at is not None)):
             t.deadline = t.started_at + timeout
+        if w is t and self.is_asleep(w.driven):
+            self.set_run_at(w.driven)
+            self.also.add("of what is suspended" if w is w.driven else "below what is suspended")
         self.note = t.status
         return [dict(set_timeout="")]
 
@@ -858,6 +903,8 @@ class Model:
                     at = ended and ended.at
                 if at is not None and (end is None or at < end.at):
                     end = End(at, "COMPLETED", {"sequence": n}, first=n, how="by a " + (other.wait or other.kind))
+        if end:
+            end.at = min(end.at, self.now - 1e-7)  # what is there has happened before
         if end is None or (until is not None and end.at >= until):
             if until is None or until > self.now:
                 return None
@@ -1024,6 +1071,111 @@ class Model:
             raise Refused("WF001")
         return [dict(signal_root=self.send(w, signal, payload, key))]
 
+    # ---- giving the executor free ---------------------------------------------------------
+
+    def suspend(self, workflow_id, executor_id, lease, open, until="any"):
+        bad = []
+        for check, *values in ((needed, workflow_id, executor_id, lease, open, until, *(open or [])), (words, executor_id)):
+            try:
+                check(*values)
+            except Refused as r:
+                bad += r.sqlstates
+        if until not in ("any", "all", None) or open == [] or any(id is not None and not isinstance(id, tuple) for id in open or []):
+            bad.append("22023")
+        if bad:
+            raise Refused(*bad)
+        w = self.workflow(workflow_id)
+        if w.inline:
+            raise Refused("22023")
+        if lease != w.lease:
+            raise Refused("WF008")
+        if w.status != "RUNNING":
+            raise Refused({"PAUSED": "WF004", "CANCELLED": "WF005", "PENDING": "WF002"}.get(w.status, "WF011"))
+        if executor_id != w.owner:
+            raise Refused("WF008")
+        positions = sorted(set(open))
+        for id, n in positions:
+            v = self.workflows.get(id)
+            s = v and v.steps.get(n)
+            child = s and (s.child or s.record_of)
+            if s is None or v.driven is not w or (child and child.inline) or (s.kind != "WORKFLOW" and s.status == "RUNNING"):
+                raise Refused("22023")
+        w.open, w.awaits_all = [(self.workflows[id], n) for id, n in positions], until == "all"
+        w.open = [p for p in w.open if not self.has_ended(*p)]
+        ended = len(w.open) == 0 if w.awaits_all else len(w.open) < len(positions)
+        if ended or self.comes_due_at(w) <= self.now:
+            w.open = []
+            self.note = "RUNNING: " + ("ended" if ended else "late")
+            return [dict(status="RUNNING", run_at=None)]
+        w.status, w.suspended_at = "PENDING", self.now
+        self.set_run_at(w)
+        self.hand_over(w, None)
+        self.note = "PENDING, " + until
+        self.also.add("without a time" if w.run_at is None else "until a deadline" if w.run_at in self.deadlines(w) else "until a time")
+        self.also.update("for a " + (v.steps[n].wait or v.steps[n].kind) + (" below" if v is not w else "") for v, n in w.open)
+        return [dict(status="PENDING", run_at=w.run_at)]
+
+    def has_ended(self, w, sequence):
+        """Whether this has ended, or come due, for who waits for it."""
+        s = w.steps[sequence]
+        if s.ended_at is not None or w.status not in ACTIVE:  # an inline one that is finished has taken them with it
+            return True
+        if s.kind == "WAIT":
+            return self.end_of(w, s) is not None
+        return s.child is None and s.status in ("PENDING", "PAUSED") and (s.run_at is None or s.run_at <= self.now)
+
+    def ends_at(self, w, sequence):
+        """When it ends by itself: never, where there is no such time."""
+        s = w.steps[sequence]
+        at = self.times(s)[1] if s.kind == "WAIT" else s.run_at if s.child is None else None
+        at = float("inf") if at is None else at
+        if s.wait == "any":
+            others = [n for n in s.sequences if w.steps[n].kind == "WAIT" and w.steps[n].ended_at is None]
+            at = min([at] + [self.ends_at(w, n) for n in others])
+        return at
+
+    def wakes(self, w, sequence):
+        """By what it ends: the end of a step or a workflow, or a signal of that name to a workflow."""
+        s = w.steps[sequence]
+        yield (w.id, sequence), ""
+        if s.wait == "workflow":
+            yield s.awaited.id, ""
+        for name in (s.signals or [s.name]) if s.wait == "signal" else ():
+            yield w.id, name
+        for n in s.sequences if s.wait == "any" and s.ended_at is None else ():
+            yield from self.wakes(w, n)
+
+    def deadlines(self, w):
+        return [v.deadline for v in [w] + w.inline_below() if v.deadline is not None]
+
+    def comes_due_at(self, w):
+        """When what it waits for has happened, if nothing else does."""
+        open = [p for p in w.open if not self.has_ended(*p)]
+        if not open if w.awaits_all else len(open) < len(w.open):
+            return self.now
+        return min([(max if w.awaits_all else min)(self.ends_at(*p) for p in open)] + self.deadlines(w))
+
+    def is_asleep(self, w):
+        return w.suspended_at is not None and (w.run_at is None or w.run_at > self.now)
+
+    def set_run_at(self, w):
+        at = self.comes_due_at(w)
+        # that an inline one has finished before its deadline is no event: a wake-up that nobody needs is allowed
+        spare = [v.deadline for v in w.below(lambda child: child.inline) if v.deadline is not None and v.status not in ACTIVE and v.deadline < at]
+        at = next((t for t in spare if w.id in self.said and abs(self.said[w.id] - t) < 0.2), at)
+        w.run_at = None if at == float("inf") else at
+        w.ended_of_open = sum(self.has_ended(*p) for p in w.open)
+
+    def wake(self):
+        """After each call: what has ended makes those due that wait for it.  None that is due waits again."""
+        for w in self.workflows.values():
+            if self.is_asleep(w) and sum(self.has_ended(*p) for p in w.open) != w.ended_of_open:
+                before = w.run_at
+                self.set_run_at(w)
+                how = "woke " if not self.is_asleep(w) else "left asleep " if before == w.run_at else "moved "
+                self.also.add(how + ("who waits for all" if w.awaits_all else "who waits for any"))
+                self.also.update([how + "a PAUSED"] if w.status == "PAUSED" else [])
+
     # ---- control ------------------------------------------------------------------------
 
     def fork(self, workflow_id, from_sequence, name=None, input=None, queue=None, executor_id=None, run_at=None, app_version=None):
@@ -1159,7 +1311,9 @@ class Model:
             asked.append(w)
             self.also.update(["asked a " + w.status], ["asked below"] if w is not top else [])
             if "PENDING" in (w.status, w.paused_from) and not w.inline:
-                w.run_at = min(w.run_at, self.now)
+                self.be_due(w)
+        if top.inline and top.driven.suspended_at is not None:  # who drives that is told
+            self.be_due(top.driven)
         for w in asked:
             self.also.update(["left a wait"] if len([s for v, s in open if v is w]) < len(w.own_steps("PENDING", "PAUSED")) else [])
         for w, s in open:
@@ -1169,6 +1323,10 @@ class Model:
             self.also.add("ended a " + (s.wait or s.kind))
         self.note = top.status
         return [dict(request_cancel=count)]
+
+    def be_due(self, w):
+        self.also.update(["woke who is suspended"] if self.is_asleep(w) else [])
+        w.run_at = self.now if w.run_at is None else min(w.run_at, self.now)
 
     def drain_queue(self, name, max_rows=1000):
         needed(name, max_rows)
@@ -1282,22 +1440,24 @@ class Model:
         q = self.queues[queue]
         most, rate, window, of_key = q.settings
         mine = [w for w in self.workflows.values() if w.queue == queue]
-        due = sorted((w for w in mine if w.status == "PENDING" and w.run_at <= self.now),
-                     key=lambda w: (-w.priority, w.run_at, w.id))
+        due = sorted((w for w in mine if self.is_due(w)), key=lambda w: (-w.priority, *w.waits_since))
         room = 0 if q.paused else max_workflows
+        starts = room  # what was suspended is none
         if most is not None:
             room = min(room, most - sum("RUNNING" in (w.status, w.paused_from) for w in mine))
             self.also.update({"a pause holds a slot" for w in mine if w.paused_from == "RUNNING" and due and room < max_workflows})
         if rate is not None:
             if q.window_start is None or q.window_start + window <= self.now:
                 q.window_start, q.window_count = None, 0
-            room = min(room, rate - q.window_count)
+            starts = rate - q.window_count
         running = [w.key for w in mine if "RUNNING" in (w.status, w.paused_from)]
         taken = []
         looked = False
         for w in due:
             if len(taken) >= room:
                 break
+            if w.suspended_at is None and starts <= 0:
+                continue
             if of_key is not None and w.key is not None and running.count(w.key) >= of_key:
                 self.also.add("a key is full")
                 continue
@@ -1305,6 +1465,8 @@ class Model:
             if self.wanted(w, handlers, app_version):
                 taken.append(w)
                 running.append(w.key)
+                self.also.update(["beyond the rate"] if starts <= 0 else [])
+                starts -= w.suspended_at is None
         self.note = "some" if taken else "limited" if due and max_workflows and not q.paused else "paused" if due else "none"
         if looked:
             known = self.versions.get(executor_id) if executor_id in self.executors else None
@@ -1313,9 +1475,10 @@ class Model:
             self.register(executor_id)
         if taken:
             self.note += " of those asked for" if handlers is not None or app_version else ""
-            if rate is not None:
+            begun = sum(w.suspended_at is None for w in taken)
+            if rate is not None and begun:
                 q.window_start = self.now if q.window_start is None else q.window_start
-                q.window_count += len(taken)
+                q.window_count += begun
         for w in taken:
             self.begin(w)
             self.hand_over(w, executor_id)
@@ -1364,9 +1527,10 @@ class Model:
                         reason = "no executor"
                 elif w.owner != executor_id and self.dead(w.owner, silent_for):
                     reason = "stale executor"
-                if reason is None and w.deadline is not None and w.deadline <= self.now:
-                    reason = "deadline"
-            elif w.status == "PENDING" and w.queue is None and w.run_at <= self.now:
+                if reason is None and self.is_late(w):
+                    reason = "deadline" if w.late_since is None or w.deadline > w.late_since else None
+                    self.also.update(["left what is late to its driver"] if reason is None else [])
+            elif w.queue is None and self.is_due(w):
                 reason = "released"
             if reason:
                 yield w, reason, reason != "released" and w.recovery_count >= w.limit

@@ -173,6 +173,9 @@ my $work = q{
 	SELECT durable.start('late', executor_id => 'worker', timeout => '1 minute');
 	RESET durable.clock_offset;
 
+	-- in a bucket that is another database's by now
+	SELECT durable.start('elsewhere', executor_id => 'worker');
+	SELECT durable.set_buckets(int4multirange(int4range(0, 4096)) - int4multirange(int4range(b, b + 1))) FROM durable.bucket('elsewhere') b;
 	-- a note, as two sessions leave it that end something at the same time
 	INSERT INTO durable.wake_note (id, workflow_id) VALUES (wf('asleep'), wf('asleep'));
 	-- schedules: one is due, and has a time that waits for the end of its run; another is paused
@@ -223,7 +226,8 @@ my @replays = (
 	q{SELECT refused($$SELECT durable.claim_step(wf('with it'), 0, 's')$$)} => 'WF004',
 	q{SELECT refused($$SELECT durable.claim_step(wf('completed'), 0, 's')$$)} => 'WF011',
 	q{SELECT refused($$SELECT durable.claim_step(wf('cancelled'), 0, 's')$$)} => 'WF005',
-	q{SELECT refused($$SELECT durable.status(gen_random_uuid())$$)} => 'WF001',
+	q{SELECT refused(format('SELECT durable.status(%L)', overlay(wf('run')::text placing 'ffffff' from 25)))} => 'WF001',
+	q{SELECT refused($$SELECT durable.status(wf('elsewhere'))$$), refused($$SELECT durable.start('elsewhere')$$)} => 'WF016|WF016',
 	q{SELECT created, status, lease, owner FROM durable.start('run', executor_id => 'other')} => 'f|RUNNING|1|worker',
 	q{SELECT status, lease, owner FROM durable.attach(wf('run'), 'other')} => 'RUNNING|1|worker',
 	q{SELECT status, lease, owner FROM durable.attach(wf('queued'), 'other')} => 'PENDING|0|',
@@ -431,20 +435,27 @@ our %calls = (
 	wake_mode => q{durable.wake_mode()},
 	session_ended => q{durable.session_ended('worker', NULL, NULL)},
 	stats => q{durable.stats()},
+	executors => q{durable.executors()},
+	schedules => q{durable.schedules()},
+	stuck => q{durable.stuck()},
 	metrics => q{durable.metrics()},
 	statements => q{durable.statements()},
 
 	step_id => q{durable.step_id(wf('run'), 0)},
 	bucket => q{durable.bucket('run')},
+	buckets => q{durable.buckets()},
+	set_buckets => q{durable.set_buckets('{[0,4096)}')},
+	require_bucket => q{durable.require_bucket(wf('run'))},
 	lock_key => q{durable.lock_key('line')},
 	clock => q{durable.clock()},
 	stale_before => q{durable.stale_before(now())},
 	is_dead => q{durable.is_dead(NULL, now())},
 	signs_of_life => q{durable.signs_of_life(wf('run'), now())},
 	entries => q{durable.entries('workflow_pkey')},
+	require_count => q{durable.require_count('max_rows', 1)},
 	filters => q{durable.filters(true)},
 	standing => q{durable.standing('RUNNING')},
-	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, true, NULL, 1)},
+	by_age => q{durable.by_age('RUNNING', NULL, false, NULL, NULL, NULL, NULL, NULL, false, NULL, true, NULL, 1)},
 	latest_started => q{durable.latest_started(true, 1)},
 	all_below => q{durable.all_below(ARRAY[wf('run')], false)},
 );

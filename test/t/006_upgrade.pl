@@ -165,7 +165,7 @@ if ($node->pg_version >= 18)
 }
 
 # but for what runs no statement of the library: some look at no table, others are SQL of the schema's own version
-my $own_version = qr/^(all_below|bucket|by_age|check|clock|count|entries|filters|is_dead|latest_started|left_to_statements|list|lock_key|metrics|next_runs|session_ended|signs_of_life|stale_before|standing|statements|stats|step_id|tree|wake_mode)$/;
+my $own_version = qr/^(all_below|bucket|buckets|by_age|check|clock|count|entries|executors|filters|is_dead|latest_started|left_to_statements|list|lock_key|metrics|next_runs|require_bucket|require_count|schedules|session_ended|signs_of_life|stale_before|standing|statements|stats|step_id|stuck|tree|wake_mode)$/;
 for my $function (functions($node, 'work'))
 {
 	my $call = $calls{$function} // "'an unknown function: add it to %calls in test/perl/InFlight.pm'::regproc";

@@ -59,7 +59,7 @@ for my $view (split /\n/, $standby->safe_psql('work',
 {
 	is($session->("SELECT refused('SELECT * FROM $view')"), 'done', "$view answers");
 }
-for my $read ('durable.list(max_rows => 1000)', 'durable.count()', q{durable.history(wf('run'))}, q{durable.events(wf('run'))}, q{durable.next_runs('* * * * *', after => '2030-01-01')}, 'durable.check()',
+for my $read ('durable.list(max_rows => 1000)', 'durable.count()', q{durable.history(wf('run'))}, q{durable.events(wf('run'))}, q{durable.next_runs('* * * * *', after => '2030-01-01')}, 'durable.check()', 'durable.executors()', 'durable.schedules()', 'durable.stuck()',
 	q{durable.tree(wf('failed'))}, 'durable.task', q{durable.output(durable.step_id(wf('run'), 0))}, q{durable.input(wf('run'))})
 {
 	my $query = "SELECT * FROM $read x ORDER BY x";

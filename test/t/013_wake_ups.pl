@@ -256,9 +256,12 @@ sub test_all
 		like(answer($call), qr/--\nnews$/, "$name: news by $do");
 	}
 	sql(q{SELECT durable.attach(wf('mine'), 'n', true); SELECT durable.await_callback(wf('mine'), 1, 'paid');
-		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other')});
+		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other');
+		SELECT durable.start(n) FROM unnest('{awaited,below}'::text[]) n;
+		SELECT durable.await_workflow(wf('mine'), 3, 'awaited', wf('awaited')); SELECT durable.await_workflow(wf('inner'), 0, 'below', wf('below'))});
 	# (who looks sees only what has changed in the rows of the workflows that it drives)
-	for my $do ($told ? (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))}) : ())
+	for my $do ($told ? (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
+		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}) : ())
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");

@@ -53,7 +53,7 @@ export class Actions {
 		await this.require(name)
 		const query = new URLSearchParams(filter)
 		for (const key of ["after", "before", "roots"]) if (key !== "roots") query.delete(key)
-		if (!["view", "status", "queue", "handler", "name", "tags", "from", "to"].some((key) => query.get(key)))
+		if (!["view", "status", "queue", "handler", "name", "tags", "from", "to", "executor"].some((key) => query.get(key)))
 			throw badRequest("Choose a filter first.", "Without one this would be done to every workflow of the database.")
 		const found = await this.queries.matching(query, bulkActions[name].statuses, this.most + 1)
 		const ids = found.slice(0, this.most).map((row) => row.id)

@@ -30,7 +30,6 @@ export interface Rights {
 export class Database {
 	private readonly readers: pg.Pool
 	private readonly writers: pg.Pool
-	private readonly set = new WeakSet<pg.PoolClient>()
 	private known: { rights: Rights; at: number } | null = null
 
 	constructor(private readonly connection: string | undefined, private readonly timeout: number) {
@@ -47,20 +46,24 @@ export class Database {
 		return { connectionString: this.connection, application_name: "durable-ui", keepAlive: true }
 	}
 
+	/**
+	 * In a transaction that takes its settings along: behind a pooler the next one may come to another
+	 * session, and what a session keeps is found by others.
+	 */
 	private async run(pool: pg.Pool, settings: string, sql: string, values: unknown[]): Promise<any[]> {
 		let client: pg.PoolClient | undefined
 		let broken = false
 		try {
 			client = await pool.connect()
-			if (!this.set.has(client)) {
-				await client.query(settings)
-				this.set.add(client)
-			}
-			return (await client.query(sql, values)).rows
+			await client.query(`BEGIN; SET LOCAL statement_timeout = ${this.timeout}; SET LOCAL TimeZone = 'UTC'; ${settings}`)
+			const { rows } = await client.query(sql, values)
+			await client.query("COMMIT")
+			return rows
 		} catch (error) {
 			const refusal = explain(error)
 			broken = refusal.problem.kind === "connection"
 			if (broken) this.known = null
+			else await client?.query("ROLLBACK").catch(() => (broken = true))
 			throw refusal
 		} finally {
 			client?.release(broken)
@@ -72,20 +75,19 @@ export class Database {
 	 * found by index, whatever statistics say.
 	 */
 	read(sql: string, values: unknown[] = []): Promise<any[]> {
-		return this.run(this.readers, `SET statement_timeout = ${this.timeout}; SET default_transaction_read_only = on; SET TimeZone = 'UTC';
-			SET enable_seqscan = off; SET enable_mergejoin = off; SET jit = off; SET max_parallel_workers_per_gather = 0`, sql, values)
+		return this.run(this.readers, `SET TRANSACTION READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off;
+			SET LOCAL max_parallel_workers_per_gather = 0`, sql, values)
 	}
 
 	write(sql: string, values: unknown[] = []): Promise<any[]> {
-		return this.run(this.writers, `SET statement_timeout = ${this.timeout}; SET TimeZone = 'UTC'`, sql, values)
+		return this.run(this.writers, "", sql, values)
 	}
 
 	/** A connection of its own, for what takes long; the caller ends it. */
-	async alone(timeout: number): Promise<pg.Client> {
+	async alone(): Promise<pg.Client> {
 		const client = new pg.Client({ ...this.config(), connectionTimeoutMillis: 5_000 })
 		client.on("error", () => {})
 		await client.connect()
-		await client.query(`SET statement_timeout = ${timeout}`)
 		return client
 	}
 

@@ -88,7 +88,7 @@ export class Live {
 			return
 		}
 		try {
-			this.waiter = await this.db.alone(0)
+			this.waiter = await this.db.alone()
 			let last = new Map<string, number>()
 			while (!this.closed && this.waiting && this.topics.has(`/workflows/${this.waiting}`)) {
 				const id: string = this.waiting

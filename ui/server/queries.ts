@@ -1,5 +1,5 @@
-// What the pages show. The extension's functions answer wherever they can, since every reader may
-// call them. Where only the tables tell, they are read by those who may, and others get null.
+// What the pages show. The extension's functions answer, which every reader may call. A few facts of
+// one workflow, and what ended before the dashboard began, stand in the tables only: they are shown to who may read those.
 
 import type { Check, Executor, Overview, Queue, Schedule, Session, Step, Wait, Workflow, WorkflowList, WorkflowPage } from "../shared/types.ts"
 import { actions, bulkActions } from "../shared/actions.ts"
@@ -50,7 +50,6 @@ export class Queries {
 			extension: rights.extension,
 			actions: Object.entries(actions).filter(([, action]) => allowed(action.fn)).map(([name]) => name),
 			bulk: Object.keys(bulkActions).filter((name) => allowed(actions[name as keyof typeof actions].fn)),
-			reads: [...rights.relations.keys()],
 			fields: {
 				tags: !!rights.functions.get("list")?.has("tags"),
 				graceful: allowed("request_cancel"),
@@ -84,13 +83,8 @@ export class Queries {
 	private columns(rights: Rights, of = "t"): string {
 		const has = rights.relations.get("task row")!
 		const wanted = ["id", "parent_id", "sequence", "name", "handler", "status", "queue_name", "executor_id", "recovery_count",
-			"created_at", "started_at", "completed_at", "deadline", "run_at", "lease", "concurrency_key", "tags"]
+			"created_at", "started_at", "completed_at", "deadline", "run_at", "lease", "concurrency_key", "tags", "cancel_requested_at", "cancel_reason"]
 		return [...wanted.filter((column) => has.has(column)).map((column) => `${of}.${column}`), `left(${of}.error, 2000) AS error`].join(", ")
-	}
-
-	/** The same from the table, for those who may read it. */
-	private tableColumns(rights: Rights): string {
-		return this.columns(rights, "w").replace("w.sequence", "w.parent_sequence AS sequence").replace(", w.tags", "")
 	}
 
 	private async workflowById(rights: Rights, id: string): Promise<Workflow | undefined> {
@@ -104,87 +98,50 @@ export class Queries {
 
 	async overview(): Promise<Overview> {
 		const rights = await this.ready()
-		const [queues, [counts], failures, executors, [executorCounts], schedules, stuck] = await Promise.all([
-			this.queues(rights),
+		const [queues, [counts], failures, executors, schedules, stuck] = await Promise.all([
+			this.queues(),
 			this.db.read("SELECT json_object_agg(s, durable.count(status => s)) AS counts, durable.clock() AS now FROM unnest(enum_range(NULL::durable.task_status)) s"),
 			this.failures(rights),
-			this.executorRows(rights),
-			this.db.read(`SELECT (regexp_match(m, '^durable_executors (\\d+)$', 'n'))[1]::int AS registered,
-				(regexp_match(m, '^durable_executors_stale (\\d+)$', 'n'))[1]::int AS stale FROM durable.metrics() m`),
-			this.scheduleRows(rights, 1),
-			this.stuckRows(rights),
+			this.executorRows(),
+			this.scheduleRows(1),
+			this.stuckRows(),
 		])
 		return {
-			now: counts.now, queues, counts: counts.counts, failures, executors, executor_counts: executorCounts, schedules, stuck,
+			now: counts.now, queues, counts: counts.counts, failures, executors, schedules, stuck,
 			rates: this.rates, check: rights.functions.has("check") ? this.check : null,
 		}
 	}
 
-	private async failures(rights: Rights): Promise<Workflow[]> {
-		if (rights.relations.has("ended") && rights.relations.has("workflow"))
-			return this.db.read(`
-				SELECT ${this.tableColumns(rights)} FROM
-					(SELECT e.id FROM (VALUES (false), (true)) r (is_root) CROSS JOIN LATERAL
-						(SELECT e.id, e.ended_at FROM durable.ended e WHERE e.is_root = r.is_root AND e.status = 'FAILED'
-						ORDER BY e.ended_at DESC, e.id DESC LIMIT 10) e ORDER BY e.ended_at DESC LIMIT 10) e
-					JOIN durable.workflow w ON w.id = e.id
-				ORDER BY w.completed_at DESC, w.id DESC`)
-		return this.db.read(`SELECT * FROM (SELECT ${this.columns(rights)} FROM durable.list(status => 'FAILED', max_rows => 50) t) t
-			ORDER BY t.completed_at DESC LIMIT 10`)
+	private failures(rights: Rights): Promise<Workflow[]> {
+		return this.db.read(`SELECT ${this.columns(rights)} FROM durable.list('FAILED', sort => 'completed_at', root_only => true, max_rows => 10) t`)
 	}
 
-	async queues(rights?: Rights): Promise<Queue[]> {
-		rights ??= await this.ready()
-		const more = rights.relations.get("queue")
+	async queues(): Promise<Queue[]> {
+		await this.ready()
 		return this.db.read(`
 			SELECT s.queue_name AS name, s.pending, s.due, extract(epoch FROM s.oldest_pending)::float8 AS oldest_due, s.running, s.paused, s.stale,
 				s.stale_executors, s.retries_waiting, s.completed_last_minute, s.failed_last_minute, s.cancelled_last_minute,
 				coalesce(s.queue_paused, false) AS queue_paused, s.max_concurrency, s.rate_limit,
 				extract(epoch FROM s.rate_limit_window)::float8 AS rate_limit_window, s.rate_limit_window::text AS rate_limit_window_text,
-				s.waiting_for_version, s.suspended
-				${more?.has("fair") ? ", q.key_concurrency, q.fair" : ""}
-			FROM durable.stats() s ${more ? "LEFT JOIN durable.queue q ON q.name = s.queue_name" : ""}
-			ORDER BY s.queue_name IS NULL, s.queue_name`)
+				s.waiting_for_version, s.suspended, s.key_concurrency, s.fair
+			FROM durable.stats() s ORDER BY s.queue_name IS NULL, s.queue_name`)
 	}
 
 	// ---- executors -----------------------------------------------------------------------------
 
-	/** When an executor was last seen too long ago, by the setting of the dashboard's session. */
-	private readonly staleBefore = "(durable.clock() - coalesce(current_setting('durable.executor_timeout', true), '180 s')::interval)"
-
-	private sessionEnded(rights: Rights): string {
-		return rights.functions.has("session_ended") ? "durable.session_ended(e.executor_id, e.bound_run, e.bound)" : "false"
-	}
-
-	private async executorRows(rights: Rights, only?: string): Promise<Executor[] | null> {
-		if (!rights.relations.has("executor")) return null
-		const running = rights.relations.has("driven")
-			? "(SELECT count(*) FROM (SELECT 1 FROM durable.driven d WHERE d.executor_id = e.executor_id LIMIT 1000) d)" : "NULL"
-		return this.db.read(`
-			SELECT e.executor_id, e.last_seen, e.app_version, e.bound_run IS NOT NULL AND NOT e.ended AS bound,
-				NOT e.ended AND e.last_seen >= e.stale_before AS alive,
-				CASE WHEN e.ended THEN 'session ended' WHEN e.last_seen < e.stale_before THEN 'silent' END AS why, e.running
-			FROM (SELECT e.*, ${this.sessionEnded(rights)} AS ended, ${this.staleBefore} AS stale_before, ${running} AS running
-				FROM (SELECT * FROM durable.executor e ${only === undefined ? "" : "WHERE e.executor_id = $1"} ORDER BY e.last_seen DESC LIMIT 500) e) e
-			ORDER BY NOT e.ended AND e.last_seen >= e.stale_before, e.executor_id`, only === undefined ? [] : [only])
+	private executorRows(id: string | null = null): Promise<Executor[]> {
+		return this.db.read("SELECT * FROM durable.executors(executor_id => $1) e ORDER BY e.alive, e.executor_id", [id])
 	}
 
 	async executors() {
-		const rights = await this.ready()
-		const [executors, [counts], owners] = await Promise.all([
-			this.executorRows(rights),
-			this.db.read(`SELECT durable.clock() AS now, (regexp_match(m, '^durable_executors (\\d+)$', 'n'))[1]::int AS registered,
-				(regexp_match(m, '^durable_executors_stale (\\d+)$', 'n'))[1]::int AS stale FROM durable.metrics() m`),
-			this.db.read(`SELECT t.executor_id, count(*) AS running FROM durable.list(status => 'RUNNING', max_rows => 500) t
-				WHERE t.executor_id IS NOT NULL GROUP BY 1 ORDER BY 1`),
-		])
-		return { now: counts.now, executors, counts: { registered: counts.registered, stale: counts.stale }, owners }
+		await this.ready()
+		const [executors, [{ now }]] = await Promise.all([this.executorRows(), this.db.read("SELECT durable.clock() AS now")])
+		return { now, executors }
 	}
 
 	// ---- schedules -----------------------------------------------------------------------------
 
-	private async scheduleRows(rights: Rights, next: number): Promise<Schedule[] | null> {
-		if (!rights.relations.has("schedule")) return null
+	private scheduleRows(next: number): Promise<Schedule[]> {
 		// a schedule's own next time comes first; those after it follow from its line
 		return this.db.read(`
 			SELECT s.name, s.cron, s.queue, s.workflow, s.handler, ${this.options.hidePayloads ? "NULL" : "s.input"} AS input, s.timezone, s.overlap, s.catch_up,
@@ -193,13 +150,13 @@ export class Queries {
 				CASE WHEN s.next_run_at IS NULL THEN '{}' WHEN $1 = 1 OR s.cron LIKE '@every%' THEN ARRAY[s.next_run_at] ELSE
 					s.next_run_at || ARRAY(SELECT n FROM durable.next_runs(s.cron, s.timezone, s.next_run_at, $1 - 1) n
 						WHERE s.ends_at IS NULL OR n <= s.ends_at) END AS next
-			FROM (SELECT * FROM durable.schedule s ORDER BY s.error IS NULL, s.name LIMIT 500) s ORDER BY s.error IS NULL, s.name`, [next])
+			FROM (SELECT * FROM durable.schedules() s ORDER BY s.error IS NULL, s.name LIMIT 500) s ORDER BY s.error IS NULL, s.name`, [next])
 	}
 
 	async schedules() {
-		const rights = await this.ready()
+		await this.ready()
 		const [schedules, queues, [{ now }]] = await Promise.all([
-			this.scheduleRows(rights, 5),
+			this.scheduleRows(5),
 			this.db.read("SELECT s.queue_name AS name FROM durable.stats() s WHERE s.queue_name IS NOT NULL ORDER BY 1"),
 			this.db.read("SELECT durable.clock() AS now"),
 		])
@@ -213,42 +170,8 @@ export class Queries {
 
 	// ---- workflows -----------------------------------------------------------------------------
 
-	/** Nobody alive drives it, it has failed again and again, or it will soon be out of time. */
-	private async stuckRows(rights: Rights, limit = 100): Promise<Workflow[] | null> {
-		if (!["driven", "executor", "deadline", "step", "workflow"].every((relation) => rights.relations.has(relation))) return null
-		const lifeless = rights.functions.has("signs_of_life") ? "NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, c.stale_before))" : "true"
-		return this.db.read(`
-			WITH RECURSIVE c AS MATERIALIZED (SELECT durable.clock() AS now, ${this.staleBefore} AS stale_before),
-			owner AS (
-				(SELECT d.executor_id FROM durable.driven d ORDER BY d.executor_id LIMIT 1)
-				UNION ALL
-				SELECT n.executor_id FROM owner o CROSS JOIN LATERAL
-					(SELECT d.executor_id FROM durable.driven d WHERE d.executor_id > o.executor_id ORDER BY d.executor_id LIMIT 1) n),
-			stale AS (
-				SELECT d.id, 'stale: ' || CASE WHEN o.executor_id = '' THEN 'no executor drives it'
-					WHEN e.executor_id IS NULL THEN 'its executor is not registered'
-					WHEN e.last_seen < c.stale_before THEN 'its executor is silent' ELSE 'the session of its executor has ended' END AS note
-				FROM c CROSS JOIN owner o LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
-					CROSS JOIN LATERAL (SELECT d.id, d.started_at FROM durable.driven d WHERE d.executor_id = o.executor_id
-						ORDER BY d.executor_id, d.started_at LIMIT $1) d
-				WHERE CASE WHEN e.executor_id IS NULL THEN d.started_at < c.stale_before AND ${lifeless}
-					ELSE e.last_seen < c.stale_before OR ${this.sessionEnded(rights)} END
-				LIMIT $1),
-			retrying AS (
-				SELECT s.workflow_id AS id, format('step %s has failed %s times', s.name, s.retry_count) AS note
-				FROM (SELECT s.workflow_id, s.name, s.status, s.retry_count, s.run_at, s.failed_at FROM durable.step s
-					WHERE s.run_at IS NOT NULL AND s.wait IS NULL ORDER BY s.run_at LIMIT 1000) s
-				WHERE s.status = 'PENDING' AND (s.retry_count >= 3 OR s.run_at - s.failed_at > interval '5 min')
-				LIMIT $1),
-			late AS (
-				SELECT d.id, CASE WHEN d.deadline <= c.now THEN 'past its deadline' ELSE 'deadline near' END AS note
-				FROM c CROSS JOIN LATERAL (SELECT d.id, d.deadline FROM durable.deadline d WHERE d.deadline < c.now + interval '5 min'
-					ORDER BY d.deadline LIMIT $1) d),
-			found AS (
-				SELECT f.id, string_agg(f.note, '; ') AS note
-				FROM (SELECT * FROM stale UNION ALL SELECT * FROM retrying UNION ALL SELECT * FROM late) f GROUP BY f.id)
-			SELECT ${this.tableColumns(rights)}, f.note FROM found f JOIN durable.workflow w ON w.id = f.id
-			WHERE w.status IN ('PENDING', 'RUNNING') ORDER BY w.id DESC LIMIT $1`, [limit])
+	private stuckRows(): Promise<Workflow[]> {
+		return this.db.read("SELECT s.workflow_id AS id, s.reason AS note, s.* FROM durable.stuck() s")
 	}
 
 	private filters(rights: Rights, query: URLSearchParams): [string, unknown, string][] {
@@ -258,6 +181,7 @@ export class Queries {
 		const found: [string, unknown, string][] = [
 			["status", status, "durable.task_status"], ["queue_name", text("queue"), "text"], ["handler", text("handler"), "text"],
 			["name", text("name"), "text"], ["root_only", query.get("roots") === "1" || null, "boolean"],
+			["driven_by", text("executor"), "text"], ["suspended_only", query.get("view") === "suspended" || null, "boolean"],
 		]
 		const tags = text("tags")
 		if (tags) {
@@ -291,7 +215,7 @@ export class Queries {
 		const view = query.get("view")
 		const after = query.get("after") && requireId(query.get("after")!)
 		const before = query.get("before") && requireId(query.get("before")!)
-		if (view === "stuck") return { rows: needs(await this.stuckRows(rights), rights, "see what is stuck"), next: null, previous: null }
+		if (view === "stuck") return { rows: await this.stuckRows(), next: null, previous: null }
 		if (view === "waiting") {
 			const waits: Wait[] = await this.db.read(
 				`SELECT * FROM durable.waiting w ${after ? "WHERE (w.workflow_id, w.sequence) < ($2, $3)" : ""}
@@ -299,21 +223,6 @@ export class Queries {
 				[pageSize + 1, ...(after ? [workflowOf(after), parseInt(after.slice(-6), 16) - 1] : [])])
 			const shown = waits.slice(0, pageSize)
 			return { rows: [], waits: shown, next: waits.length > pageSize ? shown.at(-1)!.step_id : null, previous: null }
-		}
-		if (view === "suspended") {
-			if (!rights.relations.has("suspended") || !rights.relations.has("workflow")) needs(null, rights, "see what is suspended")
-			const rows: Workflow[] = await this.db.read(`
-				SELECT ${this.tableColumns(rights)} FROM (SELECT s.id FROM durable.suspended s WHERE ($1::uuid IS NULL OR s.id < $1) ORDER BY s.id DESC LIMIT $2) s
-					JOIN durable.workflow w ON w.id = s.id ORDER BY w.id DESC`, [after, pageSize + 1])
-			return { rows: rows.slice(0, pageSize), next: rows.length > pageSize ? rows[pageSize - 1].id : null, previous: null }
-		}
-		const executor = query.get("executor")
-		if (executor) {
-			if (!rights.relations.has("driven") || !rights.relations.has("workflow")) needs(null, rights, "see what an executor drives")
-			const rows: Workflow[] = await this.db.read(`
-				SELECT ${this.tableColumns(rights)} FROM (SELECT d.id FROM durable.driven d WHERE d.executor_id = $1 ORDER BY d.started_at DESC, d.id DESC LIMIT 200) d
-					JOIN durable.workflow w ON w.id = d.id ORDER BY w.started_at DESC, w.id DESC`, [executor])
-			return { rows, next: null, previous: null }
 		}
 		if (before) {
 			const rows = (await this.page(rights, query, before, false, pageSize + 1)).reverse()
@@ -330,7 +239,7 @@ export class Queries {
 	async matching(query: URLSearchParams, statuses: string[], most: number): Promise<{ id: string; name: string; status: string }[]> {
 		const rights = await this.ready()
 		const view = query.get("view")
-		if (view === "stuck" || view === "suspended" || view === "waiting") {
+		if (view === "stuck" || view === "waiting") {
 			const found = new Map<string, { id: string; name: string; status: string }>()
 			let next: string | null = null
 			do {
@@ -347,7 +256,6 @@ export class Queries {
 		const found: { id: string; name: string; status: string }[] = []
 		for (const status of statuses.filter((status) => !asked || status === asked)) {
 			const one = new URLSearchParams(query)
-			one.delete("view")
 			one.set("status", status)
 			let after = query.get("to") ? idAt(query.get("to")!) : null
 			while (found.length < most) {
@@ -382,8 +290,8 @@ export class Queries {
 			this.db.read("SELECT durable.count(parent_id => $1) AS children", [id]),
 			this.db.read("SELECT * FROM durable.waiting w WHERE w.workflow_id = $1 ORDER BY w.sequence LIMIT 50", [id]),
 			this.lastEvent(id),
-			workflow.executor_id ? this.executorRows(rights, workflow.executor_id) : null,
-			workflow.queue_name ? this.queues(rights) : [],
+			workflow.executor_id ? this.executorRows(workflow.executor_id) : null,
+			workflow.queue_name ? this.queues() : [],
 			reads("workflow")
 				? this.db.read(`SELECT to_jsonb(w) - ARRAY['input', 'output', 'error', 'detail'] AS more FROM durable.workflow w WHERE w.id = $1`, [id]) : [],
 			reads("signal")
@@ -471,9 +379,9 @@ export class Queries {
 		this.check = { ...before, state: "running" }
 		const began = Date.now()
 		try {
-			const client = await this.db.alone(timeout)
+			const client = await this.db.alone()
 			try {
-				await client.query("SET default_transaction_read_only = on")
+				await client.query(`BEGIN READ ONLY; SET LOCAL statement_timeout = ${timeout}`)
 				const { rows } = await client.query("SELECT c.task_id, c.problem FROM durable.check() c LIMIT 200")
 				this.check = { state: "done", at: new Date().toISOString(), seconds: (Date.now() - began) / 1000, problems: rows, message: null }
 			} finally {
@@ -489,18 +397,6 @@ export class Queries {
 		return this.check
 	}
 }
-
-function needs<T>(rows: T[] | null, rights: Rights, what: string): T[] {
-	if (rows) return rows
-	throw new Refusal({
-		kind: "setup", code: "42501", message: `Role "${rights.role}" may not ${what}.`,
-		detail: "No function for readers tells that: it stands in the extension's tables, which their owner can let the role read.",
-		hint: grants(rights.role),
-	}, 403)
-}
-
-export const grants = (role: string) =>
-	`GRANT SELECT ON ALL TABLES IN SCHEMA durable TO "${role.replaceAll('"', '""')}";`
 
 /** customer=42, vip or a JSON object */
 function tagsJson(text: string): string {

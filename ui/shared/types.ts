@@ -20,8 +20,6 @@ export interface Session {
 	/** the action's name, if the role may call its function (and the dashboard is not read-only) */
 	actions: string[]
 	bulk: string[]
-	/** what of the tables the role may read besides what functions tell */
-	reads: string[]
 	fields: { tags: boolean; graceful: boolean; check: boolean }
 	readOnly: boolean
 	hidePayloads: boolean
@@ -48,6 +46,8 @@ export interface Workflow {
 	error: string | null
 	concurrency_key?: string | null
 	tags?: Record<string, unknown> | null
+	cancel_requested_at?: string | null
+	cancel_reason?: string | null
 	/** why it is in this list, beside its status */
 	note?: string
 }
@@ -130,8 +130,8 @@ export interface Queue {
 	rate_limit_window_text: string | null
 	waiting_for_version: number
 	suspended: number
-	key_concurrency?: number | null
-	fair?: boolean
+	key_concurrency: number | null
+	fair: boolean
 }
 
 export interface Executor {
@@ -194,10 +194,9 @@ export interface Overview {
 	rates: Record<string, Rate[]>
 	counts: Record<string, number>
 	failures: Workflow[]
-	executors: Executor[] | null
-	executor_counts: { registered: number; stale: number }
-	schedules: Schedule[] | null
-	stuck: Workflow[] | null
+	executors: Executor[]
+	schedules: Schedule[]
+	stuck: Workflow[]
 	check: Check | null
 }
 

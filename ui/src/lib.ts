@@ -195,7 +195,7 @@ export function parseJson(text: string): { value: unknown } | null {
 }
 
 export const emptySession: Session = {
-	database: "", role: "", server: "", extension: null, actions: [], bulk: [], reads: [], fields: { tags: false, graceful: false, check: false },
+	database: "", role: "", server: "", extension: null, actions: [], bulk: [], fields: { tags: false, graceful: false, check: false },
 	readOnly: true, hidePayloads: false, user: null, now: "",
 }
 

@@ -2,9 +2,11 @@
 
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { networkInterfaces } from "node:os"
 import { connect } from "node:net"
 import { request } from "node:http"
+import { join } from "node:path"
 import { test } from "node:test"
 import { bin, clean, connectionTo, newDatabase, newPage, start, startUi, until } from "./lib.js"
 
@@ -209,4 +211,21 @@ test("bad options are told, and nothing is started", () => {
 	const { status, stderr } = spawnSync(process.execPath, [bin, "--port", String(port), connectionTo("ui_security")], { encoding: "utf8", timeout: 10_000 })
 	assert.equal(status, 1)
 	assert.match(stderr, /port \d+ is taken/)
+})
+
+test("what it sets lasts for a transaction: a pooler's next user finds nothing of it", async () => {
+	const log = join(process.env.PGHOST, "server.log")
+	await db.query("ALTER ROLE postgres IN DATABASE ui_security SET log_statement = 'all'")
+	const from = readFileSync(log).length
+	const watched = await startUi(db.connection)
+	for (const path of ["overview", "workflows", "queues", "executors", "schedules", `workflows/${id}`]) assert.equal((await watched.get(`api/${path}`)).status, 200, path)
+	assert.equal((await watched.post("api/actions/pause_queue", { name: "work" })).status, 200)
+	await watched.post("api/check", {})
+	await until("it has checked", async () => (await (await watched.get("api/check")).json()).state === "done")
+	await watched.stop()
+	await db.query("ALTER ROLE postgres IN DATABASE ui_security RESET log_statement")
+	await db.query("SELECT durable.resume_queue('work')")
+	const text = readFileSync(log).subarray(from).toString()
+	assert.match(text, /BEGIN; SET LOCAL statement_timeout/)
+	assert.deepEqual(text.match(/(?<!ALTER ROLE .*)\bSET (?!LOCAL |TRANSACTION )\w+.*/g), null)
 })

@@ -431,12 +431,9 @@ def top(server: Server, options: argparse.Namespace) -> None:
         if n:
             time.sleep(options.interval)
         stats = server.rows("SELECT * FROM durable.stats ORDER BY queue_name NULLS LAST")
-        try:
-            executors = server.rows(
-                "SELECT executor_id, last_seen FROM durable.executor ORDER BY last_seen DESC LIMIT 15"
-            )
-        except psycopg.errors.InsufficientPrivilege:
-            executors = []
+        executors = server.rows(
+            "SELECT executor_id, last_seen, coalesce(why, 'alive') AS state, running, app_version FROM durable.executors(15)"
+        )
         if options.json:
             options.printer.line({"queues": stats, "executors": executors}, "")
             continue

@@ -18,11 +18,13 @@ from psycopg.rows import namedtuple_row
 from psycopg.types.string import TextLoader
 
 from . import protocol
-from .errors import Interrupt, refusal
+from .errors import DurableError, Interrupt, refusal
 from .protocol import Call, Each, Gen, Hush, Listen, Pause, Receive, Run, Spawn, Within
 
 # So many calls of a kind are under way at once; what comes meanwhile goes together in the next one.
 AT_ONCE = 2
+# Buckets that move from one database to another are in none of them for less than that (seconds).
+MOVING = 5.0
 # Repeated after a lost reply these would do something twice.
 ONCE = {"emit", "signal", "signal_root", "start", "start_many", "trigger_schedule", "fork", "resume_failed"}
 
@@ -109,7 +111,10 @@ class Threads:
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
-            self.losses += 1
+                self.losses += 1
+            except DurableError as error:  # refused, so not done
+                if error.sqlstate != "WF016" or time.monotonic() - began > MOVING:
+                    raise
             time.sleep(protocol.backoff(tries))
             tries += 1
 
@@ -339,7 +344,10 @@ class Tasks:
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
-            self.losses += 1
+                self.losses += 1
+            except DurableError as error:  # refused, so not done
+                if error.sqlstate != "WF016" or time.monotonic() - began > MOVING:
+                    raise
             await asyncio.sleep(protocol.backoff(tries))
             tries += 1
 

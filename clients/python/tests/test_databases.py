@@ -59,3 +59,23 @@ def test_two_databases(db):
     assert asyncio.run(main()) == [2 * n for n in range(20)]
     for database in two:
         assert database.run("SELECT * FROM durable.check()") == []
+
+
+def test_moving(db):
+    """A call for buckets that are nowhere at this moment is made again: they are about to be somewhere."""
+    one = Database("durable_moving")
+    one.run("SELECT durable.set_buckets('{}')")
+    app = durable.App(one.conninfo)
+    back = threading.Timer(0.5, one.run, ["SELECT durable.set_buckets('{[0,4096)}')"])
+    back.start()
+    assert app.start("h", "moved").created
+    back.join()
+
+    async def main() -> bool:
+        one.run("SELECT durable.set_buckets('{}')")
+        back = threading.Timer(0.5, one.run, ["SELECT durable.set_buckets('{[0,4096)}')"])
+        back.start()
+        handle = await durable.AsyncApp(one.conninfo).start("h", "moved")
+        return handle.created
+
+    assert not asyncio.run(main())

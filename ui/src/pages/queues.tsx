@@ -13,8 +13,6 @@ const limitFields = (queue?: Queue): FormField[] => [
 	{ arg: "fair", label: "Keys take turns", kind: "check", initial: String(queue?.fair ?? false) },
 ]
 
-const isRefusedLimits = (queue: Queue) => queue.key_concurrency === undefined
-
 export function QueuesPage() {
 	const live = useLive<{ queues: Queue[]; now?: string }>("/queues")
 	const can = useCan()
@@ -75,7 +73,7 @@ function Row({ queue, id }: { queue: Queue; id: string }) {
 						: <ActionButton label="Pause" action="pause_queue" args={{ name }} done={`Queue ${name} paused: nothing is claimed from it`} describedBy={id} />}
 					<ActionButton label="Edit limits" action="alter_queue" describedBy={id} form={() => ({
 						title: `Limits of ${name}`, label: "Set limits", fixed: { name },
-						about: <p>All limits are set to what stands here.{isRefusedLimits(queue) ? " This role may not see the limit of keys and whether keys take turns: they are set, too." : ""}</p>,
+						about: <p>All limits are set to what stands here.</p>,
 						fields: limitFields(queue), done: "Limits set",
 					})} />
 					<ActionButton label="Drain" action="drain_queue" describedBy={id} form={() => ({

@@ -3,10 +3,10 @@ import type { Schedule } from "../../shared/types.ts"
 import type { ActionArgs } from "../../shared/actions.ts"
 import { ActionButton, type FormField } from "../actions.tsx"
 import { api, exact, number, plural, problemOf, useLive } from "../lib.ts"
-import { Empty, Foreign, Link, Loaded, Sql, Status, Time, useSession } from "../ui.tsx"
+import { Empty, Foreign, Link, Loaded, Status, Time, useSession } from "../ui.tsx"
 import { queueLink } from "./queues.tsx"
 
-interface Data { now: string; schedules: Schedule[] | null; queues: string[] }
+interface Data { now: string; schedules: Schedule[]; queues: string[] }
 
 const local = (time: string | null) => {
 	if (!time) return ""
@@ -57,7 +57,6 @@ const preview = (args: ActionArgs) => <Preview cron={String(args.cron ?? "")} ti
 
 export function SchedulesPage() {
 	const live = useLive<Data>("/schedules")
-	const { role } = useSession()
 	const queues = live.data?.queues ?? []
 	return (
 		<>
@@ -70,13 +69,6 @@ export function SchedulesPage() {
 			</div>
 			<Loaded live={live}>
 				{({ schedules }) => {
-					if (!schedules)
-						return (
-							<Empty title="This role may not see the schedules.">
-								<p>They stand in the extension's tables. Their owner can let the role read them:</p>
-								<Sql sql={`GRANT SELECT ON ALL TABLES IN SCHEMA durable TO "${role}";`} />
-							</Empty>
-						)
 					if (!schedules.length) return <Empty title="There is no schedule."><p>A schedule starts workflows in a queue, at the times of a line of cron.</p></Empty>
 					return (
 						<div class="table-box">

@@ -253,7 +253,7 @@ function Facts({ data }: { data: Data }) {
 		["Forked from", more?.forked_from ? <Link to={`/workflows/${more.forked_from}`}>{String(more.forked_from)}</Link> : null],
 		["Continued from", more?.continued_from ? <Link to={`/workflows/${more.continued_from}`}>{String(more.continued_from)}</Link> : null],
 		["Retries", more?.max_retries ? `${more.retry_count ?? 0} of ${more.max_retries}` : null],
-		["Cancel requested", more?.cancel_requested_at ? <><Time at={String(more.cancel_requested_at)} />{more.cancel_reason ? <>: <Foreign>{String(more.cancel_reason)}</Foreign></> : null}</> : null],
+		["Cancel requested", workflow.cancel_requested_at ? <><Time at={workflow.cancel_requested_at} />{workflow.cancel_reason ? <>: <Foreign>{workflow.cancel_reason}</Foreign></> : null}</> : null],
 		["Tags", workflow.tags && Object.keys(workflow.tags).length ? Object.entries(workflow.tags).map(([key, value]) => <span key={key} class="tag"><bdi>{key}: {typeof value === "string" ? value : JSON.stringify(value)}</bdi></span>) : null],
 		["Signals", data.signals?.length ? <SignalsSent signals={data.signals} /> : null],
 	]

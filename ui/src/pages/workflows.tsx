@@ -25,7 +25,8 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 	const live = useLive<WorkflowList>(path)
 	const counts = useLast(live.data)?.counts
 	const executor = query.get("executor")
-	const plain = (view === "" || view === "failed") && !executor
+	const isList = view !== "stuck" && view !== "waiting"
+	const only = view === "failed" ? "FAILED" : view === "suspended" ? "PENDING" : null
 
 	function change(changes: Record<string, string | null>) {
 		const next = new URLSearchParams(query)
@@ -60,8 +61,8 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 					</Link>
 				))}
 			</nav>
-			{plain && (
-				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => query.get(name))}>
+			{isList && (
+				<details class="filter-box" open={!isPhone.matches || filterNames.some((name) => name !== "executor" && query.get(name))}>
 					<summary>Filters</summary>
 					<form class="filters" aria-label="Filters" onSubmit={(event) => {
 						event.preventDefault()
@@ -71,7 +72,7 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 					}}>
 						<label>
 							Status
-							<select value={view === "failed" ? "FAILED" : query.get("status") ?? ""} disabled={view === "failed"} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
+							<select value={only ?? query.get("status") ?? ""} disabled={only !== null} onChange={(event) => change({ status: (event.target as HTMLSelectElement).value })}>
 								<option value="">any</option>
 								{statuses.map((status) => <option key={status} value={status}>{status.toLowerCase()}{counts ? ` (${number(counts[status] ?? 0)})` : ""}</option>)}
 							</select>
@@ -83,16 +84,16 @@ export function WorkflowsPage({ query }: { query: URLSearchParams }) {
 						<label>Created from<input type="datetime-local" value={localTime(query.get("from"))} onChange={(event) => change({ from: isoOf(event) })} /></label>
 						<label>to<input type="datetime-local" value={localTime(query.get("to"))} onChange={(event) => change({ to: isoOf(event) })} /></label>
 						<label class="check"><input type="checkbox" checked={query.get("roots") === "1"} onChange={(event) => change({ roots: (event.target as HTMLInputElement).checked ? "1" : null })} />Roots only</label>
-						{isFiltered && <button type="button" onClick={() => go("/workflows")}>Clear filters</button>}
+						{filterNames.some((name) => query.get(name)) && <button type="button" onClick={() => go(view ? `/workflows?view=${view}` : "/workflows")}>Clear filters</button>}
 					</form>
 				</details>
 			)}
-			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives.</p>}
-			{view === "stuck" && <p class="about">Running, but nobody alive drives it; or a step that has failed three times or more; or a deadline within five minutes.</p>}
+			{executor && <p class="about">What executor <Foreign>{executor}</Foreign> drives, paused ones too.</p>}
+			{view === "stuck" && <p class="about">Nobody alive drives it; or a step has failed three times or more, or waits for its retry for more than five minutes; or the deadline is within five minutes.</p>}
 			{view === "waiting" && <p class="about">Open waits: for a time, a signal, another workflow, or somebody's answer.</p>}
 			{view === "suspended" && <p class="about">Workflows that have given their worker free until something happens.</p>}
-			{isFiltered && !executor && (
-				<BulkButtons filter={String(query)} names={bulkNames(view, query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
+			{isFiltered && (
+				<BulkButtons filter={String(query)} names={bulkNames(view || (executor ? "executor" : ""), query.get("status"))} none={!live.data || live.data.rows.length + (live.data.waits?.length ?? 0) === 0} />
 			)}
 			<Loaded live={live}>
 				{(data) => (
@@ -163,7 +164,7 @@ export function List({ rows, noted, failed }: { rows: Workflow[]; noted: boolean
 							<td data-label="queue">{row.queue_name !== null && <bdi>{row.queue_name}</bdi>}</td>
 							<td data-label="executor"><bdi>{row.executor_id}</bdi></td>
 							<td data-label={failed ? "failed" : "created"}><Time at={failed ? row.completed_at : row.created_at} /></td>
-							<td class="num" data-label="took"><Elapsed from={row.started_at} to={row.completed_at ?? (row.status === "RUNNING" ? null : row.started_at)} /></td>
+							<td class="num" data-label="took"><Elapsed from={row.started_at} to={row.completed_at} /></td>
 							<td class="error-line" title={noted ? row.note : row.error ?? undefined}><bdi>{noted ? row.note : row.error && row.status !== "COMPLETED" ? firstLine(row.error) : ""}</bdi></td>
 						</tr>
 					))}
