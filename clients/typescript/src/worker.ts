@@ -344,6 +344,11 @@ class Lane implements Server {
     } finally {
       if (this.runs.get(run.id) === run) this.runs.delete(run.id);
     }
+    // it may have been resumed while its last step was still at work
+    if (run.stopped?.reason === "paused" && this.isOpen() && !this.runs.has(run.id))
+      await this.adopt(this.database.query, run.id).catch((error: unknown) => {
+        app.logger.warn(`workflow ${run.id}: ${String(error)}`);
+      });
   }
 
   /** What nobody would drive otherwise, since it is still ours, is anybody's after a while. */

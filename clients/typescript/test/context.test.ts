@@ -286,6 +286,23 @@ both("cancel, pause and resume reach a program within moments", async (f) => {
   assert.deepEqual(aborted, ["cancelled"]);
 });
 
+both("a workflow that is resumed while its step is still at work goes on at once", async (f) => {
+  let release: () => void = () => undefined;
+  const w = f.app.workflow(`w-${f.tag}`, async (ctx) => {
+    await ctx.step("long", () => new Promise<void>((resolve) => (release = resolve)));
+    return await ctx.step("more", () => "more");
+  });
+  f.work();
+  const handle = await w.start(f.tag, undefined, { queue: f.queue });
+  await until(async () => (await history(handle.id)).length === 1);
+  await handle.pause();
+  await sleep(0.3);
+  await handle.resume();
+  await sleep(0.3);
+  release();
+  assert.equal(await handle.result({ timeout: 10 }), "more");
+});
+
 both("an interrupt that a program swallows is noticed, and nothing is recorded", async (f) => {
   let calls = 0;
   const w = f.app.workflow(`w-${f.tag}`, async (ctx) => {

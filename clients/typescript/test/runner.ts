@@ -15,7 +15,7 @@ interface Case {
 
 const QUEUE = "conformance";
 const KINDS =
-  "step transaction sleep signal callback child map gather first emit patched uuid random now count_down fail return".split(
+  "result step transaction sleep signal callback child map gather first emit patched uuid random now count_down fail return".split(
     " ",
   );
 
