@@ -1084,6 +1084,11 @@ AS 'MODULE_PATHNAME', 'durable_is_completed'
 LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION durable.is_completed(uuid) IS 'Whether a workflow or step is COMPLETED. Errors: WF001, 22004';
 
+CREATE FUNCTION durable.continued_as(workflow_id uuid) RETURNS uuid
+AS 'MODULE_PATHNAME', 'durable_continued_as'
+LANGUAGE C STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION durable.continued_as(uuid) IS 'The run in which a workflow goes on that has called continue_as; NULL if it has not. Errors: WF001, 22023, 22004';
+
 CREATE FUNCTION durable.set_timeout(task_id uuid, timeout interval) RETURNS void
 AS 'MODULE_PATHNAME', 'durable_set_timeout'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -1319,12 +1324,11 @@ COMMENT ON PROCEDURE durable.wait_for_work(text, text[], interval, boolean, text
 	'Waits until there is something for the executor to do: work (to claim from one of the queues; without queues, released roots to recover), news (of a workflow that it drives), recover (what a dead executor has left), or timeout (NULL: never). Also its heartbeat. With bind the executor is dead as soon as this session ends. Errors: WF008 (another session has bound it), WF012, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
 
 CREATE PROCEDURE durable.wait_for_end(task_id uuid, timeout interval = '30 s',
-	INOUT status durable.task_status = NULL, INOUT output jsonb = NULL, INOUT error text = NULL,
-	INOUT continued_as uuid = NULL)
+	INOUT status durable.task_status = NULL, INOUT output jsonb = NULL, INOUT error text = NULL)
 AS 'MODULE_PATHNAME', 'durable_wait_for_end'
 LANGUAGE C;
-COMMENT ON PROCEDURE durable.wait_for_end(uuid, interval, durable.task_status, jsonb, text, uuid) IS
-	'Waits until a workflow or step has ended, or for that long (NULL: for ever), and answers its status, output and error as they are then, and of a workflow that goes on in a next run, that run''s id. Errors: WF001, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
+COMMENT ON PROCEDURE durable.wait_for_end(uuid, interval, durable.task_status, jsonb, text) IS
+	'Waits until a workflow or step has ended, or for that long (NULL: for ever), and answers its status, output and error as they are then. Errors: WF001, 25001 (in a transaction), 25006, 55000 (the extension was dropped), 22023, 22004';
 
 CREATE PROCEDURE durable.wait_for_event(workflow_id uuid, topic text = NULL, after bigint = 0, timeout interval = '30 s',
 	INOUT n bigint = NULL)

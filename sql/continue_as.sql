@@ -26,6 +26,10 @@ SELECT workflow_id = :'n' AS same, status, lease FROM durable.continue_as(:'w', 
 \set VERBOSITY sqlstate
 -- with another input, by another lease, of a run that was completed otherwise
 SELECT durable.continue_as(:'w', '{"n": 3}', 1);
+SELECT durable.continued_as(:'w') = :'n' AS goes_on_there, durable.continued_as(:'n') AS last;
+SELECT durable.continued_as(durable.step_id(:'w', 0));
+SELECT durable.continued_as('01900000-0000-7000-8000-000000000000');
+SELECT durable.continued_as(NULL);
 SELECT test.error(format('SELECT durable.continue_as(%L, NULL, 1)', :'w'));
 SELECT durable.continue_as(:'w', '{"n": 2}', 2);
 SELECT durable.continue_as(:'n', '{"n": 2}', 2);

@@ -219,13 +219,13 @@ end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns
 	return result;
 }
 
-/* Ends the call and returns one value of variable length, or NULL. */
+/* Ends the call and returns one value of that length (-1: of its own), by reference, or NULL. */
 Datum
-end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d)
+end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d, int length)
 {
 	MemoryContextSwitchTo(call->memory);
 	if (!d.isnull)
-		d.value = datumCopy(d.value, false, -1);
+		d.value = datumCopy(d.value, false, length);
 	fcinfo->isnull = d.isnull;
 	end_call(call);
 	return d.value;

@@ -41,7 +41,7 @@ extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);
 extern Datum end_call_with_row(TupleDesc desc, const Call *call, const NullableDatum *columns);
-extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d);
+extern Datum end_call_with_value(FunctionCallInfo fcinfo, const Call *call, NullableDatum d, int length);
 extern void begin_rows(FunctionCallInfo fcinfo);
 extern void begin_rows_of(FunctionCallInfo fcinfo, int columns);
 extern void return_row(FunctionCallInfo fcinfo, const NullableDatum *columns);

@@ -21,6 +21,7 @@ PG_FUNCTION_INFO_V1(durable_input);
 PG_FUNCTION_INFO_V1(durable_output);
 PG_FUNCTION_INFO_V1(durable_error);
 PG_FUNCTION_INFO_V1(durable_is_completed);
+PG_FUNCTION_INFO_V1(durable_continued_as);
 PG_FUNCTION_INFO_V1(durable_set_timeout);
 
 #define HISTORY(P) \
@@ -110,7 +111,7 @@ durable_input(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).input);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).input, -1);
 }
 
 /* output(task_id): NULL unless COMPLETED */
@@ -123,7 +124,7 @@ durable_output(PG_FUNCTION_ARGS)
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
 	task = look_task(fcinfo->args[0], CALLERS);
-	return end_call_with_value(fcinfo, &call, task.status == COMPLETED ? task.output : a_null());
+	return end_call_with_value(fcinfo, &call, task.status == COMPLETED ? task.output : a_null(), -1);
 }
 
 /* error(task_id) */
@@ -134,7 +135,7 @@ durable_error(PG_FUNCTION_ARGS)
 
 	require(fcinfo->args[0], "task_id");
 	call = begin_call(fcinfo);
-	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).error);
+	return end_call_with_value(fcinfo, &call, look_task(fcinfo->args[0], CALLERS).error, -1);
 }
 
 /* is_completed(task_id) */
@@ -149,6 +150,27 @@ durable_is_completed(PG_FUNCTION_ARGS)
 	task = look_task(fcinfo->args[0], CALLERS);
 	end_call(&call);
 	PG_RETURN_BOOL(task.status == COMPLETED);
+}
+
+#define LOOK_CONTINUED_AS(P) \
+	P(id, UUIDOID)
+PARAMETERS(LookContinuedAs, LOOK_CONTINUED_AS);
+
+static Statement look_continued_as = STATEMENT(LookContinuedAs,
+	"SELECT w.continued_as FROM durable.workflow w WHERE w.id = :id");
+
+/* continued_as(workflow_id): NULL if it does not go on */
+Datum
+durable_continued_as(PG_FUNCTION_ARGS)
+{
+	Workflow	workflow;
+	Call		call;
+
+	require(fcinfo->args[0], "workflow_id");
+	call = begin_call(fcinfo);
+	if (run(&look_continued_as, &(LookContinuedAs) {.id = fcinfo->args[0]}, CALLERS) == 0)
+		look_workflow_or_raise(PG_GETARG_UUID_P(0), "workflow_id", CALLERS, &workflow);
+	return end_call_with_value(fcinfo, &call, result_column(0, 0), UUID_LEN);
 }
 
 #define SET_WORKFLOW_TIMEOUT(P) \

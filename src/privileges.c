@@ -70,6 +70,7 @@ static const struct
 	{"bucket", READER},
 	{"buckets", READER},
 	{"clock", READER},
+	{"continued_as", READER},
 	{"count", READER},
 	{"error", READER},
 	{"events", READER},

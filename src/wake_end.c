@@ -46,7 +46,7 @@ add_key(Wait *wait, WakeKey key)
 static bool
 look(const Wait *wait, Datum *result)
 {
-	NullableDatum columns[4];
+	NullableDatum columns[3];
 	Call		call = begin_call(wait->fcinfo);
 	bool		is_there = wait->look(wait->fcinfo, columns);
 
@@ -110,23 +110,6 @@ wait_until(const Wait *wait)
 
 /* ---- wait_for_end ----------------------------------------------------------------------- */
 
-#define LOOK_CONTINUED_AS(P) \
-	P(id, UUIDOID)
-PARAMETERS(LookContinuedAs, LOOK_CONTINUED_AS);
-
-static Statement look_continued_as = STATEMENT(LookContinuedAs,
-	"SELECT w.continued_as FROM durable.workflow w WHERE w.id = :id AND w.continued_as IS NOT NULL");
-
-/* The run in which a workflow that was completed goes on. */
-static NullableDatum
-continued_as(NullableDatum task_id)
-{
-	if (id_sequence(DatumGetUUIDP(task_id.value)) >= 0 ||
-		run(&look_continued_as, &(LookContinuedAs) {.id = task_id}, NEWEST) == 0)
-		return a_null();
-	return result_column(0, 0);
-}
-
 static bool
 look_for_end(FunctionCallInfo fcinfo, NullableDatum *columns)
 {
@@ -135,7 +118,6 @@ look_for_end(FunctionCallInfo fcinfo, NullableDatum *columns)
 	columns[0] = task.status_datum;
 	columns[1] = task.status == COMPLETED ? task.output : a_null();
 	columns[2] = task.error;
-	columns[3] = task.status == COMPLETED ? continued_as(fcinfo->args[0]) : a_null();
 	return is_finished(task.status);
 }
 
@@ -160,7 +142,7 @@ add_keys_of_end(Wait *wait)
 	end_call(&call);
 }
 
-/* wait_for_end(task_id, timeout, status, output, error, continued_as) */
+/* wait_for_end(task_id, timeout, status, output, error) */
 Datum
 durable_wait_for_end(PG_FUNCTION_ARGS)
 {
@@ -169,7 +151,7 @@ durable_wait_for_end(PG_FUNCTION_ARGS)
 	require_no_transaction(fcinfo, "wait_for_end");
 	require(fcinfo->args[0], "task_id");
 	wait.until = end_of_wait(fcinfo->args[1]);
-	wait.desc = result_desc(fcinfo, 4);
+	wait.desc = result_desc(fcinfo, 3);
 	begin_anew(fcinfo);
 	add_keys_of_end(&wait);
 	return wait_until(&wait);

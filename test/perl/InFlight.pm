@@ -426,6 +426,7 @@ our %calls = (
 	output => q{durable.output(wf('run'))},
 	error => q{durable.error(wf('run'))},
 	is_completed => q{durable.is_completed(wf('run'))},
+	continued_as => q{durable.continued_as(wf('run'))},
 	list => q{durable.list()},
 	count => q{durable.count()},
 	tree => q{durable.tree(wf('run'))},

@@ -68,16 +68,18 @@ class BaseHandle(Generic[T]):
         while True:
             left = min(max(until - time.monotonic(), 0), 30)
             (row,) = yield Call("wait_for_end", {"task_id": run, "timeout": interval(left)})
-            if row.continued_as:
-                run = row.continued_as
-            elif row.status == "COMPLETED":
+            if row.status == "COMPLETED":
+                # (who goes on has no output)
+                if row.output is None and (next_run := (yield Call("continued_as", {"workflow_id": run}))):
+                    run = next_run
+                    continue
                 output: T = self._host.codec.decode(row.output, self._returns)
                 return output
-            elif row.status == "FAILED":
+            if row.status == "FAILED":
                 raise errors.recorded(str(run), row.error)
-            elif row.status == "CANCELLED":
+            if row.status == "CANCELLED":
                 raise errors.Cancelled(f"workflow {run} was cancelled")
-            elif time.monotonic() >= until:
+            if time.monotonic() >= until:
                 raise TimedOut(f"workflow {run} is {row.status}")
 
     def _status(self) -> Result[str]:

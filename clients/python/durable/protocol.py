@@ -185,7 +185,7 @@ _CASTS = {
 }
 _PROCEDURES = {
     "wait_for_work": ("reason",),
-    "wait_for_end": ("status", "output", "error", "continued_as"),
+    "wait_for_end": ("status", "output", "error"),
     "wait_for_event": ("n",),
 }
 

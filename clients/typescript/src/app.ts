@@ -92,9 +92,13 @@ export class Handle<O = unknown> {
     for (let most = 0; ; most = 30) {
       const left = Math.max(0, (until - performance.now()) / 1000);
       const end = await this.app.wait(run, "wait_for_end", { task_id: run, timeout: Math.min(left, most) });
-      if (end.continued_as) {
-        run = end.continued_as as string;
-      } else if (end.status === "COMPLETED") {
+      if (end.status === "COMPLETED") {
+        // who goes on has no output
+        const [next] = end.output === null ? await this.app.ask(run, "continued_as", { workflow_id: run }) : [];
+        if (next?.value) {
+          run = next.value;
+          continue;
+        }
         const [row] = await this.app.ask(run, "output", { task_id: run });
         return this.app.serializer.read(row?.value) as Recorded<O>;
       } else if (end.status === "CANCELLED") {
