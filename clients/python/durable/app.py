@@ -112,7 +112,7 @@ class BaseHandle(Generic[T]):
         yield Call("resume_failed", {"workflow_id": self.id, "from_sequence": from_sequence})
 
     def _fork(
-        self, from_sequence: int, *, queue: str, name: str | None = None, input: Any = None, **options: Any
+        self, /, from_sequence: int, *, queue: str, name: str | None = None, input: Any = None, **options: Any
     ) -> Result[Any]:
         """A new run with copies of what it has recorded before that position, whatever its status.
 
