@@ -432,7 +432,8 @@ def top(server: Server, options: argparse.Namespace) -> None:
             time.sleep(options.interval)
         stats = server.rows("SELECT * FROM durable.stats ORDER BY queue_name NULLS LAST")
         executors = server.rows(
-            "SELECT executor_id, last_seen, coalesce(why, 'alive') AS state, running, app_version FROM durable.executors(15)"
+            "SELECT executor_id, last_seen, coalesce(why, 'alive') AS state, running, app_version"
+            " FROM durable.executors(15)"
         )
         if options.json:
             options.printer.line({"queues": stats, "executors": executors}, "")
