@@ -180,6 +180,7 @@ function ofPostgresWorker(pool: Sql): WorkerDatabase {
       const sql = await open();
       let connection = -1;
       let isLost = false;
+      let body: Promise<unknown> = Promise.resolve();
       const onexecute = ({ id }: { id: number }): boolean => {
         lost.set((connection = id), () => (isLost = true));
         return true;
@@ -189,13 +190,16 @@ function ofPostgresWorker(pool: Sql): WorkerDatabase {
           tx.unsafe("SELECT 1", [], { onexecute } as object).catch(() => undefined); // goes with the next statement
           const raw = unless(() => isLost, tx);
           try {
-            return await work(raw, queryOf(raw, prepare));
+            return await (body = work(raw, queryOf(raw, prepare)));
           } catch (error) {
             if (isLost) await new Promise(() => undefined); // the driver has failed it, and must not roll it back
             throw error;
           }
         })
-        .finally(() => lost.delete(connection))) as never;
+        .finally(async () => {
+          lost.delete(connection);
+          await body.catch(() => undefined); // it may still be at it, and must not be done again before it has ended
+        })) as never;
     },
   };
 }
