@@ -34,6 +34,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 /*
  * What a column says.  A turn is a rank with its sign changed: the lowest comes first.
