@@ -2212,7 +2212,7 @@ UNION ALL SELECT NULL, format('schedule "%s" comes next after its end', s.name)
 FROM durable.schedule s WHERE s.next_run_at > s.ends_at
 $$;
 COMMENT ON FUNCTION durable.check() IS
-	'Reads all tables and lists every broken invariant of the state machine; no row means all is well';
+	'Reads all tables and lists every broken invariant of the state machine; no row means all is well. Above READ COMMITTED ask in a transaction of its own: calls write what is newest, and an older snapshot does not show all of that';
 
 ---------------------------------------------------------------------------
 -- Operating

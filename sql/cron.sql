@@ -54,7 +54,7 @@ SELECT pg_temp.next('0 0 * * *', '2018-11-03', 3, 'America/Sao_Paulo');
 SELECT string_agg(r::text, ', ' ORDER BY r) FROM durable.next_runs('30 2 * * *', 'Europe/Berlin', '2426-03-27', 4) r;
 SELECT string_agg(r::text, ', ' ORDER BY r) FROM durable.next_runs('0 12 * * *', 'Europe/Berlin', '1892-12-31', 2) r;
 -- Names as in pg_timezone_names, in any case.
-SELECT pg_temp.next('0 0 * * *', n => 1, zone => z) FROM unnest(ARRAY['europe/berlin', 'EST5EDT', 'Etc/GMT+5', 'utc', 'GMT']) z;
+SELECT pg_temp.next('0 0 * * *', n => 1, zone => z) FROM unnest(ARRAY['europe/berlin', 'America/New_York', 'Etc/GMT+5', 'utc', 'GMT']) z;
 
 -- A walk, minute by minute, finds the same: over all lines, with what each means of a local time l, and all zones, around a change.
 CREATE FUNCTION pg_temp.walk(line text, means text, by_wall boolean, zone text, since timestamptz) RETURNS SETOF timestamptz LANGUAGE plpgsql AS $$

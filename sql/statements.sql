@@ -224,7 +224,7 @@ INSERT INTO trial.call (call) VALUES
   ('SET durable.clock_offset = 2000000'),
   ('SELECT durable.purge(''1 day'')'),
   ('SELECT durable.create_queue(''scheduled'')'),
-  ('SELECT durable.create_schedule(''cancels'', ''* * * * *'', ''scheduled'', overlap => ''cancel'', timezone => ''EST5EDT'')'),
+  ('SELECT durable.create_schedule(''cancels'', ''* * * * *'', ''scheduled'', overlap => ''cancel'', timezone => ''europe/berlin'')'),
   ('SELECT durable.create_schedule(''queues'', ''* * * * *'', ''scheduled'', overlap => ''all'')'),
   ('SELECT durable.create_schedule(''broken'', ''* * * * *'', ''scheduled'')'),
   ('SET client_min_messages = error'),
