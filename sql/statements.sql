@@ -16,6 +16,8 @@ CREATE FUNCTION trial.id(n text) RETURNS uuid LANGUAGE sql SET search_path = pg_
   $$SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1$$;
 CREATE FUNCTION trial.step(n text, s int) RETURNS uuid LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT durable.step_id(trial.id(n), s)$$;
+CREATE FUNCTION trial.refused(query text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+  $$BEGIN EXECUTE query; EXCEPTION WHEN invalid_parameter_value THEN NULL; END$$;
 CREATE FUNCTION trial.lease(n text) RETURNS int LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT lease FROM durable.workflow WHERE id = trial.id(n)$$;
 -- more than suspend has room to lock the ends of
@@ -224,7 +226,8 @@ INSERT INTO trial.call (call) VALUES
   ('SET durable.clock_offset = 2000000'),
   ('SELECT durable.purge(''1 day'')'),
   ('SELECT durable.create_queue(''scheduled'')'),
-  ('SELECT durable.create_schedule(''cancels'', ''* * * * *'', ''scheduled'', overlap => ''cancel'', timezone => ''europe/berlin'')'),
+  ('SELECT trial.refused(''SELECT durable.next_runs(''''* * * * *'''', ''''XYZ3'''')'')'),
+  ('SELECT durable.create_schedule(''cancels'', ''* * * * *'', ''scheduled'', overlap => ''cancel'', timezone => ''Etc/GMT+5'')'),
   ('SELECT durable.create_schedule(''queues'', ''* * * * *'', ''scheduled'', overlap => ''all'')'),
   ('SELECT durable.create_schedule(''broken'', ''* * * * *'', ''scheduled'')'),
   ('SET client_min_messages = error'),

@@ -329,7 +329,7 @@ typedef struct Woken
 static void
 wake(Woken *woken, Place *place)
 {
-	int			i = place - memory->places;
+	int			i = (int) (place - memory->places);
 
 	if (!woken->is_in[i])
 		woken->procs[woken->count++] = place->proc;
