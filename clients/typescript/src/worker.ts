@@ -49,6 +49,7 @@ export class Worker {
   private readonly lanes: Lane[];
   private readonly end = new AbortController();
   private readonly now = new AbortController();
+  private claimed = 0;
   private readonly idle = new Set<Promise<void>>();
 
   /** @internal */
@@ -62,7 +63,19 @@ export class Worker {
   }
 
   get room(): number {
-    return (this.options.concurrency ?? 10) - this.idle.size;
+    return (this.options.concurrency ?? 10) - this.idle.size - this.claimed;
+  }
+  /** Takes up to as many as there is room for: the places that are asked for are nobody else's meanwhile. */
+  async fill(claim: (room: number) => Promise<number>): Promise<number> {
+    const room = this.room;
+    if (room <= 0) return 0;
+    this.claimed += room;
+    try {
+      return await claim(room);
+    } finally {
+      this.claimed -= room;
+      if (!this.draining.aborted) for (const lane of this.lanes) lane.hasRoom();
+    }
   }
   get queues(): string[] {
     const named = [...this.app.workflows.values()].map((workflow) => workflow.options.queue ?? "default");
@@ -184,6 +197,7 @@ class Lane implements Server {
         failures = 0;
         while (this.isOpen()) await this.listen(session);
         await this.worker.drained();
+        await this.claiming;
         await ask(session.query, "release", { executor_id: executor });
         await session.query("SELECT pg_advisory_unlock_all()", []); // it is bound no longer
       } catch (error) {
@@ -192,6 +206,7 @@ class Lane implements Server {
           await sleep(backoff(failures), draining);
         } else {
           await this.worker.drained();
+          await this.claiming;
           await this.rows("release", { executor_id: executor }).catch(() => undefined);
         }
       } finally {
@@ -261,19 +276,22 @@ class Lane implements Server {
   }
 
   private async claim(query: Session["query"]): Promise<number> {
-    const { executor, room, queues, app } = this.worker;
-    if (room <= 0 || queues.length === 0) return 0;
-    const args = { executor_id: executor, queues: list("text", queues), max_workflows: room, handlers: this.handlers };
-    const rows = await ask(query, "claim_from", { ...args, app_version: app.options.version });
-    for (const row of rows) this.drive(row);
-    return rows.length;
+    const { queues } = this.worker;
+    return queues.length === 0 ? 0 : await this.take(query, "claim_from", { queues: list("text", queues) });
   }
 
   private async recover(query: Session["query"]): Promise<void> {
-    const { executor, room, app } = this.worker;
-    const args = { executor_id: executor, max_workflows: room, handlers: this.handlers };
-    const rows = await ask(query, "recover", { ...args, app_version: app.options.version });
-    for (const row of rows) this.drive(row);
+    await this.take(query, "recover", {});
+  }
+
+  private async take(query: Session["query"], call: string, more: Args): Promise<number> {
+    const { executor, app } = this.worker;
+    return await this.worker.fill(async (room) => {
+      const args = { executor_id: executor, max_workflows: room, handlers: this.handlers, ...more };
+      const rows = await ask(query, call, { ...args, app_version: app.options.version });
+      for (const row of rows) this.drive(row);
+      return rows.length;
+    });
   }
 
   /** Asks whether what it drives is still its own, and looks again at what waits. */
@@ -307,6 +325,7 @@ class Lane implements Server {
   }
 
   private drive(row: Row): void {
+    if (!this.isOpen()) return; // it was claimed while the drain began, and is released with the rest
     this.runs.get(row.workflow_id as string)?.stop(new Interrupt("leaseLost", "it was taken up again"));
     const { app, executor, options } = this.worker;
     const run = new Run(
