@@ -172,6 +172,7 @@ both("connections that fall silent are given up, and the work goes on", async (o
       const handle = await outer.app.start<void, string>(`w-${f.tag}`, `${n}-${f.tag}`, undefined, { queue: f.queue });
       assert.equal(await handle.result({ timeout: 20 }), "done");
     }
+    between.cut();
     await f.end();
   } finally {
     silence.seconds = 60;

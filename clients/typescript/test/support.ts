@@ -168,8 +168,12 @@ export class Between {
   silence(): void {
     this.mute = new Set(this.sockets);
   }
-  close(): void {
+  /** Ends the connections that there are, silent ones too: a pool waits for each of its own to close. */
+  cut(): void {
     for (const socket of this.sockets) socket.destroy();
+  }
+  close(): void {
+    this.cut();
     this.server.close();
   }
 }
