@@ -283,15 +283,7 @@ PARAMETERS(Overdue, OVERDUE);
 static int64
 fast_find_overdue(const void *params)
 {
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &cancel_request_by_time, AccessShareLock,
-					(Key[]) {IS_UNTIL(cancel_request_cancel_at, ((const Overdue *) params)->now)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&cancel_request_by_time, (Key[]) {IS_UNTIL(cancel_request_cancel_at, ((const Overdue *) params)->now)}, 1);
 }
 
 static Statement find_overdue = STATEMENT(Overdue,

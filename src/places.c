@@ -145,10 +145,13 @@ add_ranks(Walk *walk, int64 highest, int64 lowest)
 
 	/* each key is checked for all entries of a page: not those that say nothing */
 	if (first == last)
+	{
 		add_key(walk, column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(first));
-	if (first < last && (by_turn ? highest < HIGHEST_RANK : lowest > LOWEST_RANK))
+		return;
+	}
+	if (by_turn ? highest < HIGHEST_RANK : lowest > LOWEST_RANK)
 		add_key(walk, column, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
-	if (first < last && (by_turn ? lowest > LOWEST_RANK : highest < HIGHEST_RANK))
+	if (by_turn ? lowest > LOWEST_RANK : highest < HIGHEST_RANK)
 		add_key(walk, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
 }
 

@@ -65,15 +65,7 @@ fast_find_stale(const void *params)
 static int64
 fast_find_late(const void *params)
 {
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &deadline_by_time, AccessShareLock,
-					(Key[]) {IS_UNTIL(deadline_deadline, ((const Find *) params)->since)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&deadline_by_time, (Key[]) {IS_UNTIL(deadline_deadline, ((const Find *) params)->since)}, 1);
 }
 
 /* Whether something that no executor owns has begun before that; -1 if that cannot be told. */

@@ -567,13 +567,6 @@ note_change(const Standing *old, const Standing *new)
 		note_news(old_entry[0]);
 }
 
-/* Whether a workflow has a row in a register: those of what is unfinished have none of another database's. */
-static bool
-is_listed(const Register *r, const WorkflowValues *row)
-{
-	return r->is_history || has_bucket_of(DatumGetUUIDP(row->values[ID]));
-}
-
 /* Which registers a change is written into. */
 typedef enum Which
 {
@@ -587,6 +580,9 @@ keep(Which which, const WorkflowValues *before, const WorkflowValues *after)
 	Standing	old;
 	Standing	new;
 
+	/* the registers of what is unfinished have no rows of another database's */
+	bool		is_here = after && has_bucket_of(DatumGetUUIDP(after->values[ID]));
+
 	if (before)
 		old = standing_of(before);
 	if (after)
@@ -597,7 +593,7 @@ keep(Which which, const WorkflowValues *before, const WorkflowValues *after)
 		Datum		old_entry[MOST_COLUMNS];
 		Datum		new_entry[MOST_COLUMNS];
 		bool		was_in = before && r->entry_of(&old, old_entry);
-		bool		is_in = after && is_listed(r, after) && r->entry_of(&new, new_entry);
+		bool		is_in = after && (is_here || r->is_history) && r->entry_of(&new, new_entry);
 
 		if (which == OF_UNFINISHED && r->is_history)
 			continue;

@@ -397,28 +397,13 @@ PARAMETERS(FindSchedules, FIND_SCHEDULES);
 static int64
 fast_find_due(const void *params)
 {
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &schedule_by_next_run, AccessShareLock,
-					(Key[]) {IS_UNTIL(schedule_next_run_at, ((const FindSchedules *) params)->now)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&schedule_by_next_run, (Key[]) {IS_UNTIL(schedule_next_run_at, ((const FindSchedules *) params)->now)}, 1);
 }
 
 static int64
 fast_find_waiting(const void *params)
 {
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &schedule_by_waiting, AccessShareLock, NULL, 0))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&schedule_by_waiting, NULL, 0);
 }
 
 static Statement find_due_schedules = STATEMENT(FindSchedules,

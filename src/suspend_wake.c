@@ -252,14 +252,8 @@ fast_look_watches(const void *params)
 		{watch_key, BTGreaterEqualStrategyNumber, F_UUID_GE, p->first},
 		{watch_key, BTLessEqualStrategyNumber, F_UUID_LE, p->last}
 	};
-	Look		look;
-	bool		found;
 
-	if (!begin_look(&look, &watch_by_key, AccessShareLock, keys, lengthof(keys)))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&watch_by_key, keys, lengthof(keys));
 }
 
 static Statement look_watches = STATEMENT(LookWatches,

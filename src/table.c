@@ -380,6 +380,20 @@ end_look(Look *look)
 	close_relations(look->table_relation, look->index_relation);
 }
 
+/* For fast paths that only find that there is none: 0 if no row meets the keys, else NOT_FAST, also if that cannot be told. */
+int64
+fast_none(TableIndex *index, const Key *keys, int nkeys)
+{
+	Look		look;
+	bool		found;
+
+	if (!begin_look(&look, index, AccessShareLock, keys, nkeys))
+		return NOT_FAST;
+	found = look.row != NULL;
+	end_look(&look);
+	return found ? NOT_FAST : 0;
+}
+
 NullableDatum
 column_of_row(const Look *look, int column)
 {

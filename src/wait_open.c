@@ -259,19 +259,11 @@ fast_close_waits(const void *params)
 {
 	const OfIds *p = params;
 	Elements	ids = elements_of(p->ids, UUIDOID, 0);
-	bool		found = false;
 
-	for (int i = 0; i < ids.count && !found; i++)
-	{
-		Look		look;
-
-		if (!begin_look(&look, &open_wait_by_position, AccessShareLock,
-						(Key[]) {IS_ID(open_wait_workflow_id, element_of(&ids, i))}, 1))
+	for (int i = 0; i < ids.count; i++)
+		if (fast_none(&open_wait_by_position, (Key[]) {IS_ID(open_wait_workflow_id, element_of(&ids, i))}, 1) != 0)
 			return NOT_FAST;
-		found = look.row != NULL;
-		end_look(&look);
-	}
-	return found ? NOT_FAST : 0;
+	return 0;
 }
 
 static Statement close_waits = STATEMENT(OfIds,
@@ -327,15 +319,7 @@ hold_awaited(const pg_uuid_t *awaited)
 static int64
 fast_look_awaiting(const void *params)
 {
-	Look		look;
-	bool		found;
-
-	if (!begin_look(&look, &open_wait_by_awaited, AccessShareLock,
-					(Key[]) {IS_ID(open_wait_awaited, ((const Hold *) params)->id)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&open_wait_by_awaited, (Key[]) {IS_ID(open_wait_awaited, ((const Hold *) params)->id)}, 1);
 }
 
 /* Who drives the workflows that await it, or what is above an inline one. */

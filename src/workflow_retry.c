@@ -107,15 +107,7 @@ static Statement retry_one = STATEMENT(RetryWorkflow,
 static bool
 has_step(NullableDatum workflow_id)
 {
-	Look		look;
-	bool		found = true;
-
-	if (begin_look(&look, &step_by_position, AccessShareLock, (Key[]) {IS_ID(step_workflow_id, workflow_id)}, 1))
-	{
-		found = look.row != NULL;
-		end_look(&look);
-	}
-	return found;
+	return fast_none(&step_by_position, (Key[]) {IS_ID(step_workflow_id, workflow_id)}, 1) != 0;
 }
 
 static int64

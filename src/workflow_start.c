@@ -97,14 +97,8 @@ static int64
 fast_no_active_root(const void *params)
 {
 	const ActiveRoot *p = params;
-	Look		look;
-	bool		found;
 
-	if (!begin_look(&look, &active_root_by_name, AccessShareLock, (Key[]) {IS_TEXT(active_root_name, p->name)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	end_look(&look);
-	return found ? NOT_FAST : 0;
+	return fast_none(&active_root_by_name, (Key[]) {IS_TEXT(active_root_name, p->name)}, 1);
 }
 
 static Statement look_root = STATEMENT(ActiveRoot,

@@ -74,7 +74,7 @@ export class Worker {
       return await claim(room);
     } finally {
       this.claimed -= room;
-      if (!this.draining.aborted) for (const lane of this.lanes) lane.hasRoom();
+      for (const lane of this.lanes) lane.hasRoom();
     }
   }
   get queues(): string[] {
@@ -253,7 +253,7 @@ class Lane implements Server {
 
   private async settle({ query }: Session, reason: string): Promise<void> {
     if (reason === "news" || reason === "timeout") await this.check(query);
-    if (this.worker.draining.aborted || this.worker.room <= 0) return;
+    if (this.worker.draining.aborted) return;
     const claimed = reason === "work" ? await this.claim(query) : 0;
     if (claimed === 0) await this.recover(query);
   }
