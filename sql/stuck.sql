@@ -1,16 +1,7 @@
 -- executors(), schedules() and stuck(), in a database of its own, which is dropped at the end: they tell of everybody's.
-\pset null -
-\set VERBOSITY sqlstate
-SELECT current_database() AS home \gset
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS regress_durable_stuck;
-CREATE DATABASE regress_durable_stuck;
-\c regress_durable_stuck
-\pset null -
-SET client_min_messages = warning;
-CREATE EXTENSION durable;
+\set own stuck
+\i sql/own_database.psql
 LOAD 'durable';
-CREATE FUNCTION id(n text) RETURNS uuid LANGUAGE sql AS $$ SELECT id FROM durable.workflow WHERE name = n ORDER BY id DESC LIMIT 1 $$;
 -- Moves the clock to so long after a time that is long ago.
 CREATE FUNCTION at(seconds float8) RETURNS void LANGUAGE sql AS $$ SELECT set_config('durable.clock_offset', (seconds - 1000000)::text, false) $$;
 CREATE FUNCTION n(query text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE query; END $$;
@@ -28,8 +19,8 @@ SELECT * FROM durable.stuck();
 SELECT at(0);
 SELECT n(format('SELECT durable.start(%L, executor_id => ''silent'')', 's' || i)) FROM generate_series(1, 3) i;
 SELECT n('SELECT durable.start(''queued'', queue => ''q'')'), n('SELECT durable.claim(''q'', ''versed'', app_version => ''v7'')');
-SELECT n('SELECT durable.start_child(id(''s1''), 0, ''inline'')');
-SELECT durable.pause_tree(id('s2'));
+SELECT n('SELECT durable.start_child(pg_temp.wf(''s1''), 0, ''inline'')');
+SELECT durable.pause_tree(pg_temp.wf('s2'));
 SELECT at(10000);
 SELECT n('SELECT durable.heartbeat(''versed'')'), n('SELECT durable.heartbeat(''idle'')');
 SELECT * FROM e;
@@ -64,7 +55,7 @@ SELECT n('SELECT durable.start(''none'')'), n('SELECT durable.start(''none, with
 DELETE FROM durable.executor WHERE executor_id = 'unknown';
 SELECT * FROM s WHERE name ~ 'none|unknown';
 SELECT at(23000);
-SELECT n('SELECT durable.claim_step(id(''none, with signs''), 0, ''s'')'), n('SELECT durable.heartbeat(''versed'')');
+SELECT n('SELECT durable.claim_step(pg_temp.wf(''none, with signs''), 0, ''s'')'), n('SELECT durable.heartbeat(''versed'')');
 SELECT * FROM s;
 -- It is what recover takes over.
 SELECT array_agg(r.name ORDER BY r.name) = (SELECT array_agg(s.name ORDER BY s.name) FROM s) AS same FROM durable.recover('f') r;
@@ -73,14 +64,14 @@ SELECT * FROM s;
 -- A step that has failed three times; one that waits for long; a deadline that is near, or has passed; all of these. What is paused or has ended is not stuck.
 SELECT n(format('SELECT durable.start(%L, executor_id => ''f'', timeout => %L)', name, timeout)) FROM (VALUES ('thrice', NULL), ('twice', NULL), ('patient', NULL), ('near', '200 s'), ('far', '1 hour'), ('past', '10 s'),
   ('all of it', '20 s'), ('paused', '10 s'), ('ended', '10 s')) x (name, timeout);
-SELECT n(format('SELECT durable.claim_step(%L, 0, ''charge'', max_retries => 9, backoff => ''1 us'')', id(w))), n(format('SELECT durable.fail(%L, ''bad'')', durable.step_id(id(w), 0)))
+SELECT n(format('SELECT durable.claim_step(%L, 0, ''charge'', max_retries => 9, backoff => ''1 us'')', pg_temp.wf(w))), n(format('SELECT durable.fail(%L, ''bad'')', durable.step_id(pg_temp.wf(w), 0)))
   FROM (VALUES (1), (2), (3)) t (try), (VALUES ('thrice', 3), ('twice', 2), ('all of it', 3)) x (w, tries) WHERE try <= tries ORDER BY w, try;
-SELECT n(format('SELECT durable.claim_step(%L, 0, ''charge'', max_retries => 9, backoff => ''1 hour'')', id('patient'))), n(format('SELECT durable.fail(%L, ''bad'')', durable.step_id(id('patient'), 0)));
-SELECT durable.pause_tree(id('paused')), durable.complete(id('ended'));
+SELECT n(format('SELECT durable.claim_step(%L, 0, ''charge'', max_retries => 9, backoff => ''1 hour'')', pg_temp.wf('patient'))), n(format('SELECT durable.fail(%L, ''bad'')', durable.step_id(pg_temp.wf('patient'), 0)));
+SELECT durable.pause_tree(pg_temp.wf('paused')), durable.complete(pg_temp.wf('ended'));
 SELECT at(23100);
 SELECT name, reason FROM s;
 -- Steps of what is paused or has ended no longer count.
-SELECT durable.pause_tree(id('thrice')), n('SELECT durable.complete(id(''all of it''))');
+SELECT durable.pause_tree(pg_temp.wf('thrice')), n('SELECT durable.complete(pg_temp.wf(''all of it''))');
 SELECT name, reason FROM s;
 -- Nothing of buckets that this database has given up.
 BEGIN;
@@ -91,7 +82,7 @@ ROLLBACK;
 SELECT name FROM durable.stuck(2);
 SELECT count(*) FROM durable.stuck(0);
 -- All that is told of one.
-SELECT workflow_id = id('near') AS id, parent_id, name, handler, status, queue_name, executor_id, deadline - started_at AS timeout, started_at - created_at < '1 s' AS at_once, reason FROM durable.stuck() WHERE name = 'near';
+SELECT workflow_id = pg_temp.wf('near') AS id, parent_id, name, handler, status, queue_name, executor_id, deadline - started_at AS timeout, started_at - created_at < '1 s' AS at_once, reason FROM durable.stuck() WHERE name = 'near';
 
 -- Many: a thousand of an executor are counted, and so many stuck ones are told.
 INSERT INTO durable.workflow (id, root_id, status, lease, created_at, started_at, name, executor_id)
