@@ -154,6 +154,7 @@ extern bool retry_workflow(const Workflow *workflow, const Retries *retries, con
 						   FailAnswer *answer);
 
 extern void note_news_of(const pg_uuid_t *workflow_id);
+extern void note_news_above(const Workflow *workflow);
 
 /* event.c */
 extern NullableDatum look_event(NullableDatum workflow_id, NullableDatum topic, NullableDatum after);

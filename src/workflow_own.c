@@ -143,6 +143,17 @@ note_news_of(const pg_uuid_t *workflow_id)
 		note_news(workflow.executor_id.value);
 }
 
+/*
+ * A workflow was paused, resumed, asked to end or cancelled.  Its own executor is told when its row
+ * changes (register.c); this is for who drives what it is inline in, or waits for it as a child.
+ */
+void
+note_news_above(const Workflow *workflow)
+{
+	if (workflow->has_parent)
+		note_news_of(&workflow->parent_id);
+}
+
 /* ---- who becomes the owner -------------------------------------------------------- */
 
 /* An inline child has no owner of its own. */

@@ -259,20 +259,29 @@ sub test_all
 		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other');
 		SELECT durable.start(n) FROM unnest('{awaited,below}'::text[]) n;
 		SELECT durable.await_workflow(wf('mine'), 3, 'awaited', wf('awaited')); SELECT durable.await_workflow(wf('inner'), 0, 'below', wf('below'))});
-	# (who looks sees only what has changed in the rows of the workflows that it drives)
-	for my $do ($told ? (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
-		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}) : ())
+	sql(qq{SELECT durable.start_child(wf('mine'), $_, 'queued $_', queue => 'r')}) for 4 .. 7;
+	sql(q{UPDATE durable.workflow SET max_recovery_attempts = 0 WHERE name = 'queued 7'; SELECT durable.claim('r', 'gone', 1);
+		SELECT durable.start_child(wf('mine'), 8, 'queued 8', queue => 'q')});
+	sql(q{SELECT durable.set_timeout(wf('mine'), '1 hour')});
+	for my $do (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
+		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}, q{pause_tree(wf('inner'))}, q{resume_tree(wf('inner'))}, q{request_cancel(wf('queued 5'))},
+		q{cancel_tree(wf('queued 4'))}, q{cancel_many(ARRAY[wf('queued 6')])}, q{drain_queue('q')}, q{request_cancel(wf('inner'))})
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");
 		like(answer($call), qr/--\nnews$/, "$name: news by $do");
 	}
-	($call) = begin("$session\n" . wait_for_work('n', '{}', '5 s'));
-	like(answer($call), qr/news$/, "$name: a deadline");
+	# a queued child that was recovered too often
+	sql(q{UPDATE durable.executor SET last_seen = 'epoch' WHERE executor_id = 'gone'});
+	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{r}', '5 s'));
+	like(answer($call), qr/--\nnews$/, "$name: news of a queued child that has failed at the limit of recoveries");
+	# a deadline that is set while somebody waits
+	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
+	sql(q{SELECT durable.set_timeout(wf('mine'), extract(epoch FROM clock_timestamp() - started_at) * interval '1 s' + interval '0.5 s') FROM durable.workflow WHERE id = wf('mine')});
+	like(answer($call, 1.2), qr/--\nnews$/, "$name: a deadline");
 	no_work();
 	sql(q{SELECT durable.start('asked', executor_id => 'n'); SELECT durable.start_child(wf('asked'), 0, 'asked inner')});
-	# who looks does not see what happens below the workflows that it drives
-	for my $whom ($told ? 'asked inner' : (), 'asked')
+	for my $whom ('asked inner', 'asked')
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.request_cancel(wf('$whom'))");
