@@ -313,6 +313,7 @@ BEGIN
   CREATE AGGREGATE evil.count("any") (SFUNC = int8inc_any, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.max(timestamptz) (SFUNC = timestamptz_larger, STYPE = timestamptz);
   CREATE AGGREGATE evil.min(int) (SFUNC = int4smaller, STYPE = int);
+  CREATE AGGREGATE evil.bit_xor(bigint) (SFUNC = int8xor, STYPE = bigint);
   FOR f IN SELECT o.oprname, l.t AS l, r.t AS r, o.oprcode::regproc AS code
              FROM pg_operator o
              CROSS JOIN LATERAL (SELECT o.oprleft::regtype AS t UNION SELECT e FROM unnest('{durable.task_status,durable.task_kind}'::regtype[]) e WHERE o.oprleft = 'anyenum'::regtype) l

@@ -260,12 +260,12 @@ sub test_all
 		SELECT durable.start(n) FROM unnest('{awaited,below}'::text[]) n;
 		SELECT durable.await_workflow(wf('mine'), 3, 'awaited', wf('awaited')); SELECT durable.await_workflow(wf('inner'), 0, 'below', wf('below'))});
 	sql(qq{SELECT durable.start_child(wf('mine'), $_, 'queued $_', queue => 'r')}) for 4 .. 7;
-	sql(q{UPDATE durable.workflow SET max_recovery_attempts = 0 WHERE name = 'queued 7'; SELECT durable.claim('r', 'gone', 1);
+	sql(q{UPDATE durable.workflow SET max_recovery_attempts = 0 WHERE name = 'queued 4'; SELECT durable.claim('r', 'gone', 1);
 		SELECT durable.start_child(wf('mine'), 8, 'queued 8', queue => 'q')});
 	sql(q{SELECT durable.set_timeout(wf('mine'), '1 hour')});
 	for my $do (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
 		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}, q{pause_tree(wf('inner'))}, q{resume_tree(wf('inner'))}, q{request_cancel(wf('queued 5'))},
-		q{cancel_tree(wf('queued 4'))}, q{cancel_many(ARRAY[wf('queued 6')])}, q{drain_queue('q')}, q{request_cancel(wf('inner'))})
+		q{cancel_tree(wf('queued 7'))}, q{cancel_many(ARRAY[wf('queued 6')])}, q{drain_queue('q')}, q{request_cancel(wf('inner'))})
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");
