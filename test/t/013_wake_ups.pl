@@ -272,8 +272,8 @@ sub test_all
 		like(answer($call), qr/--\nnews$/, "$name: news by $do");
 	}
 	# a queued child that was recovered too often
-	sql(q{UPDATE durable.executor SET last_seen = 'epoch' WHERE executor_id = 'gone'});
 	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{r}', '5 s'));
+	sql(q{UPDATE durable.executor SET last_seen = 'epoch' WHERE executor_id = 'gone'});
 	like(answer($call), qr/--\nnews$/, "$name: news of a queued child that has failed at the limit of recoveries");
 	# a deadline that is set while somebody waits
 	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
