@@ -348,6 +348,18 @@ sub test_all
 	answer($first) if !$told;
 	no_work();
 
+	# ---- the row is locked: who was told and has claimed nothing is not told again for 100 ms, and has it when it is free
+	sql(q{SELECT durable.start('locked', queue => 'q')});
+	my $lock = begin(q{BEGIN; SELECT 'locked' FROM durable.workflow WHERE name = 'locked' FOR UPDATE; SELECT pg_sleep(1.5); ROLLBACK});
+	$node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $lock->{pid}");
+	my $try = wait_for_work('e', '{q}', '5 s') . "\nSELECT count(*) FROM durable.claim('q', 'e');";
+	$call = begin(join("\n", ($try) x 5));
+	is(answer($call, 2), join("\n", ("work\n0") x 5), "$name: what is locked cannot be claimed");
+	cmp_ok($call->{took}, '>', 0.39, "$name: and is not told again and again");
+	answer($lock);
+	is(answer(begin($try), 1), "work\n1", "$name: but when it is free");
+	no_work();
+
 	# ---- the extension is dropped
 	$node->safe_psql('postgres', 'CREATE DATABASE dropped');
 	$node->safe_psql('dropped', q{CREATE EXTENSION durable});
