@@ -207,8 +207,7 @@ cancel_locked(Datum ids, int count)
 	have_ended(ended.ids, ended.count);
 	if (parents.count > 0)
 		record_on_stand_ins(ids, (int) parents.count);
-	for (uint64 i = 0; i < parents.count; i++)
-		note_news_of(&parents.ids[i]);
+	note_news_of_all(&parents);
 }
 
 static int64

@@ -352,8 +352,7 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 	have_ended(ended.ids, ended.count);
 	cascade_below(CASCADE_FAIL, ids, 0, now);
 	record_on_stand_ins(ids, (int) parents.count);
-	for (uint64 i = 0; i < parents.count; i++)
-		note_news_of(&parents.ids[i]);
+	note_news_of_all(&parents);
 	return count;
 }
 
