@@ -321,7 +321,7 @@ claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
 	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
-		if (compare_positions(&at, from) < (tried ? 1 : 0))
+		if (compare_positions(&at, from) < (tried ? 1 : 0) || !is_settled(&walk))
 			continue;
 		*from = at;
 		tried = false;
@@ -604,7 +604,7 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	if (wanted == 0)
 		return 0;
 	if (out_of_date)
-		claim->search = begin_search(name, now);
+		claim->search = begin_search(name, now, true);
 	if (claim->queue.fair || has_tickets(name))
 		claimed = claim_by_lanes(claim, wanted);
 	else if (out_of_date && !next_allowed(claim))
@@ -643,11 +643,11 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	claim->counts = (Counts) {.window_start = a_null(),.early = a_null()};
 	if (has_limits(&claim->queue))
 		look_counts(name, &claim->queue, now, &claim->counts);
-	claim->search = begin_search(name, now);
+	claim->search = begin_search(name, now, true);
 	if (are_there_notes())
 	{
 		act_on_notes_in(claim);
-		claim->search = begin_search(name, clock_now());
+		claim->search = begin_search(name, clock_now(), true);
 	}
 	claim->starts_left = starts_left(&claim->queue, &claim->counts);
 	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&

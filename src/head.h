@@ -55,6 +55,7 @@ typedef struct Search
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		walked;			/* so many buffers were read over dead entries */
+	bool		is_claim;		/* what others are taking, or have locked to change it, is passed over */
 	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 
@@ -71,7 +72,7 @@ typedef struct Due
 extern int	durable_claim_walk;
 
 /* head.c: what a claim reads */
-extern Search begin_search(Datum queue, TimestampTz now);
+extern Search begin_search(Datum queue, TimestampTz now, bool is_claim);
 extern bool next_due(Search *search, Due *due);
 extern int64 count_due(Search *search, int64 most);
 
