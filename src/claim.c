@@ -30,6 +30,7 @@
  */
 #include "claim_internal.h"
 #include "places.h"
+#include "register.h"
 #include "sql.h"
 #include "suspend.h"
 #include "table.h"
@@ -278,6 +279,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 	*passes_over = true;
 	if (!try_lock_tree_of_claim(&at->id))
 		return false;
+	note_waiting(&at->id, &at->entry);
 	if (run(&claim_new, &params, NEWEST) == 0)
 	{
 		unlock_tree_of_claim(&at->id);

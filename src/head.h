@@ -10,6 +10,8 @@
 
 #include "durable.h"
 
+#include "storage/itemptr.h"
+
 /* Where a workflow waits in a queue: in a lane, one for each rank and key, by run_at and id. */
 typedef struct Position
 {
@@ -17,6 +19,7 @@ typedef struct Position
 	int64		rank;
 	TimestampTz run_at;
 	pg_uuid_t	id;
+	ItemPointerData entry;		/* where a walk has found it; else invalid */
 } Position;
 
 #define LOWEST_RANK		(2 * (int64) PG_INT32_MIN)

@@ -293,6 +293,7 @@ next_place(Walk *walk, Position *position)
 	position->key = walk->key;
 	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
 	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));
+	position->entry = walk->row->t_self;
 	return true;
 }
 

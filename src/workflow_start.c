@@ -26,6 +26,7 @@
 #include "buckets.h"
 #include "namesake.h"
 #include "privileges.h"
+#include "register.h"
 #include "sql.h"
 #include "table.h"
 #include "tags.h"
@@ -196,6 +197,8 @@ enter_name(const CreateRoot *p)
 	set(&writing, active_root_name, p->name);
 	set(&writing, active_root_id, p->id);
 	done = end_row(&writing) && insert_row_unless_there(&writing);
+	if (done)
+		note_root_name(DatumGetUUIDP(p->id.value), &writing.row->tts_tid);
 	end_writing(&writing);
 	end_look(&look);
 	return done;
