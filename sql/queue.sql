@@ -317,6 +317,7 @@ ROLLBACK;
 
 -- A session looks for an entry of a register where it has met it. Entries that have moved since, or whose place another has, are found all the same.
 SELECT durable.create_queue('queue-moved');
+VACUUM FULL durable.active_root, durable.pending, durable.driven;
 SELECT pg_temp.put('queue-moved', ARRAY(SELECT 'queue-moved-' || i FROM generate_series(1, 4) i));
 SELECT pg_temp.claim('queue-moved', 2);
 SELECT durable.complete(test.id('queue-moved-1'));
