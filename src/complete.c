@@ -582,7 +582,11 @@ are_known_roots(const Completions *c)
 	return c->task_count > 0;
 }
 
-/* The same for roots: all that is to be known of them before their rows are locked. */
+/*
+ * Completes roots without a look, where they are known here.  A root never becomes a
+ * child; its row is asked for the lease and the status.  False if not all could be
+ * completed: then a look tells why.
+ */
 static bool
 complete_known_roots(void *arg)
 {
