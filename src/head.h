@@ -58,7 +58,7 @@ typedef struct Search
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		walked;			/* so many buffers were read over dead entries */
-	bool		is_claim;		/* what others are taking, or have locked to change it, is passed over */
+	bool		is_claim;		/* what others are taking is passed over */
 	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 

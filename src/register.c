@@ -417,11 +417,12 @@ note_entry(OurIndex *ours, const pg_uuid_t *id, const ItemPointerData *row)
 	*place_of(ours, id) = (Met) {.id = *id,.ours = ours,.row = *row};
 }
 
-/* A claim has met what waits. */
+/* A claim has met what waits, perhaps on a list, not in the register. */
 void
 note_waiting(const pg_uuid_t *id, const ItemPointerData *row)
 {
-	note_entry(&pending_register, id, row);
+	if (ItemPointerIsValid(row))
+		note_entry(&pending_register, id, row);
 }
 
 /* Whether the entry is where this backend has met it. */
