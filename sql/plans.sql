@@ -134,7 +134,8 @@ SELECT id, jsonb_build_object('customer', row_number() OVER (ORDER BY id) % 5000
 SELECT round(durable.count(), -4);
 
 -- The plans of before, then those that are made with statistics: never all of a table, an id by the primary key, children by their parent,
--- and nowhere many rows: of what is counted, some thousands. (all_calls says what each is.)
+-- and nowhere many rows: of what is counted, some thousands. (all_calls says what each is.) What this session has met in a register it finds
+-- without an index, and a table that was never used (here those of waits) it does not look into.
 \pset format unaligned
 \pset tuples_only on
 CREATE TEMP TABLE kept AS SELECT * FROM pg_temp.least();

@@ -314,3 +314,22 @@ SELECT count(durable.start('queue-many-' || i, queue => 'queue-many-' || 1 + i %
 SELECT count(*) FROM generate_series(1, 2) i, durable.claim('queue-many-' || i, 'queue-executor', 700);
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND objsubid = 17409;
 ROLLBACK;
+
+-- A session looks for an entry of a register where it has met it. Entries that have moved since, or whose place another has, are found all the same.
+SELECT durable.create_queue('queue-moved');
+VACUUM FULL durable.active_root, durable.pending, durable.driven;
+SELECT pg_temp.put('queue-moved', ARRAY(SELECT 'queue-moved-' || i FROM generate_series(1, 4) i));
+SELECT pg_temp.claim('queue-moved', 2);
+SELECT durable.complete(test.id('queue-moved-1'));
+VACUUM FULL durable.active_root, durable.pending, durable.driven;
+SELECT durable.complete(test.id('queue-moved-2'));
+SELECT pg_temp.claim('queue-moved');
+VACUUM durable.pending, durable.driven;
+SELECT pg_temp.put('queue-moved', ARRAY(SELECT 'queue-moved-' || i FROM generate_series(5, 8) i));
+SELECT durable.complete(test.id('queue-moved-3'));
+BEGIN;
+SELECT pg_temp.claim('queue-moved');
+ROLLBACK;
+SELECT pg_temp.claim('queue-moved', 9, 'queue-b');
+SELECT count(durable.complete(id)) FROM durable.workflow WHERE name LIKE 'queue-moved-%' AND status = 'RUNNING';
+SELECT * FROM durable.check();

@@ -166,7 +166,7 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	if (wanted == 0)
 		return 0;
 	if (out_of_date)
-		claim->search = begin_search(name, now);
+		claim->search = begin_search(name, now, true);
 	if (claim->queue.fair || has_tickets(name))
 		claimed = claim_by_lanes(claim, wanted);
 	else if (out_of_date && !next_allowed(claim))
@@ -205,11 +205,11 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	claim->counts = (Counts) {.window_start = a_null(),.early = a_null()};
 	if (has_limits(&claim->queue))
 		look_counts(name, &claim->queue, now, &claim->counts);
-	claim->search = begin_search(name, now);
+	claim->search = begin_search(name, now, true);
 	if (are_there_notes())
 	{
 		act_on_notes_in(claim);
-		claim->search = begin_search(name, clock_now());
+		claim->search = begin_search(name, clock_now(), true);
 	}
 	claim->starts_left = starts_left(&claim->queue, &claim->counts);
 	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&

@@ -8,6 +8,7 @@
  */
 #include "claim_internal.h"
 #include "places.h"
+#include "register.h"
 #include "sql.h"
 #include "suspend.h"
 #include "table.h"
@@ -188,6 +189,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 	*passes_over = true;
 	if (!try_lock_tree_of_claim(&at->id))
 		return false;
+	note_waiting(&at->id, &at->entry);
 	if (run(&claim_new, &params, NEWEST) == 0)
 	{
 		unlock_tree_of_claim(&at->id);
@@ -231,7 +233,7 @@ claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
 	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
-		if (compare_positions(&at, from) < (tried ? 1 : 0))
+		if (compare_positions(&at, from) < (tried ? 1 : 0) || !is_settled(&walk))
 			continue;
 		*from = at;
 		tried = false;

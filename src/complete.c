@@ -567,6 +567,46 @@ are_steps(const Completions *c)
 	return c->task_count > 0;
 }
 
+/* Whether all are roots that are known here, each once, with its lease. */
+static bool
+are_known_roots(const Completions *c)
+{
+	for (int i = 0; i < c->task_count; i++)
+	{
+		const CompletedTask *task = &c->tasks[i];
+
+		if (!is_workflow(task) || task->count > 1 || task->elements->lease.isnull || !task->elements->attempt.isnull ||
+			!is_known_root(&task->id))
+			return false;
+	}
+	return c->task_count > 0;
+}
+
+/*
+ * Completes roots without a look, where they are known here.  A root never becomes a
+ * child; its row is asked for the lease and the status.  False if not all could be
+ * completed: then a look tells why.
+ */
+static bool
+complete_known_roots(void *arg)
+{
+	Completions *c = arg;
+
+	for (int i = 0; i < c->task_count; i++)
+	{
+		CompletedTask *task = &c->tasks[i];
+
+		task->workflow = (Workflow) {
+			.id = task->id,.root_id = task->id,.lease = DatumGetInt32(task->elements->lease.value)
+		};
+		task->act = task->elements;
+		task->act->completed = true;
+		c->acts[i] = task;
+	}
+	c->act_count = c->task_count;
+	return complete_tasks(c);
+}
+
 /*
  * Completes all that can be, and leaves the answers in the elements.  Locks and
  * writes nothing where nothing is to be completed.
@@ -575,7 +615,9 @@ static void
 complete_many(Completions *c)
 {
 	/* in a read-only transaction the look still answers a repeated call */
-	if (!XactReadOnly && are_steps(c) && write_batch(complete_known_steps, c, &c->rounds))
+	if (!XactReadOnly &&
+		((are_steps(c) && write_batch(complete_known_steps, c, &c->rounds)) ||
+		 (are_known_roots(c) && write_batch(complete_known_roots, c, &c->rounds))))
 		return;
 	for (;;)
 	{

@@ -167,27 +167,6 @@ look_late(Search *search, const Head *head, Snapshot snapshot, Position *first)
 	return found;
 }
 
-/* The first that is due in a lane, from its head on. */
-static bool
-look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first)
-{
-	Walk		walk;
-	bool		found = false;
-
-	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
-	while (!found && next_place(&walk, first))
-	{
-		if (first->run_at > search->now)
-		{
-			search->next = Min(search->next, first->run_at);
-			break;
-		}
-		found = compare_positions(first, &head->at) >= 0;
-	}
-	end_walk(&walk);
-	return found;
-}
-
 /* ---- a search through the lanes ------------------------------------------------------ */
 
 int64
@@ -203,23 +182,50 @@ count_walk(Search *search, int64 before)
 	search->walked += Max(buffers_read() - before - FREE_BUFFERS, 0);
 }
 
+/*
+ * Whether a search passes over the place at which a walk is.  Who takes a workflow, or
+ * changes it so that it does not wait there any more, has deleted its entry, and has
+ * its row locked to the end of the transaction: a claim could not have it.
+ */
+static bool
+passes_over(const Search *search, const Walk *walk)
+{
+	return search->is_claim && !is_settled(walk);
+}
+
+/* The first that is due in a lane, from its head on. */
+static bool
+look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first)
+{
+	int64		before = buffers_read();
+	Walk		walk;
+	bool		found;
+
+	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
+	found = next_place(&walk, first);
+	count_walk(search, before);
+	while (found && (compare_positions(first, &head->at) < 0 || passes_over(search, &walk)))
+		found = next_place(&walk, first);
+	end_walk(&walk);
+	if (found && first->run_at > search->now)
+	{
+		search->next = Min(search->next, first->run_at);
+		return false;
+	}
+	return found;
+}
+
 /* The first that is due in the lane of a head. */
 static bool
 look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 {
 	int64		before = buffers_read();
-	bool		found;
 
 	due->head_id = head->id;
 	due->head = head->at;
 	due->is_late = look_late(search, head, snapshot, &due->first);
 	count_walk(search, before);
-	if (due->is_late)
-		return true;
-	before = buffers_read();
-	found = look_behind(search, head, snapshot, &due->first);
-	count_walk(search, before);
-	return found;
+	return due->is_late || look_behind(search, head, snapshot, &due->first);
 }
 
 /*
@@ -231,13 +237,18 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 {
 	int64		lowest = head ? head->at.rank + 1 : LOWEST_RANK;
 	int64		before = buffers_read();
+	Walk		walk;
 	bool		found;
 
 	if (head && head->at.rank == search->highest)
 		return false;
 	due->is_late = false;
-	found = look_first(search->queue, search->highest, lowest, snapshot, &due->first);
+	walk_queue(&walk, &waiting_places, snapshot, search->queue, search->highest, lowest);
+	found = next_place(&walk, &due->first);
 	count_walk(search, before);
+	while (found && passes_over(search, &walk))
+		found = next_place(&walk, &due->first);
+	end_walk(&walk);
 	return found;
 }
 
@@ -273,9 +284,9 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 }
 
 Search
-begin_search(Datum queue, TimestampTz now)
+begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
-	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK,.next = DT_NOEND};
+	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK,.is_claim = is_claim,.next = DT_NOEND};
 
 	return search;
 }

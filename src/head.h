@@ -10,6 +10,8 @@
 
 #include "durable.h"
 
+#include "storage/itemptr.h"
+
 /* Where a workflow waits in a queue: in a lane, one for each rank and key, by run_at and id. */
 typedef struct Position
 {
@@ -17,6 +19,7 @@ typedef struct Position
 	int64		rank;
 	TimestampTz run_at;
 	pg_uuid_t	id;
+	ItemPointerData entry;		/* where a walk has found it; else invalid */
 } Position;
 
 #define LOWEST_RANK		(2 * (int64) PG_INT32_MIN)
@@ -55,6 +58,7 @@ typedef struct Search
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		walked;			/* so many buffers were read over dead entries */
+	bool		is_claim;		/* what others are taking is passed over */
 	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 
@@ -71,7 +75,7 @@ typedef struct Due
 extern int	durable_claim_walk;
 
 /* head.c: what a claim reads */
-extern Search begin_search(Datum queue, TimestampTz now);
+extern Search begin_search(Datum queue, TimestampTz now, bool is_claim);
 extern bool next_due(Search *search, Due *due);
 extern int64 count_due(Search *search, int64 most);
 

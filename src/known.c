@@ -51,14 +51,12 @@ void
 remember_tree(const pg_uuid_t *workflow_id, const pg_uuid_t *root_id)
 {
 	KnownWorkflow *set = set_of(workflow_id);
+	const KnownWorkflow *before = find_known(workflow_id);
+	KnownWorkflow known = {.id = *workflow_id,.root_id = *root_id,.next = before ? before->next : -1};
 
-	if (find_known(workflow_id))
-		return;
-	memmove(&set[1], &set[0], (WAYS - 1) * sizeof(KnownWorkflow));
-	set[0] = (KnownWorkflow)
-	{
-		.id = *workflow_id,.root_id = *root_id,.next = -1
-	};
+	/* the others of the set that are later go back by one place, or all do */
+	memmove(&set[1], &set[0], (before ? before - set : WAYS - 1) * sizeof(KnownWorkflow));
+	set[0] = known;
 }
 
 /* Notes the next position that nobody has claimed, if the workflow is known. */

@@ -109,6 +109,7 @@ open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	walk->key_count = 0;
 	walk->direction = ForwardScanDirection;
 	walk->key = (Datum) 0;
+	walk->ends_at_key = false;
 }
 
 /* Opens the table of places, to write there. */
@@ -184,13 +185,31 @@ walk_all(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	begin(walk);
 }
 
+/*
+ * Whether all that waits in the database has no key: then a walk at all ranks from a queue's
+ * start needs no key to find the lane without one, which comes first, and finds no
+ * other behind it, but what is just being written.  Where there are others, or were, it
+ * would go over what is dead there.
+ */
+static bool
+needs_no_key(const PlaceIndex *places, int64 highest, int64 lowest)
+{
+	return places == &waiting_places && highest == HIGHEST_RANK && lowest == LOWEST_RANK && is_untouched(&lane_places);
+}
+
 /* The entries of a queue at ranks from the highest down to the lowest, both included. */
 void
 walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, int64 highest, int64 lowest)
 {
 	open_places(walk, places, snapshot);
-	add_queue(walk, queue, (Datum) 0);
-	add_ranks(walk, highest, lowest);
+	walk->ends_at_key = needs_no_key(places, highest, lowest);
+	if (walk->ends_at_key)
+		add_key(walk, QUEUE_NAME, BTEqualStrategyNumber, F_TEXTEQ, queue);
+	else
+	{
+		add_queue(walk, queue, (Datum) 0);
+		add_ranks(walk, highest, lowest);
+	}
 	begin(walk);
 }
 
@@ -266,7 +285,7 @@ next_place(Walk *walk, Position *position)
 {
 	CHECK_FOR_INTERRUPTS();
 	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
-	if (walk->row == NULL)
+	if (walk->row == NULL || (walk->ends_at_key && VARSIZE_ANY_EXHDR(DatumGetTextPP(key_at(walk))) > 0))
 		return false;
 	if (walk->places->columns[TURN])
 		position->rank = -DatumGetInt64(value(walk, TURN));
@@ -275,6 +294,7 @@ next_place(Walk *walk, Position *position)
 	position->key = walk->key;
 	position->run_at = DatumGetTimestampTz(value(walk, RUN_AT));
 	position->id = *DatumGetUUIDP(value(walk, WORKFLOW_ID));
+	position->entry = walk->row->t_self;
 	return true;
 }
 

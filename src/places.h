@@ -37,6 +37,7 @@ typedef struct Walk
 	ScanKeyData keys[5];
 	int			key_count;
 	Datum		key;			/* of the workflows, 0 if it is of none */
+	bool		ends_at_key;	/* at the first entry that has one */
 	ScanDirection direction;
 	SysScanDesc scan;
 	HeapTuple	row;

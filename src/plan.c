@@ -132,7 +132,7 @@ set(const char *setting, const char *value)
 	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Notes which tables a plan locks, each once in each mode, in its order. */
+/* Notes which tables a plan locks, in its order; each once, in the strongest mode, which keeps away all that the others do. */
 static void
 note_tables(Statement *statement, const CachedPlan *plan)
 {
@@ -150,11 +150,13 @@ note_tables(Statement *statement, const CachedPlan *plan)
 
 			if (!OidIsValid(lock.id))
 				continue;
-			while (i < statement->ntables &&
-				   (statement->tables[i].id != lock.id || statement->tables[i].mode != lock.mode))
+			while (i < statement->ntables && statement->tables[i].id != lock.id)
 				i++;
 			if (i < statement->ntables)
+			{
+				statement->tables[i].mode = Max(statement->tables[i].mode, lock.mode);
 				continue;
+			}
 			if (i == MAX_TABLES)
 				elog(ERROR, "statement %s has more than %d tables", statement->name, MAX_TABLES);
 			statement->tables[statement->ntables++] = lock;

@@ -36,8 +36,10 @@
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "replication/logicalworker.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -374,18 +376,7 @@ same_entry(const Register *r, const Datum *a, const Datum *b)
 	return true;
 }
 
-/* Begins a scan for the row with that key; SnapshotSelf: as committed, or written by us. */
-static SysScanDesc
-begin_find(const Register *r, Relation table, Relation key, const Datum *entry)
-{
-	ScanKeyData keys[MOST_COLUMNS];
-
-	for (int i = 0; i < r->ours->nkeys; i++)
-		ScanKeyInit(&keys[i], (AttrNumber) (i + 1), BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
-	return systable_beginscan_ordered(table, key, SnapshotSelf, r->ours->nkeys, keys);
-}
-
-/* Whether the row that was found is the whole entry. */
+/* Whether a row is the whole entry. */
 static bool
 is_entry(const Register *r, Relation table, HeapTuple row, const Datum *entry)
 {
@@ -396,33 +387,98 @@ is_entry(const Register *r, Relation table, HeapTuple row, const Datum *entry)
 	return same_entry(r, values, entry);
 }
 
-/* Whether the entry is there. */
-static bool
-is_in(const Register *r, Relation table, const Datum *entry)
+/*
+ * Where this backend has met entries last, by the register and the workflow.  An entry
+ * is looked for there first, which saves the way through the index.  Nothing depends
+ * on it: the row that is there is compared with the whole entry.
+ */
+typedef struct Met
 {
-	Relation	key = open_our_index(r->ours, RowExclusiveLock);
-	SysScanDesc scan = begin_find(r, table, key, entry);
-	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
-	bool		found = row && is_entry(r, table, row, entry);
+	pg_uuid_t	id;
+	OurIndex   *ours;
+	ItemPointerData row;
+} Met;
 
+/* A batch has several of each of its workflows. */
+#define MOST_MET 2048
+
+static Met	met[MOST_MET];
+
+static Met *
+place_of(const OurIndex *ours, const pg_uuid_t *id)
+{
+	return &met[(hash_bytes(id->data, UUID_LEN) ^ ours->table_id) % MOST_MET];
+}
+
+/* A workflow's entry is there. */
+static void
+note_entry(OurIndex *ours, const pg_uuid_t *id, const ItemPointerData *row)
+{
+	*place_of(ours, id) = (Met) {.id = *id,.ours = ours,.row = *row};
+}
+
+/* A claim has met what waits, perhaps on a list, not in the register. */
+void
+note_waiting(const pg_uuid_t *id, const ItemPointerData *row)
+{
+	if (ItemPointerIsValid(row))
+		note_entry(&pending_register, id, row);
+}
+
+/* Whether the entry is where this backend has met it. */
+static bool
+find_met(const Register *r, Relation table, const pg_uuid_t *id, const Datum *entry, ItemPointer tid)
+{
+	const Met  *m = place_of(r->ours, id);
+	HeapTupleData row = {.t_self = m->row};
+	Buffer		buffer;
+	bool		found;
+
+	/* the table may have become shorter */
+	if (m->ours != r->ours || !same_id(&m->id, id) ||
+		ItemPointerGetBlockNumber(&m->row) >= RelationGetNumberOfBlocks(table) ||
+		!heap_fetch(table, SnapshotSelf, &row, &buffer, false))
+		return false;
+	found = is_entry(r, table, &row, entry);
+	ReleaseBuffer(buffer);
+	*tid = m->row;
+	return found;
+}
+
+/* Finds the row of a workflow's entry, as committed or written by us; false if there is none. */
+static bool
+find_entry(const Register *r, Relation table, const pg_uuid_t *id, const Datum *entry, ItemPointer tid)
+{
+	ScanKeyData keys[MOST_COLUMNS];
+	Relation	index;
+	SysScanDesc scan;
+	HeapTuple	row;
+	bool		found;
+
+	if (find_met(r, table, id, entry, tid))
+		return true;
+	index = open_our_index(r->ours, RowExclusiveLock);
+	for (int i = 0; i < r->ours->nkeys; i++)
+		ScanKeyInit(&keys[i], (AttrNumber) (i + 1), BTEqualStrategyNumber, equality(r->ours->columns[i].type), entry[i]);
+	scan = systable_beginscan_ordered(table, index, SnapshotSelf, r->ours->nkeys, keys);
+	row = systable_getnext_ordered(scan, ForwardScanDirection);
+	found = row && is_entry(r, table, row, entry);
+	if (found)
+		*tid = row->t_self;
 	systable_endscan_ordered(scan);
-	index_close(key, NoLock);
+	index_close(index, NoLock);
 	return found;
 }
 
 /* Removes an entry.  One that is missing is passed over: check() tells of those. */
 static void
-leave(const Register *r, const Datum *entry)
+leave(const Register *r, const pg_uuid_t *id, const Datum *entry)
 {
 	Relation	table = open_our_table(r->ours, RowExclusiveLock);
-	Relation	key = open_our_index(r->ours, RowExclusiveLock);
-	SysScanDesc scan = begin_find(r, table, key, entry);
-	HeapTuple	row = systable_getnext_ordered(scan, ForwardScanDirection);
+	ItemPointerData row;
 
-	if (row && is_entry(r, table, row, entry))
-		simple_heap_delete(table, &row->t_self);
-	systable_endscan_ordered(scan);
-	index_close(key, NoLock);
+	if (find_entry(r, table, id, entry, &row))
+		simple_heap_delete(table, &row);
 	table_close(table, NoLock);
 }
 
@@ -441,20 +497,29 @@ waits_in_lane(const Datum *entry)
 
 /* Adds an entry. */
 static void
-join(const Register *r, Datum *entry)
+join(const Register *r, const pg_uuid_t *id, Datum *entry)
 {
 	Relation	table = open_our_table(r->ours, RowExclusiveLock);
+	ItemPointerData row;
 
 	/* who starts a root has written its name before, to find out whether it is free */
-	if (r->entry_of == entry_of_active_root && is_in(r, table, entry))
+	if (r->entry_of != entry_of_active_root || !find_entry(r, table, id, entry, &row))
 	{
-		table_close(table, NoLock);
-		return;
+		row = add_row(table, entry);
+		if (!r->is_history)
+			note_entry(r->ours, id, &row);
 	}
-	add_row(table, entry);
 	table_close(table, NoLock);
 	if (r->entry_of == entry_of_pending)
 		waits_in_lane(entry);
+}
+
+/* Who starts a root has entered its name. */
+void
+note_root_name(const pg_uuid_t *id, const ItemPointerData *row)
+{
+	Assert(registers[0].entry_of == entry_of_active_root);
+	note_entry(registers[0].ours, id, row);
 }
 
 /*
@@ -563,9 +628,9 @@ keep(Which which, const WorkflowValues *before, const WorkflowValues *after)
 		if (was_in && is_in && same_entry(r, old_entry, new_entry))
 			continue;
 		if (was_in)
-			leave(r, old_entry);
+			leave(r, DatumGetUUIDP(before->values[ID]), old_entry);
 		if (is_in)
-			join(r, new_entry);
+			join(r, DatumGetUUIDP(after->values[ID]), new_entry);
 		if (is_in && r->entry_of == entry_of_pending)
 			note_work(new_entry[0], DatumGetTimestampTz(new_entry[3]));
 	}

@@ -24,6 +24,8 @@ extern WorkflowValues values_of_row(Relation workflow, HeapTuple row);
 extern bool is_register_trigger(const Trigger *trigger);
 extern bool has_registered_columns(Relation workflow);
 extern bool is_root_name_busy(Datum name);
+extern void note_root_name(const pg_uuid_t *id, const ItemPointerData *row);
+extern void note_waiting(const pg_uuid_t *id, const ItemPointerData *row);
 
 /* Writes into the registers what changes of a workflow: from one row, or none, to another, or none. */
 extern void keep_registers(const WorkflowValues *before, const WorkflowValues *after);

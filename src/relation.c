@@ -169,8 +169,8 @@ add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
 	index_close(index, NoLock);
 }
 
-/* Inserts a row of which no column is NULL, without triggers. */
-void
+/* Inserts a row of which no column is NULL, without triggers; returns where. */
+ItemPointerData
 add_row(Relation table, Datum *values)
 {
 	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
@@ -180,4 +180,5 @@ add_row(Relation table, Datum *values)
 	simple_heap_insert(table, row);
 	foreach(cell, RelationGetIndexList(table))
 		add_to_index(lfirst_oid(cell), table, values, &row->t_self);
+	return row->t_self;
 }

@@ -11,6 +11,7 @@
 
 #include "durable.h"
 
+#include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
@@ -59,7 +60,7 @@ key_column(const OurIndex *ours, int key)
 extern bool has_columns(Relation table, const OurColumn *columns, int count);
 extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
-extern void add_row(Relation table, Datum *values);
+extern ItemPointerData add_row(Relation table, Datum *values);
 pg_noreturn extern void raise_not_ours(const char *table);
 
 #endif							/* DURABLE_RELATION_H */

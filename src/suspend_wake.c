@@ -253,7 +253,7 @@ fast_look_watches(const void *params)
 		{watch_key, BTLessEqualStrategyNumber, F_UUID_LE, p->last}
 	};
 
-	return fast_none(&watch_by_key, keys, lengthof(keys));
+	return is_unused(&watch_by_key) ? 0 : fast_none(&watch_by_key, keys, lengthof(keys));
 }
 
 static Statement look_watches = STATEMENT(LookWatches,
@@ -381,6 +381,8 @@ fast_look_notes(const void *params)
 	Look		look;
 	bool		found;
 
+	if (is_unused(&wake_note_by_id))
+		return 0;
 	if (!begin_look(&look, &wake_note_by_id, AccessShareLock, NULL, 0))
 		return NOT_FAST;
 	found = look.row != NULL;

@@ -380,6 +380,24 @@ end_look(Look *look)
 	close_relations(look->table_relation, look->index_relation);
 }
 
+/*
+ * Whether the table of an index has never had a row, not even one that is not committed:
+ * the first to write one has made room for it.  Most databases make no use of some tables.
+ */
+bool
+is_unused(const TableIndex *index)
+{
+	Relation	relation;
+	bool		unused;
+
+	if (index->plans_made != plans_made || !index->is_ours)
+		return false;
+	relation = table_open(index->table->id, NoLock);
+	unused = RelationGetNumberOfBlocks(relation) == 0;
+	table_close(relation, NoLock);
+	return unused;
+}
+
 /* For fast paths that only find that there is none: 0 if no row meets the keys, else NOT_FAST, also if that cannot be told. */
 int64
 fast_none(TableIndex *index, const Key *keys, int nkeys)

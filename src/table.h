@@ -236,6 +236,7 @@ extern bool begin_look_at_last(Look *look, TableIndex *index, LOCKMODE mode, con
 extern bool begin_without_look(Look *look, TableIndex *index, LOCKMODE mode);
 extern void next_row(Look *look);
 extern void end_look(Look *look);
+extern bool is_unused(const TableIndex *index);
 extern int64 fast_none(TableIndex *index, const Key *keys, int nkeys);
 extern void keep_row(Look *look);
 extern NullableDatum column_of_row(const Look *look, int column);

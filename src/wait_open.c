@@ -267,8 +267,11 @@ static int64
 fast_close_waits(const void *params)
 {
 	const OfIds *p = params;
-	Elements	ids = elements_of(p->ids, UUIDOID, 0);
+	Elements	ids;
 
+	if (is_unused(&open_wait_by_position))
+		return 0;
+	ids = elements_of(p->ids, UUIDOID, 0);
 	for (int i = 0; i < ids.count; i++)
 		if (fast_none(&open_wait_by_position, (Key[]) {IS_ID(open_wait_workflow_id, element_of(&ids, i))}, 1) != 0)
 			return NOT_FAST;

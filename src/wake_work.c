@@ -88,7 +88,7 @@ static int64 warned_at;
 static int64
 count_allowed(Datum queue, TimestampTz now, int64 starts, int64 due, int64 most)
 {
-	Search		search = begin_search(queue, now);
+	Search		search = begin_search(queue, now, false);
 	Due			lane;
 	int64		suspended = 0;
 
@@ -114,7 +114,7 @@ claimable(Datum queue, bool has_row, TimestampTz now, int64 most, int64 *due, Ti
 
 	if (has_row)
 		look_queue_or_raise(queue, now, &row);
-	search = begin_search(queue, now);
+	search = begin_search(queue, now, false);
 	*due = count_due(&search, most);
 	*next = search.next;
 	if (!has_row)

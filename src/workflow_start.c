@@ -26,6 +26,7 @@
 #include "buckets.h"
 #include "namesake.h"
 #include "privileges.h"
+#include "register.h"
 #include "sql.h"
 #include "table.h"
 #include "tags.h"
@@ -181,71 +182,106 @@ PARAMETERS(CreateRoots, CREATE_ROOTS);
 	"  :backoff_multiplier, :max_backoff, :scheduled_for, :scheduled_by " \
 	"FROM entered e JOIN root b ON b.id = e.id"
 
+/* Roots that are being created: what is opened once for all of them. */
+typedef struct RootWriting
+{
+	Look		names;
+	Look		workflows;
+	Writing		name;
+	Writing		workflow;
+} RootWriting;
+
+/* False if the statement has to do it. */
+static bool
+begin_roots(RootWriting *roots)
+{
+	if (XactReadOnly || !begin_without_look(&roots->workflows, &workflow_by_id, RowExclusiveLock))
+		return false;
+	if (!begin_without_look(&roots->names, &active_root_by_name, RowExclusiveLock))
+	{
+		end_look(&roots->workflows);
+		return false;
+	}
+	begin_writing(&roots->name, &roots->names);
+	begin_writing(&roots->workflow, &roots->workflows);
+	return true;
+}
+
+static void
+end_roots(RootWriting *roots)
+{
+	end_writing(&roots->name);
+	end_writing(&roots->workflow);
+	end_look(&roots->names);
+	end_look(&roots->workflows);
+}
+
 /* Enters a root's name; false if the statement has to find out whether it is free. */
 static bool
-enter_name(const CreateRoot *p)
+enter_name(Writing *row, const CreateRoot *p)
 {
-	Look		look;
-	Writing		writing;
 	bool		done;
 
-	if (!begin_without_look(&look, &active_root_by_name, RowExclusiveLock))
-		return false;
-	begin_writing(&writing, &look);
-	new_row(&writing);
-	set(&writing, active_root_name, p->name);
-	set(&writing, active_root_id, p->id);
-	done = end_row(&writing) && insert_row_unless_there(&writing);
-	end_writing(&writing);
-	end_look(&look);
+	new_row(row);
+	set(row, active_root_name, p->name);
+	set(row, active_root_id, p->id);
+	done = end_row(row) && insert_row_unless_there(row);
+	if (done)
+		note_root_name(DatumGetUUIDP(p->id.value), &row->row->tts_tid);
 	return done;
+}
+
+/* Creates a root; false if the statement has to do it. */
+static bool
+write_root(RootWriting *roots, const CreateRoot *p)
+{
+	Writing    *row = &roots->workflow;
+	bool		waits = !p->queue.isnull;
+
+	new_row(row);
+	set(row, workflow_id, p->id);
+	set(row, workflow_root_id, p->id);
+	set_label(row, workflow_status, status_label(waits ? PENDING : RUNNING));
+	set(row, workflow_lease, p->lease);
+	set(row, workflow_created_at, p->created_at);
+	set(row, workflow_started_at, waits ? a_null() : p->created_at);
+	set(row, workflow_deadline,
+		waits ? a_null() : clock_deadline(DatumGetTimestampTz(p->created_at.value), p->timeout));
+	set(row, workflow_run_at, !waits ? a_null() : p->run_at.isnull ? p->created_at : p->run_at);
+	set(row, workflow_name, p->name);
+	set(row, workflow_input, p->input);
+	set(row, workflow_handler, p->handler);
+	set(row, workflow_executor_id, waits ? a_null() : p->executor_id);
+	set(row, workflow_queue_name, p->queue);
+	set(row, workflow_priority, p->priority);
+	set(row, workflow_timeout, p->timeout);
+	set(row, workflow_max_recovery_attempts, p->max_recovery_attempts);
+	set(row, workflow_app_version, p->app_version);
+	set(row, workflow_concurrency_key, p->concurrency_key);
+	set(row, workflow_max_retries, p->max_retries);
+	set(row, workflow_retry_count, p->max_retries.isnull ? a_null() : an_int(0));
+	set(row, workflow_backoff, p->backoff);
+	set(row, workflow_backoff_multiplier, p->backoff_multiplier);
+	set(row, workflow_max_backoff, p->max_backoff);
+	set(row, workflow_scheduled_for, p->scheduled_for);
+	set(row, workflow_scheduled_by, p->scheduled_by);
+	if (!end_row(row) || !enter_name(&roots->name, p))
+		return false;
+	insert_row(row);
+	return true;
 }
 
 /* The name was looked for just now; if somebody has been faster since, the unique index tells. */
 static int64
 fast_create_root(const void *params)
 {
-	const CreateRoot *p = params;
-	bool		waits = !p->queue.isnull;
-	Look		look;
-	Writing		writing;
+	RootWriting roots;
 	bool		done;
 
-	if (XactReadOnly || !begin_without_look(&look, &workflow_by_id, RowExclusiveLock))
+	if (!begin_roots(&roots))
 		return NOT_FAST;
-	begin_writing(&writing, &look);
-	new_row(&writing);
-	set(&writing, workflow_id, p->id);
-	set(&writing, workflow_root_id, p->id);
-	set_label(&writing, workflow_status, status_label(waits ? PENDING : RUNNING));
-	set(&writing, workflow_lease, p->lease);
-	set(&writing, workflow_created_at, p->created_at);
-	set(&writing, workflow_started_at, waits ? a_null() : p->created_at);
-	set(&writing, workflow_deadline,
-		waits ? a_null() : clock_deadline(DatumGetTimestampTz(p->created_at.value), p->timeout));
-	set(&writing, workflow_run_at, !waits ? a_null() : p->run_at.isnull ? p->created_at : p->run_at);
-	set(&writing, workflow_name, p->name);
-	set(&writing, workflow_input, p->input);
-	set(&writing, workflow_handler, p->handler);
-	set(&writing, workflow_executor_id, waits ? a_null() : p->executor_id);
-	set(&writing, workflow_queue_name, p->queue);
-	set(&writing, workflow_priority, p->priority);
-	set(&writing, workflow_timeout, p->timeout);
-	set(&writing, workflow_max_recovery_attempts, p->max_recovery_attempts);
-	set(&writing, workflow_app_version, p->app_version);
-	set(&writing, workflow_concurrency_key, p->concurrency_key);
-	set(&writing, workflow_max_retries, p->max_retries);
-	set(&writing, workflow_retry_count, p->max_retries.isnull ? a_null() : an_int(0));
-	set(&writing, workflow_backoff, p->backoff);
-	set(&writing, workflow_backoff_multiplier, p->backoff_multiplier);
-	set(&writing, workflow_max_backoff, p->max_backoff);
-	set(&writing, workflow_scheduled_for, p->scheduled_for);
-	set(&writing, workflow_scheduled_by, p->scheduled_by);
-	done = end_row(&writing) && enter_name(p);
-	if (done)
-		insert_row(&writing);
-	end_writing(&writing);
-	end_look(&look);
+	done = write_root(&roots, params);
+	end_roots(&roots);
 	return done ? 1 : NOT_FAST;
 }
 
@@ -269,12 +305,14 @@ static int64
 fast_create_roots(const void *params)
 {
 	FastCreateRoots *fast = (FastCreateRoots *) params;
+	RootWriting roots;
 	int			done = 0;
 
-	if (fast->roots == NULL)
+	if (fast->roots == NULL || !begin_roots(&roots))
 		return NOT_FAST;
-	while (done < fast->count && fast_create_root(&fast->roots[done]) != NOT_FAST)
+	while (done < fast->count && write_root(&roots, &fast->roots[done]))
 		done++;
+	end_roots(&roots);
 	fast->met_another = done > 0 && done < fast->count;
 	return done > 0 ? done : NOT_FAST;
 }
