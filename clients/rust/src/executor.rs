@@ -164,7 +164,8 @@ impl Executor {
 
     /// Shows that it is alive.
     pub async fn heartbeat(&self) -> Result<(), DurableError> {
-        rows(&self.db, "SELECT durable.heartbeat($1)", vec![self.executor_id.clone().into()]).await.map(drop)
+        rows(&self.db, "SELECT durable.heartbeat($1)", vec![self.executor_id.clone().into()]).await?;
+        Ok(())
     }
 
     /// Shows it again and again, in the background.
@@ -201,6 +202,6 @@ impl Executor {
 
     /// Hands back all that it drives: before a process ends.
     pub async fn release(&self) -> Result<i64, DurableError> {
-        value(&self.db, "SELECT durable.release($1)", vec![self.executor_id.clone().into()]).await
+        Ok(value(&self.db, "SELECT durable.release($1)", vec![self.executor_id.clone().into()]).await?)
     }
 }
