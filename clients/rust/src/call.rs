@@ -40,7 +40,7 @@ pub(crate) async fn value<T: TryGetable>(
 
 /// A column of a row, from 0.
 pub(crate) fn column<T: TryGetable>(row: &QueryResult, index: usize) -> Result<T, Refused> {
-    Ok(row.try_get_by_index(index).map_err(DbErr::from)?)
+    Ok(row.try_get_by_index(index)?)
 }
 
 /// Nothing is NULL, not the null of JSON, in all languages.

@@ -9,13 +9,14 @@ use sea_orm::{DatabaseConnection, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedRwLockReadGuard};
 use uuid::Uuid;
 
 use crate::DurableError;
 use crate::call::{Claimed, Refused, child, column, nullable, of_child, row, rows, value};
 use crate::drive::{Busy, Driver};
 use crate::error::Again;
+use crate::executor::{RecoveredRun, RecoveredTask};
 use crate::query::{self, TaskQuery, TaskSummary};
 use crate::retry::retry_db_write;
 use crate::step::{Settled, decode, settled};
@@ -80,6 +81,8 @@ pub struct Ctx {
     history: OnceCell<HashMap<i32, Recorded>>,
     /// of a workflow that a worker drives
     driver: Option<Arc<Driver>>,
+    /// of one that `init` has recovered
+    recovered: Option<Arc<RecoveredRun>>,
 }
 
 impl Ctx {
@@ -92,6 +95,7 @@ impl Ctx {
             executor_id: crate::executor_id(),
             lease,
             driver: None,
+            recovered: None,
             history: if is_new { OnceCell::new_with(Some(HashMap::new())) } else { OnceCell::new() },
         }
     }
@@ -102,6 +106,21 @@ impl Ctx {
             executor_id: Some(driver.executor_id.clone()),
             driver: Some(driver.clone()),
             ..Self::new(db, driver.workflow_id, driver.lease, driver.lease == 1)
+        }
+    }
+
+    /// The context of a workflow that `init` has recovered.
+    pub(crate) fn recovered_by(db: &DatabaseConnection, task: &RecoveredTask, run: &Arc<RecoveredRun>) -> Self {
+        Self { recovered: Some(run.clone()), ..Self::new(db, task.id, task.lease, false) }
+    }
+
+    /// The context of a child, which is driven as this one.
+    fn of_child(&self, id: Uuid, lease: i32, is_new: bool) -> Self {
+        Self {
+            executor_id: self.executor_id.clone(),
+            driver: self.driver.clone(),
+            recovered: self.recovered.clone(),
+            ..Self::new(&self.db, id, lease, is_new)
         }
     }
 
@@ -149,6 +168,7 @@ impl Ctx {
     ) -> Result<StartResult, DurableError> {
         let sql = "SELECT s.workflow_id, s.created, s.lease \
                    FROM durable.start($1, $2, $3, $4, timeout => make_interval(secs => $5)) s";
+        let _between = RecoveredRun::between_steps_of(name).await;
         let row = retry_db_write(|| async {
             let arguments: Vec<Value> = vec![
                 name.into(),
@@ -172,6 +192,7 @@ impl Ctx {
     /// Attaches to a workflow by its id, to resume one that was recovered, or one that is running.
     pub async fn from_id(db: &DatabaseConnection, task_id: Uuid) -> Result<Self, DurableError> {
         let sql = "SELECT lease FROM durable.attach($1, $2)";
+        let _between = RecoveredRun::between_steps_of_id(task_id).await;
         let lease = value(db, sql, vec![task_id.into(), crate::executor_id().into()]).await?;
         Ok(Self::new(db, task_id, lease, false))
     }
@@ -212,11 +233,7 @@ impl Ctx {
             if let Settled::Output(output) = settled(name, found)? {
                 return decode(output);
             }
-            let this = Self {
-                executor_id: child.executor_id.clone(),
-                driver: child.driver.clone(),
-                ..Self::new(&self.db, child.task_id, child.lease, true)
-            };
+            let this = self.of_child(child.task_id, child.lease, true);
             match program(child).await.and_then(|result| Ok(serde_json::to_value(result)?)) {
                 Ok(output) => {
                     this.complete(&output).await?;
@@ -246,11 +263,7 @@ impl Ctx {
             .await?;
         let child: Option<Uuid> = column(&row, 0)?;
         let child = child.ok_or_else(|| DurableError::Cancelled(format!("{name} was not started")))?;
-        let ctx = Self {
-            executor_id: self.executor_id.clone(),
-            driver: self.driver.clone(),
-            ..Self::new(&self.db, child, column(&row, 2)?, column(&row, 1)?)
-        };
+        let ctx = self.of_child(child, column(&row, 2)?, column(&row, 1)?);
         Ok((ctx, of_child(self.step_id(sequence), &row)?))
     }
 
@@ -429,6 +442,14 @@ impl Ctx {
 
     pub(crate) fn driver(&self) -> Option<&Driver> {
         self.driver.as_deref()
+    }
+
+    /// Held while a step runs.
+    pub(crate) async fn while_step(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        match &self.recovered {
+            Some(run) => Some(run.step().await),
+            None => None,
+        }
     }
 
     /// Takes so many positions: the first.

@@ -344,8 +344,10 @@ impl Ctx {
         }
         let mut tries = 0;
         loop {
+            let running = self.while_step().await;
             let found = self.ask(|| self.claim(self.db(), place)).await?;
             if found.action != "EXECUTE" {
+                drop(running);
                 if let Some(output) = self.pass(place, found, &mut tries).await? {
                     return decode(output);
                 }
@@ -363,13 +365,19 @@ impl Ctx {
                         Ok(()) => return Ok(result),
                         // what the database cannot keep is no output
                         Err(error @ DurableError::Custom(_)) => {
-                            self.failed(self.busy(), place, &found, error).await?;
+                            let due = self.failed(self.busy(), place, &found, error).await?;
+                            drop(running);
+                            self.wait_in_place(found.step_id, true, due, None).await;
                         }
                         Err(error) => return Err(error),
                     }
                 }
                 Err(error) if error.is_interrupt() => return Err(error),
-                Err(error) => self.failed(busy, place, &found, error).await?,
+                Err(error) => {
+                    let due = self.failed(busy, place, &found, error).await?;
+                    drop(running);
+                    self.wait_in_place(found.step_id, true, due, None).await;
+                }
             }
         }
     }
@@ -390,11 +398,12 @@ impl Ctx {
             if let Some(driver) = self.driver() {
                 driver.may_begin().await?;
             }
+            let running = self.while_step().await;
             let busy = self.busy();
             let error = match self.attempt(place, &mut f).await {
                 Ok(result) => return Ok(result),
                 Err(Broken::Found(found)) => {
-                    drop(busy);
+                    drop((busy, running));
                     if let Some(output) = self.pass(place, found, &mut tries).await? {
                         return decode(output);
                     }
@@ -409,7 +418,9 @@ impl Ctx {
                     drop(busy);
                     let found = self.ask(|| self.claim(self.db(), place)).await?;
                     if found.action == "EXECUTE" {
-                        self.failed(self.busy(), place, &found, error).await?;
+                        let due = self.failed(self.busy(), place, &found, error).await?;
+                        drop(running);
+                        self.wait_in_place(found.step_id, true, due, None).await;
                     } else if let Some(output) = self.pass(place, found, &mut tries).await? {
                         return decode(output);
                     }
@@ -479,14 +490,14 @@ impl Ctx {
         value::<bool>(db, "SELECT durable.complete($1, $2, $3, $4)", arguments).await.map(drop)
     }
 
-    /// Records that an attempt has failed. Returns when the next one is due; the failure, if there is none.
+    /// Records that an attempt has failed: in how many seconds the next one is due, or the failure, if there is none.
     async fn failed(
         &self,
         busy: Option<Busy<'_>>,
         place: &Place<'_>,
         step: &Claimed,
         error: DurableError,
-    ) -> Result<(), DurableError> {
+    ) -> Result<Option<f64>, DurableError> {
         let sql = "SELECT status::text, greatest(extract(epoch FROM run_at - durable.clock()), 0)::float8 \
                    FROM durable.fail($1, $2, $3, $4, detail => $5, retryable => $6, \
                    retry_after => make_interval(secs => $7))";
@@ -510,8 +521,7 @@ impl Ctx {
         if column::<String>(&row, 0)? != "PENDING" {
             return Err(DurableError::recorded(place.name, &text, Some(&parts), Some(step.attempt)));
         }
-        self.wait_in_place(step.step_id, true, column(&row, 1)?, None).await;
-        Ok(())
+        Ok(column(&row, 1)?)
     }
 
     /// What a step answers that is not to be run now: its output, or nothing after a pause.

@@ -224,20 +224,24 @@ impl Work {
         let sql = "CALL durable.wait_for_work($1, $2, make_interval(secs => $3), true)";
         let arguments: Vec<Value> = vec![self.worker.executor_id.clone().into(), queues.into(), timeout.into()];
         let reason: String = value(waiter, sql, arguments).await?;
+        // by this session, which lives if the executor does: so it takes nothing over from itself
         if reason != "work" {
-            self.look_for_news().await?;
+            self.look_for_news(waiter).await?;
         }
-        self.fill().await
+        if !self.fill(waiter).await? {
+            self.take_over(waiter).await?;
+        }
+        Ok(())
     }
 
     /// Stops what the worker does not own any more, hands back what it owns and does not run (a pause that was resumed,
     /// the lost reply of a claim), and lets all that waits look again.
-    async fn look_for_news(&self) -> Result<(), DurableError> {
+    async fn look_for_news(&self, db: &DatabaseConnection) -> Result<(), DurableError> {
         let (ids, leases): (Vec<Uuid>, Vec<i32>) = self.runs().values().map(|run| (run.workflow_id, run.lease)).unzip();
         let sql = "SELECT workflow_id, status::text, lease, owner FROM durable.heartbeat($1, $2, $3)";
         let executor = &self.worker.executor_id;
         let arguments: Vec<Value> = vec![executor.clone().into(), ids.into(), leases.into()];
-        for row in rows(&self.worker.db, sql, arguments).await? {
+        for row in rows(db, sql, arguments).await? {
             let id: Uuid = column(&row, 0)?;
             let (status, lease): (Option<String>, Option<i32>) = (column(&row, 1)?, column(&row, 2)?);
             let owner: Option<String> = column(&row, 3)?;
@@ -264,52 +268,61 @@ impl Work {
         value::<i64>(&self.worker.db, "SELECT durable.release($1, $2, $3)", arguments).await.map(drop)
     }
 
-    /// Takes over what is dead or released, and claims what is queued, as long as there is room and work.
-    async fn fill(self: &Arc<Self>) -> Result<(), DurableError> {
+    /// Claims what is queued, as long as there is room and work: whether there was some.
+    async fn fill(self: &Arc<Self>, db: &DatabaseConnection) -> Result<bool, DurableError> {
+        let sql = "SELECT workflow_id, handler, lease FROM durable.claim_from($3, $1, $2, handlers => $4)";
+        let mut total = 0;
         loop {
-            // nobody else takes these places meanwhile
-            let room = self.places.available_permits();
-            let Ok(mut places) = self.places.clone().try_acquire_many_owned(u32::try_from(room).unwrap_or(u32::MAX))
-            else {
-                continue;
-            };
-            if room == 0 {
-                return Ok(());
-            }
-            let taken = self.take(room).await?;
-            let is_all = taken.len() < room;
-            for (handler, id, lease) in taken {
-                if let Some(place) = places.split(1) {
-                    self.spawn(handler, id, lease, place);
-                }
-            }
-            drop(places);
-            if is_all {
-                return Ok(());
+            let (room, taken) = self.take(db, sql, Some(self.worker.queues.clone())).await?;
+            total += taken;
+            if taken < room || room == 0 {
+                return Ok(total > 0);
             }
         }
     }
 
-    async fn take(&self, most: usize) -> Result<Vec<(Handler, Uuid, i32)>, DurableError> {
-        let Worker { db, handlers, queues, executor_id, .. } = &self.worker;
+    /// Takes over what is dead or released.
+    async fn take_over(self: &Arc<Self>, db: &DatabaseConnection) -> Result<(), DurableError> {
+        let sql = "SELECT workflow_id, handler, lease FROM durable.recover($1, $2, handlers => $3)";
+        self.take(db, sql, None).await.map(drop)
+    }
+
+    /// Runs what a statement takes for the worker: how many there was room for, and how many there were.
+    async fn take(
+        self: &Arc<Self>,
+        db: &DatabaseConnection,
+        sql: &str,
+        queues: Option<Vec<String>>,
+    ) -> Result<(usize, usize), DurableError> {
+        let Worker { handlers, executor_id, .. } = &self.worker;
+        // nobody else takes these places meanwhile
+        let Some(mut places) = self.free_places() else { return Ok((0, 0)) };
+        let room = places.num_permits();
         let names: Vec<String> = handlers.keys().cloned().collect();
-        let most = i32::try_from(most).unwrap_or(i32::MAX);
-        let claim = "SELECT workflow_id, handler, lease FROM durable.claim_from($1, $2, $3, handlers => $4)";
-        let arguments: Vec<Value> =
-            vec![queues.clone().into(), executor_id.clone().into(), most.into(), names.clone().into()];
-        let mut taken = if queues.is_empty() { vec![] } else { rows(db, claim, arguments).await? };
-        if taken.is_empty() {
-            let recover = "SELECT workflow_id, handler, lease FROM durable.recover($1, $2, handlers => $3)";
-            taken = rows(db, recover, vec![executor_id.clone().into(), most.into(), names.into()]).await?;
-        }
-        let mut workflows = Vec::new();
+        let most = i32::try_from(room).unwrap_or(i32::MAX);
+        let mut arguments: Vec<Value> = vec![executor_id.clone().into(), most.into()];
+        arguments.extend(queues.map(Value::from));
+        arguments.push(names.into());
+        let taken = rows(db, sql, arguments).await?;
         for row in &taken {
-            let handler: Option<String> = column(row, 1)?;
-            if let Some(handler) = handler.and_then(|name| handlers.get(&name)) {
-                workflows.push((handler.clone(), column(row, 0)?, column(row, 2)?));
+            let handler = column::<Option<String>>(row, 1)?.and_then(|name| handlers.get(&name).cloned());
+            if let Some((handler, place)) = handler.zip(places.split(1)) {
+                self.spawn(handler, column(row, 0)?, column(row, 2)?, place);
             }
         }
-        Ok(workflows)
+        Ok((room, taken.len()))
+    }
+
+    fn free_places(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+            if free == 0 {
+                return None;
+            }
+            if let Ok(places) = self.places.clone().try_acquire_many_owned(free) {
+                return Some(places);
+            }
+        }
     }
 
     fn spawn(self: &Arc<Self>, handler: Handler, id: Uuid, lease: i32, place: OwnedSemaphorePermit) {
@@ -327,7 +340,7 @@ impl Work {
             }
             drop(place);
             if work.is_full.load(Ordering::SeqCst)
-                && let Err(error) = work.fill().await
+                && let Err(error) = work.fill(&work.worker.db).await
             {
                 tracing::warn!(%error, "worker: no claim");
             }
@@ -342,7 +355,7 @@ impl Work {
                 self.release(id, pause).await.map_err(DurableError::from)
             }
             // it may have been resumed while its last step was still at work
-            Reason::Paused => self.look_for_news().await,
+            Reason::Paused => self.look_for_news(&self.worker.db).await,
             Reason::Lost | Reason::Suspended | Reason::Drained => {
                 tracing::debug!(%id, message = stop.message, "a workflow goes on elsewhere");
                 Ok(())

@@ -306,8 +306,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         variable("PGPORT", "5432"),
     );
     let mut worker = Worker::new(&url, &[QUEUE]).await?.executor_id(&executor).patience(Duration::from_secs(1));
-    for name in programs.keys().cloned() {
-        let programs = programs.clone();
+    for name in programs.keys() {
+        let (programs, name) = (programs.clone(), name.clone());
         worker = worker.workflow(&name.clone(), move |ctx| interpret(programs.clone(), name.clone(), ctx));
     }
     worker.run().await?;

@@ -3,6 +3,7 @@
 mod control;
 mod faults;
 mod seed;
+mod troubles;
 mod waiting;
 mod workers;
 
