@@ -198,8 +198,9 @@ impl Ctx {
     }
 
     /// Starts or resumes a child workflow that this process runs as part of this one. Returns its context.
-    pub async fn child(&self, name: &str, input: Option<Json>) -> Result<Self, DurableError> {
-        Ok(self.start_child(self.next_sequence(), name, input).await?.0)
+    pub fn child(&self, name: &str, input: Option<Json>) -> impl Future<Output = Result<Self, DurableError>> {
+        let sequence = self.next_sequence();
+        async move { Ok(self.start_child(sequence, name, input).await?.0) }
     }
 
     /// Runs a program as a child workflow, in this process: what it returns is its output, and what it raises

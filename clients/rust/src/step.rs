@@ -280,14 +280,20 @@ impl Ctx {
 
     /// Says something that others can follow while the workflow runs: once, also if the program comes by again.
     /// Returns the number of the event in the workflow.
-    pub async fn emit<T: Serialize>(&self, topic: &str, payload: &T) -> Result<i64, DurableError> {
-        let payload = serde_json::to_value(payload)?;
-        let (workflow, topic, lease) = (self.task_id(), topic.to_owned(), self.lease());
-        self.transaction_with(&format!("emit:{topic}"), StepOptions::default(), move |tx, _| {
-            let arguments = vec![workflow.into(), topic.clone().into(), nullable(Some(payload.clone())), lease.into()];
-            Box::pin(async move { Ok(value(tx, "SELECT durable.emit($1, $2, $3, $4)", arguments).await?) })
-        })
-        .await
+    pub fn emit<T: Serialize>(&self, topic: &str, payload: &T) -> impl Future<Output = Result<i64, DurableError>> {
+        let sequence = self.next_sequence();
+        let payload = serde_json::to_value(payload);
+        async move {
+            let (options, name, payload) = (StepOptions::default(), format!("emit:{topic}"), payload?);
+            let place = Place { sequence, name: &name, kind: "TRANSACTION", options: &options };
+            let arguments: Vec<Value> =
+                vec![self.task_id().into(), topic.into(), nullable(Some(payload)), self.lease().into()];
+            self.commit(&place, |tx, _| {
+                let arguments = arguments.clone();
+                Some(Box::pin(async move { Ok(value(tx, "SELECT durable.emit($1, $2, $3, $4)", arguments).await?) }))
+            })
+            .await
+        }
     }
 
     /// Whether this run goes the new way of a program that was changed here.
@@ -307,8 +313,8 @@ impl Ctx {
     }
 
     /// The time, recorded: the same on each replay.
-    pub async fn now(&self) -> Result<DateTime<Utc>, DurableError> {
-        self.step("now", || async { Ok(Utc::now().trunc_subsecs(6)) }).await
+    pub fn now(&self) -> impl Future<Output = Result<DateTime<Utc>, DurableError>> {
+        self.step("now", || async { Ok(Utc::now().trunc_subsecs(6)) })
     }
 
     /// A random id, the same on each replay.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::call::{Refused, column, rows, value};
 use crate::drive::{Driver, Reason, Stop, jittered};
-use crate::error::is_lost;
+use crate::error::{is_lost, refusal};
 use crate::retry::retry_db_write;
 use crate::step::caught;
 use crate::{Ctx, DurableError, WorkflowRegistration};
@@ -39,7 +39,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker of those queues, for the functions with the attribute `#[durable::workflow]`: an executor of its own,
-    /// with connections of its own. Queues that are not there are made.
+    /// with connections of its own. Queues that are not there are made, if that is allowed.
     pub async fn new(database_url: &str, queues: &[&str]) -> Result<Self, DurableError> {
         let registered = inventory::iter::<WorkflowRegistration>().map(|workflow| {
             let run = workflow.resume_fn;
@@ -51,7 +51,12 @@ impl Worker {
         });
         let db = crate::init_db(database_url).await?;
         for &queue in queues {
-            rows(&db, "SELECT durable.create_queue($1, if_exists => 'keep')", vec![queue.into()]).await?;
+            let made = rows(&db, "SELECT durable.create_queue($1, if_exists => 'keep')", vec![queue.into()]).await;
+            // where it is not allowed to, somebody else has to
+            made.map(drop).or_else(|refused| match refusal(&refused.0) {
+                Some((state, _)) if state == "42501" => Ok(()),
+                _ => Err(refused),
+            })?;
         }
         Ok(Self {
             database_url: database_url.to_owned(),
