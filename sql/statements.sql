@@ -200,6 +200,7 @@ INSERT INTO trial.call (call) VALUES
   ('SELECT durable.release(''e'')'),
   ('SELECT pg_sleep(1.1)'),  -- a session that waits ticks once a second
   ('SET durable.wake = ''looking'''),
+  ('SELECT durable.start(''looked into'', executor_id => ''w'')'),
   ('CALL durable.wait_for_work(''w'', timeout => ''0'')'),
   ('RESET durable.wake'),
   ('CALL durable.wait_for_work(''bound'', ''{q}'', timeout => ''0'', bind => true)'),
@@ -313,6 +314,8 @@ BEGIN
   CREATE AGGREGATE evil.count("any") (SFUNC = int8inc_any, STYPE = int8, INITCOND = '0');
   CREATE AGGREGATE evil.max(timestamptz) (SFUNC = timestamptz_larger, STYPE = timestamptz);
   CREATE AGGREGATE evil.min(int) (SFUNC = int4smaller, STYPE = int);
+  CREATE AGGREGATE evil.bit_xor(bigint) (SFUNC = int8xor, STYPE = bigint);
+  CREATE AGGREGATE evil.bool_or(boolean) (SFUNC = boolor_statefunc, STYPE = boolean);
   FOR f IN SELECT o.oprname, l.t AS l, r.t AS r, o.oprcode::regproc AS code
              FROM pg_operator o
              CROSS JOIN LATERAL (SELECT o.oprleft::regtype AS t UNION SELECT e FROM unnest('{durable.task_status,durable.task_kind}'::regtype[]) e WHERE o.oprleft = 'anyenum'::regtype) l

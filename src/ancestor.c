@@ -98,3 +98,23 @@ note_news_of(const pg_uuid_t *workflow_id)
 	if (!workflow.executor_id.isnull)
 		note_news(workflow.executor_id.value);
 }
+
+/* The same of many; one that comes twice in a row is looked at once. */
+void
+note_news_of_all(const IdList *workflows)
+{
+	for (uint64 i = 0; i < workflows->count; i++)
+		if (i == 0 || !same_id(&workflows->ids[i], &workflows->ids[i - 1]))
+			note_news_of(&workflows->ids[i]);
+}
+
+/*
+ * A workflow was paused, resumed, asked to end or cancelled.  Its own executor is told when its row
+ * changes (register.c); this is for who drives what it is inline in, or waits for it as a child.
+ */
+void
+note_news_above(const Workflow *workflow)
+{
+	if (workflow->has_parent)
+		note_news_of(&workflow->parent_id);
+}

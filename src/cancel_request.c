@@ -253,8 +253,7 @@ request_cancel(const pg_uuid_t *id, NullableDatum reason, NullableDatum grace)
 	/* the workflow is locked, and its status was checked: something else keeps the row away */
 	if (count == 0)
 		raise_kept_away("durable.workflow");
-	if (is_inline(&workflow))
-		note_news_of(id);
+	note_news_above(&workflow);
 	return count;
 }
 

@@ -136,9 +136,7 @@ control_tree(const pg_uuid_t *id, Event event, Cascade cascade)
 		pause.paused_at = DatumGetTimestampTz(workflow.paused_at.value);
 	}
 	changed = cascade_tree(cascade, &workflow.id, &pause, now);
-	/* that of another one is told when its row changes */
-	if (is_inline(&workflow))
-		note_news_of(id);
+	note_news_above(&workflow);
 	return changed;
 }
 
@@ -165,9 +163,7 @@ cancel_locked_tree(const pg_uuid_t *id)
 	if (!workflow_transition(EVENT_CANCEL, workflow.status, NULL))
 		return;
 	(void) cascade_tree(CASCADE_CANCEL, id, NULL, clock_now());
-	/* that of another one is told when its row changes */
-	if (is_inline(&workflow))
-		note_news_of(id);
+	note_news_above(&workflow);
 }
 
 /*

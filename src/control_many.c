@@ -195,17 +195,19 @@ static Statement cancel_unstarted = STATEMENT(CancelUnstarted,
 static void
 cancel_locked(Datum ids, int count)
 {
-	int			children = 0;
+	IdList		parents = {0};
 	IdList		ended = {0};
 
 	if (run(&cancel_unstarted, &(CancelUnstarted) {.ids = a_value(ids),.now = a_time(clock_now())}, NEWEST) < count)
 		raise_kept_away("durable.workflow");
 	for (int row = 0; row < count; row++)
-		children += result_column(row, 1).isnull ? 0 : 1;
+		if (!result_column(row, 1).isnull)
+			append_id(&parents, DatumGetUUIDP(result_value(row, 1)));
 	append_array(&ended, ids);
 	have_ended(ended.ids, ended.count);
-	if (children > 0)
-		record_on_stand_ins(ids, children);
+	if (parents.count > 0)
+		record_on_stand_ins(ids, (int) parents.count);
+	note_news_of_all(&parents);
 }
 
 static int64

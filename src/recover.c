@@ -339,18 +339,20 @@ give_up(Datum ids, TimestampTz now, const char *reason)
 									  .ids = a_value(ids),.now = a_time(now),
 									  .reason = a_value(CStringGetTextDatum(reason))
 								  }, NEWEST);
-	int			children = 0;
+	IdList		parents = {0};
 	IdList		ended = {0};
 
 	if (count == 0)
 		return 0;
 	ids = result_ids(0);
 	for (int row = 0; row < count; row++)
-		children += result_column(row, 1).isnull ? 0 : 1;
+		if (!result_column(row, 1).isnull)
+			append_id(&parents, DatumGetUUIDP(result_value(row, 1)));
 	append_array(&ended, ids);
 	have_ended(ended.ids, ended.count);
 	cascade_below(CASCADE_FAIL, ids, 0, now);
-	record_on_stand_ins(ids, children);
+	record_on_stand_ins(ids, (int) parents.count);
+	note_news_of_all(&parents);
 	return count;
 }
 

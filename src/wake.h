@@ -112,6 +112,7 @@ extern Datum row_of_procedure(TupleDesc desc, const NullableDatum *columns);
 
 /* wake_news.c: for who is not told of news */
 extern bool look_for_news(Datum executor_id);
+extern bool drives_something(void);
 
 /* a time by clock_monotonic that never comes */
 #define NEVER PG_INT64_MAX

@@ -247,7 +247,7 @@ what_to_look_at(WorkWait *wait, bool is_first, bool is_quiet, const Told *told)
 {
 	LookAt		at = {
 		.queues = is_first || !wait->is_told || told->key != 0 || clock_now() >= wait->next_due,
-		.deadlines = is_first || told->deadline || told->news,
+		.deadlines = is_first || (!wait->is_told && drives_something()) || told->deadline || told->news,
 		.tick = told->key == tick_key() || wait->untold_tick || clock_now() >= next_tick
 	};
 

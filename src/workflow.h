@@ -8,6 +8,7 @@
 #ifndef DURABLE_WORKFLOW_H
 #define DURABLE_WORKFLOW_H
 
+#include "id_list.h"
 #include "task.h"
 
 /* ---- workflow_start.c ------------------------------------------------------ */
@@ -108,6 +109,8 @@ extern Ancestor *look_ancestors(const Workflow *workflow, int *count);
 extern pg_uuid_t driven_ancestor(const Workflow *workflow);
 extern void raise_if_inline(const Workflow *workflow, Event event);
 extern void note_news_of(const pg_uuid_t *workflow_id);
+extern void note_news_of_all(const IdList *workflows);
+extern void note_news_above(const Workflow *workflow);
 
 /* ---- workflow_child.c ------------------------------------------------------ */
 

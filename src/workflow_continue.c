@@ -11,6 +11,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "sql.h"
 
 PG_FUNCTION_INFO_V1(durable_continue_as);
 
@@ -28,7 +29,9 @@ typedef struct NextRun
 PARAMETERS(LookNextRun, LOOK_NEXT_RUN);
 
 static Statement look_next_run = STATEMENT(LookNextRun,
-	"SELECT n.id, n.input, n.replaced_at FROM durable.workflow w JOIN durable.workflow n ON n.id = w.continued_as WHERE w.id = :id");
+	"SELECT w.continued_as, n.input, n.id IS NOT NULL AND n.replaced_at IS NULL "
+	"FROM durable.workflow w LEFT JOIN durable.workflow n ON n.id = w.continued_as "
+	"WHERE w.id = :id AND " CHECKED("w.continued_as IS NOT NULL"));
 
 #define CREATE_NEXT_RUN(P) \
 	P(id, UUIDOID) \
@@ -83,7 +86,8 @@ refuse_continuation(const Workflow *workflow, NullableDatum lease)
 
 /*
  * Whether it was done before, with that input; raises an error if it was, with another one.
- * With which one is not known any more where start has given the next run another.
+ * With which one is not known any more where start has given the next run another, or
+ * that was purged.
  */
 static bool
 was_continued(const Workflow *workflow, NullableDatum input, NextRun *next)
@@ -91,7 +95,7 @@ was_continued(const Workflow *workflow, NullableDatum input, NextRun *next)
 	if (workflow->status != COMPLETED || run(&look_next_run, &(LookNextRun) {.id = an_id(&workflow->id)}, NEWEST) == 0)
 		return false;
 	next->id = *DatumGetUUIDP(result_value(0, 0));
-	if (result_column(0, 2).isnull && !same_json(input, result_column(0, 1)))
+	if (DatumGetBool(result_value(0, 2)) && !same_json(input, result_column(0, 1)))
 		raise_refusal(refuse_other_input(workflow, &next->id));
 	return true;
 }

@@ -75,9 +75,12 @@ class Worker:
                 if not draining.is_set():
                     self.drive(row)
             if not rows:
-                draining.wait(0.1)
+                self.rest()
         handed_back = self.executor.call("release", executor_id=self.executor.id)[0][0]
         self.say(f"drained, {handed_back} handed back")
+
+    def rest(self) -> None:
+        self.executor.draining.wait(0.1)
 
     def claimed(self) -> list:
         return self.executor.call("claim", queue=self.queue, executor_id=self.executor.id,

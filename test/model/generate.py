@@ -22,7 +22,7 @@ FUNCTIONS = {  # how often each
     "alter_queue": 1, "drop_queue": 2, "pause_queue": 1, "resume_queue": 1, "claim": 8, "heartbeat": 3, "recover": 4,
     "release": 3, "continue_as": 2.5, "history": 1, "look": 1, "emit": 4, "events": 2, "clock": 5, "sleep": 2, "await_signal": 3, "await_workflow": 3,
     "await_callback": 2, "await_any": 4, "answer": 3, "signal": 3, "signal_root": 2, "patched": 3, "fork": 3,
-    "suspend": 5, "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
+    "suspend": 5, "purge": 1, "create_schedule": 2, "drop_schedule": 0.5, "pause_schedule": 0.5, "resume_schedule": 1, "tick": 5}
 BAD = [  # arguments that are refused whatever else is there, or make little sense
     ("name", None), ("name", None), ("name", ""), ("name", "x" * 1025), ("name", "other"), ("workflow_id", None),
     ("workflow_id", None), ("workflow_id", ("w", UNKNOWN)), ("task_id", None), ("task_id", ("w", UNKNOWN)),
@@ -38,7 +38,7 @@ BAD = [  # arguments that are refused whatever else is there, or make little sen
     ("key", ""), ("awaited", None), ("awaited", ("w", UNKNOWN)), ("signals", []), ("signals", [None]), ("signals", [""]),
     ("sequences", []), ("sequences", [None]), ("sequences", [-1]), ("sequences", [99]), ("duration", None), ("duration", ("span", -1)),
     ("open", None), ("open", []), ("open", [None]), ("open", [("s", UNKNOWN, 1)]), ("open", [("w", UNKNOWN)]),
-    ("after", None), ("after", -1), ("max_rows", None),
+    ("older_than", None), ("older_than", ("span", -1)), ("status", None), ("status", ["RUNNING"]), ("status", [None]), ("after", None), ("after", -1), ("max_rows", None),
     ("max_rows", -1), ("on_parent_end", None), ("on_parent_end", "stay"), ("priority", None), ("leases", None), ("leases", []), ("lease", 99), ("attempt", 7), ("cron", "bad"), ("cron", None),
     ("overlap", "bad"), ("overlap", None), ("catch_up", "bad"), ("catch_up", None)]
 EXECUTORS = ["x", "y", "z"]
@@ -65,7 +65,7 @@ class Generator:
         story = self.rng.randrange(self.length) if self.rng.random() < 0.5 else None
         for n in range(self.length):
             if n == story:
-                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable, self.gently, self.naps, self.naps))()
+                yield from self.rng.choice((self.family, self.line, self.select, self.again, self.tried, self.mended, self.timetable, self.gently, self.naps, self.naps, self.tidy))()
             function = self.rng.choices(list(self.functions), self.functions.values())[0]
             if self.rng.random() < 0.9:  # not about what is not there
                 workflows = self.model.workflows.values()
@@ -255,6 +255,29 @@ class Generator:
         yield self.operation("fail", {"task_id": ref, "error": "cancelled"})
         yield self.operation("resume_failed", {"workflow_id": ref, "executor_id": "x", "from_sequence": self.rng.choice((0, 0, 1))})
         yield self.operation("start_child", {"parent_id": ref, "sequence": 7, "name": "child7", "queue": None})
+
+    def tidy(self):
+        """What a workflow waits for is purged when it has ended: while it waits, or while it has failed meanwhile."""
+        purge = ("purge", {"older_than": ("span", 0), "max_workflows": 1000})
+        yield self.operation("start", {"name": "gone"})
+        yield self.operation("start", {"name": "stays", "executor_id": "x"})
+        gone, stays = (next((w for w in self.model.workflows.values() if w.name == name and w.status == "RUNNING"), None) for name in ("gone", "stays"))
+        if gone is None or stays is None or stays.steps:
+            return
+        ask = ("await_workflow", {"workflow_id": ("w", stays.id), "sequence": 0, "name": "workflow-0", "awaited": ("w", gone.id)})
+        yield self.operation("emit", {"workflow_id": ("w", gone.id), "topic": "s"})
+        yield self.operation("signal", {"workflow_id": ("w", gone.id), "name": "go"})
+        yield self.operation("set_tags", {"workflow_id": ("w", gone.id), "tags": ("json", {"a": 1})})
+        yield self.operation(*ask)
+        yield self.operation(*self.rng.choice((("complete", {"task_id": ("w", gone.id), "output": ("json", 1)}), ("cancel_tree", {"workflow_id": ("w", gone.id)}))))
+        fails = self.rng.random() < 0.5
+        if fails:
+            yield self.operation("fail", {"task_id": ("w", stays.id), "error": "e"})
+            purge[1]["status"] = ["COMPLETED", "CANCELLED"]
+        yield self.operation(*purge)
+        if fails:
+            yield self.operation("resume_failed", {"workflow_id": ("w", stays.id), "executor_id": "x"})
+        yield self.operation(*ask)
 
     def naps(self):
         """A workflow that waits for some of all that there is, is suspended for it, and woken."""
@@ -783,6 +806,10 @@ class Generator:
     def events(self):
         return {"workflow_id": self.ref(self.speaker()), "topic": self.maybe(0.5, "s", "t"), "after": self.rng.choice((0, 0, 0, 1, 2)),
                 "max_rows": self.rng.choice((100, 100, 1, 2, 0))}
+
+    def purge(self):
+        return {"older_than": self.rng.choice([s for s in SPANS if s]), "max_workflows": self.rng.choice((1000,) * 9 + (0,)),
+                **self.rng.choice(({}, {}, {"status": self.rng.sample(["COMPLETED", "FAILED", "CANCELLED"], self.rng.randint(0, 3))}))}
 
     def look(self):
         return {"task_id": self.task("COMPLETED", "FAILED")["task_id"]}

@@ -146,7 +146,10 @@ class Workflow:
     steps: dict = field(default_factory=dict)
     events: list = field(default_factory=list)  # of (topic, payload); the first is number 1
     signals: list = field(default_factory=list)  # in the order in which they were sent
-    next: "Workflow" = None  # the run in which it goes on
+    next: "Workflow" = None  # the run in which it goes on ...
+    former: "Workflow" = None  # ... and that which has gone on here
+    gone: bool = False  # it was purged ...
+    kept: bool = False  # ... but its outcome is kept for a wait
     was_replaced: bool = False  # by start, with other arguments
     policy: tuple = None  # of its retries, None where there are none
     retry_count: int = None
@@ -237,6 +240,7 @@ class Model:
     def __init__(self):
         self.now = 0.0
         self.workflows = {}  # those whose id is unknown to the server are not in it
+        self.gone = []  # those that were purged
         self.queues = {}
         self.schedules = {}
         self.runs = 0
@@ -613,9 +617,9 @@ class Model:
             raise Refused("WF008")
         n = w.next
         if n:
-            if not n.was_replaced and (input != n.input or (input is None) != (n.input is None)):
+            if not n.was_replaced and not n.gone and (input != n.input or (input is None) != (n.input is None)):
                 raise Refused("WF002")
-            self.note = "again, replaced" if n.was_replaced else "again"
+            self.note = "again, replaced" if n.was_replaced else "again, purged" if n.gone else "again"
         else:
             if w.status == "PAUSED":
                 raise Refused("WF004")
@@ -626,6 +630,7 @@ class Model:
             n.key, n.version, n.owner = w.key, w.version, w.owner if w.queue is None else None
             n.scheduled_by, n.scheduled_for, n.tags = w.scheduled_by, w.scheduled_for, w.tags
             n.asked_at, n.request, n.reason, n.cancel_at, n.untold = w.asked_at, w.request, w.reason, w.cancel_at, w.untold
+            n.former = w
             n.signals = [g for g in w.signals if g.sequence is None]
             w.signals = [g for g in w.signals if g.sequence is not None]
             self.also.update(["moved a signal"] if n.signals else [])
@@ -890,8 +895,11 @@ class Model:
             if g:
                 output = g.payload if s.signals is None else {"signal": g.name, "payload": g.payload}
                 end = End(g.sent_at, "COMPLETED", output, signal=g, how="by a signal")
+        elif s.wait == "workflow" and s.awaited.gone and not s.awaited.kept:
+            end = End(float("-inf"), "FAILED", error=Text("WF001: "), how="by a workflow that was purged")
         elif s.wait == "workflow" and s.awaited.status not in ACTIVE:
             a = s.awaited
+            self.also.update(["of what was purged"] if a.gone else [])
             end = End(a.ended_at, a.status, a.output, a.error, a.detail, how="by a workflow " + a.status)
             if a.status == "CANCELLED":
                 end.status, end.error, end.detail = "FAILED", "workflow cancelled", None
@@ -1389,6 +1397,51 @@ class Model:
         self.note = top.status
         return [dict(handler=top.handler, input=top.input, status=top.status, lease=top.lease)]
 
+    # ---- retention --------------------------------------------------------------------------
+
+    def purge(self, older_than, max_workflows=1000, status=("COMPLETED", "FAILED", "CANCELLED")):
+        """Trees that are finished, in which nothing has ended for so long; more than one only while there is room."""
+        needed(older_than, max_workflows, status, *(status or []))
+        not_negative(older_than, max_workflows)
+        if any(s in ACTIVE for s in status):
+            raise Refused("22023")
+        workflows = steps = 0
+        for root in [w for w in self.workflows.values() if w.parent is None and w.status in status]:
+            tree = [root] + list(root.below())
+            if any(w.status in ACTIVE for w in tree):
+                self.also.add("left what is unfinished below")
+            elif max(t.ended_at for w in tree for t in (w, *w.steps.values()) if t.ended_at is not None) >= self.now - older_than:
+                self.also.add("left what has ended lately")
+            elif max_workflows:
+                workflows, steps = workflows + len(tree), steps + sum(len(w.steps) for w in tree)
+                self.also.update(["deleted a " + what for w in tree for what in ("signals", "events", "tags") if getattr(w, what)])
+                for w in tree:
+                    w.gone, w.kept, w.signals = True, self.is_awaited(w), []
+                    self.gone.append(w)
+                    del self.workflows[w.id]
+                    self.also.update(["kept for a wait"] if w.kept else [])
+        for w in self.gone if max_workflows else ():
+            w.kept = w.kept and self.is_awaited(w)
+        if max_workflows:
+            self.forget_executors(max(older_than, EXECUTOR_TIMEOUT))
+        self.note = "some" if workflows else "none"
+        return [dict(workflows=workflows, steps=steps)]
+
+    def is_awaited(self, awaited):
+        """By an open wait."""
+        return any(s.awaited is awaited and s.status in ("PENDING", "PAUSED")
+                   for w in self.workflows.values() if w.status in ACTIVE for s in w.steps.values())
+
+    def forget_executors(self, silent_for=EXECUTOR_TIMEOUT):
+        """Those that were silent for so long, and drive nothing; how many."""
+        drivers = {w.owner for w in self.workflows.values() if not w.inline and "RUNNING" in (w.status, w.paused_from)}
+        dead = [x for x in self.executors if self.dead(x, silent_for) and x not in drivers]
+        for x in dead:
+            del self.executors[x]
+            self.versions.pop(x, None)
+        self.also.update(["forgot an executor"] if dead else [])
+        return len(dead)
+
     # ---- queues, executors, recovery ------------------------------------------------------
 
     def check_queue(self, name, max_concurrency, rate_limit, rate_limit_window, key_concurrency):
@@ -1700,10 +1753,6 @@ class Model:
             if w.status in ACTIVE:
                 self.cancel(w)
                 happened.append("cancelled after its grace")
-        drivers = {w.owner for w in self.workflows.values() if not w.inline and "RUNNING" in (w.status, w.paused_from)}
-        for x in [x for x in self.executors if self.dead(x) and x not in drivers] if max_rows else ():
-            del self.executors[x]
-            self.versions.pop(x, None)
-            happened.append("forgotten")
+        happened += ["forgotten"] * (self.forget_executors() if max_rows else 0)
         self.note = ", ".join(sorted(set(happened))) or "nothing"
         return [dict(tick=len(happened))]

@@ -106,7 +106,7 @@ my $node = PostgreSQL::Test::Cluster->new('upgrade');
 $node->init;
 $node->append_conf('postgresql.conf', $conf);
 $node->start;
-$node->safe_psql('postgres', "CREATE DATABASE $_") for qw(work restored versions);
+$node->safe_psql('postgres', "CREATE DATABASE $_") for qw(work restored versions waits);
 begin_work($node, 'work');
 my @columns = columns($node, 'work');
 my $contents = contents($node, 'work');
@@ -137,6 +137,11 @@ sub rehearse
 	is(contents($node, 'work', @columns), $contents, 'and a rollback takes all of it back');
 }
 rehearse($old{$_}, "session $_, before the new library: all work goes on") for sort keys %old;
+
+# One that waits, in a database of its own, since it also does what time has brought there.
+$node->safe_psql('waits', q{CREATE EXTENSION durable; SELECT durable.create_queue('q')});
+my $waiter = session($node, 'waits');
+is($waiter->(q{CALL durable.wait_for_work('waiter', '{q}', '0')}), 'timeout', 'a session that will wait');
 
 # Plans of callers, of a function that will be another one, and of a row type that will have one column more.
 $old{b}->("PREPARE is_completed AS SELECT durable.is_completed(wf('completed'));\n"
@@ -211,6 +216,16 @@ is($old{a}->(q{SELECT durable.status(durable.step_id(wf('claimed'), 0))}), 'COMP
 $node->safe_psql('work', q{DELETE FROM durable.step WHERE name = 'meanwhile'});
 is(contents($node, 'work', @columns), $contents, 'and every row is there as it was');
 is($node->safe_psql('work', 'SELECT * FROM durable.check()'), '', 'no invariant is broken');
+
+# who waits meanwhile, in the old library: it goes on, and has the work that the new one makes
+$waiter->(q{CALL durable.wait_for_work('waiter', '{q}', '60 s')}, 1);
+$node->poll_query_until('waits', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'waits' AND wait_event_type = 'Extension'}) or die 'it does not wait';
+$node->safe_psql('waits', 'ALTER EXTENSION durable UPDATE');
+$node->safe_psql('waits', q{SELECT durable.start('job', queue => 'q')});
+my $waited = time;
+like($waiter->(q{SELECT name FROM durable.claim('q', 'waiter')}), qr/^(sent\n)?work\njob$/, 'who waits over the update has the work that comes then');
+cmp_ok(time - $waited, '<', 10, 'soon');
+$waiter->();
 
 # the row type of list has one column more than the old library knows
 is($_->(q{SELECT count(*) > 20, count(note) FROM durable.list()}), 't|0', 'list answers') for $new, values %old;

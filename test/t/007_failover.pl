@@ -29,6 +29,8 @@ my $programs = Programs->new(PostgreSQL::Test::Utils::tempdir(), 4, 250);
 $programs->prepare($primary);
 $primary->safe_psql('postgres', 'CREATE DATABASE work');
 begin_work($primary, 'work');
+$primary->safe_psql('postgres', 'CREATE DATABASE waits');
+$primary->safe_psql('waits', q{CREATE EXTENSION durable; SELECT durable.create_queue('q')});
 $primary->wait_for_catchup($standby);
 
 # ---- a standby answers what reads and refuses what writes -------------------------------------------------------------
@@ -89,6 +91,9 @@ is($session->("BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT action FROM durabl
 is($standby->safe_psql('postgres', q{
 	SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'nothing stays locked there');
 
+my $waiter = session($standby, 'waits');
+like($waiter->("\\set VERBOSITY verbose\nCALL durable.wait_for_work('waiter', '{q}')"), qr/ERROR:  25006/, 'nobody waits there');
+
 # ---- the primary is killed in the middle of work ----------------------------------------------------------------------
 
 $programs->run($primary);
@@ -101,6 +106,11 @@ is($standby->safe_psql('work', 'SELECT * FROM durable.check()'), '', 'no invaria
 is_deeply(go_on($session, answer_of($standby, 'work')),
 	'all work goes on, under the leases from before, in a session from before and in new ones');
 $session->();
+$waiter->(q{CALL durable.wait_for_work('waiter', '{q}', '60 s')}, 1);
+$standby->poll_query_until('waits', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'waits' AND wait_event_type = 'Extension'}) or die 'it does not wait';
+$standby->safe_psql('waits', q{SELECT durable.start('job', queue => 'q')});
+like($waiter->(q{SELECT name FROM durable.claim('q', 'waiter')}), qr/^(sent\n)?work\njob$/, 'a session from before waits for work, and has it');
+$waiter->();
 
 $programs->run($standby);
 $programs->finish(0, 'the same programs run to their end on the new primary');

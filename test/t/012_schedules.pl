@@ -88,12 +88,24 @@ $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
+# (an executor that is bound to a session when the primary dies)
+my $bound = IPC::Run::start([ 'psql', '-XAtq', '-c', q{CALL durable.wait_for_work('bound', timeout => '60 s', bind => true)}, '-c', 'SELECT pg_sleep(60)',
+		$node->connstr('postgres') ], '<', \'', '>', \my $printed, '2>', \my $errors);
+$node->poll_query_until('postgres', q{SELECT NOT durable.session_ended(executor_id, bound_run, bound) FROM durable.executor WHERE executor_id = 'bound'})
+  or die 'it is not bound';
+$node->safe_psql('postgres', q{SELECT durable.start('driven', executor_id => 'bound')});
 my @calls = begin_calls($node);
 my $seen = $node->safe_psql('postgres', 'SELECT count(*) FROM durable.workflow');
 $standby->poll_query_until('postgres', "SELECT count(*) > $seen + 25 FROM durable.workflow") or die 'nothing is replicated';
 $node->stop('immediate');
 end_calls(@calls);
+$bound->finish;
 $standby->promote;
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM durable.recover('other')}), '0', 'after a failover an executor that was bound is not dead for that');
+is($standby->safe_psql('postgres', q{
+	CALL durable.wait_for_work('bound', timeout => '0', bind => true);
+	SELECT durable.recover('other') IS NULL;}), 'timeout', 'nor when it binds again');
+ok($standby->poll_query_until('postgres', q{SELECT name || ', ' || reason FROM durable.recover('other')}, 'driven, session ended'), 'but when that session has ended');
 @calls = begin_calls($standby);
 $seen = $standby->safe_psql('postgres', 'SELECT count(*) FROM durable.workflow');
 $standby->poll_query_until('postgres', "SELECT count(*) > $seen + 25 FROM durable.workflow") or die 'nothing runs';

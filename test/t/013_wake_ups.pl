@@ -247,7 +247,7 @@ sub test_all
 	no_work();
 
 	# ---- news
-	sql(q{SELECT durable.start('mine', executor_id => 'n', timeout => '2 s'); SELECT durable.start_child(wf('mine'), 0, 'inner')});
+	sql(q{SELECT durable.start('mine', executor_id => 'n', timeout => '1 hour'); SELECT durable.start_child(wf('mine'), 0, 'inner')});
 	my $session = "CALL durable.wait_for_work('n', timeout => '0');";
 	for my $do (q{pause_tree(wf('mine'))}, q{resume_tree(wf('mine'))}, q{attach(wf('mine'), 'thief', true)})
 	{
@@ -259,20 +259,28 @@ sub test_all
 		SELECT durable.start_child(wf('mine'), 2, 'queued', queue => 'q'); SELECT durable.claim('q', 'other');
 		SELECT durable.start(n) FROM unnest('{awaited,below}'::text[]) n;
 		SELECT durable.await_workflow(wf('mine'), 3, 'awaited', wf('awaited')); SELECT durable.await_workflow(wf('inner'), 0, 'below', wf('below'))});
-	# (who looks sees only what has changed in the rows of the workflows that it drives)
-	for my $do ($told ? (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
-		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}) : ())
+	sql(qq{SELECT durable.start_child(wf('mine'), $_, 'queued $_', queue => 'r')}) for 4 .. 7;
+	sql(q{UPDATE durable.workflow SET max_recovery_attempts = 0 WHERE name = 'queued 4'; SELECT durable.claim('r', 'gone', 1);
+		SELECT durable.start_child(wf('mine'), 8, 'queued 8', queue => 'q')});
+	for my $do (q{signal(wf('mine'), 'go')}, q{signal(wf('inner'), 'go')}, q{answer(durable.step_id(wf('mine'), 1), '1')}, q{complete(wf('queued'))},
+		q{complete(wf('awaited'))}, q{cancel_tree(wf('below'))}, q{pause_tree(wf('inner'))}, q{resume_tree(wf('inner'))}, q{request_cancel(wf('queued 5'))},
+		q{cancel_tree(wf('queued 7'))}, q{cancel_many(ARRAY[wf('queued 6')])}, q{drain_queue('q')}, q{request_cancel(wf('inner'))})
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.$do");
 		like(answer($call), qr/--\nnews$/, "$name: news by $do");
 	}
-	($call) = begin("$session\n" . wait_for_work('n', '{}', '5 s'));
-	like(answer($call), qr/news$/, "$name: a deadline");
+	# a queued child that was recovered too often
+	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{r}', '5 s'));
+	sql(q{UPDATE durable.executor SET last_seen = 'epoch' WHERE executor_id = 'gone'});
+	like(answer($call), qr/--\nnews$/, "$name: news of a queued child that has failed at the limit of recoveries");
+	# a deadline that is set while somebody waits
+	($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
+	sql(q{SELECT durable.set_timeout(wf('mine'), extract(epoch FROM clock_timestamp() - started_at) * interval '1 s' + interval '0.5 s') FROM durable.workflow WHERE id = wf('mine')});
+	like(answer($call, 1.2), qr/--\nnews$/, "$name: a deadline");
 	no_work();
 	sql(q{SELECT durable.start('asked', executor_id => 'n'); SELECT durable.start_child(wf('asked'), 0, 'asked inner')});
-	# who looks does not see what happens below the workflows that it drives
-	for my $whom ($told ? 'asked inner' : (), 'asked')
+	for my $whom ('asked inner', 'asked')
 	{
 		($call) = sleeping("$session\n\\echo --\n" . wait_for_work('n', '{}', '5 s'));
 		sql("SELECT durable.request_cancel(wf('$whom'))");
@@ -338,6 +346,18 @@ sub test_all
 	is(answer($first, 0.9), 'work', "$name: the one that has waited longest is told") if $told;
 	is(answer($second, 2), 'work', "$name: it has ended without a claim: the next one is told");
 	answer($first) if !$told;
+	no_work();
+
+	# ---- the row is locked: who was told and has claimed nothing is not told again for 100 ms, and has it when it is free
+	sql(q{SELECT durable.start('locked', queue => 'q')});
+	my $lock = begin(q{BEGIN; SELECT 'locked' FROM durable.workflow WHERE name = 'locked' FOR UPDATE; SELECT pg_sleep(1.5); ROLLBACK});
+	$node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $lock->{pid}");
+	my $try = wait_for_work('e', '{q}', '5 s') . "\nSELECT count(*) FROM durable.claim('q', 'e');";
+	$call = begin(join("\n", ($try) x 5));
+	is(answer($call, 2), join("\n", ("work\n0") x 5), "$name: what is locked cannot be claimed");
+	cmp_ok($call->{took}, '>', 0.39, "$name: and is not told again and again");
+	answer($lock);
+	is(answer(begin($try), 1), "work\n1", "$name: but when it is free");
 	no_work();
 
 	# ---- the extension is dropped
@@ -408,26 +428,29 @@ sub test_all
 	answer($_) for @calls;
 	no_work();
 
-	# ---- a storm: 30 wait and claim, others start; nobody sleeps beside work
+	# ---- a storm: some wait and claim, others start; nobody sleeps beside work
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	append_to_file("$dir/wait.sql", q{
 CALL durable.wait_for_work('storm' || :client_id, '{q}', timeout => '0.4 s');
 SELECT durable.complete(workflow_id) FROM durable.claim('q', 'storm' || :client_id);
 });
-	append_to_file("$dir/start.sql", q{
-SELECT durable.start('storm ' || :client_id || ' ' || gen_random_uuid(), queue => 'q');
+	append_to_file("$dir/start.sql", qq{
+SELECT durable.start('$name storm ' || gen_random_uuid(), queue => 'q');
 });
 	my @pgbench = ('pgbench', '-n', '-f');
 	my ($out, $err) = ('', '');
-	my $waiters = IPC::Run::start([ @pgbench, "$dir/wait.sql", '-c', 30, '-j', 2, '-T', 6, $node->connstr('postgres') ], '>', \$out, '2>', \$err);
+	my ($many, $starts) = $told ? (50, 10000) : (30, 1600);
+	my $waiters = IPC::Run::start([ @pgbench, "$dir/wait.sql", '-c', $many, '-j', 2, '-T', 600, $node->connstr('postgres') ], '>', \$out, '2>', \$err);
 	sleep 0.5;
-	$node->command_ok([ @pgbench, "$dir/start.sql", '-c', 4, '-t', 400, $node->connstr('postgres') ], "$name: a storm of starts");
+	$node->command_ok([ @pgbench, "$dir/start.sql", '-c', 4, '-t', $starts / 4, $node->connstr('postgres') ], "$name: a storm of $starts starts, while $many wait");
 	my $seen = time;
 	sleep 0.05 while sql(q{SELECT count(*) FROM durable.pending WHERE queue_name = 'q'}) ne '0' && time - $seen < 6;
 	cmp_ok(time - $seen, '<', $told ? 2 : 6, "$name: all is claimed soon after");
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM durable.driven WHERE queue_name = 'q'}), "$name: and none is left");
+	is(sql(qq{SELECT count(*) FROM durable.workflow WHERE name LIKE '$name storm %' AND status = 'COMPLETED'}), $starts, "$name: all were completed");
+	$waiters->signal('TERM');
 	$waiters->finish;
 	unlike($err, qr/ERROR|aborted/, "$name: no waiter saw an error");
-	is(sql(q{SELECT count(*) FROM durable.workflow WHERE name LIKE 'storm %' AND status <> 'COMPLETED'}), '0', "$name: all were completed");
 	is(sql(q{SELECT count(*) FROM durable.check()}), '0', "$name: check");
 	sql(q{SELECT durable.drop_queue('one'); SELECT durable.drop_queue('rate'); SELECT durable.purge('0 s', 100000)});
 	return;
@@ -440,6 +463,38 @@ sleep 0.2;
 test_all('looking');
 $node->append_conf('postgresql.conf', "durable.wake = 'auto'\n");
 $node->reload;
+
+# ---- there are 240 places: who waits beside them looks, and has its work and its news, too; so does who waits for many queues
+$node->append_conf('postgresql.conf', "max_connections = 280\n");
+$node->restart;
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	append_to_file("$dir/wait.sql", q{
+CALL durable.wait_for_work('place' || :client_id, '{q}', timeout => '60 s');
+SELECT durable.complete(workflow_id) FROM durable.claim('q', 'place' || :client_id);
+});
+	my ($out, $err) = ('', '');
+	my $waiters = IPC::Run::start([ 'pgbench', '-n', '-f', "$dir/wait.sql", '-c', 240, '-t', 1, $node->connstr('postgres') ], '>', \$out, '2>', \$err);
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 240 FROM pg_stat_activity WHERE query LIKE '%wait_for_work(''place%' AND wait_event_type = 'Extension'}), '240 wait');
+	sql(q{SELECT durable.create_queue('full' || i) FROM generate_series(1, 15) i; SELECT durable.start('full', executor_id => 'news')});
+	my $news = sleeping("CALL durable.wait_for_work('news', timeout => '0');\n\\echo --\n" . wait_for_work('news', '{}', '20 s'));
+	my $end = sleeping(q{CALL durable.wait_for_end(wf('full'), '20 s')});
+	my $beside = sleeping(wait_for_work('beside', '{full1}', '20 s'));
+	my $queues = sleeping(wait_for_work('queues', '{' . join(',', map { "full$_" } 1 .. 15) . '}', '20 s'));
+	sql(q{SELECT durable.signal(wf('full'), 'go')});
+	like(answer($news, 2), qr/--\nnews$/, 'one that has no place is told news');
+	sql(q{SELECT durable.start('for it', queue => 'full1')});
+	is(answer($beside, 2), 'work', 'and has its work');
+	is(answer($queues, 2), 'work', 'so has who waits for 15 queues');
+	sql(q{SELECT durable.complete(wf('full'), '1')});
+	is(answer($end, 2), 'COMPLETED|1|', 'an end is seen');
+	sql(q{SELECT count(*) FROM durable.start_many((SELECT array_agg('place ' || i) FROM generate_series(1, 240) i), queue => 'q')});
+	$waiters->finish;
+	unlike($err, qr/ERROR|aborted/, 'none of those that wait saw an error');
+	is(sql(q{SELECT count(*) FROM durable.workflow WHERE name LIKE 'place %' AND status = 'COMPLETED'}), '240', '240 jobs wake 240');
+	no_work();
+	sql(q{SELECT durable.drop_queue('full' || i) FROM generate_series(1, 15) i});
+}
 
 # ---- a second prepared transaction: told by nobody, found within a second or two
 $node->append_conf('postgresql.conf', "max_prepared_transactions = 2\n");
