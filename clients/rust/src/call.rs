@@ -1,30 +1,32 @@
 //! The one way to call a function of the extension.
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, TryGetable, Value};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::DurableError;
+/// A call that has no answer: the server has refused it, or cannot be reached.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) DbErr);
+
+impl From<DbErr> for Refused {
+    fn from(error: DbErr) -> Self {
+        Self(error)
+    }
+}
 
 /// Calls a function; its rows.
 pub(crate) async fn rows(
     db: &impl ConnectionTrait,
     sql: &str,
     arguments: Vec<Value>,
-) -> Result<Vec<QueryResult>, DurableError> {
-    db.query_all(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments))
-        .await
-        .map_err(DurableError::of_call)
+) -> Result<Vec<QueryResult>, Refused> {
+    Ok(db.query_all(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await?)
 }
 
 /// Calls a function that answers one row.
-pub(crate) async fn row(
-    db: &impl ConnectionTrait,
-    sql: &str,
-    arguments: Vec<Value>,
-) -> Result<QueryResult, DurableError> {
-    let row = db.query_one(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await;
-    row.map_err(DurableError::of_call)?.ok_or_else(|| DurableError::custom(format!("no row from {sql}")))
+pub(crate) async fn row(db: &impl ConnectionTrait, sql: &str, arguments: Vec<Value>) -> Result<QueryResult, Refused> {
+    let row = db.query_one(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await?;
+    row.ok_or_else(|| Refused(DbErr::RecordNotFound(format!("no row from {sql}"))))
 }
 
 /// Calls a function that answers one value.
@@ -32,13 +34,18 @@ pub(crate) async fn value<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: &str,
     arguments: Vec<Value>,
-) -> Result<T, DurableError> {
+) -> Result<T, Refused> {
     column(&row(db, sql, arguments).await?, 0)
 }
 
 /// A column of a row, from 0.
-pub(crate) fn column<T: TryGetable>(row: &QueryResult, index: usize) -> Result<T, DurableError> {
+pub(crate) fn column<T: TryGetable>(row: &QueryResult, index: usize) -> Result<T, Refused> {
     Ok(row.try_get_by_index(index)?)
+}
+
+/// Nothing is NULL, not the null of JSON, in all languages.
+pub(crate) fn nullable(json: Option<Json>) -> Value {
+    json.filter(|json| !json.is_null()).into()
 }
 
 /// What a step or a wait answers: `durable.claimed_step`, and the seconds until `run_at`.
@@ -57,10 +64,10 @@ pub(crate) async fn claimed(
     db: &impl ConnectionTrait,
     function: &str,
     arguments: Vec<Value>,
-) -> Result<Claimed, DurableError> {
+) -> Result<Claimed, Refused> {
     let sql = format!(
         "SELECT (s.c).step_id, (s.c).action::text, (s.c).output, (s.c).error, (s.c).attempt, \
-         greatest(extract(epoch FROM (s.c).run_at - clock_timestamp()), 0)::float8, (s.c).detail \
+         greatest(extract(epoch FROM (s.c).run_at - durable.clock()), 0)::float8, (s.c).detail \
          FROM (SELECT {function} AS c OFFSET 0) s"
     );
     let row = row(db, &sql, arguments).await?;
@@ -73,4 +80,27 @@ pub(crate) async fn claimed(
         wait: column(&row, 5)?,
         detail: column(&row, 6)?,
     })
+}
+
+/// Finds or starts a child: its id, whether it is new, its lease, and what [`of_child`] takes.
+pub(crate) async fn child(
+    db: &impl ConnectionTrait,
+    parameters: &str,
+    arguments: Vec<Value>,
+) -> Result<QueryResult, Refused> {
+    let columns = "workflow_id, created, lease, status::text, output, error";
+    row(db, &format!("SELECT {columns} FROM durable.start_child({parameters})"), arguments).await
+}
+
+/// What a child that has ended, or not yet, answers as a position of its parent. It has
+/// no attempts, and what its parent gets of a failure stands in its text.
+pub(crate) fn of_child(step_id: Uuid, row: &QueryResult) -> Result<Claimed, Refused> {
+    let status: String = column(row, 3)?;
+    let action = match status.as_str() {
+        "COMPLETED" => "REPLAY",
+        "FAILED" | "CANCELLED" => "FAILED",
+        _ => "WAIT",
+    };
+    let (output, error) = (column(row, 4)?, column(row, 5)?);
+    Ok(Claimed { step_id, action: action.to_owned(), output, error, attempt: 0, wait: None, detail: None })
 }

@@ -2,22 +2,24 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait, Value};
+use sea_orm::{DatabaseConnection, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedRwLockReadGuard};
 use uuid::Uuid;
 
-use crate::call::{Claimed, claimed, column, row, rows, value};
+use crate::DurableError;
+use crate::call::{Claimed, Refused, child, column, nullable, of_child, row, rows, value};
+use crate::drive::{Busy, Driver};
+use crate::error::Again;
+use crate::executor::{RecoveredRun, RecoveredTask};
 use crate::query::{self, TaskQuery, TaskSummary};
 use crate::retry::retry_db_write;
-use crate::{DurableError, RetryPolicy};
+use crate::step::{Settled, decode, settled};
 
 /// Whether a start made a new workflow or joined one that was there.
 pub enum StartResult {
@@ -53,37 +55,34 @@ impl StartResult {
     }
 }
 
-/// A position that the history has an output for.
-struct Recorded {
-    name: String,
+/// A position that the history has.
+pub(crate) struct Recorded {
+    pub(crate) name: String,
     kind: String,
+    wait: Option<String>,
+    is_completed: bool,
     output: Option<Json>,
 }
 
 /// Context threaded through every workflow and step.
 ///
 /// Each call that makes a step, a wait or a child takes the next position of the
-/// workflow, in the order of the program. What is recorded at a position is
-/// answered, and not done again.
+/// workflow when it is made, in the order of the program. What is recorded at a
+/// position is answered, and not done again.
 pub struct Ctx {
     db: DatabaseConnection,
     task_id: Uuid,
     sequence: AtomicI32,
+    /// so many random values were drawn since the last position was taken
+    pub(crate) drawn: AtomicU32,
     executor_id: Option<String>,
     lease: i32,
     /// what was recorded before this run: read once, at the first position
     history: OnceCell<HashMap<i32, Recorded>>,
-    /// a worker's: what gives it free
+    /// of a workflow that a worker drives
     driver: Option<Arc<Driver>>,
-}
-
-/// A workflow that a worker drives, with all its inline children.
-pub(crate) struct Driver {
-    pub(crate) task_id: Uuid,
-    pub(crate) lease: i32,
-    pub(crate) executor_id: String,
-    /// a longer wait gives the worker free
-    pub(crate) patience: Duration,
+    /// of one that `init` has recovered
+    recovered: Option<Arc<RecoveredRun>>,
 }
 
 impl Ctx {
@@ -92,19 +91,37 @@ impl Ctx {
             db: db.clone(),
             task_id,
             sequence: AtomicI32::new(0),
+            drawn: AtomicU32::new(0),
             executor_id: crate::executor_id(),
             lease,
             driver: None,
+            recovered: None,
             history: if is_new { OnceCell::new_with(Some(HashMap::new())) } else { OnceCell::new() },
         }
     }
 
     /// The context of a workflow that a worker has claimed.
-    pub(crate) fn driven(db: &DatabaseConnection, driver: Driver) -> Self {
-        let mut ctx = Self::new(db, driver.task_id, driver.lease, false);
-        ctx.executor_id = Some(driver.executor_id.clone());
-        ctx.driver = Some(Arc::new(driver));
-        ctx
+    pub(crate) fn driven(db: &DatabaseConnection, driver: &Arc<Driver>) -> Self {
+        Self {
+            executor_id: Some(driver.executor_id.clone()),
+            driver: Some(driver.clone()),
+            ..Self::new(db, driver.workflow_id, driver.lease, driver.lease == 1)
+        }
+    }
+
+    /// The context of a workflow that `init` has recovered.
+    pub(crate) fn recovered_by(db: &DatabaseConnection, task: &RecoveredTask, run: &Arc<RecoveredRun>) -> Self {
+        Self { recovered: Some(run.clone()), ..Self::new(db, task.id, task.lease, false) }
+    }
+
+    /// The context of a child, which is driven as this one.
+    fn of_child(&self, id: Uuid, lease: i32, is_new: bool) -> Self {
+        Self {
+            executor_id: self.executor_id.clone(),
+            driver: self.driver.clone(),
+            recovered: self.recovered.clone(),
+            ..Self::new(&self.db, id, lease, is_new)
+        }
     }
 
     // ── Workflow lifecycle ────────────────────────────────────────
@@ -151,15 +168,16 @@ impl Ctx {
     ) -> Result<StartResult, DurableError> {
         let sql = "SELECT s.workflow_id, s.created, s.lease \
                    FROM durable.start($1, $2, $3, $4, timeout => make_interval(secs => $5)) s";
+        let _between = RecoveredRun::between_steps_of(name).await;
         let row = retry_db_write(|| async {
             let arguments: Vec<Value> = vec![
                 name.into(),
-                input.clone().into(),
+                nullable(input.clone()),
                 handler.map(str::to_owned).into(),
                 crate::executor_id().into(),
                 timeout_ms.map(seconds).into(),
             ];
-            row(db, sql, arguments).await
+            Ok(row(db, sql, arguments).await?)
         })
         .await?;
         let created: bool = column(&row, 1)?;
@@ -174,176 +192,91 @@ impl Ctx {
     /// Attaches to a workflow by its id, to resume one that was recovered, or one that is running.
     pub async fn from_id(db: &DatabaseConnection, task_id: Uuid) -> Result<Self, DurableError> {
         let sql = "SELECT lease FROM durable.attach($1, $2)";
+        let _between = RecoveredRun::between_steps_of_id(task_id).await;
         let lease = value(db, sql, vec![task_id.into(), crate::executor_id().into()]).await?;
         Ok(Self::new(db, task_id, lease, false))
     }
 
-    /// Runs a step. If it is recorded, the answer is what was recorded; else the closure
-    /// runs, and its outcome is recorded. A failure is an outcome, too: it is raised again
-    /// by each replay, until [`resume_failed`](Self::resume_failed). For retries see
-    /// [`step_with_retry`](Self::step_with_retry).
-    pub async fn step<T, F, Fut>(&self, name: &str, f: F) -> Result<T, DurableError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, DurableError>>,
-    {
-        let mut f = Some(f);
-        // without retries there is one attempt, unless the process lost the reply of a claim
-        self.run_step(name, &RetryPolicy::none(), || f.take().map(|f| f())).await
-    }
-
-    /// Runs a step that may be composed with others by `tokio::try_join!`: its position is taken when the call is made.
-    ///
-    /// ```no_run
-    /// # use durable::{Ctx, DurableError};
-    /// # async fn fetch() -> Result<u32, DurableError> { Ok(1) }
-    /// # async fn f(ctx: Ctx) -> Result<(), DurableError> {
-    /// let (a, b) = tokio::try_join!(
-    ///     ctx.concurrent_step("fetch_a", || async { fetch().await }),
-    ///     ctx.concurrent_step("fetch_b", || async { fetch().await }),
-    /// )?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn concurrent_step<T, F, Fut>(&self, name: &str, f: F) -> Result<T, DurableError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, DurableError>>,
-    {
-        self.step(name, f).await
-    }
-
-    /// Runs a step that is tried again when it fails. The server keeps count and time, so
-    /// the policy holds across restarts.
-    pub async fn step_with_retry<T, F, Fut>(&self, name: &str, policy: RetryPolicy, f: F) -> Result<T, DurableError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, DurableError>>,
-    {
-        self.run_step(name, &policy, || Some(f())).await
-    }
-
-    async fn run_step<T, F, Fut>(&self, name: &str, policy: &RetryPolicy, mut f: F) -> Result<T, DurableError>
-    where
-        T: Serialize + DeserializeOwned,
-        F: FnMut() -> Option<Fut>,
-        Fut: Future<Output = Result<T, DurableError>>,
-    {
-        let sequence = self.next_sequence();
-        if let Some(output) = self.replayed(sequence, name, "STEP").await? {
-            return decode(output);
-        }
-        loop {
-            let step = self.claim(sequence, name, "STEP", policy).await?;
-            if step.action != "EXECUTE" {
-                match settled(name, step)? {
-                    Settled::Output(output) => return decode(output),
-                    Settled::Wait(pause) => tokio::time::sleep(pause).await,
-                }
-                continue;
-            }
-            let Some(attempt) = f() else {
-                return Err(DurableError::StepLocked(name.to_owned()));
-            };
-            // no connection is held while it runs
-            match attempt.await.and_then(|result| Ok(serde_json::to_value(result)?)) {
-                Ok(output) => {
-                    retry_db_write(|| self.record(&self.db, &step, output.clone())).await?;
-                    return decode(Some(output));
-                }
-                Err(error) if error.is_interrupt() => return Err(error),
-                Err(error) => {
-                    if let Some(pause) = self.record_failure(&step, &error).await? {
-                        tokio::time::sleep(pause).await;
-                    } else {
-                        return Err(DurableError::recorded(error.text(), Some(&error.detail())));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Runs a step that only writes to the database: its writes and its outcome are one transaction.
-    ///
-    /// ```no_run
-    /// # use durable::{Ctx, DurableError};
-    /// # async fn do_db_work(tx: &durable::DatabaseTransaction) -> Result<u32, DurableError> { Ok(1) }
-    /// # async fn f(ctx: Ctx) -> Result<(), DurableError> {
-    /// let count: u32 = ctx.transaction("upsert_batch", |tx| Box::pin(async move {
-    ///     do_db_work(tx).await
-    /// })).await?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn transaction<T, F>(&self, name: &str, f: F) -> Result<T, DurableError>
-    where
-        T: Serialize + DeserializeOwned + Send,
-        F: for<'tx> FnOnce(
-                &'tx DatabaseTransaction,
-            ) -> Pin<Box<dyn Future<Output = Result<T, DurableError>> + Send + 'tx>>
-            + Send,
-    {
-        let sequence = self.next_sequence();
-        if let Some(output) = self.replayed(sequence, name, "TRANSACTION").await? {
-            return decode(output);
-        }
-        let step = loop {
-            let step = self.claim(sequence, name, "TRANSACTION", &RetryPolicy::none()).await?;
-            if step.action == "EXECUTE" {
-                break step;
-            }
-            match settled(name, step)? {
-                Settled::Output(output) => return decode(output),
-                Settled::Wait(pause) => tokio::time::sleep(pause).await,
-            }
-        };
-        let tx = self.db.begin().await?;
-        match f(&tx).await.and_then(|result| Ok(serde_json::to_value(result)?)) {
-            Ok(output) => {
-                self.record(&tx, &step, output.clone()).await?;
-                tx.commit().await?;
-                decode(Some(output))
-            }
-            Err(error) => {
-                tx.rollback().await?;
-                if error.is_interrupt() {
-                    return Err(error);
-                }
-                self.record_failure(&step, &error).await?;
-                Err(DurableError::recorded(error.text(), Some(&error.detail())))
-            }
-        }
-    }
-
     /// Starts or resumes a child workflow that this process runs as part of this one. Returns its context.
-    pub async fn child(&self, name: &str, input: Option<Json>) -> Result<Self, DurableError> {
+    pub fn child(&self, name: &str, input: Option<Json>) -> impl Future<Output = Result<Self, DurableError>> {
         let sequence = self.next_sequence();
-        let sql = "SELECT workflow_id, created, lease FROM durable.start_child($1, $2, $3, $4, lease => $5)";
-        let row = retry_db_write(|| async {
-            let arguments: Vec<Value> =
-                vec![self.task_id.into(), sequence.into(), name.into(), input.clone().into(), self.lease.into()];
-            row(&self.db, sql, arguments).await
-        })
-        .await?;
+        async move { Ok(self.start_child(sequence, name, input).await?.0) }
+    }
+
+    /// Runs a program as a child workflow, in this process: what it returns is its output, and what it raises
+    /// its failure, which is the same on a replay.
+    ///
+    /// ```no_run
+    /// # use durable::{Ctx, DurableError};
+    /// # async fn f(ctx: Ctx) -> Result<(), DurableError> {
+    /// let shelf: u32 = ctx.run_child("reserve", None, |child| async move {
+    ///     child.step("look", || async { Ok(7) }).await
+    /// }).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn run_child<T, F, Fut>(
+        &self,
+        name: &str,
+        input: Option<Json>,
+        program: F,
+    ) -> impl Future<Output = Result<T, DurableError>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce(Self) -> Fut,
+        Fut: Future<Output = Result<T, DurableError>>,
+    {
+        let sequence = self.next_sequence();
+        async move {
+            if let Some(output) = self.replayed(sequence, name, "WORKFLOW", None).await? {
+                return decode(output);
+            }
+            let (child, found) = self.start_child(sequence, name, input).await?;
+            if let Settled::Output(output) = settled(name, found)? {
+                return decode(output);
+            }
+            let this = self.of_child(child.task_id, child.lease, true);
+            match program(child).await.and_then(|result| Ok(serde_json::to_value(result)?)) {
+                Ok(output) => {
+                    this.complete(&output).await?;
+                    decode(Some(output))
+                }
+                Err(error) if error.is_interrupt() => Err(error),
+                Err(error) => {
+                    this.fail_with(&error).await?;
+                    Err(DurableError::recorded(name, &error.record().0, None, None))
+                }
+            }
+        }
+    }
+
+    async fn start_child(
+        &self,
+        sequence: i32,
+        name: &str,
+        input: Option<Json>,
+    ) -> Result<(Self, Claimed), DurableError> {
+        let row = self
+            .ask(|| async {
+                let input = nullable(input.clone());
+                let arguments = vec![self.task_id.into(), sequence.into(), name.into(), input, self.lease.into()];
+                child(&self.db, "$1, $2, $3, $4, lease => $5", arguments).await
+            })
+            .await?;
         let child: Option<Uuid> = column(&row, 0)?;
         let child = child.ok_or_else(|| DurableError::Cancelled(format!("{name} was not started")))?;
-        Ok(Self {
-            executor_id: self.executor_id.clone(),
-            driver: self.driver.clone(),
-            ..Self::new(&self.db, child, column(&row, 2)?, column(&row, 1)?)
-        })
+        let ctx = self.of_child(child, column(&row, 2)?, column(&row, 1)?);
+        Ok((ctx, of_child(self.step_id(sequence), &row)?))
     }
 
     /// Whether this workflow is completed: so a parent can pass over a child that is.
     pub async fn is_completed(&self) -> Result<bool, DurableError> {
-        value(&self.db, "SELECT durable.is_completed($1)", vec![self.task_id.into()]).await
+        self.ask(|| value(&self.db, "SELECT durable.is_completed($1)", vec![self.task_id.into()])).await
     }
 
     /// The output, if this workflow is completed.
     pub async fn get_output<T: DeserializeOwned>(&self) -> Result<Option<T>, DurableError> {
         let sql = "SELECT durable.is_completed($1), durable.output($1)";
-        let row = row(&self.db, sql, vec![self.task_id.into()]).await?;
+        let row = self.ask(|| row(&self.db, sql, vec![self.task_id.into()])).await?;
         if !column::<bool>(&row, 0)? {
             return Ok(None);
         }
@@ -354,27 +287,85 @@ impl Ctx {
     pub async fn complete<T: Serialize>(&self, output: &T) -> Result<(), DurableError> {
         let output = serde_json::to_value(output)?;
         let sql = "SELECT durable.complete($1, $2, $3)";
-        retry_db_write(|| async {
-            let arguments = vec![self.task_id.into(), output.clone().into(), self.lease.into()];
-            value::<bool>(&self.db, sql, arguments).await.map(drop)
+        self.ask(|| async {
+            let arguments = vec![self.task_id.into(), nullable(Some(output.clone())), self.lease.into()];
+            value::<bool>(&self.db, sql, arguments).await
         })
-        .await
+        .await?;
+        self.ended();
+        Ok(())
     }
 
     /// Fails this workflow.
     pub async fn fail(&self, error: &str) -> Result<(), DurableError> {
-        fail(&self.db, self.task_id, error, Some(self.lease)).await
+        let sql = "SELECT durable.fail($1, $2, $3)";
+        self.ask(|| rows(&self.db, sql, vec![self.task_id.into(), error.into(), self.lease.into()])).await?;
+        self.ended();
+        Ok(())
+    }
+
+    /// Fails this workflow with an error that keeps its type.
+    pub(crate) async fn fail_with(&self, error: &DurableError) -> Result<(), DurableError> {
+        let sql = "SELECT durable.fail($1, $2, $3, detail => $4, retryable => $5)";
+        let (text, parts) = error.record();
+        let retryable = error.again() != Again::Never;
+        self.ask(|| async {
+            let arguments: Vec<Value> = vec![
+                self.task_id.into(),
+                text.clone().into(),
+                self.lease.into(),
+                parts.clone().into(),
+                retryable.into(),
+            ];
+            rows(&self.db, sql, arguments).await
+        })
+        .await?;
+        self.ended();
+        Ok(())
+    }
+
+    /// Ends this run of a root workflow, without an output, and starts the next one of its name with that input. The
+    /// program returns then.
+    ///
+    /// ```no_run
+    /// # use durable::{Ctx, DurableError};
+    /// #[durable::workflow]
+    /// async fn count_down(ctx: Ctx, n: u32) -> Result<(), DurableError> {
+    ///     if n > 0 {
+    ///         return ctx.continue_as(&(n - 1)).await;
+    ///     }
+    ///     ctx.complete(&"lift-off").await
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub async fn continue_as<T: Serialize>(&self, input: &T) -> Result<(), DurableError> {
+        let input = serde_json::to_value(input)?;
+        let sql = "SELECT workflow_id FROM durable.continue_as($1, $2, $3)";
+        self.ask(|| rows(&self.db, sql, vec![self.task_id.into(), input.clone().into(), self.lease.into()])).await?;
+        self.ended();
+        Ok(())
+    }
+
+    /// The program of a worker has recorded how it ends.
+    fn ended(&self) {
+        if let Some(driver) = self.driver.as_ref().filter(|driver| driver.workflow_id == self.task_id) {
+            driver.end();
+        }
     }
 
     /// Fails a workflow by its id, whoever drives it.
     pub async fn fail_by_id(db: &DatabaseConnection, task_id: Uuid, error: &str) -> Result<(), DurableError> {
-        fail(db, task_id, error, None).await
+        retry_db_write(|| async {
+            Ok(rows(db, "SELECT durable.fail($1, $2)", vec![task_id.into(), error.into()]).await?)
+        })
+        .await
+        .map(drop)
     }
 
     /// Sets the timeout in milliseconds, counted from its start.
     pub async fn set_timeout(&self, timeout_ms: i64) -> Result<(), DurableError> {
         let sql = "SELECT durable.set_timeout($1, make_interval(secs => $2))";
-        rows(&self.db, sql, vec![self.task_id.into(), seconds(timeout_ms).into()]).await.map(drop)
+        self.ask(|| rows(&self.db, sql, vec![self.task_id.into(), seconds(timeout_ms).into()])).await.map(drop)
     }
 
     // ── Workflow control ──────────────────────────────────────────
@@ -397,7 +388,7 @@ impl Ctx {
     /// Lets a failed workflow go on from its last completed step. Returns the name of its handler, which the caller runs.
     pub async fn resume_failed(db: &DatabaseConnection, task_id: Uuid) -> Result<Option<String>, DurableError> {
         let sql = "SELECT handler FROM durable.resume_failed($1, $2)";
-        value(db, sql, vec![task_id.into(), crate::executor_id().into()]).await
+        Ok(value(db, sql, vec![task_id.into(), crate::executor_id().into()]).await?)
     }
 
     // ── Looking ───────────────────────────────────────────────────
@@ -431,20 +422,59 @@ impl Ctx {
 
     /// Takes the next position. A program that calls it has to call it in each run.
     pub fn next_sequence(&self) -> i32 {
-        self.sequence.fetch_add(1, Ordering::SeqCst)
+        self.take(1)
     }
 
     /// The input of this workflow.
     pub async fn input<T: DeserializeOwned>(&self) -> Result<T, DurableError> {
-        let input: Option<Json> = value(&self.db, "SELECT durable.input($1)", vec![self.task_id.into()]).await?;
-        let input = input.ok_or_else(|| DurableError::custom(format!("task {} has no input", self.task_id)))?;
-        serde_json::from_value(input).map_err(|e| DurableError::custom(format!("failed to deserialize input: {e}")))
+        let input = self.ask(|| value(&self.db, "SELECT durable.input($1)", vec![self.task_id.into()])).await?;
+        decode(input).map_err(|error| DurableError::custom(format!("input of task {}: {error}", self.task_id)))
     }
 
-    // ── One position ──────────────────────────────────────────────
+    // ── What steps and waits need ─────────────────────────────────
 
     pub(crate) fn lease(&self) -> i32 {
         self.lease
+    }
+
+    pub(crate) fn executor(&self) -> Option<&String> {
+        self.executor_id.as_ref()
+    }
+
+    pub(crate) fn driver(&self) -> Option<&Driver> {
+        self.driver.as_deref()
+    }
+
+    /// Held while a step runs.
+    pub(crate) async fn while_step(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        match &self.recovered {
+            Some(run) => Some(run.step().await),
+            None => None,
+        }
+    }
+
+    /// Takes so many positions: the first.
+    pub(crate) fn take(&self, count: i32) -> i32 {
+        self.drawn.store(0, Ordering::SeqCst);
+        self.sequence.fetch_add(count, Ordering::SeqCst)
+    }
+
+    /// The next position, which is not taken.
+    pub(crate) fn position(&self) -> i32 {
+        self.sequence.load(Ordering::SeqCst)
+    }
+
+    /// The id of what stands at a position.
+    pub(crate) fn step_id(&self, sequence: i32) -> Uuid {
+        let place = u128::try_from(sequence + 1).unwrap_or_default();
+        Uuid::from_u128((self.task_id.as_u128() & !0xff_ffff) | place)
+    }
+
+    /// What was recorded at a position before this run.
+    pub(crate) async fn recorded(&self, sequence: i32) -> Result<Option<&Recorded>, DurableError> {
+        let history =
+            self.history.get_or_try_init(|| async { read_history(&self.ask(|| read(&self.db, self.task_id)).await?) });
+        Ok(history.await?.get(&sequence))
     }
 
     /// The output at a position that was completed before this run, without a round trip.
@@ -453,136 +483,34 @@ impl Ctx {
         sequence: i32,
         name: &str,
         kind: &str,
+        wait: Option<&str>,
     ) -> Result<Option<Option<Json>>, DurableError> {
-        let history = self.history.get_or_try_init(|| read_history(&self.db, self.task_id)).await?;
-        let recorded = history.get(&sequence).filter(|r| r.name == name && r.kind == kind);
-        Ok(recorded.map(|recorded| recorded.output.clone()))
+        let recorded = self.recorded(sequence).await?;
+        let is_it = |r: &&Recorded| r.is_completed && r.name == name && r.kind == kind && r.wait.as_deref() == wait;
+        Ok(recorded.filter(is_it).map(|recorded| recorded.output.clone()))
     }
 
-    /// Asks for a wait until its outcome is recorded. One that lasts longer than a
-    /// worker's patience gives the worker free; one that only time ends, at once.
-    pub(crate) async fn until_settled<F, Fut>(
-        &self,
-        name: &str,
-        only_time: bool,
-        mut ask: F,
-    ) -> Result<Option<Json>, DurableError>
+    /// Calls for the program: until the server answers where a worker drives it, else a few times.
+    pub(crate) async fn ask<T, Fut>(&self, call: impl Fn() -> Fut) -> Result<T, DurableError>
     where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<Claimed, DurableError>>,
+        Fut: Future<Output = Result<T, Refused>>,
     {
-        let mut waited = Duration::ZERO;
-        loop {
-            let step = retry_db_write(&mut ask).await?;
-            let (step_id, due) = (step.step_id, step.wait);
-            let pause = match settled(name, step)? {
-                Settled::Output(output) => return Ok(output),
-                Settled::Wait(pause) if only_time => pause,
-                // what an event ends is asked for more and more seldom
-                Settled::Wait(pause) => pause.min(waited / 4 + Duration::from_millis(10)),
-            };
-            if let Some(driver) = &self.driver {
-                let left = if only_time { due.unwrap_or_default() } else { 0.0 };
-                if waited.as_secs_f64() + left > driver.patience.as_secs_f64() {
-                    driver.suspend(&self.db, name, step_id).await?;
-                }
-            }
-            tokio::time::sleep(pause).await;
-            waited += pause;
+        match self.driver() {
+            Some(driver) => driver.ask(call).await,
+            None => retry_db_write(|| async { Ok(call().await?) }).await,
         }
     }
 
-    async fn claim(
-        &self,
-        sequence: i32,
-        name: &str,
-        kind: &str,
-        policy: &RetryPolicy,
-    ) -> Result<Claimed, DurableError> {
-        let function = "durable.claim_step($1, $2, $3, kind => $4::text::durable.task_kind, lease => $5, \
-                        executor_id => $6, max_retries => $7, backoff => make_interval(secs => $8), \
-                        backoff_multiplier => $9)";
-        retry_db_write(|| {
-            let arguments: Vec<Value> = vec![
-                self.task_id.into(),
-                sequence.into(),
-                name.into(),
-                kind.into(),
-                self.lease.into(),
-                self.executor_id.clone().into(),
-                i32::try_from(policy.max_retries).unwrap_or(i32::MAX).into(),
-                policy.initial_backoff.as_secs_f64().into(),
-                policy.backoff_multiplier.into(),
-            ];
-            claimed(&self.db, function, arguments)
-        })
-        .await
-    }
-
-    async fn record(
-        &self,
-        db: &impl sea_orm::ConnectionTrait,
-        step: &Claimed,
-        output: Json,
-    ) -> Result<(), DurableError> {
-        let arguments = vec![step.step_id.into(), output.into(), self.lease.into(), step.attempt.into()];
-        value::<bool>(db, "SELECT durable.complete($1, $2, $3, $4)", arguments).await.map(drop)
-    }
-
-    /// Records that an attempt has failed; the pause before the next one, if there is one.
-    async fn record_failure(&self, step: &Claimed, error: &DurableError) -> Result<Option<Duration>, DurableError> {
-        let sql = "SELECT status::text, greatest(extract(epoch FROM run_at - clock_timestamp()), 0)::float8 \
-                   FROM durable.fail($1, $2, $3, $4, detail => $5)";
-        let row = retry_db_write(|| async {
-            let arguments: Vec<Value> = vec![
-                step.step_id.into(),
-                error.text().into(),
-                self.lease.into(),
-                step.attempt.into(),
-                error.detail().into(),
-            ];
-            row(&self.db, sql, arguments).await
-        })
-        .await?;
-        let is_pending = column::<String>(&row, 0)? == "PENDING";
-        Ok(is_pending.then_some(pause(column(&row, 1)?)))
-    }
-}
-
-impl Driver {
-    /// Gives the worker free, until that step has ended; the error ends this run of the
-    /// program. Returns if the step has ended meanwhile.
-    async fn suspend(&self, db: &DatabaseConnection, name: &str, step_id: Uuid) -> Result<(), DurableError> {
-        let arguments: Vec<Value> =
-            vec![self.task_id.into(), self.executor_id.clone().into(), self.lease.into(), vec![step_id].into()];
-        let sql = "SELECT status::text FROM durable.suspend($1, $2, $3, $4)";
-        match value::<String>(db, sql, arguments).await?.as_str() {
-            "RUNNING" => Ok(()),
-            _ => Err(DurableError::StepLocked(format!("suspended until {name} has ended"))),
+    /// The same for what has run meanwhile.
+    pub(crate) async fn record<T, Fut>(&self, busy: Option<Busy<'_>>, call: impl Fn() -> Fut) -> Result<T, DurableError>
+    where
+        Fut: Future<Output = Result<T, Refused>>,
+    {
+        match self.driver().zip(busy) {
+            Some((driver, busy)) => driver.record(busy, call).await,
+            None => retry_db_write(|| async { Ok(call().await?) }).await,
         }
     }
-}
-
-/// What a position answers that is not to be run now.
-enum Settled {
-    Output(Option<Json>),
-    Wait(Duration),
-}
-
-fn settled(name: &str, step: Claimed) -> Result<Settled, DurableError> {
-    match step.action.as_str() {
-        "REPLAY" => Ok(Settled::Output(step.output)),
-        "FAILED" => Err(DurableError::recorded(step.error.unwrap_or_default(), step.detail.as_ref())),
-        "WAIT" => Ok(Settled::Wait(pause(step.wait))),
-        _ => Err(DurableError::StepLocked(name.to_owned())),
-    }
-}
-
-/// How long to wait until what is due in so many seconds; where only an event ends it, a moment.
-fn pause(seconds: Option<f64>) -> Duration {
-    const LONGEST: f64 = 1.0;
-    const SHORTEST: f64 = 0.002;
-    Duration::from_secs_f64(seconds.unwrap_or(LONGEST).clamp(SHORTEST, LONGEST))
 }
 
 /// Milliseconds as what `make_interval(secs)` takes.
@@ -591,24 +519,24 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-fn decode<T: DeserializeOwned>(output: Option<Json>) -> Result<T, DurableError> {
-    Ok(serde_json::from_value(output.unwrap_or(Json::Null))?)
+async fn read(db: &DatabaseConnection, task_id: Uuid) -> Result<Vec<sea_orm::QueryResult>, Refused> {
+    let sql = "SELECT sequence, name, kind::text, wait, status = 'COMPLETED', output FROM durable.history($1)";
+    rows(db, sql, vec![task_id.into()]).await
 }
 
-async fn read_history(db: &DatabaseConnection, task_id: Uuid) -> Result<HashMap<i32, Recorded>, DurableError> {
-    let sql = "SELECT sequence, name, kind::text, output FROM durable.history($1) WHERE status = 'COMPLETED'";
+fn read_history(rows: &[sea_orm::QueryResult]) -> Result<HashMap<i32, Recorded>, DurableError> {
     let mut history = HashMap::new();
-    for row in rows(db, sql, vec![task_id.into()]).await? {
-        let recorded = Recorded { name: column(&row, 1)?, kind: column(&row, 2)?, output: column(&row, 3)? };
-        history.insert(column(&row, 0)?, recorded);
+    for row in rows {
+        let recorded = Recorded {
+            name: column(row, 1)?,
+            kind: column(row, 2)?,
+            wait: column(row, 3)?,
+            is_completed: column(row, 4)?,
+            output: column(row, 5)?,
+        };
+        history.insert(column(row, 0)?, recorded);
     }
     Ok(history)
-}
-
-async fn fail(db: &DatabaseConnection, task_id: Uuid, error: &str, lease: Option<i32>) -> Result<(), DurableError> {
-    retry_db_write(|| rows(db, "SELECT durable.fail($1, $2, $3)", vec![task_id.into(), error.into(), lease.into()]))
-        .await
-        .map(drop)
 }
 
 async fn control(db: &DatabaseConnection, function: &str, task_id: Uuid) -> Result<(), DurableError> {

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::RwLock;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, Value};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use uuid::Uuid;
 
 use crate::call::{column, rows, value};
@@ -82,9 +83,10 @@ pub async fn init_db(database_url: &str) -> Result<DatabaseConnection, DurableEr
 
 /// Connects, becomes an executor that shows its heartbeat, and takes over what dead
 /// executors have left. Those workflows whose function is registered are run at once, in
-/// the background; the others are for the caller to run, after [`Ctx::from_id`]. A program
-/// that starts one of them by its name as well takes it over from there: the later run
-/// goes on, the earlier one ends at its next step.
+/// the background; the others are for the caller to run, after [`Ctx::from_id`], but for
+/// those of queues, which are left to workers that have their function. A program
+/// that starts one of them by its name as well takes it over from there, between two of
+/// its steps: the later run goes on, the earlier one ends.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), durable::DurableError> {
@@ -110,24 +112,66 @@ pub async fn init_with_config(
     executor.start_heartbeat(&config);
     let recovered = executor.recover(config.staleness_threshold).await?;
     for task in &recovered {
-        dispatch(&db, task);
+        match find_workflow(task.handler.as_deref().unwrap_or(&task.name)) {
+            Some(workflow) => dispatch(&db, task, workflow),
+            None => executor.leave(task).await?,
+        }
     }
     Ok((db, recovered))
 }
 
-/// Runs a recovered workflow in the background, if its function is registered.
-fn dispatch(db: &DatabaseConnection, task: &RecoveredTask) {
-    let handler = task.handler.as_deref().unwrap_or(&task.name);
-    let Some(workflow) = find_workflow(handler) else {
-        tracing::warn!(workflow = task.name, handler, "recovered, but no such function is registered");
-        return;
-    };
-    let (id, ctx) = (task.id, Ctx::new(db, task.id, task.lease, false));
+/// Runs a recovered workflow in the background.
+fn dispatch(db: &DatabaseConnection, task: &RecoveredTask, workflow: &WorkflowRegistration) {
+    let run = Arc::new(RecoveredRun { id: task.id, name: task.name.clone(), steps: Arc::default() });
+    runs().push(run.clone());
+    let program = (workflow.resume_fn)(Ctx::recovered_by(db, task, &run));
     tokio::spawn(async move {
-        if let Err(error) = (workflow.resume_fn)(ctx).await {
-            tracing::error!(%id, %error, "a recovered workflow has ended with an error");
+        let outcome = program.await;
+        runs().retain(|one| !Arc::ptr_eq(one, &run));
+        if let Err(error) = outcome {
+            tracing::error!(id = %run.id, %error, "a recovered workflow has ended with an error");
         }
     });
+}
+
+static RUNS: Mutex<Vec<Arc<RecoveredRun>>> = Mutex::new(Vec::new());
+
+fn runs() -> std::sync::MutexGuard<'static, Vec<Arc<RecoveredRun>>> {
+    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A workflow that this process has recovered and runs. A later run of this process takes it over when none of its
+/// steps runs: so a process that lives cuts no step off, and runs none twice.
+#[derive(Debug)]
+pub(crate) struct RecoveredRun {
+    id: Uuid,
+    name: String,
+    steps: Arc<tokio::sync::RwLock<()>>,
+}
+
+impl RecoveredRun {
+    /// Held while a step runs.
+    pub(crate) async fn step(&self) -> OwnedRwLockReadGuard<()> {
+        self.steps.clone().read_owned().await
+    }
+
+    /// Waits until no step of the one of that id runs; none begins while this is held.
+    pub(crate) async fn between_steps_of_id(id: Uuid) -> Option<OwnedRwLockWriteGuard<()>> {
+        Self::between_steps(|run| run.id == id).await
+    }
+
+    /// The same by its name.
+    pub(crate) async fn between_steps_of(name: &str) -> Option<OwnedRwLockWriteGuard<()>> {
+        Self::between_steps(|run| run.name == name).await
+    }
+
+    async fn between_steps(is_it: impl Fn(&Self) -> bool) -> Option<OwnedRwLockWriteGuard<()>> {
+        let steps = runs().iter().find(|run| is_it(run)).map(|run| run.steps.clone());
+        match steps {
+            Some(steps) => Some(steps.write_owned().await),
+            None => None,
+        }
+    }
 }
 
 /// Lets a failed workflow go on from its last completed step, in this process.
@@ -164,7 +208,8 @@ impl Executor {
 
     /// Shows that it is alive.
     pub async fn heartbeat(&self) -> Result<(), DurableError> {
-        rows(&self.db, "SELECT durable.heartbeat($1)", vec![self.executor_id.clone().into()]).await.map(drop)
+        rows(&self.db, "SELECT durable.heartbeat($1)", vec![self.executor_id.clone().into()]).await?;
+        Ok(())
     }
 
     /// Shows it again and again, in the background.
@@ -199,8 +244,23 @@ impl Executor {
         Ok(recovered)
     }
 
+    /// Leaves what cannot be run here to the workers of its queue; what has none, to the caller.
+    async fn leave(&self, task: &RecoveredTask) -> Result<(), DurableError> {
+        let sql =
+            "SELECT durable.release($1, w.id) FROM durable.workflow w WHERE w.id = $2 AND w.queue_name IS NOT NULL";
+        let left = rows(&self.db, sql, vec![self.executor_id.clone().into(), task.id.into()]).await?;
+        if left.is_empty() {
+            tracing::warn!(
+                workflow = task.name,
+                handler = task.handler,
+                "recovered, but no such function is registered"
+            );
+        }
+        Ok(())
+    }
+
     /// Hands back all that it drives: before a process ends.
     pub async fn release(&self) -> Result<i64, DurableError> {
-        value(&self.db, "SELECT durable.release($1)", vec![self.executor_id.clone().into()]).await
+        Ok(value(&self.db, "SELECT durable.release($1)", vec![self.executor_id.clone().into()]).await?)
     }
 }

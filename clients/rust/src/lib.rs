@@ -21,23 +21,29 @@
 
 mod call;
 pub mod ctx;
+mod drive;
 pub mod error;
 pub mod executor;
+mod handle;
 mod query;
 mod retry;
+mod step;
 mod wait;
 pub mod worker;
 
 pub use ctx::{Ctx, StartResult};
 pub use durable_macros::{step, workflow};
-pub use error::DurableError;
+pub use error::{DurableError, Failure};
 pub use executor::{
     Executor, HeartbeatConfig, RecoveredTask, ResumeFn, WorkflowRegistration, executor_id, find_workflow, init,
     init_db, init_with_config, resume_workflow,
 };
+pub use handle::Handle;
 pub use query::{TaskQuery, TaskSort, TaskStatus, TaskSummary};
 pub use retry::RetryPolicy;
 pub use sea_orm::DatabaseTransaction;
+pub use step::{Step, StepOptions};
+pub use wait::{Place, Signal, Wait};
 pub use worker::Worker;
 
 // what the macros name

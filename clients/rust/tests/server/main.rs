@@ -3,6 +3,7 @@
 mod control;
 mod faults;
 mod seed;
+mod troubles;
 mod waiting;
 mod workers;
 
@@ -11,13 +12,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use durable::DurableError;
 use durable::sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: use run-tests"))
+}
+
 /// The address of the server, from what libpq's programs read.
 fn url() -> String {
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: use run-tests"));
+    url_of(&variable("PGDATABASE"))
+}
+
+fn url_of(database: &str) -> String {
     format!(
-        "postgres://{}@localhost/{}?host={}&port={}",
+        "postgres://{}@localhost/{database}?host={}&port={}",
         variable("PGUSER"),
-        variable("PGDATABASE"),
         variable("PGHOST"),
         variable("PGPORT")
     )

@@ -76,7 +76,7 @@ async fn a_transaction_and_its_record_are_one() {
         .unwrap_err();
     assert_eq!(error.to_string(), "no");
     assert_eq!(ask(&db, &format!("SELECT count(*) FROM rust_ledger WHERE note = '{lost}'")).await, "0");
-    assert_eq!(ask(&db, &format!("durable.error(durable.step_id('{}', 1))", ctx.task_id())).await, "no");
+    assert_eq!(ask(&db, &format!("durable.error(durable.step_id('{}', 1))", ctx.task_id())).await, "Custom: no");
 }
 
 #[tokio::test]

@@ -25,32 +25,36 @@ async fn breaks(_ctx: Ctx) -> Result<(), DurableError> {
     Err(DurableError::custom("broken"))
 }
 
-struct Running {
+pub(crate) struct Running {
     stop: oneshot::Sender<()>,
     done: tokio::task::JoinHandle<Result<(), DurableError>>,
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).expect("it runs");
         self.done.await.expect("no panic").expect("no error");
     }
 }
 
-async fn worker(queue: &str) -> Running {
-    let worker = Worker::new(&url(), &[queue]).await.unwrap().concurrency(4).patience(Duration::from_millis(100));
+pub(crate) async fn worker(queue: &str) -> Running {
+    begin(Worker::new(&url(), &[queue]).await.unwrap())
+}
+
+pub(crate) fn begin(worker: Worker) -> Running {
+    let worker = worker.concurrency(4).patience(Duration::from_millis(100));
     let (stop, stopped) = oneshot::channel();
     Running { stop, done: tokio::spawn(worker.run_until(async move { stopped.await.unwrap_or(()) })) }
 }
 
-async fn enqueue(db: &DatabaseConnection, queue: &str, handler: &str, input: &str) -> String {
+pub(crate) async fn enqueue(db: &DatabaseConnection, queue: &str, handler: &str, input: &str) -> String {
     let name = unique(handler);
     let start = format!("durable.start('{name}', '{input}', '{handler}', queue => '{queue}')");
     ask(db, &format!("SELECT workflow_id FROM {start}")).await
 }
 
 /// Waits until something answers so.
-async fn until(db: &DatabaseConnection, sql: &str, wanted: &str) {
+pub(crate) async fn until(db: &DatabaseConnection, sql: &str, wanted: &str) {
     for _ in 0..600 {
         if ask(db, sql).await == wanted {
             return;
@@ -60,7 +64,7 @@ async fn until(db: &DatabaseConnection, sql: &str, wanted: &str) {
     panic!("{sql} is {} and not {wanted}", ask(db, sql).await);
 }
 
-async fn queue(db: &DatabaseConnection) -> String {
+pub(crate) async fn queue(db: &DatabaseConnection) -> String {
     let queue = unique("queue");
     execute(db, &format!("SELECT durable.create_queue('{queue}')")).await;
     queue
@@ -77,7 +81,7 @@ async fn a_worker_runs_what_is_queued() {
     let broken = enqueue(&db, &queue, "breaks", "null").await;
     let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
     until(&db, &sum, "420").await;
-    until(&db, &format!("durable.error('{broken}')"), "broken").await;
+    until(&db, &format!("durable.error('{broken}')"), "Custom: broken").await;
     running.stop().await;
 }
 
