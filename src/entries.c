@@ -301,6 +301,7 @@ boundary_key(Relation index, const Datum *values, int count)
 		key->scankeys[i].sk_flags &= ~SK_ISNULL;
 	}
 	key->keysz = count;
+	_bt_metaversion(index, &key->heapkeyspace, &key->allequalimage);	/* which is read for a row only */
 	return key;
 }
 
