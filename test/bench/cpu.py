@@ -14,6 +14,6 @@ def server_cpu(data: Path) -> float:
 def _ticks(pid: str, children: bool = False) -> int:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except FileNotFoundError:  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
         return 0
     return sum(map(int, fields[11 : 15 if children else 13]))
