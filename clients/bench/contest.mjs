@@ -4,7 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 
 export const STEPS = 10;
-export const [mode, kind, concurrency, count, seconds] = process.argv.slice(2).map((it) => (isNaN(it) ? it : Number(it)));
+export const [mode, kind, concurrency, count, seconds] = process.argv
+  .slice(2)
+  .map((it) => (isNaN(it) ? it : Number(it)));
 /** Of the contestant's pool, whoever it is. */
 export const connections = Math.max(10, concurrency);
 export const pool = () => new pg.Pool({ max: connections });

@@ -54,7 +54,9 @@ CONTESTANTS = [
     Contestant("absurd, Python", "absurd_python.py", pypi=("absurd-sdk==0.5.1", PSYCOPG, ABSURDCTL)),
     Contestant("pg-boss", "pgboss.mjs", npm=("pg-boss@12.38.0", PG), is_queue=True),
     Contestant("graphile-worker", "graphile.mjs", npm=(GRAPHILE, PG), is_queue=True),
-    Contestant("graphile-worker, batched", "graphile.mjs", npm=(GRAPHILE, PG), env={"BENCH_BATCHED": "1"}, is_queue=True),
+    Contestant(
+        "graphile-worker, batched", "graphile.mjs", npm=(GRAPHILE, PG), env={"BENCH_BATCHED": "1"}, is_queue=True
+    ),
 ]
 
 
@@ -85,8 +87,8 @@ class Scratch:
         place = self.place(contestant)
         if place.exists():  # another one of the same program has been here
             return
-        if contestant.program.endswith(".rs") and "BENCH_RUST" not in os.environ:
-            raise Missing("BENCH_RUST does not name its program, which make bench-clients builds")
+        if contestant.program.endswith(".rs") and not os.access(os.environ.get("BENCH_RUST", ""), os.X_OK):
+            raise Missing("BENCH_RUST does not name its program, which make bench-clients builds, with cargo")
         place.mkdir()
         try:
             if contestant.program.endswith(".mjs"):
@@ -98,7 +100,9 @@ class Scratch:
                 run(PYTHON, "-m", "venv", "venv", cwd=place)
                 run("venv/bin/pip", "install", "-q", "--disable-pip-version-check", *contestant.pypi, cwd=place)
             if ABSURDCTL in contestant.pypi:
-                schema = run("venv/bin/python", "-c", "import absurdctl; print(absurdctl.BUNDLED_SCHEMA_SQL)", cwd=place)
+                schema = run(
+                    "venv/bin/python", "-c", "import absurdctl; print(absurdctl.BUNDLED_SCHEMA_SQL)", cwd=place
+                )
                 (place / "absurd.sql").write_text(schema)
         except Missing:
             shutil.rmtree(place)

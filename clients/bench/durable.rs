@@ -20,7 +20,8 @@ static RUNS: Notify = Notify::const_new();
 async fn workflow(ctx: Ctx, n: i64) -> Result<(), DurableError> {
     began(n);
     for step in 0..STEPS {
-        ctx.step(&format!("step-{step}"), || async move { Ok(did(step)) }).await?;
+        ctx.step(&format!("step-{step}"), || async move { Ok(did(step)) })
+            .await?;
     }
     ctx.complete(&()).await
 }
@@ -44,7 +45,9 @@ fn did<T>(value: T) -> T {
 
 fn say(line: &str) {
     let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody reads it");
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .expect("somebody reads it");
 }
 
 struct Contest {
@@ -67,7 +70,12 @@ impl Contest {
 
     /// Until all have ended, or the time is over; the first second is not counted.
     async fn throughput(&self) {
-        let all = self.count * if self.kind == "job" { 1 } else { STEPS as usize };
+        let all = self.count
+            * if self.kind == "job" {
+                1
+            } else {
+                STEPS as usize
+            };
         until(None, 1).await;
         until(Some(Duration::from_secs(1)), all / 10).await;
         say(&format!("begin {}", DONE.load(SeqCst)));
@@ -89,7 +97,10 @@ impl Contest {
                 RUNS.notified().await;
             }
             say(&format!("latency {}", since.elapsed().as_secs_f64()));
-            sleep(Duration::from_millis(20 + u64::from(since.elapsed().subsec_nanos()) % 200)).await;
+            sleep(Duration::from_millis(
+                20 + u64::from(since.elapsed().subsec_nanos()) % 200,
+            ))
+            .await;
         }
         say("end 0");
         Ok(())
@@ -108,25 +119,42 @@ async fn until(time: Option<Duration>, number: usize) {
 async fn main() -> Result<(), DurableError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, kind, concurrency, count, seconds] = arguments.as_slice() else {
-        return Err(DurableError::custom("usage: bench MODE KIND CONCURRENCY COUNT SECONDS"));
+        return Err(DurableError::custom(
+            "usage: bench MODE KIND CONCURRENCY COUNT SECONDS",
+        ));
     };
-    let number = |text: &str| text.parse::<u32>().map_err(|error| DurableError::custom(error.to_string()));
+    let number = |text: &str| {
+        text.parse::<u32>()
+            .map_err(|error| DurableError::custom(error.to_string()))
+    };
     let env = |name: &str| std::env::var(name).unwrap_or_default();
     let host = env("PGHOST").replace('/', "%2F");
     let url = format!("postgres://{}@{host}/{}", env("PGUSER"), env("PGDATABASE"));
 
     let db = durable::sea_orm::Database::connect(&url).await?;
-    db.execute_unprepared(&format!("CREATE EXTENSION durable; SELECT durable.create_queue('{QUEUE}')")).await?;
-    let worker = Worker::new(&url, &[QUEUE]).await?.concurrency(number(concurrency)? as usize);
+    db.execute_unprepared(&format!(
+        "CREATE EXTENSION durable; SELECT durable.create_queue('{QUEUE}')"
+    ))
+    .await?;
+    let worker = Worker::new(&url, &[QUEUE])
+        .await?
+        .concurrency(number(concurrency)? as usize);
     let time = Duration::from_secs(number(seconds)?.into());
-    let contest = Contest { db, kind: kind.clone(), count: number(count)? as usize, time };
+    let contest = Contest {
+        db,
+        kind: kind.clone(),
+        count: number(count)? as usize,
+        time,
+    };
     if mode == "latency" {
         tokio::spawn(worker.run());
         contest.latency().await?;
     } else {
         contest.enqueue(0, contest.count).await?;
         say("ready 0");
-        std::io::stdin().read_line(&mut String::new()).map_err(|error| DurableError::custom(error.to_string()))?;
+        std::io::stdin()
+            .read_line(&mut String::new())
+            .map_err(|error| DurableError::custom(error.to_string()))?;
         tokio::spawn(worker.run());
         contest.throughput().await;
     }

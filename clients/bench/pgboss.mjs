@@ -2,7 +2,15 @@ import { PgBoss } from "pg-boss";
 import { began, concurrency, connections, contest, did, kind, STEPS } from "./contest.mjs";
 
 const { PGHOST: host, PGUSER: user, PGDATABASE: database } = process.env;
-const boss = new PgBoss({ host, user, database, max: connections, useListenNotify: true, supervise: false, schedule: false });
+const boss = new PgBoss({
+  host,
+  user,
+  database,
+  max: connections,
+  useListenNotify: true,
+  supervise: false,
+  schedule: false,
+});
 boss.on("error", console.error);
 await boss.start();
 await boss.createQueue("bench", { notify: true });

@@ -122,19 +122,42 @@ impl Worker {
         running: &Running,
         tasks: &mut JoinSet<()>,
     ) -> Result<(), DurableError> {
-        // full: news only, by a wait that asks for no queue's work
+        // full: news only, by a short wait that asks for no queue's work
         let free = room.available_permits();
         let queues = if free > 0 { self.queues.clone() } else { vec![] };
         let sql = "CALL durable.wait_for_work($1, $2, make_interval(secs => $3), true)";
         let timeout = if free > 0 { 10.0 } else { 0.2 };
-        let reason: String =
-            value(waiter, sql, vec![self.executor_id.clone().into(), queues.into(), timeout.into()]).await?;
+        let wait = value(waiter, sql, vec![self.executor_id.clone().into(), queues.into(), timeout.into()]);
+        tokio::pin!(wait);
+        let mut is_full = free == 0;
+        let reason: String = loop {
+            tokio::select! {
+                reason = &mut wait => break reason?,
+                // meanwhile, a place that is free again is filled, as long as there is work
+                place = room.acquire(), if is_full => {
+                    drop(place);
+                    self.fill(room, running, tasks).await?;
+                    is_full = room.available_permits() == 0;
+                }
+            }
+        };
         self.look_for_news(running).await?;
         while tasks.try_join_next().is_some() {}
         if free > 0 && reason != "news" {
-            for (workflow, id, lease) in self.take(free).await? {
-                self.spawn(workflow, id, lease, room, running, tasks);
-            }
+            self.fill(room, running, tasks).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes as many as there are free places.
+    async fn fill(
+        &self,
+        room: &Arc<Semaphore>,
+        running: &Running,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), DurableError> {
+        for (workflow, id, lease) in self.take(room.available_permits()).await? {
+            self.spawn(workflow, id, lease, room, running, tasks);
         }
         Ok(())
     }
