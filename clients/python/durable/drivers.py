@@ -40,21 +40,32 @@ def translated(error: psycopg.Error) -> BaseException:
     return refusal(state, (error.diag.message_primary or str(error)) + detail)
 
 
-class Threads:
+class Driver:
+    """A pool of connections, and the calls of each kind that wait, or are under way."""
+
+    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
+        self.conninfo, self.connect, self.size, self.outage = conninfo, connect, size, outage
+        self.losses = 0  # how often a connection was lost
+        self.owners: Owners | None = None  # the drivers of several databases
+        self._idle: list[Any] = []
+        self._waiting: defaultdict[Any, list[Any]] = defaultdict(list)
+        self._under_way: defaultdict[Any, int] = defaultdict(int)
+
+    def owner(self, call: Call) -> Any:
+        """The driver of the database that has what the call is about."""
+        return self.owners.of(protocol.concerns(call)) if self.owners else self
+
+
+class Threads(Driver):
     """Runs generators with blocking calls; what is beside them, in threads."""
 
     event = staticmethod(threading.Event)
     inbox: Any = staticmethod(queue.SimpleQueue)
 
-    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
-        self.conninfo, self.connect, self.outage = conninfo, connect, outage
-        self.losses = 0  # how often a connection was lost
-        self.owners: Owners | None = None  # of several databases: calls go to those of the tree that they are about
-        self._idle: list[psycopg.Connection[Any]] = []
-        self._room = threading.BoundedSemaphore(size)
+    def __init__(self, *args: Any, **connect: Any):
+        super().__init__(*args, **connect)
+        self._room = threading.BoundedSemaphore(self.size)
         self._lock = threading.Lock()
-        self._waiting: defaultdict[Any, list[Any]] = defaultdict(list)
-        self._under_way: defaultdict[Any, int] = defaultdict(int)
 
     def drive(self, gen: Gen, connection: Any = None) -> Any:
         """Runs a generator to its end; its calls go over that connection, or one of the pool."""
@@ -98,11 +109,10 @@ class Threads:
     def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
             return _execute(connection, call)
-        tries, began = 0, time.monotonic()
+        tries, began, key = 0, time.monotonic(), protocol.batch_key(call)
         while True:
-            owner = self.owners.of(protocol.concerns(call)) if self.owners else self
+            owner = self.owner(call)
             try:
-                key = protocol.batch_key(call)
                 return owner._alone(call) if key is None else owner._together(key, call)
             except DurableError as error:
                 if not _is_moving(error, began):
@@ -244,20 +254,15 @@ class Owners:
         self.owners = {(r.lower, r.upper - 1): one for one, has in zip(self.all, buckets, strict=True) for r in has}
 
 
-class Tasks:
+class Tasks(Driver):
     """Runs generators with asyncio; what is beside them, in tasks."""
 
     event = staticmethod(asyncio.Event)
     inbox: Any = staticmethod(asyncio.Queue)
 
-    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
-        self.conninfo, self.connect, self.outage = conninfo, connect, outage
-        self.losses = 0  # how often a connection was lost
-        self.owners: Owners | None = None  # of several databases: calls go to those of the tree that they are about
-        self._idle: list[psycopg.AsyncConnection[Any]] = []
-        self._room = asyncio.Semaphore(size)
-        self._waiting: defaultdict[Any, list[tuple[Call, asyncio.Future[Any]]]] = defaultdict(list)
-        self._under_way: defaultdict[Any, int] = defaultdict(int)
+    def __init__(self, *args: Any, **connect: Any):
+        super().__init__(*args, **connect)
+        self._room = asyncio.Semaphore(self.size)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def drive(self, gen: Gen, connection: Any = None) -> Any:
@@ -307,11 +312,10 @@ class Tasks:
     async def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
             return await _execute_async(connection, call)
-        tries, began = 0, time.monotonic()
+        tries, began, key = 0, time.monotonic(), protocol.batch_key(call)
         while True:
-            owner = self.owners.of(protocol.concerns(call)) if self.owners else self
+            owner = self.owner(call)
             try:
-                key = protocol.batch_key(call)
                 return await (owner._alone(call) if key is None else owner._together(key, call))
             except DurableError as error:
                 if not _is_moving(error, began):
