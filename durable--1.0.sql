@@ -1902,9 +1902,12 @@ abandoned AS MATERIALIZED (
 doomed AS MATERIALIZED (
   SELECT b.id, b.status FROM durable.all_below(ARRAY(SELECT w.id FROM durable.workflow w
     WHERE w.status = 'CANCELLED' AND NOT EXISTS (SELECT 1 FROM abandoned a WHERE a.id = w.id)), false) b),
--- what the registers of the unfinished have: that of the buckets that are here
+-- the buckets that are here, as of this look: buckets() tells what is committed now
+ranges AS MATERIALIZED (
+  SELECT coalesce((SELECT b.ranges FROM durable.buckets b), '{[0,4096)}') AS r),
+-- what the registers of the unfinished have: that of these buckets
 here AS (
-  SELECT w.* FROM durable.workflow w WHERE durable.bucket(w.id) <@ (SELECT durable.buckets())),
+  SELECT w.* FROM durable.workflow w WHERE durable.bucket(w.id) <@ (SELECT r FROM ranges)),
 -- what waits for an executor in a queue, or in none ('')
 waiting AS (
   SELECT w.id, w.run_at, coalesce(w.queue_name, '') AS queue_name, coalesce(w.concurrency_key, '') AS key,
@@ -2019,7 +2022,7 @@ UNION ALL
     ON w.cancel_at = r.cancel_at AND w.id = r.id AND w.queue_name = r.queue_name
   WHERE w.id IS NULL OR r.id IS NULL
 UNION ALL SELECT p.id, 'parked, though its bucket is here'
-FROM durable.parked p WHERE durable.bucket(p.id) <@ (SELECT durable.buckets())
+FROM durable.parked p WHERE durable.bucket(p.id) <@ (SELECT r FROM ranges)
 UNION ALL SELECT w.id, 'to be told that it is to end, or to be cancelled, without having been asked'
 FROM durable.workflow w WHERE w.cancel_requested_at IS NULL
   AND (w.cancel_reason IS NOT NULL OR w.cancel_at IS NOT NULL OR w.cancel_untold IS NOT NULL)

@@ -74,6 +74,7 @@ ALTER TABLE durable.workflow ALTER recovery_count SET DEFAULT 0;
 -- What is to be computed is computed for each row: a sequence, a function, an identity.
 CREATE SEQUENCE counted;
 CREATE SEQUENCE tried;
+GRANT USAGE ON SEQUENCE counted, tried TO PUBLIC;
 ALTER TABLE durable.workflow ALTER recovery_count SET DEFAULT nextval('counted');
 ALTER TABLE durable.step ALTER retry_count SET DEFAULT nextval('tried'), ALTER failed_at SET DEFAULT clock_timestamp();
 CALL lives('computed');

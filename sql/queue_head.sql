@@ -162,6 +162,7 @@ SELECT (SELECT count(*) FROM durable.queue_head WHERE queue_name = 'no such queu
   (SELECT count(*) FROM durable.queue_late WHERE head_id NOT IN (SELECT id FROM durable.queue_head)) AS lists;
 
 -- What has been renamed is missed, and said to be; what keeps rows away, too.
+\set SHOW_CONTEXT never
 BEGIN;
 ALTER INDEX durable.pending_pkey RENAME TO pending_place;
 SAVEPOINT s;

@@ -2,6 +2,8 @@
 \c -
 -- (a call that has waited, as on a busy machine, writes its row twice)
 CREATE TABLE test.noted (name text, path text, PRIMARY KEY (name, path));
+GRANT USAGE ON SCHEMA test TO PUBLIC;
+GRANT INSERT ON test.noted TO PUBLIC;
 CREATE FUNCTION test.note_path() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO test.noted VALUES (NEW.name, pg_catalog.regexp_replace(pg_catalog.current_schemas(true)::text, 'pg_temp_\d+', 'pg_temp'))
@@ -43,4 +45,5 @@ RESET search_path;
 SELECT count(durable.cancel_tree(id)) FROM durable.workflow WHERE name LIKE 'search-path-_';
 DROP FUNCTION test.calls, test.scans, test.note_path;
 DROP TABLE test.noted;
+REVOKE USAGE ON SCHEMA test FROM PUBLIC;
 SELECT * FROM durable.check();

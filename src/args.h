@@ -8,7 +8,7 @@
 #ifndef DURABLE_ARGS_H
 #define DURABLE_ARGS_H
 
-#include "durable.h"
+#include "clock.h"
 
 /* setting */
 extern bool durable_require_fences;
@@ -26,20 +26,6 @@ typedef enum IfExists
 	EXISTING_KEPT,
 	EXISTING_ALTERED
 } IfExists;
-
-/* How often something that has failed is tried again, and after which time. */
-typedef struct RetryPolicy
-{
-	NullableDatum max_retries;
-	NullableDatum backoff;
-	NullableDatum backoff_multiplier;
-	NullableDatum max_backoff;
-} RetryPolicy;
-
-/* as parameters of a statement */
-#define RETRIES(policy) \
-	.max_retries = (policy).max_retries, .backoff = (policy).backoff, \
-	.backoff_multiplier = (policy).backoff_multiplier, .max_backoff = (policy).max_backoff
 
 extern RetryPolicy require_retry_policy(const NullableDatum *from_max_retries);
 extern bool has_retries(const RetryPolicy *policy);

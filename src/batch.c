@@ -24,6 +24,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "subtransaction.h"
 
 #include "utils/array.h"
 #include "utils/lsyscache.h"

@@ -2,7 +2,7 @@
  *
  * buckets.c
  *	  Which buckets this database has, where several databases share them: the guard
- *	  of all calls, and set_buckets.
+ *	  of all calls.  Who changes them is in buckets_set.c.
  *
  * durable.buckets has one row with the ranges; without a row all buckets are here.
  *
@@ -16,42 +16,28 @@
  *
  * An id or a name of another bucket is refused where a call begins (WF016).  What looks
  * for workflows without being given an id goes by the registers: those of what is
- * unfinished have rows for what is here only (register.c).  set_buckets takes away the
- * rows of what it gives up, and notes those workflows in durable.parked; when it gets
- * buckets, it takes from there what is to have rows again.  So it takes time in
- * proportion to what is unfinished, and what has ended costs nothing.
+ * unfinished have rows for what is here only (register.c).
  *
  *-------------------------------------------------------------------------
  */
-#include "plan.h"
+#include "args.h"
 #include "buckets.h"
-#include "limit.h"
+#include "ids.h"
 #include "refusal.h"
-#include "register.h"
 #include "relation.h"
-#include "suspend.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "commands/trigger.h"
-#include "miscadmin.h"
-#include "replication/logicalworker.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
-
-PG_FUNCTION_INFO_V1(durable_buckets);
-PG_FUNCTION_INFO_V1(durable_set_buckets);
-PG_FUNCTION_INFO_V1(durable_require_bucket);
-PG_FUNCTION_INFO_V1(durable_buckets_changed);
 
 static OurIndex buckets_table = {
 	"buckets", "buckets_pkey", OUR_COLUMNS({"one", BOOLOID}, {"ranges", INT4MULTIRANGEOID}),.nkeys = 1,.is_unique = true
@@ -150,14 +136,21 @@ hold_buckets(void)
 	table_close(table, NoLock);
 }
 
-char *
-buckets_text(void)
+/* The ranges; the table is locked to the end of the transaction. */
+Datum
+lock_buckets(LOCKMODE mode)
 {
-	Relation	table = open_our_table(&buckets_table, RowShareLock);
-	char	   *text = OidOutputFunctionCall(F_MULTIRANGE_OUT, MultirangeTypePGetDatum(read_ranges(table)));
+	Relation	table = open_our_table(&buckets_table, mode);
+	MultirangeType *ranges = read_ranges(table);
 
 	table_close(table, NoLock);
-	return text;
+	return MultirangeTypePGetDatum(ranges);
+}
+
+static char *
+buckets_text(void)
+{
+	return OidOutputFunctionCall(F_MULTIRANGE_OUT, lock_buckets(RowShareLock));
 }
 
 /* ---- asking ------------------------------------------------------------------------------ */
@@ -188,7 +181,9 @@ static void
 require_bucket_of(const pg_uuid_t *id)
 {
 	if (!has_bucket_of(id))
-		raise_refusal(refuse_bucket(id_bucket(id), psprintf("%s %s", id_sequence(id) < 0 ? "workflow" : "step", uuid_text(id))));
+		raise_refusal(refuse_bucket(id_bucket(id),
+									psprintf("%s %s", id_sequence(id) < 0 ? "workflow" : "step", uuid_text(id)),
+									buckets_text()));
 }
 
 static void
@@ -232,191 +227,5 @@ require_bucket_of_name(Datum name, const char *argument)
 
 	if (!has_bucket_of_name(name, argument))
 		raise_refusal(refuse_bucket(name_bucket(VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), argument),
-									psprintf("root workflow \"%s\"", TextDatumGetCString(name))));
-}
-
-/* require_bucket(task_id): for functions that are written in SQL */
-Datum
-durable_require_bucket(PG_FUNCTION_ARGS)
-{
-	Call		call = begin_call(fcinfo);
-
-	end_call(&call);
-	PG_RETURN_VOID();
-}
-
-/* buckets() */
-Datum
-durable_buckets(PG_FUNCTION_ARGS)
-{
-	Relation	table = open_our_table(&buckets_table, RowShareLock);
-	MultirangeType *ranges = read_ranges(table);
-
-	table_close(table, NoLock);
-	PG_RETURN_MULTIRANGE_P(ranges);
-}
-
-/* ---- changing ------------------------------------------------------------------------------ */
-
-/*
- * Trigger: whoever has read the table is told.
- *
- * A restore inserts the row before or after the workflows, or at the same time: those
- * of other buckets that were there first are in the registers.  (It restores what is
- * parked, too, and a subscriber gets the registers' own rows.)  The lock, exclusive,
- * waits for who is inserting some; set_buckets has it, and has left none.
- */
-Datum
-durable_buckets_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function durable.buckets_changed can only be a trigger of table durable.buckets"),
-				 errdetail("It is called after each row that is inserted, updated or deleted there."),
-				 errhint("Make no other use of it.")));
-	CacheInvalidateRelcache(trigger->tg_relation);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !IsLogicalWorker())
-	{
-		bool		isnull;
-		int			path = pin_search_path();
-
-		LockRelationOid(RelationGetRelid(trigger->tg_relation), ExclusiveLock);
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		leave_unfinished(heap_getattr(trigger->tg_trigtuple, 2, RelationGetDescr(trigger->tg_relation), &isnull), true);
-		if (SPI_finish() != SPI_OK_FINISH)
-			elog(ERROR, "SPI_finish failed");
-		unpin_search_path(path);
-	}
-	return PointerGetDatum(NULL);
-}
-
-#define SET_RANGES(P) \
-	P(ranges, INT4MULTIRANGEOID) \
-	P(before, INT4MULTIRANGEOID)
-PARAMETERS(SetRanges, SET_RANGES);
-
-#define CHANGE_LIST(F, C, t) \
-	F(t, gained) C(t, loses) C(t, gains) C(t, is_good)
-ROW(ChangeRow, CHANGE_LIST);
-
-static Statement look_change = STATEMENT(SetRanges,
-	"SELECT c.gained, NOT isempty(c.lost) AS loses, NOT isempty(c.gained) AS gains,"
-	"  :ranges <@ int4multirange(int4range(0, 4096)) AS is_good "
-	"FROM (SELECT :before - :ranges AS lost, :ranges - :before AS gained) c");
-
-#define OF_BUCKETS(P) \
-	P(buckets, INT4MULTIRANGEOID)
-PARAMETERS(OfBuckets, OF_BUCKETS);
-
-#define OF_IDS(P) \
-	P(ids, UUIDARRAYOID)
-PARAMETERS(OfIds, OF_IDS);
-
-static Statement look_queues = STATEMENT(OfBuckets,
-	"SELECT q.name FROM durable.queue q WHERE q.max_concurrency IS NOT NULL OR q.key_concurrency IS NOT NULL OR q.fair ORDER BY q.name",
-	.planning = FOR_PARAMS);
-
-static Statement unpark = STATEMENT(OfBuckets,
-	"WITH gone AS (DELETE FROM durable.parked p WHERE durable.bucket(p.id) <@ :buckets RETURNING p.id) "
-	"SELECT w.id FROM gone g JOIN durable.workflow w ON w.id = g.id ORDER BY w.id",
-	.planning = FOR_PARAMS);
-
-/* A number of a slot means something where it was given only. */
-static Statement take_slots = STATEMENT(OfIds,
-	"UPDATE durable.workflow w SET slot = NULL WHERE w.id = ANY (:ids) AND w.slot IS NOT NULL");
-
-/* Also what is paused since: its note has not travelled. */
-static Statement look_suspended = STATEMENT(OfIds,
-	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) AND w.suspended_at IS NOT NULL");
-
-/* What waits for something in these buckets, which may have happened in the other database. */
-static Statement look_watching = STATEMENT(OfBuckets,
-	"SELECT DISTINCT t.workflow_id FROM durable.watch t WHERE durable.bucket(t.key) <@ :buckets ORDER BY t.workflow_id",
-	.planning = FOR_PARAMS);
-
-/* Each queue that counts gives slots to what has come without one. */
-static void
-count_again(void)
-{
-	uint64		count = run(&look_queues, &(OfBuckets) {.buckets = a_null()}, NEWEST);
-	Datum	   *names = palloc(count * sizeof(Datum));
-
-	for (uint64 i = 0; i < count; i++)
-		names[i] = PointerGetDatum(DatumGetTextPCopy(result_value(i, 0)));
-	for (uint64 i = 0; i < count; i++)
-	{
-		Queue		queue;
-
-		look_queue_or_raise(names[i], clock_now(), &queue);
-		change_limits(names[i], &queue);
-	}
-}
-
-/*
- * What is unfinished in these buckets is found from now on.  What is suspended may have
- * missed what it waits for, and notes do not travel: all is looked at again.
- */
-static void
-take_in(Datum gained)
-{
-	IdList		ids = {0};
-	IdList		asleep = {0};
-
-	run(&unpark, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
-	append_result(&ids);
-	run_over_ids(&take_slots, &ids, NULL, NULL);
-	join_unfinished(id_array(ids.ids, ids.count));
-	now_waiting(id_array(ids.ids, ids.count));
-	run(&look_watching, &(OfBuckets) {.buckets = a_value(gained)}, NEWEST);
-	append_result(&asleep);
-	run_over_ids(&look_suspended, &ids, NULL, &asleep);
-	for (uint64 i = 0; i < asleep.count; i++)
-		leave_note_of(&asleep.ids[i]);
-	count_again();
-}
-
-/*
- * set_buckets(ranges)
- *
- * Locks durable.buckets exclusively, before all else: waits for each transaction that
- * has made a call, and keeps calls away until it commits.  So nobody else has a lock of
- * the extension, and there is nothing more to wait for.
- */
-Datum
-durable_set_buckets(PG_FUNCTION_ARGS)
-{
-	NullableDatum ranges = fcinfo->args[0];
-	NullableDatum before;
-	Relation	table;
-	ChangeRow	change;
-	Call		call;
-
-	require(ranges, "ranges");
-	PreventCommandIfReadOnly("UPDATE");
-	table = open_our_table(&buckets_table, ExclusiveLock);
-	before = a_value(MultirangeTypePGetDatum(read_ranges(table)));
-	table_close(table, NoLock);
-
-	call = begin_call(fcinfo);
-	run(&look_change, &(SetRanges) {.ranges = ranges,.before = before}, NEWEST);
-	fetch(0, 0, &change);
-	if (!DatumGetBool(change.is_good.value))
-		bad_argument("ranges", "must be within 0 to 4095",
-					 psprintf("It is %s.", OidOutputFunctionCall(F_MULTIRANGE_OUT, ranges.value)),
-					 "Pass ranges of buckets, such as '{[0,2048)}'.");
-	if (DatumGetBool(change.loses.value))
-		leave_unfinished(ranges.value, false);
-	/* not prepared: that the table has changed would end the plan each time */
-	if (SPI_execute_with_args("INSERT INTO durable.buckets (ranges) VALUES ($1) ON CONFLICT (one) DO UPDATE SET ranges = $1",
-							  1, (Oid[]) {INT4MULTIRANGEOID}, &ranges.value, NULL, false, 0) != SPI_OK_INSERT || SPI_processed == 0)
-		raise_kept_away("durable.buckets");
-	hold_buckets();
-	if (DatumGetBool(change.gains.value))
-		take_in(change.gained.value);
-	end_call(&call);
-	PG_RETURN_VOID();
+									psprintf("root workflow \"%s\"", TextDatumGetCString(name)), buckets_text()));
 }

@@ -36,7 +36,6 @@ extern Call begin_call(FunctionCallInfo fcinfo);
 extern void free_round(void);
 extern void next_round(Rounds *rounds, const char *table, uint64 seen);
 extern bool has_waited(Rounds *rounds, int rows);
-extern bool in_subtransaction(bool (*act) (void *arg), void *arg, ErrorData **error);
 extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);

@@ -22,6 +22,7 @@
 #include "outcome.h"
 #include "plan.h"
 #include "sql.h"
+#include "subtransaction.h"
 #include "suspend.h"
 #include "table.h"
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * claim_internal.h
- *	  What the files about claims share: claim.c, claim_lanes.c.
+ *	  What the files of claim share (claim....c).
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ typedef struct QueueClaim
 	int64		started;		/* so many were claimed that were not suspended */
 } QueueClaim;
 
-/* claim.c */
+/* claim_take.c */
 extern int64 claim_in_lane(QueueClaim *claim, const Due *due, bool late, Position *from, int64 wanted);
 
 /* claim_lanes.c */

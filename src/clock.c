@@ -8,7 +8,6 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "args.h"
 #include "clock.h"
 
 #include <math.h>
@@ -19,7 +18,6 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(durable_clock);
-PG_FUNCTION_INFO_V1(durable_stale_before);
 
 /* settings, in seconds (init.c) */
 double		durable_clock_offset = 0;
@@ -197,12 +195,4 @@ Datum
 durable_clock(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(clock_now());
-}
-
-/* stale_before(now) */
-Datum
-durable_stale_before(PG_FUNCTION_ARGS)
-{
-	require(fcinfo->args[0], "now");
-	PG_RETURN_TIMESTAMPTZ(clock_stale_before(PG_GETARG_TIMESTAMPTZ(0), a_null()));
 }

@@ -10,8 +10,6 @@
 
 #include "durable.h"
 
-struct RetryPolicy;
-
 extern double durable_clock_offset;
 extern double durable_executor_timeout;
 
@@ -24,6 +22,20 @@ extern TimestampTz clock_now(void);
 /* A statement that took longer has waited for somebody (microseconds). */
 #define A_WAIT 10000
 
+/* How often something that has failed is tried again, and after which time. */
+typedef struct RetryPolicy
+{
+	NullableDatum max_retries;
+	NullableDatum backoff;
+	NullableDatum backoff_multiplier;
+	NullableDatum max_backoff;
+} RetryPolicy;
+
+/* as parameters of a statement */
+#define RETRIES(policy) \
+	.max_retries = (policy).max_retries, .backoff = (policy).backoff, \
+	.backoff_multiplier = (policy).backoff_multiplier, .max_backoff = (policy).max_backoff
+
 extern int64 clock_monotonic(void);
 extern TimestampTz clock_add(TimestampTz t, double seconds);
 extern double interval_seconds(const Interval *interval);
@@ -31,7 +43,7 @@ extern double interval_least_seconds(const Interval *interval);
 extern TimestampTz clock_latest(TimestampTz t);
 extern TimestampTz clock_until(TimestampTz start, const Interval *interval);
 extern bool read_interval(const char *text, Interval *interval);
-extern TimestampTz clock_retry_at(const struct RetryPolicy *policy, int32 retries, NullableDatum retry_after,
+extern TimestampTz clock_retry_at(const RetryPolicy *policy, int32 retries, NullableDatum retry_after,
 								  TimestampTz now);
 extern NullableDatum clock_deadline(TimestampTz start, NullableDatum timeout);
 extern TimestampTz clock_stale_before(TimestampTz now, NullableDatum stale_after);

@@ -12,6 +12,7 @@
 #include "control.h"
 #include "plan.h"
 #include "sql.h"
+#include "subtransaction.h"
 
 #include "utils/builtins.h"
 

@@ -20,6 +20,7 @@
 #include "control.h"
 #include "outcome.h"
 #include "sql.h"
+#include "subtransaction.h"
 
 #include "utils/builtins.h"
 

@@ -22,7 +22,7 @@
  *
  * Locks, in the one order in which they are taken (lock.c has the functions):
  *
- *	1. the table of buckets	by each call; exclusive for set_buckets (buckets.c); then
+ *	1. the table of buckets	by each call; exclusive for set_buckets (buckets_set.c); then
  *		executor rows		where one is registered, refreshed or forgotten; then the
  *							rows of schedules (schedule.c)
  *	2. the queue's lock		heavyweight; what may start in a queue, and its limits

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(durable_is_dead);
+PG_FUNCTION_INFO_V1(durable_stale_before);
 PG_FUNCTION_INFO_V1(durable_heartbeat);
 
 /* ---- dead or alive -------------------------------------------------------- */
@@ -41,6 +42,14 @@ durable_is_dead(PG_FUNCTION_ARGS)
 {
 	require(fcinfo->args[1], "stale_before");
 	PG_RETURN_BOOL(is_dead(fcinfo->args[0], PG_GETARG_TIMESTAMPTZ(1)));
+}
+
+/* stale_before(now) */
+Datum
+durable_stale_before(PG_FUNCTION_ARGS)
+{
+	require(fcinfo->args[0], "now");
+	PG_RETURN_TIMESTAMPTZ(clock_stale_before(PG_GETARG_TIMESTAMPTZ(0), a_null()));
 }
 
 /* Whether an executor is dead; -1 if that cannot be told here.  For the fast paths of statements that look for such. */

@@ -33,6 +33,7 @@
 #include "fence.h"
 #include "ids.h"
 #include "lock.h"
+#include "plan.h"
 #include "signal.h"
 #include "task.h"
 
@@ -158,6 +159,14 @@ raised_lease_of(const pg_uuid_t *workflow_id)
 	/* only a record that is there already can name an older lease */
 	if (record_count > 0)
 		append_record(workflow_id, RAISED);
+}
+
+/* Tells the fence that the workflows in a column of the last result have a new lease. */
+void
+raised_leases_of_result(int column)
+{
+	for (uint64 row = 0; row < SPI_processed; row++)
+		raised_lease_of(DatumGetUUIDP(result_value(row, column)));
 }
 
 /* Whether this transaction has raised the lease itself, after it had asked (ask_before_raising). */

@@ -26,6 +26,7 @@ extern LeaseSeen last_lease_seen;
 extern void recorded_under(const pg_uuid_t *workflow_id, NullableDatum lease);
 extern void ask_before_raising(const pg_uuid_t *ids, uint64 count);
 extern void raised_lease_of(const pg_uuid_t *workflow_id);
+extern void raised_leases_of_result(int column);
 extern void watch_transactions(void);
 
 /* table.c */

@@ -23,6 +23,7 @@
 #include "buckets.h"
 #include "plan.h"
 #include "sql.h"
+#include "subtransaction.h"
 
 #include "utils/builtins.h"
 

@@ -71,7 +71,7 @@ contains_id(const IdList *list, const pg_uuid_t *id)
 uint64
 run_over_ids(Statement *statement, const IdList *list, void *params, IdList *result)
 {
-	NullableDatum only_ids;
+	NullableDatum only_ids = a_null();
 	NullableDatum *ids = params ? params : &only_ids;
 	uint64		rows = 0;
 

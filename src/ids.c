@@ -162,13 +162,6 @@ id_bucket(const pg_uuid_t *id)
 	return ((id->data[8] & 0x3F) << 6) | (id->data[9] >> 2);
 }
 
-/* The sequence of a step's id, -1 for a workflow's. */
-int32
-id_sequence(const pg_uuid_t *id)
-{
-	return (((int32) id->data[13] << 16) | (id->data[14] << 8) | id->data[15]) - 1;
-}
-
 /* The workflow of a step's id; a workflow's id is its own. */
 void
 id_workflow(const pg_uuid_t *id, pg_uuid_t *workflow_id)

@@ -62,7 +62,7 @@
 #include "plan.h"
 #include "lane.h"
 #include "places.h"
-#include "register.h"
+#include "relation.h"
 
 #include "access/heapam.h"
 #include "access/table.h"

@@ -13,6 +13,7 @@
  * which keeps them out.  So between two claims slots are only given back, and what
  * was known to be free still is:
  *
+ *	- alter_queue counts the slots.
  *	- A claim that wants no more than is known to be free does not count.
  *	- Else it counts the slots once, as far as max_concurrency.  What it does not use is
  *	  known to the next.
@@ -233,6 +234,15 @@ count_slots(Datum queue, Counts *counts, int64 most)
 	return count;
 }
 
+/* How many slots are free by max_concurrency. */
+static int64
+count_free(Datum queue, const Queue *limits, Counts *counts)
+{
+	int32		most = DatumGetInt32(limits->max_concurrency.value);
+
+	return most - count_slots(queue, counts, most);
+}
+
 /* How many may start in this window. */
 int64
 starts_left(const Queue *limits, const Counts *counts)
@@ -250,9 +260,7 @@ free_slots(Datum queue, const Queue *limits, Counts *counts, int64 wanted)
 		return 0;
 	if (wanted > counts->free && !limits->max_concurrency.isnull)
 	{
-		int32		most = DatumGetInt32(limits->max_concurrency.value);
-
-		counts->free = most - count_slots(queue, counts, most);
+		counts->free = count_free(queue, limits, counts);
 		wanted = Min(wanted, counts->free);
 	}
 	return Max(wanted, 0);
@@ -320,7 +328,7 @@ static Statement delete_counts = STATEMENT(OfQueue,
 
 /*
  * The limits of a queue are these now; nobody claims in it meanwhile.  What was known
- * to be free may not be so.
+ * to be free may not be so: the slots are counted here, so that no claim has to.
  */
 void
 change_limits(Datum queue, const Queue *limits)
@@ -332,9 +340,9 @@ change_limits(Datum queue, const Queue *limits)
 	if (has_slots(limits))
 		run(&add_slots, &(OfQueue) {.queue = a_value(queue)}, NEWEST);
 	look_counts(queue, &unlimited, clock_now(), &counts);
-	counts.free = 0;
 	last = last_slot(queue);	/* looked at once: what has the last slot may end at any time */
 	counts.next_slot = Max(counts.next_slot, last + 1);
+	counts.free = limits->max_concurrency.isnull ? 0 : count_free(queue, limits, &counts);
 	put_counts(queue, &counts);
 }
 

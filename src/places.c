@@ -19,8 +19,6 @@
  *-------------------------------------------------------------------------
  */
 #include "places.h"
-#include "register.h"
-#include "relation.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -54,7 +52,10 @@ struct PlaceIndex
 	AttrNumber	columns[MEANINGS];
 };
 
-/* The table is a register (register.c). */
+/* The table is a register. */
+OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID},
+										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
+
 const PlaceIndex waiting_places = {
 	&pending_register, {[QUEUE_NAME] = 1,[KEY] = 2,[TURN] = 3,[RUN_AT] = 4,[WORKFLOW_ID] = 5}
 };

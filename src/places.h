@@ -9,6 +9,7 @@
 #define DURABLE_PLACES_H
 
 #include "head.h"
+#include "relation.h"
 
 #include "access/genam.h"
 #include "access/sdir.h"
@@ -19,6 +20,7 @@
 
 typedef struct PlaceIndex PlaceIndex;
 
+extern OurIndex pending_register;	/* the register of what waits: claims read it, too */
 extern const PlaceIndex waiting_places; /* workflows that wait in queues */
 extern const PlaceIndex head_places;
 extern const PlaceIndex late_places;

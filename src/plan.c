@@ -420,14 +420,6 @@ int_array(const int32 *ints, int count)
 	return PointerGetDatum(construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
-/* Tells the fence that the workflows in a column of the last result have a new lease. */
-void
-raised_leases_of_result(int column)
-{
-	for (uint64 row = 0; row < SPI_processed; row++)
-		raised_lease_of(DatumGetUUIDP(result_value(row, column)));
-}
-
 /* The ids in a column of the last result, as an array. */
 Datum
 result_ids(int column)

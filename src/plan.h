@@ -119,7 +119,6 @@ extern uint64 run(Statement *statement, const void *params, View view);
 extern NullableDatum result_column(uint64 row, int column);
 extern Datum result_value(uint64 row, int column);
 extern Datum result_ids(int column);
-extern void raised_leases_of_result(int column);
 extern Datum id_array(const pg_uuid_t *ids, uint64 count);
 extern Datum int_array(const int32 *ints, int count);
 

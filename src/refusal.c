@@ -9,7 +9,6 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "buckets.h"
 #include "ids.h"
 #include "workflow.h"
 
@@ -211,11 +210,11 @@ refuse_finished(const Workflow *workflow)
 
 /* A position that is new lies beyond the most that a workflow may have. */
 Refusal *
-refuse_too_many_steps(const Workflow *workflow, int32 sequence)
+refuse_too_many_steps(const Workflow *workflow, int32 sequence, int32 most)
 {
 	return refusal(ERRCODE_TOO_MANY_STEPS,
 				   psprintf("workflow %s \"%s\" has too many steps", uuid_text(&workflow->id), workflow->name),
-				   psprintf("Position %d would be new, and durable.max_steps is %d.", sequence, durable_max_steps),
+				   psprintf("Position %d would be new, and durable.max_steps is %d.", sequence, most),
 				   "Go on in a new run with continue_as, or raise durable.max_steps.");
 }
 
@@ -461,10 +460,10 @@ refuse_bound(const char *executor_id)
 
 /* The bucket of a task, or of a root's name, is not in this database. */
 Refusal *
-refuse_bucket(int32 bucket, const char *of)
+refuse_bucket(int32 bucket, const char *of, const char *here)
 {
 	return refusal(ERRCODE_OTHER_DATABASE,
 				   psprintf("bucket %d, of %s, is not in this database", bucket, of),
-				   psprintf("The buckets here are %s.", buckets_text()),
+				   psprintf("The buckets here are %s.", here),
 				   "Send the call to the database that has the bucket; read again which one that is, if buckets have moved.");
 }

@@ -54,7 +54,7 @@ extern Refusal *refuse_other_output(const char *what, const pg_uuid_t *id, const
 extern Refusal *refuse_other_input(const struct Workflow *workflow, const pg_uuid_t *next_id);
 extern Refusal *refuse_not_claimable(const struct Workflow *workflow);
 extern Refusal *refuse_finished(const struct Workflow *workflow);
-extern Refusal *refuse_too_many_steps(const struct Workflow *workflow, int32 sequence);
+extern Refusal *refuse_too_many_steps(const struct Workflow *workflow, int32 sequence, int32 most);
 extern Refusal *refuse_deadline(const struct Workflow *workflow);
 extern Refusal *refuse_lease(const struct Workflow *workflow, int32 given);
 extern Refusal *refuse_other_owner(const struct Workflow *workflow, const char *given);
@@ -78,7 +78,7 @@ extern Refusal *refuse_queue_in_use(const char *name, const pg_uuid_t *workflow_
 extern Refusal *refuse_queue_of_schedule(const char *name, const char *schedule);
 extern Refusal *refuse_unknown_schedule(const char *name);
 extern Refusal *refuse_bound(const char *executor_id);
-extern Refusal *refuse_bucket(int32 bucket, const char *of);
+extern Refusal *refuse_bucket(int32 bucket, const char *of, const char *here);
 extern char *uuid_text(const pg_uuid_t *id);
 
 #endif							/* DURABLE_REFUSAL_H */

@@ -23,7 +23,7 @@
 #include "head.h"
 #include "ids.h"
 #include "lane.h"
-#include "relation.h"
+#include "places.h"
 #include "state.h"
 #include "wake.h"
 
@@ -32,13 +32,11 @@
 #include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/table.h"
-#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "nodes/execnodes.h"
 #include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -322,12 +320,6 @@ entry_of_cancel_request(const Standing *w, Datum *entry)
 	return true;
 }
 
-#define A_REGISTER(its_table, its_nkeys, ...) \
-	{#its_table, #its_table "_pkey", OUR_COLUMNS(__VA_ARGS__), .nkeys = its_nkeys, .is_written = true, .is_unique = true}
-
-OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID},
-										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
-
 #define REGISTER(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table}
 #define HISTORY(table, nkeys, ...) {&(OurIndex) A_REGISTER(table, nkeys, __VA_ARGS__), entry_of_##table, true}
 
@@ -432,35 +424,6 @@ leave(const Register *r, const Datum *entry)
 	systable_endscan_ordered(scan);
 	index_close(key, NoLock);
 	table_close(table, NoLock);
-}
-
-/* Makes the entries of a row in an index of the table. */
-static void
-add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
-{
-	Relation	index = index_open(index_id, RowExclusiveLock);
-	IndexInfo  *info = makeNode(IndexInfo);
-	Datum		values[INDEX_MAX_KEYS];
-	bool		nulls[INDEX_MAX_KEYS] = {false};
-
-	for (int i = 0; i < index->rd_index->indnatts; i++)
-		values[i] = entry[index->rd_index->indkey.values[i] - 1];
-	info->ii_Unique = index->rd_index->indisunique;
-	index_insert(index, values, nulls, tid, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
-	index_close(index, NoLock);
-}
-
-/* Inserts a row of which no column is NULL, without triggers. */
-void
-add_row(Relation table, Datum *values)
-{
-	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
-	HeapTuple	row = heap_form_tuple(RelationGetDescr(table), values, nulls);
-	ListCell   *cell;
-
-	simple_heap_insert(table, row);
-	foreach(cell, RelationGetIndexList(table))
-		add_to_index(lfirst_oid(cell), table, values, &row->t_self);
 }
 
 /* A workflow with a key now waits: claims must meet its lane. */
@@ -687,7 +650,7 @@ durable_keep_registers(PG_FUNCTION_ARGS)
 	WorkflowValues after;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) == TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) ||
+		!(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)) ||
 		get_relname_relid("workflow", get_namespace_oid("durable", false)) != RelationGetRelid(trigger->tg_relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

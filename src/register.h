@@ -13,11 +13,6 @@
 #include "access/htup.h"
 #include "utils/rel.h"
 
-struct OurIndex;
-
-/* The register of what waits: also claims read it, by its primary key (places.c). */
-extern struct OurIndex pending_register;
-
 /* A row of durable.workflow, by the columns of the table. */
 typedef struct WorkflowValues
 {
@@ -25,7 +20,6 @@ typedef struct WorkflowValues
 	const bool *nulls;
 } WorkflowValues;
 
-extern void add_row(Relation table, Datum *values);
 extern WorkflowValues values_of_row(Relation workflow, HeapTuple row);
 extern bool is_register_trigger(const Trigger *trigger);
 extern bool has_registered_columns(Relation workflow);

@@ -14,10 +14,13 @@
 #include "relation.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
+#include "nodes/execnodes.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -146,4 +149,35 @@ Relation
 open_our_index(const OurIndex *ours, LOCKMODE mode)
 {
 	return index_open(ours->index_id, mode);
+}
+
+/* ---- rows ------------------------------------------------------------------------- */
+
+/* Makes the entries of a row in an index of the table. */
+static void
+add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
+{
+	Relation	index = index_open(index_id, RowExclusiveLock);
+	IndexInfo  *info = makeNode(IndexInfo);
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS] = {false};
+
+	for (int i = 0; i < index->rd_index->indnatts; i++)
+		values[i] = entry[index->rd_index->indkey.values[i] - 1];
+	info->ii_Unique = index->rd_index->indisunique;
+	index_insert(index, values, nulls, tid, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+	index_close(index, NoLock);
+}
+
+/* Inserts a row of which no column is NULL, without triggers. */
+void
+add_row(Relation table, Datum *values)
+{
+	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
+	HeapTuple	row = heap_form_tuple(RelationGetDescr(table), values, nulls);
+	ListCell   *cell;
+
+	simple_heap_insert(table, row);
+	foreach(cell, RelationGetIndexList(table))
+		add_to_index(lfirst_oid(cell), table, values, &row->t_self);
 }

@@ -46,6 +46,10 @@ typedef struct OurIndex
 #define OUR_COLUMNS(...) \
 	.columns = (const OurColumn[]) {__VA_ARGS__}, .ncolumns = lengthof(((const OurColumn[]) {__VA_ARGS__}))
 
+/* A register (register.c). */
+#define A_REGISTER(its_table, its_nkeys, ...) \
+	{#its_table, #its_table "_pkey", OUR_COLUMNS(__VA_ARGS__), .nkeys = its_nkeys, .is_written = true, .is_unique = true}
+
 static inline AttrNumber
 key_column(const OurIndex *ours, int key)
 {
@@ -55,6 +59,7 @@ key_column(const OurIndex *ours, int key)
 extern bool has_columns(Relation table, const OurColumn *columns, int count);
 extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
+extern void add_row(Relation table, Datum *values);
 pg_noreturn extern void raise_not_ours(const char *table);
 
 #endif							/* DURABLE_RELATION_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * step.h
- *	  Steps: how they are claimed (step_claim.c), and how they end (step_end.c).
+ *	  Steps: their rows, and how they end.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,18 +23,21 @@ typedef struct StepCompletion
 	NullableDatum attempt;
 } StepCompletion;
 
-/* step_claim.c */
+/* step_row.c */
 extern void take_back_step(const pg_uuid_t *workflow_id, int32 sequence);
 extern void lock_steps(const struct Positions *positions);
 extern void lock_step(const pg_uuid_t *workflow_id, int32 sequence);
 
-/* step_end.c */
+/* step_outcome.c */
 extern Refusal *refuse_attempt_of_workflow(NullableDatum attempt, const char *argument);
 extern Refusal *refuse_outcome(const Workflow *workflow, const Step *step, const char *argument,
 							   NullableDatum lease, NullableDatum attempt);
 extern Refusal *refuse_completion(const Step *step, NullableDatum output, bool *repeated);
+extern Refusal *refuse_wait(const Step *step, const char *argument, const char *hint);
 extern void look_step_to_end(const pg_uuid_t *id, const char *argument, NullableDatum lease,
 							 NullableDatum attempt, Workflow *workflow, Step *step);
+
+/* step_end.c */
 extern StepCompletion step_completion(const pg_uuid_t *id, NullableDatum output, NullableDatum lease,
 									  NullableDatum attempt);
 extern bool complete_step(const StepCompletion *completion, const char *argument);

@@ -44,36 +44,6 @@ typedef struct ClaimsInOne
 
 /* ---- fast paths ------------------------------------------------------------------ */
 
-/*
- * Reads the lease of a workflow.  False if there is no such workflow, if lease is
- * given and is another, or if open_at is given and no new step can be claimed then.
- */
-bool
-look_at_lease(NullableDatum id, NullableDatum lease, NullableDatum open_at, int32 *its_lease)
-{
-	Look		look;
-	bool		fits = false;
-
-	if (!begin_look(&look, &workflow_by_id, AccessShareLock, (Key[]) {IS_ID(workflow_id, id)}, 1))
-		return false;
-	if (look.row)
-	{
-		last_lease_seen = lease_seen(&look);
-		*its_lease = int_of_row(&look, workflow_lease);
-		fits = lease.isnull || DatumGetInt32(lease.value) == *its_lease;
-	}
-	if (fits && !open_at.isnull)
-	{
-		NullableDatum deadline = column_of_row(&look, workflow_deadline);
-
-		fits = status_of_row(&look, workflow_status) == RUNNING &&
-			column_of_row(&look, workflow_cancel_untold).isnull &&
-			(deadline.isnull || DatumGetTimestampTz(deadline.value) > DatumGetTimestampTz(open_at.value));
-	}
-	end_look(&look);
-	return fits;
-}
-
 /* Writes the row of INSERT_CLAIMED_STEP; false if somebody else has that position. */
 bool
 insert_claimed_row(Writing *writing, const InsertStep *p, int32 lease)
@@ -211,26 +181,6 @@ static Statement update_steps = STATEMENT(UpdateSteps,
 	"WHERE " STEP_TO_CLAIM_AGAIN("b.workflow_id", "b.lease", "b.sequence", "b.pending", "b.step_lease", "b.attempt"),
 	.planning = BY_PROBES);
 
-#define DELETE_STEP(P) \
-	P(workflow_id, UUIDOID) \
-	P(sequence, INT4OID)
-PARAMETERS(DeleteStep, DELETE_STEP);
-
-static Statement delete_step = STATEMENT(DeleteStep,
-	"DELETE FROM durable.step s WHERE s.workflow_id = :workflow_id AND s.sequence = :sequence");
-
-#define LOCK_STEPS(P) \
-	P(workflow_ids, UUIDARRAYOID) \
-	P(sequences, INT4ARRAYOID)
-PARAMETERS(LockSteps, LOCK_STEPS);
-
-static Statement lock_rows = STATEMENT(LockSteps,
-	"SELECT s.sequence "
-	"FROM ROWS FROM (unnest(:workflow_ids), unnest(:sequences))"
-	"  WITH ORDINALITY AS b (workflow_id, sequence, n) "
-	"JOIN durable.step s ON s.workflow_id = b.workflow_id AND s.sequence = b.sequence "
-	"ORDER BY s.workflow_id, s.sequence FOR NO KEY UPDATE OF s");
-
 /* The label: a parameter has a built-in type. */
 NullableDatum
 kind_value(TaskKind kind)
@@ -247,32 +197,6 @@ insert_step_values(const Claim *claim, const ClaimArgs *args, TimestampTz now)
 		.kind = kind_value(args->kind),.name = claim->name,.input = claim->input,
 		POLICY_VALUES(args, now)
 	};
-}
-
-/* Takes back a step that this call has created, before anybody could see it. */
-void
-take_back_step(const pg_uuid_t *workflow_id, int32 sequence)
-{
-	run(&delete_step, &(DeleteStep) {.workflow_id = an_id(workflow_id),.sequence = an_int(sequence)}, NEWEST);
-}
-
-/* Locks the rows of steps, in the order of workflows and positions. */
-void
-lock_steps(const Positions *positions)
-{
-	run(&lock_rows, &(LockSteps)
-		{
-			.workflow_ids = array_of(&positions->workflow_ids),.sequences = array_of(&positions->sequences)
-		}, NEWEST);
-}
-
-void
-lock_step(const pg_uuid_t *workflow_id, int32 sequence)
-{
-	run(&lock_rows, &(LockSteps)
-		{
-			.workflow_ids = a_value(id_array(workflow_id, 1)),.sequences = a_value(int_array(&sequence, 1))
-		}, NEWEST);
 }
 
 /* ---- decisions ---------------------------------------------------------------------- */

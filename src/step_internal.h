@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * step_internal.h
- *	  What step_claim.c, step_end.c, step_pair.c and step_pair_many.c share: the
- *	  parts of which complete_and_claim and its batch are made.
+ *	  What the files of steps share (step_....c): the parts of which complete_and_claim and its batch are made.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +11,15 @@
 #include "sql.h"
 #include "step.h"
 #include "table.h"
+
+/* ---- rows (step_row.c) ---------------------------------------------------------- */
+
+extern bool look_at_lease(NullableDatum workflow_id, NullableDatum lease, NullableDatum open_at, int32 *its_lease);
+
+/* ---- outcomes (step_outcome.c) --------------------------------------------------- */
+
+extern Refusal *refuse_to_complete_wait(const Step *step, const char *argument);
+extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
 
 /* ---- claims (step_claim.c) ------------------------------------------------------ */
 
@@ -127,7 +135,6 @@ extern InsertStep insert_step_values(const Claim *claim, const ClaimArgs *args, 
 #define NO_STEP_AT(workflow_id, sequence) \
 	"NOT EXISTS (SELECT 1 FROM durable.step o WHERE o.workflow_id = " workflow_id " AND o.sequence = " sequence ")"
 
-extern bool look_at_lease(NullableDatum workflow_id, NullableDatum lease, NullableDatum open_at, int32 *its_lease);
 extern bool insert_claimed_row(Writing *writing, const InsertStep *p, int32 lease);
 
 /* ---- completions (step_end.c) ------------------------------------------------------ */
@@ -170,7 +177,7 @@ extern RecordOutput record_output_values(const StepCompletion *completion, Times
 
 extern bool complete_row(Writing *writing, const Look *look, const RecordOutput *p, int32 lease);
 
-/* ---- both (step_pair.c) -------------------------------------------------------------- */
+/* ---- both (step_pair_write.c) -------------------------------------------------------- */
 
 /* The parameters of both. */
 typedef struct CompleteAndClaim
@@ -186,8 +193,7 @@ typedef struct CompleteAndClaim
 extern CompleteAndClaim complete_and_claim_values(const StepCompletion *completion, const Claim *claim,
 												  const ClaimArgs *args, TimestampTz now);
 extern int64 fast_complete_and_claim(const void *params);
-extern Refusal *refuse_to_complete_wait(const Step *step, const char *argument);
-extern Refusal *refuse_workflow_id(const pg_uuid_t *id, const char *argument);
+extern uint64 complete_with_claim(const StepCompletion *completion, const ClaimArgs *args, const Claim *claim);
 
 /* step_pair_many.c */
 extern void complete_and_claim_earlier(const StepCompletion *completion, const ClaimArgs *args, Claim *claim);

@@ -154,8 +154,8 @@ read_defaults(Relation relation, Table *table)
 	TupleConstr *constraints = desc->constr;
 
 	if (table->memory == NULL)
-		table->memory = AllocSetContextCreate(TopMemoryContext, "durable defaults",
-											  ALLOCSET_SMALL_SIZES);	/* NOLINT(bugprone-implicit-widening-of-multiplication-result): in the macro */
+		/* NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result): in the macro */
+		table->memory = AllocSetContextCreate(TopMemoryContext, "durable defaults", ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(table->memory);
 	table->defaults = MemoryContextAlloc(table->memory, (Size) desc->natts * sizeof(NullableDatum));
 	for (int i = 0; i < desc->natts; i++)

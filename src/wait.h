@@ -89,6 +89,5 @@ extern Refusal *refuse_answer(const Workflow *workflow, const Step *wait, const 
 							  bool *repeated);
 extern bool answer_wait(const pg_uuid_t *id, const Answer *answer, const char *argument);
 extern bool answer_locked_wait(const Workflow *workflow, const Step *wait, const Answer *answer, TimestampTz now);
-extern Refusal *refuse_wait(const Step *step, const char *argument, const char *hint);
 
 #endif							/* DURABLE_WAIT_H */

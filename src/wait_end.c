@@ -355,15 +355,6 @@ static Statement record_end = STATEMENT(EndWait,
 	"SELECT (SELECT count(*) FROM ended), (SELECT count(*) FROM free)",
 	.fast = fast_record_end);
 
-/* What a statement has done that writes a wait, and takes this signal: its result says how many of each. */
-Written
-written(NullableDatum signal_id)
-{
-	if (DatumGetInt64(result_value(0, 0)) > 0)
-		return WRITTEN;
-	return signal_id.isnull || DatumGetInt64(result_value(0, 1)) > 0 ? OVERTAKEN : SIGNAL_IS_BUSY;
-}
-
 /*
  * Records the outcome of an open wait, under the locks of the tree and of its row.  An
  * answer from outside counts until the wait's time; what a call has found has been
@@ -391,17 +382,6 @@ end_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)
 }
 
 /* ---- answers from outside -------------------------------------------------------------- */
-
-/* What a wait is refused for, because the call is not for waits. */
-Refusal *
-refuse_wait(const Step *step, const char *argument, const char *hint)
-{
-	if (step->kind != WAIT)
-		return NULL;
-	return refuse_argument(argument, "must not be a wait",
-						   psprintf("%s is the wait \"%s\" (%s), which nobody runs.", uuid_text(&step->id), step->name,
-									step->wait), hint);
-}
 
 /* What forbids to answer a wait, after what refuse_outcome asks for; *repeated if it has that outcome already. */
 Refusal *

@@ -179,6 +179,15 @@ static Statement insert_wait = STATEMENT(BeginWait,
 	"SELECT (SELECT count(*) FROM begun), (SELECT count(*) FROM free)",
 	.fast = fast_insert_wait);
 
+/* What a statement has done that writes a wait, and takes this signal: its result says how many of each. */
+Written
+written(NullableDatum signal_id)
+{
+	if (DatumGetInt64(result_value(0, 0)) > 0)
+		return WRITTEN;
+	return signal_id.isnull || DatumGetInt64(result_value(0, 1)) > 0 ? OVERTAKEN : SIGNAL_IS_BUSY;
+}
+
 /* Creates a wait: open, or with its outcome. */
 Written
 begin_wait(const Step *wait, const WaitEnd *end, const WaitFence *fence)

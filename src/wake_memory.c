@@ -34,13 +34,13 @@
  *-------------------------------------------------------------------------
  */
 #include "args.h"
-#include "call.h"
 #include "clock.h"
 #include "wake.h"
 
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "subtransaction.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"

@@ -26,6 +26,7 @@
 #include "wake.h"
 
 #include "miscadmin.h"
+#include "subtransaction.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"

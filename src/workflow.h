@@ -89,6 +89,13 @@ typedef struct Taking
 	int32		times;			/* so often, one after the other */
 } Taking;
 
+extern int	look_other_versions(const pg_uuid_t *ids, int count, NullableDatum executor_id, NullableDatum app_version);
+extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
+extern bool take(const Taking *takings, int count, NullableDatum executor_id);
+extern NullableDatum owner_of(const Workflow *workflow);
+
+/* ---- ancestor.c ------------------------------------------------------------ */
+
 /* A workflow above another. */
 typedef struct Ancestor
 {
@@ -97,13 +104,10 @@ typedef struct Ancestor
 	bool		is_driven;		/* by an executor of its own: it is not inline */
 } Ancestor;
 
-extern int	look_other_versions(const pg_uuid_t *ids, int count, NullableDatum executor_id, NullableDatum app_version);
-extern Attaching attaching(const Workflow *workflow, NullableDatum executor_id, bool takeover, bool name_is_enough);
-extern bool take(const Taking *takings, int count, NullableDatum executor_id);
-extern NullableDatum owner_of(const Workflow *workflow);
 extern Ancestor *look_ancestors(const Workflow *workflow, int *count);
 extern pg_uuid_t driven_ancestor(const Workflow *workflow);
 extern void raise_if_inline(const Workflow *workflow, Event event);
+extern void note_news_of(const pg_uuid_t *workflow_id);
 
 /* ---- workflow_child.c ------------------------------------------------------ */
 
@@ -152,8 +156,6 @@ typedef struct Retries
 extern Retries look_retries(const Workflow *workflow);
 extern bool retry_workflow(const Workflow *workflow, const Retries *retries, const Failure *failure,
 						   FailAnswer *answer);
-
-extern void note_news_of(const pg_uuid_t *workflow_id);
 
 /* event.c */
 extern NullableDatum look_event(NullableDatum workflow_id, NullableDatum topic, NullableDatum after);

@@ -135,7 +135,7 @@ refuse_new_position(const Workflow *workflow, int32 sequence)
 	if (workflow->status != RUNNING)
 		return refuse_finished(workflow);
 	if (is_beyond_max_steps(sequence))
-		return refuse_too_many_steps(workflow, sequence);
+		return refuse_too_many_steps(workflow, sequence, durable_max_steps);
 	return NULL;
 }
 
