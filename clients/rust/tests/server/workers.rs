@@ -38,7 +38,12 @@ impl Running {
 }
 
 async fn worker(queue: &str) -> Running {
-    let worker = Worker::new(&url(), &[queue]).await.unwrap().concurrency(4).patience(Duration::from_millis(100));
+    worker_of(queue, 4).await
+}
+
+async fn worker_of(queue: &str, concurrency: usize) -> Running {
+    let worker = Worker::new(&url(), &[queue]).await.unwrap();
+    let worker = worker.concurrency(concurrency).patience(Duration::from_millis(100));
     let (stop, stopped) = oneshot::channel();
     Running { stop, done: tokio::spawn(worker.run_until(async move { stopped.await.unwrap_or(()) })) }
 }
@@ -119,5 +124,19 @@ async fn what_a_pause_has_stopped_goes_on() {
     Ctx::send_signal(&db, id.parse().unwrap(), "approved", &"bob", None).await.unwrap();
     Ctx::resume(&db, id.parse().unwrap()).await.unwrap();
     until(&db, &format!("durable.output('{id}')"), "\"bob\"").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_free_place_is_filled_at_once() {
+    let db = connect().await;
+    let queue = queue(&db).await;
+    let start = format!("durable.start('{queue}-' || n, '1', 'double', queue => '{queue}')");
+    execute(&db, &format!("SELECT FROM generate_series(1, 60) n, {start}")).await;
+    let since = std::time::Instant::now();
+    let running = worker_of(&queue, 1).await;
+    let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
+    until(&db, &sum, "120").await;
+    assert!(since.elapsed() < Duration::from_secs(8), "not after the next look, each 0.2 s: {:?}", since.elapsed());
     running.stop().await;
 }
