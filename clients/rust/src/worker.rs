@@ -129,15 +129,14 @@ impl Worker {
         let timeout = if free > 0 { 10.0 } else { 0.2 };
         let wait = value(waiter, sql, vec![self.executor_id.clone().into(), queues.into(), timeout.into()]);
         tokio::pin!(wait);
-        let mut is_full = free == 0;
+        let mut is_more = free == 0;
         let reason: String = loop {
             tokio::select! {
                 reason = &mut wait => break reason?,
                 // meanwhile, a place that is free again is filled, as long as there is work
-                place = room.acquire(), if is_full => {
+                place = room.acquire(), if is_more => {
                     drop(place);
-                    self.fill(room, running, tasks).await?;
-                    is_full = room.available_permits() == 0;
+                    is_more = self.fill(room, running, tasks).await?;
                 }
             }
         };
@@ -149,17 +148,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes as many as there are free places.
+    /// Takes as many as there are free places, if there are; whether there may be more.
     async fn fill(
         &self,
         room: &Arc<Semaphore>,
         running: &Running,
         tasks: &mut JoinSet<()>,
-    ) -> Result<(), DurableError> {
-        for (workflow, id, lease) in self.take(room.available_permits()).await? {
+    ) -> Result<bool, DurableError> {
+        let free = room.available_permits();
+        let taken = self.take(free).await?;
+        let is_more = taken.len() == free;
+        for (workflow, id, lease) in taken {
             self.spawn(workflow, id, lease, room, running, tasks);
         }
-        Ok(())
+        Ok(is_more)
     }
 
     /// Stops what the worker does not own any more, and hands back what it owns and does

@@ -130,13 +130,15 @@ async fn what_a_pause_has_stopped_goes_on() {
 #[tokio::test]
 async fn a_free_place_is_filled_at_once() {
     let db = connect().await;
-    let queue = queue(&db).await;
-    let start = format!("durable.start('{queue}-' || n, '1', 'double', queue => '{queue}')");
-    execute(&db, &format!("SELECT FROM generate_series(1, 60) n, {start}")).await;
-    let since = std::time::Instant::now();
-    let running = worker_of(&queue, 1).await;
-    let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
-    until(&db, &sum, "120").await;
-    assert!(since.elapsed() < Duration::from_secs(8), "not after the next look, each 0.2 s: {:?}", since.elapsed());
-    running.stop().await;
+    for (concurrency, number) in [(1, 60), (4, 240)] {
+        let queue = queue(&db).await;
+        let start = format!("durable.start('{queue}-' || n, '1', 'double', queue => '{queue}')");
+        execute(&db, &format!("SELECT FROM generate_series(1, {number}) n, {start}")).await;
+        let since = std::time::Instant::now();
+        let running = worker_of(&queue, concurrency).await;
+        let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
+        until(&db, &sum, &(2 * number).to_string()).await;
+        assert!(since.elapsed() < Duration::from_secs(8), "not at the next look, each 0.2 s: {:?}", since.elapsed());
+        running.stop().await;
+    }
 }
