@@ -9,6 +9,7 @@
 #   make test-scale        run those of several databases, in two such servers
 #   make test-ui           run the tests of the dashboard beside one
 #   make bench             measure beside a throwaway server
+#   make bench-clients     measure the clients beside other libraries
 #   make model             compare with a model, by MODEL_SEQUENCES and MODEL_SEED
 #   make check-deep        run sanitizers, valgrind, the fuzzer, other versions and
 #                          more (test/deep/README.md): an hour or two, and builds
@@ -65,7 +66,7 @@ all install installcheck clean:
 	@false
 endif
 
-.PHONY: all install installcheck clean test test-clients test-scale test-ui demo demo-ui bench model check-deep
+.PHONY: all install installcheck clean test test-clients test-scale test-ui demo demo-ui bench bench-clients model check-deep
 
 test:
 	@scripts/install-packages py:ensurepip=python3-venv
@@ -97,6 +98,15 @@ test-ui:
 bench:
 	@scripts/install-packages
 	@scripts/with-cluster test/bench/bench $(BENCH)
+
+# The clients/rust example is built here, where cargo is; all else is installed there.
+bench-clients: export CARGO_TARGET_DIR ?= /tmp/durable-rust-target
+bench-clients:
+	@scripts/install-packages py:ensurepip=python3-venv
+	@if command -v cargo >/dev/null; then \
+		cargo build -q --release --manifest-path clients/rust/Cargo.toml --example bench && \
+		chmod -R a+rX "$$CARGO_TARGET_DIR"; fi
+	@BENCH_RUST=$$CARGO_TARGET_DIR/release/examples/bench scripts/with-cluster clients/bench/run $(BENCH)
 
 model:
 	@scripts/install-packages

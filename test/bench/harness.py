@@ -74,7 +74,7 @@ def fill(database: str, *statements: str) -> None:
 def create(database: str, template: str, *statements: str) -> None:
     """A new copy of a database, filled."""
     with connect("postgres") as conn:
-        conn.execute(f"DROP DATABASE IF EXISTS {database}")
+        conn.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
         conn.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
     if statements:
         fill(database, *statements)
@@ -83,7 +83,7 @@ def create(database: str, template: str, *statements: str) -> None:
 def drop(*databases: str) -> None:
     with connect("postgres") as conn:
         for database in databases:
-            conn.execute(f"DROP DATABASE IF EXISTS {database}")
+            conn.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
 
 def checkpoint() -> None:

@@ -222,7 +222,7 @@ class BaseApp:
         self.databases = databases
         self.driver = self._driver(conninfo, pool, **connect)
         if databases:
-            self.driver = self._drivers(pool, 10).route(self.driver)
+            self.driver.owners = self._drivers(pool, 10)
         self._queues: dict[str, dict[str, Any]] = {}
         self.executors: Owners | None = None  # an executor for each database
 
@@ -379,7 +379,7 @@ class BaseApp:
 
     def stop(self) -> None:
         """Drains the worker; a second time, stops it at once."""
-        for executor in self.executors.owners.values() if self.executors else ():
+        for executor in self.executors.all if self.executors else ():
             executor.stop()
 
 

@@ -85,7 +85,7 @@ class Driven:
 
     def end(self, error: BaseException) -> BaseException:
         """What an error means for the driving: an interrupt ends it, and so does a workflow that is gone."""
-        if isinstance(error, DurableError) and error.sqlstate in ("WF001", "WF002", "WF011"):
+        if isinstance(error, DurableError) and error.sqlstate in ("WF001", "WF002", "WF011", "WF016"):
             error = LeaseLost(str(error))
         if isinstance(error, Interrupt):
             self.interrupt = error

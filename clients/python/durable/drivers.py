@@ -40,20 +40,32 @@ def translated(error: psycopg.Error) -> BaseException:
     return refusal(state, (error.diag.message_primary or str(error)) + detail)
 
 
-class Threads:
+class Driver:
+    """A pool of connections, and the calls of each kind that wait, or are under way."""
+
+    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
+        self.conninfo, self.connect, self.size, self.outage = conninfo, connect, size, outage
+        self.losses = 0  # how often a connection was lost
+        self.owners: Owners | None = None  # the drivers of several databases
+        self._idle: list[Any] = []
+        self._waiting: defaultdict[Any, list[Any]] = defaultdict(list)
+        self._under_way: defaultdict[Any, int] = defaultdict(int)
+
+    def owner(self, call: Call) -> Any:
+        """The driver of the database that has what the call is about."""
+        return self.owners.of(protocol.concerns(call)) if self.owners else self
+
+
+class Threads(Driver):
     """Runs generators with blocking calls; what is beside them, in threads."""
 
     event = staticmethod(threading.Event)
     inbox: Any = staticmethod(queue.SimpleQueue)
 
-    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
-        self.conninfo, self.connect, self.outage = conninfo, connect, outage
-        self.losses = 0  # how often a connection was lost
-        self._idle: list[psycopg.Connection[Any]] = []
-        self._room = threading.BoundedSemaphore(size)
+    def __init__(self, *args: Any, **connect: Any):
+        super().__init__(*args, **connect)
+        self._room = threading.BoundedSemaphore(self.size)
         self._lock = threading.Lock()
-        self._waiting: defaultdict[Any, list[Any]] = defaultdict(list)
-        self._under_way: defaultdict[Any, int] = defaultdict(int)
 
     def drive(self, gen: Gen, connection: Any = None) -> Any:
         """Runs a generator to its end; its calls go over that connection, or one of the pool."""
@@ -97,9 +109,18 @@ class Threads:
     def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
             return _execute(connection, call)
-        if (key := protocol.batch_key(call)) is not None:
-            return self._together(key, call)
-        return self._alone(call)
+        tries, began, key = 0, time.monotonic(), protocol.batch_key(call)
+        while True:
+            owner = self.owner(call)
+            try:
+                return owner._alone(call) if key is None else owner._together(key, call)
+            except DurableError as error:
+                if not _is_moving(error, began):
+                    raise
+            time.sleep(protocol.backoff(tries))
+            tries += 1
+            if self.owners:
+                self.owners.learn([one._alone(Call("buckets", {})) for one in self.owners.all])
 
     def _alone(self, call: Call) -> Any:
         """Over a connection of the pool; again and again while there is none to be had."""
@@ -112,9 +133,6 @@ class Threads:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
                 self.losses += 1
-            except DurableError as error:  # refused, so not done
-                if error.sqlstate != "WF016" or time.monotonic() - began > MOVING:
-                    raise
             time.sleep(protocol.backoff(tries))
             tries += 1
 
@@ -212,40 +230,39 @@ class Threads:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+        for owner in self.owners.all if self.owners else ():
+            owner.close()
 
 
 class Owners:
-    """The drivers of several databases, by the buckets that they own: calls go to the owner, others to the first."""
+    """The drivers of several databases, or their executors, by the buckets that they own."""
 
     def __init__(self, owners: dict[tuple[int, int], Any]):
-        self.owners = owners
+        self.owners, self.all = owners, list(owners.values())
 
     def of(self, what: Any) -> Any:
-        """The driver of an id's or a name's database."""
-        if what is None:
-            return next(iter(self.owners.values()))
-        number = protocol.bucket(what)
-        return next(driver for (first, last), driver in self.owners.items() if first <= number <= last)
+        """That of an id's or a name's database; for what is about no tree, or nowhere at this moment, the first."""
+        if what is not None:
+            number = protocol.bucket(what)
+            for (first, last), owner in self.owners.items():
+                if first <= number <= last:
+                    return owner
+        return self.all[0]
 
-    def route(self, driver: Any) -> Any:
-        """Makes that driver send each call to its owner."""
-        driver.call = lambda call, connection=None: self.of(protocol.concerns(call)).call(call, connection)
-        return driver
+    def learn(self, buckets: list[Any]) -> None:
+        """Takes over which buckets they say that they have."""
+        self.owners = {(r.lower, r.upper - 1): one for one, has in zip(self.all, buckets, strict=True) for r in has}
 
 
-class Tasks:
+class Tasks(Driver):
     """Runs generators with asyncio; what is beside them, in tasks."""
 
     event = staticmethod(asyncio.Event)
     inbox: Any = staticmethod(asyncio.Queue)
 
-    def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
-        self.conninfo, self.connect, self.outage = conninfo, connect, outage
-        self.losses = 0  # how often a connection was lost
-        self._idle: list[psycopg.AsyncConnection[Any]] = []
-        self._room = asyncio.Semaphore(size)
-        self._waiting: defaultdict[Any, list[tuple[Call, asyncio.Future[Any]]]] = defaultdict(list)
-        self._under_way: defaultdict[Any, int] = defaultdict(int)
+    def __init__(self, *args: Any, **connect: Any):
+        super().__init__(*args, **connect)
+        self._room = asyncio.Semaphore(self.size)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def drive(self, gen: Gen, connection: Any = None) -> Any:
@@ -295,8 +312,21 @@ class Tasks:
     async def call(self, call: Call, connection: Any = None) -> Any:
         if (connection := call.connection or connection) is not None:
             return await _execute_async(connection, call)
-        if (key := protocol.batch_key(call)) is None:
-            return await self._alone(call)
+        tries, began, key = 0, time.monotonic(), protocol.batch_key(call)
+        while True:
+            owner = self.owner(call)
+            try:
+                return await (owner._alone(call) if key is None else owner._together(key, call))
+            except DurableError as error:
+                if not _is_moving(error, began):
+                    raise
+            await asyncio.sleep(protocol.backoff(tries))
+            tries += 1
+            if self.owners:
+                self.owners.learn([await one._alone(Call("buckets", {})) for one in self.owners.all])
+
+    async def _together(self, key: Any, call: Call) -> Any:
+        """Calls that are made in the same moment, or while others of that kind are under way, become one."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[key].append((call, future))
         if self._under_way[key] < AT_ONCE:
@@ -345,9 +375,6 @@ class Tasks:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
                 self.losses += 1
-            except DurableError as error:  # refused, so not done
-                if error.sqlstate != "WF016" or time.monotonic() - began > MOVING:
-                    raise
             await asyncio.sleep(protocol.backoff(tries))
             tries += 1
 
@@ -379,6 +406,8 @@ class Tasks:
     async def close(self) -> None:
         while self._idle:
             await self._idle.pop().close()
+        for owner in self.owners.all if self.owners else ():
+            await owner.close()
 
 
 async def _run(run: Run) -> Any:
@@ -410,6 +439,11 @@ async def _in_thread(run: Run) -> Any:
 
     threading.Thread(target=work, daemon=True).start()
     return await future
+
+
+def _is_moving(error: DurableError, since: float) -> bool:
+    """Whether a call was refused, and so not done, since its bucket is, or was, about to be in another database."""
+    return error.sqlstate == "WF016" and time.monotonic() - since < MOVING
 
 
 def _execute(connection: Any, call: Call) -> Any:

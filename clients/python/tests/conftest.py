@@ -46,14 +46,6 @@ class Database:
     def ledger(self) -> dict[str, int]:
         return dict(self.run("SELECT name, count(*) FROM ledger GROUP BY 1"))
 
-    def has(self, function: str) -> bool:
-        """Whether the server has a function of a later part of the contract."""
-        return bool(
-            self.value(
-                "SELECT count(*) FROM pg_proc WHERE pronamespace = 'durable'::regnamespace AND proname = %s", function
-            )
-        )
-
     def until(self, sql: str, *args: Any, seconds: float = 20) -> Any:
         """Waits until a query answers something true."""
         end = time.monotonic() + seconds

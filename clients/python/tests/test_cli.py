@@ -111,10 +111,8 @@ def test_queues(cli, db):
     row = next(row for row in cli("queue", "list", "--json") if row["queue_name"] == "q1")
     assert (row["max_concurrency"], row["rate_limit"], row["queue_paused"]) == (4, None, True)
     cli("queue", "resume", "q1")
-    if db.has("drain_queue"):
-        db.run("SELECT durable.start('d' || n, queue => 'q1') FROM generate_series(1, 3) n")
-        assert "3 workflows cancelled" in cli("queue", "drain", "q1")
-        return
+    db.run("SELECT durable.start('d' || n, queue => 'q1') FROM generate_series(1, 3) n")
+    assert "3 workflows cancelled" in cli("queue", "drain", "q1")
     cli("queue", "drop", "q1")
     assert "q1" not in cli("queue", "list")
 
@@ -151,8 +149,6 @@ def test_check_purge_and_top(cli, five, db):
 
 
 def test_fork(cli, db):
-    if not db.has("fork"):
-        pytest.skip("the server has no fork() yet")
     id = db.value("SELECT workflow_id FROM durable.start('old', executor_id => 'cli')")
     db.run("SELECT durable.complete(step_id, '1') FROM durable.claim_step(%s, 0, 'a')", id)
     forked = cli("fork", "old", "--from-sequence", "1", "--name", "new", "--json")

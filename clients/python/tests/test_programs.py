@@ -415,14 +415,6 @@ def test_names_are_one(app, db):
 
 def test_options_of_start(app, db, work):
     """Retries of a whole workflow, tags, what a finished namesake means."""
-    db.run("SELECT durable.create_queue('probe')")
-    db.run("SELECT durable.start('probe', queue => 'probe', max_retries => 1)")
-    if (
-        db.value("SELECT f.status FROM durable.claim('probe', 'p') c, durable.fail(c.workflow_id, 'no', c.lease) f")
-        == "FAILED"
-    ):
-        pytest.skip("the server does not retry whole workflows yet")
-    db.run("SELECT durable.cancel_tree(id) FROM durable.workflow WHERE name = 'probe'")
 
     @app.workflow("w19")
     def w(ctx: durable.Context, n: int) -> list[Any]:
@@ -435,8 +427,7 @@ def test_options_of_start(app, db, work):
     work()
     handle = app.start(w, "options", 1, retry=durable.Retry(5, backoff=0.05), tags={"customer": 42}, priority=3)
     assert handle.result(20) == [1, None] and db.ledger() == {"run": 3, "once": 1}
-    if db.value("SELECT 'tags' = ANY (proargnames) FROM pg_proc WHERE oid = 'durable.list'::regproc"):
-        assert db.value("SELECT count(*) FROM durable.list(tags => '{\"customer\": 42}')") == 1
+    assert db.value("SELECT count(*) FROM durable.list(tags => '{\"customer\": 42}')") == 1
 
     @app.workflow("parent")
     def parent(ctx: durable.Context, _: None) -> Any:
@@ -468,9 +459,6 @@ def test_system_exit_in_a_program_is_no_end(app, db, work):
 
 
 def test_patched(app, db):
-    if not db.has("patched"):
-        pytest.skip("the server has no patched() yet")
-
     @app.workflow("w16")
     def old(ctx: durable.Context, _: None) -> None:
         ctx.step("one", lambda: 1)
@@ -490,9 +478,6 @@ def test_patched(app, db):
 
 
 def test_continue_as(app, db, work):
-    if not db.has("continue_as"):
-        pytest.skip("the server has no continue_as() yet")
-
     @app.workflow("w17")
     def w(ctx: durable.Context, n: int) -> int:
         ctx.step("run", lambda: db.run("INSERT INTO ledger VALUES ('run', %s)", n) and None)
@@ -524,9 +509,6 @@ def test_fork(app, db, work):
 
 
 def test_request_cancel(app, db, work):
-    if not db.has("request_cancel"):
-        pytest.skip("the server has no request_cancel() yet")
-
     @app.workflow("w18")
     def w(ctx: durable.Context, _: None) -> str:
         try:

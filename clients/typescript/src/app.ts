@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { Batcher } from "./batch";
 import type { Program, Retry, WorkflowFunction } from "./context";
 import { policy } from "./context";
@@ -195,13 +196,14 @@ export interface Event {
 
 /** A database and the buckets that it has. */
 export interface Shard {
-  first: number;
-  last: number;
+  ranges: [first: number, last: number][];
   database: sql.Database;
   batcher: Batcher;
 }
 
 const ALL = "0-4095";
+/** Buckets that move from one database to another are in none of them for less than that (ms). */
+const MOVING = 5000;
 
 /** Programs, and the database that they run on. */
 export class App<P extends AnyPool = AnyPool> {
@@ -220,7 +222,8 @@ export class App<P extends AnyPool = AnyPool> {
     this.shards = Object.entries(pools).map(([range, pool]) => {
       const [first = NaN, last = first] = range.split("-").map(Number);
       const database = sql.database(pool);
-      return { first, last, database, batcher: new Batcher((name, args) => sql.ask(database.query, name, args)) };
+      const batcher = new Batcher((name, args) => sql.ask(database.query, name, args));
+      return { ranges: [[first, last]], database, batcher };
     });
   }
 
@@ -262,7 +265,7 @@ export class App<P extends AnyPool = AnyPool> {
     };
     const [row] = options.tx
       ? await this.ask(options.tx, "start", args)
-      : [await this.shardOf(bucketOfName(name)).batcher.call("start", args)];
+      : [await this.route(bucketOfName(name), ({ batcher }) => batcher.call("start", args))];
     return new Handle<O>(this as never, row?.workflow_id ?? "", row?.created === "t");
   }
 
@@ -274,7 +277,7 @@ export class App<P extends AnyPool = AnyPool> {
   /** The latest workflow of that name, if there is one. */
   async find<O = unknown>(name: string): Promise<Handle<O> | undefined> {
     const text = "SELECT id FROM durable.list(name => $1::text, root_only => true, max_rows => 1)";
-    const [row] = await this.shardOf(bucketOfName(name)).database.query(text, [name]);
+    const [row] = await this.route(bucketOfName(name), ({ database }) => database.query(text, [name]));
     return row && this.attach<O>(row.id as string);
   }
 
@@ -282,7 +285,7 @@ export class App<P extends AnyPool = AnyPool> {
   async signal(name: string, signal: string, payload?: unknown, options: { key?: string; tx?: sql.Connection } = {}) {
     const text = this.serializer.write(payload, `signal "${signal}"`).text;
     const args = { name, signal, payload: sql.json(text), key: options.key };
-    const [row] = await this.ask(options.tx ?? this.shardOf(bucketOfName(name)), "signal_root", args);
+    const [row] = await this.ask(options.tx ?? bucketOfName(name), "signal_root", args);
     return row?.value === "true";
   }
 
@@ -308,7 +311,7 @@ export class App<P extends AnyPool = AnyPool> {
       fair: options.fair,
       if_exists: options.ifExists ?? "keep",
     };
-    for (const shard of this.shards) await this.ask(shard, "create_queue", args);
+    for (const { database } of this.shards) await sql.ask(database.query, "create_queue", args);
   }
 
   worker(options: WorkerOptions = {}): Worker {
@@ -322,36 +325,57 @@ export class App<P extends AnyPool = AnyPool> {
 
   // ---- for handles ----------------------------------------------------------------------------
 
-  /** @internal */
-  shardOf(bucket: number): Shard {
-    const found = this.shards.find(({ first, last }) => first <= bucket && bucket <= last);
-    if (!found) throw new Error(`no database has bucket ${bucket}`);
-    return found;
+  /**
+   * A call to the database that has the bucket. Where it has moved, the call was refused, so nothing was done: who has
+   * what is asked anew, and it is made again.
+   */
+  private async route<T>(bucket: number, call: (shard: Shard) => Promise<T>): Promise<T> {
+    const isOwner = ({ ranges }: Shard) => ranges.some(([first, last]) => first <= bucket && bucket <= last);
+    for (const until = performance.now() + MOVING; ;) {
+      const shard = this.shards.find(isOwner) ?? this.shards[0];
+      if (!shard) throw new Error("the app has neither a pool nor databases");
+      try {
+        return await call(shard);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== "WF016" || performance.now() > until) throw error;
+      }
+      await pause(50 + Math.random() * 100);
+      await Promise.allSettled(this.shards.map(learn)); // of who does not answer, what was known stays
+    }
   }
 
-  /** Asks the database of an id, that one, or the caller's own connection. @internal */
-  ask(where: string | Shard | sql.Connection, name: string, args: sql.Args): Promise<sql.Row[]> {
-    const shard = typeof where === "string" ? this.shardOf(bucketOfId(where)) : where;
-    return sql.ask("database" in shard && "batcher" in shard ? shard.database.query : sql.queryOf(shard), name, args);
+  /** Asks the database of an id or a bucket, or the caller's own connection. @internal */
+  ask(where: string | number | sql.Connection, name: string, args: sql.Args): Promise<sql.Row[]> {
+    if (typeof where === "object" || typeof where === "function") return sql.ask(sql.queryOf(where), name, args);
+    const bucket = typeof where === "string" ? bucketOfId(where) : where;
+    return this.route(bucket, ({ database }) => sql.ask(database.query, name, args));
   }
 
   /** Waits on a connection, unless half of the pool does so: then looks after a moment. @internal */
-  async wait(id: string, name: string, args: sql.Args & { timeout: number }): Promise<Record<string, unknown>> {
-    const { database } = this.shardOf(bucketOfId(id));
-    let { timeout } = args;
-    if (timeout > 0 && this.waiting >= Math.max(1, database.size / 2)) {
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      timeout = 0;
-    }
-    this.waiting++;
-    try {
-      return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
-    } catch (error) {
-      throw sql.translate(error);
-    } finally {
-      this.waiting--;
-    }
+  wait(id: string, name: string, args: sql.Args & { timeout: number }): Promise<Record<string, unknown>> {
+    return this.route(bucketOfId(id), async ({ database }) => {
+      let { timeout } = args;
+      if (timeout > 0 && this.waiting >= Math.max(1, database.size / 2)) {
+        await pause(250);
+        timeout = 0;
+      }
+      this.waiting++;
+      try {
+        return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
+      } catch (error) {
+        throw sql.translate(error);
+      } finally {
+        this.waiting--;
+      }
+    });
   }
+}
+
+/** Asks a database which buckets it has. */
+async function learn(shard: Shard): Promise<void> {
+  const text = "SELECT lower(r) AS first, upper(r) - 1 AS last FROM unnest(durable.buckets()) r";
+  const rows = await shard.database.query(text, []);
+  shard.ranges = rows.map(({ first, last }) => [Number(first), Number(last)]);
 }
 
 export interface QueueOptions {

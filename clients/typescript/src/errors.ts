@@ -122,6 +122,7 @@ const STOPS: Record<string, StopReason> = {
   WF007: "programChanged",
   WF008: "leaseLost",
   WF011: "leaseLost",
+  WF016: "leaseLost", // it has moved to another database
 };
 
 /** What a program gets for an error of the server: an answer to its call, or an interrupt. */

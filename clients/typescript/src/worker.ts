@@ -232,7 +232,7 @@ class Lane implements Server {
   }
 
   /** Waits, and does what there is to do. */
-  private async listen(session: Session, seconds = 30): Promise<void> {
+  private async listen(session: Session, seconds = 10): Promise<void> {
     this.isFull = this.worker.room <= 0;
     const queues = list("text", this.isFull ? [] : this.worker.queues);
     const args = { executor_id: this.worker.executor, queues, timeout: interval(seconds), bind: true };

@@ -42,7 +42,11 @@ pub(crate) async fn worker(queue: &str) -> Running {
 }
 
 pub(crate) fn begin(worker: Worker) -> Running {
-    let worker = worker.concurrency(4).patience(Duration::from_millis(100));
+    begin_with(worker.concurrency(4))
+}
+
+fn begin_with(worker: Worker) -> Running {
+    let worker = worker.patience(Duration::from_millis(100));
     let (stop, stopped) = oneshot::channel();
     Running { stop, done: tokio::spawn(worker.run_until(async move { stopped.await.unwrap_or(()) })) }
 }
@@ -124,4 +128,20 @@ async fn what_a_pause_has_stopped_goes_on() {
     Ctx::resume(&db, id.parse().unwrap()).await.unwrap();
     until(&db, &format!("durable.output('{id}')"), "\"bob\"").await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_free_place_is_filled_at_once() {
+    let db = connect().await;
+    for (concurrency, number) in [(1, 60), (4, 240)] {
+        let queue = queue(&db).await;
+        let start = format!("durable.start('{queue}-' || n, '1', 'double', queue => '{queue}')");
+        execute(&db, &format!("SELECT FROM generate_series(1, {number}) n, {start}")).await;
+        let since = std::time::Instant::now();
+        let running = begin_with(Worker::new(&url(), &[&queue]).await.unwrap().concurrency(concurrency));
+        let sum = format!("SELECT sum(output::int) FROM durable.workflow WHERE queue_name = '{queue}'");
+        until(&db, &sum, &(2 * number).to_string()).await;
+        assert!(since.elapsed() < Duration::from_secs(8), "not at the next look, each 0.2 s: {:?}", since.elapsed());
+        running.stop().await;
+    }
 }
