@@ -268,5 +268,8 @@ def environment() -> str:
         settings = ", ".join(f"{name} = {conn.execute(f'SHOW {name}').fetchone()[0]}" for name in SETTINGS)
     return (f"{time.strftime('%Y-%m-%d')}, PostgreSQL {version}, {os.cpu_count()} CPUs "
             f"({cpu[1] if cpu else platform.machine()}), load average before {os.getloadavg()[0]:.1f}.\n"
-            f"{settings}; all else as initdb leaves it.\n"
-            f"BENCH_SECONDS={SECONDS} BENCH_ROUNDS={ROUNDS} BENCH_SEED={SEED}; pgbench -M prepared over the socket.")
+            f"{settings}; all else as initdb leaves it.")
+
+
+def lengths() -> str:
+    return f"BENCH_SECONDS={SECONDS} BENCH_ROUNDS={ROUNDS} BENCH_SEED={SEED}; pgbench -M prepared over the socket."
