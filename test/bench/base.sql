@@ -90,6 +90,14 @@ CREATE PROCEDURE bench.fill_running(range int, workflows int, queue text, execut
 	FROM generate_series(1, workflows) n;
 $$;
 
+-- Suspended ones in a queue: every second waits until tomorrow, the others for something that is to happen.
+CREATE PROCEDURE bench.fill_suspended(range int, workflows int, queue text) LANGUAGE sql AS $$
+	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, started_at, suspended_at, name, queue_name)
+	SELECT bench.id(range, n), bench.id(range, n), 'PENDING', 2, now(), CASE WHEN n % 2 = 0 THEN now() + interval '1 day' END, now(), now(),
+		'suspended ' || range || ' ' || n, queue
+	FROM generate_series(1, workflows) n;
+$$;
+
 -- Ones in a queue whose time has not come, of some priorities, all above 0.
 CREATE PROCEDURE bench.fill_later(range int, workflows int, priorities int, queue text) LANGUAGE sql AS $$
 	INSERT INTO durable.workflow (id, root_id, status, lease, created_at, run_at, name, queue_name, priority)
