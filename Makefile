@@ -69,11 +69,11 @@ endif
 .PHONY: all install installcheck clean test test-clients test-scale test-ui demo demo-ui bench bench-clients model check-deep
 
 test:
-	@scripts/install-packages py:ensurepip=python3-venv
+	@scripts/install-packages py:ensurepip=python3-venv pgbouncer=pgbouncer
 	@scripts/with-cluster scripts/run-tests
 
 test-clients:
-	@scripts/install-packages py:ensurepip=python3-venv
+	@scripts/install-packages py:ensurepip=python3-venv pgbouncer=pgbouncer
 	@scripts/with-cluster scripts/test-clients
 
 test-scale:

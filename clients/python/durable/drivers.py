@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import namedtuple_row, tuple_row
 from psycopg.types.string import TextLoader
 
 from . import protocol
@@ -38,6 +38,14 @@ def translated(error: psycopg.Error) -> BaseException:
         return error
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
     return refusal(state, (error.diag.message_primary or str(error)) + detail)
+
+
+BACKEND = "SELECT pg_backend_pid()"
+
+
+def _threshold(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], backend: Any) -> int | None:
+    """None behind a pooler, where each transaction may have another session, without what was prepared."""
+    return conn.prepare_threshold if backend == (conn.info.backend_pid,) else None
 
 
 class Driver:
@@ -95,7 +103,7 @@ class Threads(Driver):
             case Each():
                 return self._each(effect.bodies)
             case Listen():
-                with psycopg.connect(self.conninfo, autocommit=True, **self.connect) as conn:
+                with self._connect() as conn:
                     return self.drive(effect.body(conn), conn)
             case Receive():
                 return _receive(effect)
@@ -211,6 +219,11 @@ class Threads(Driver):
             thread.join()
         return _all(answers)
 
+    def _connect(self) -> psycopg.Connection[Any]:
+        conn: psycopg.Connection[Any] = psycopg.connect(self.conninfo, autocommit=True, **self.connect)
+        conn.prepare_threshold = _threshold(conn, conn.cursor(row_factory=tuple_row).execute(BACKEND).fetchone())
+        return conn
+
     @contextlib.contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection of the pool, in autocommit mode."""
@@ -218,7 +231,7 @@ class Threads(Driver):
             try:
                 conn = self._idle.pop()
             except IndexError:
-                conn = psycopg.connect(self.conninfo, autocommit=True, **self.connect)
+                conn = self._connect()
             try:
                 yield conn
             finally:
@@ -388,6 +401,8 @@ class Tasks(Driver):
         conn: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
             self.conninfo, autocommit=True, **self.connect
         )
+        cursor = await conn.cursor(row_factory=tuple_row).execute(BACKEND)
+        conn.prepare_threshold = _threshold(conn, await cursor.fetchone())
         return conn
 
     @contextlib.asynccontextmanager
