@@ -258,4 +258,9 @@ extern PGDLLIMPORT WaitEventSet *FeBeWaitSet;
 #define status_of_backend(i) (&pgstat_fetch_stat_local_beentry(i)->backendStatus)
 #endif
 
+/* a case that goes on into the next one; 19 has the word, and takes no comment for it */
+#ifndef pg_fallthrough
+#define pg_fallthrough __attribute__((fallthrough))
+#endif
+
 #endif							/* DURABLE_COMPAT_H */

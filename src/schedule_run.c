@@ -247,7 +247,7 @@ run_time(Running *r, TimestampTz at)
 			case OVERLAP_CANCEL:
 				if (!cancel_all_or_none(r))
 					return LEFT;
-				/* FALLTHROUGH */
+				pg_fallthrough;
 			default:
 				outcome = start_and_note(r, at);
 				break;
