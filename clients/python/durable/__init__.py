@@ -34,6 +34,7 @@ from .errors import (
     Suspended,
     TimedOut,
 )
+from .testing import TestContext, replay
 from .values import Codec, Duration, NotJson
 
 __all__ = [
@@ -64,7 +65,9 @@ __all__ = [
     "Shutdown",
     "Step",
     "Suspended",
+    "TestContext",
     "TimedOut",
     "Waiting",
     "Workflow",
+    "replay",
 ]

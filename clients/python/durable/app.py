@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import signal
 import threading
 import time
@@ -60,11 +61,11 @@ class BaseHandle(Generic[T]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id})"
 
-    def _result(self, timeout: Duration | None = None) -> Result[T]:
+    def _result(self, timeout: float | None = None) -> Result[T]:
         """Waits for its end, and that of the runs in which it goes on, and returns the output; or raises `Failed`,
         `Cancelled`, `TimedOut`."""
         run = self.id
-        until = time.monotonic() + float(timeout) if timeout is not None else float("inf")  # type: ignore[arg-type]
+        until = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             left = min(max(until - time.monotonic(), 0), 30)
             (row,) = yield Call("wait_for_end", {"task_id": run, "timeout": interval(left)})
@@ -292,14 +293,16 @@ class BaseApp:
         return self._handle(self, row.workflow_id, row.created, returns)
 
     def _attach(self, workflow: UUID | str) -> Result[Any]:
-        """A workflow that is there: by its id, or the last one of a name."""
-        if isinstance(workflow, str):
-            rows = yield Call("list", {"name": workflow, "root_only": True, "max_rows": 1})
-            if not rows:
-                raise errors.refusal("WF001", f'there is no workflow "{workflow}"')
-            handler, workflow = self.workflows.get(rows[0].handler), rows[0].id
-            return self._handle(self, workflow, False, handler.returns if handler else None)
-        return self._handle(self, workflow)
+        """A workflow that is there: the last one of a name, or by its id."""
+        if isinstance(workflow, UUID):
+            return self._handle(self, workflow)
+        if rows := (yield Call("list", {"name": workflow, "root_only": True, "max_rows": 1})):
+            handler = self.workflows.get(rows[0].handler)
+            return self._handle(self, rows[0].id, False, handler.returns if handler else None)
+        try:
+            return self._handle(self, UUID(workflow))
+        except ValueError:
+            raise errors.refusal("WF001", f'there is no workflow "{workflow}"') from None
 
     def _answer(
         self, token: UUID | str, output: Any = None, error: str | None = None, connection: Any = None

@@ -73,14 +73,15 @@ class Server:
 
     def find(self, what: str) -> Row:
         """A workflow by its id, or the last one of a name."""
+        rows: list[Row] = []
         try:
             rows = self.rows("SELECT * FROM durable.task WHERE id = %s", UUID(what))
         except psycopg.errors.InsufficientPrivilege:
             (row,) = self.call("status", task_id=UUID(what))
             return {"id": UUID(what), "name": what, "status": row["status"]}
         except ValueError:
-            rows = self.call("list", name=what, max_rows=1)
-        if not rows:
+            pass
+        if not (rows := rows or self.call("list", name=what, max_rows=1)):
             raise Refused(f"there is no workflow {what}", 3)
         return rows[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import inspect
 import math
@@ -314,11 +315,15 @@ class Flow:
         timeout: Duration | None = None,
         returns: Any = None,
     ) -> Result[T]:
-        """Runs `fn(connection, *args)` and commits its writes and the step's outcome together, or neither."""
+        """Runs `fn(connection, *args)` and commits its writes and the step's outcome together, or neither.
+
+        It may run more than once: after a deadlock or a serialization failure, say. A cursor that it returns is None.
+        """
 
         def work(connection: Any, step: Step) -> Gen:
             given, more = _arguments(fn, (connection, *args), step)
-            return (yield Run(fn, given, more))
+            result = yield Run(fn, given, more)
+            return None if hasattr(result, "fetchone") else result  # no cursor, of a lambda that only executes
 
         return self._busy(self._transact(self._take(), name, work, retry, timeout, returns or _returns(fn)))
 
@@ -790,8 +795,8 @@ def _retryable(error: Exception) -> bool | None:
 
 
 def _like(call: F, method: Callable[..., Any]) -> F:
-    """A face of a method has its name and its documentation."""
-    call.__name__, call.__doc__ = method.__name__.strip("_"), method.__doc__
+    """A face of a method has its name, its parameters and its documentation."""
+    functools.update_wrapper(call, method).__name__ = method.__name__.strip("_")
     return call
 
 
