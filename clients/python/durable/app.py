@@ -216,7 +216,7 @@ class BaseApp:
         **connect: Any,
     ):
         self.conninfo, self.codec, self.fused, self.version = conninfo, codec, fused, version
-        self.executor_id = executor or executor_name()
+        self.executor, self.executor_id = executor, ""
         self.workflows: dict[str, Workflow[Any, Any, Any]] = {}
         self.observers: list[Callable[..., None]] = []
         self._connect, self._pool, self._host = connect, pool, self
@@ -326,6 +326,7 @@ class BaseApp:
     def _new_executors(
         self, size: int, queues: list[str], concurrency: int, patience: float, grace: float
     ) -> list[Executor]:
+        self.executor_id = self.executor or executor_name()  # not before, as a process may fork
         owners = self._drivers(size, FOR_EVER).owners
         made = {
             buckets: Executor(
@@ -389,7 +390,7 @@ class BaseApp:
 class App(BaseApp):
     """An application of ordinary functions: `app.workflow` registers them, `start` begins one, `run` is the worker.
 
-    `executor` is this process's id, by default a new one each time. With `fused`, a step that has returned is recorded
+    `executor` is the worker's id, by default a new one each time. With `fused`, a step that has returned is recorded
     by the call that claims the next one: half the commits, and a process that dies in between runs that step again.
     `version` is the program's: see `app_version`. Other arguments are psycopg's for `connect`.
     """

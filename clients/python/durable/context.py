@@ -744,16 +744,16 @@ def drive(flow: Flow, workflow: Any, text: str | None, fresh: bool) -> Gen:
         if driven.interrupt:  # the program has swallowed it
             raise driven.interrupt
         output = host.codec.encode(result, f'output of workflow "{flow.name}"')
-    except Interrupt:
-        if flow._pending and not isinstance(driven.interrupt, LeaseLost):
-            driven.interrupt, stopped = None, driven.interrupt
-            yield from flow._flush()
-            driven.interrupt = stopped
-        raise
     except Exception as error:
         if driven.interrupt:
             raise driven.interrupt from error
         raised = error
+    except (Interrupt, BaseExceptionGroup) as error:  # a TaskGroup wraps it
+        if flow._pending and not isinstance(driven.interrupt, LeaseLost):
+            driven.interrupt, stopped = None, driven.interrupt
+            yield from flow._flush()
+            driven.interrupt = stopped
+        raise driven.interrupt or error from None
     try:
         if raised is None:
             yield from _finish(flow, output)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import os
 import queue
 import threading
 import time
@@ -55,13 +56,21 @@ class Driver:
         self.conninfo, self.connect, self.size, self.outage = conninfo, connect, size, outage
         self.losses = 0  # how often a connection was lost
         self.owners: Owners | None = None  # the drivers of several databases
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is under way: at first, and after a fork, since all connections are the parent's."""
+        self._process = os.getpid()
         self._idle: list[Any] = []
         self._waiting: defaultdict[Any, list[Any]] = defaultdict(list)
         self._under_way: defaultdict[Any, int] = defaultdict(int)
 
     def owner(self, call: Call) -> Any:
         """The driver of the database that has what the call is about."""
-        return self.owners.of(protocol.concerns(call)) if self.owners else self
+        owner = self.owners.of(protocol.concerns(call)) if self.owners else self
+        if owner._process != os.getpid():
+            owner._begin()
+        return owner
 
 
 class Threads(Driver):
@@ -70,8 +79,8 @@ class Threads(Driver):
     event = staticmethod(threading.Event)
     inbox: Any = staticmethod(queue.SimpleQueue)
 
-    def __init__(self, *args: Any, **connect: Any):
-        super().__init__(*args, **connect)
+    def _begin(self) -> None:
+        super()._begin()
         self._room = threading.BoundedSemaphore(self.size)
         self._lock = threading.Lock()
 
@@ -273,8 +282,8 @@ class Tasks(Driver):
     event = staticmethod(asyncio.Event)
     inbox: Any = staticmethod(asyncio.Queue)
 
-    def __init__(self, *args: Any, **connect: Any):
-        super().__init__(*args, **connect)
+    def _begin(self) -> None:
+        super()._begin()
         self._room = asyncio.Semaphore(self.size)
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -214,3 +214,23 @@ def test_failures(db):
         return error.value.type, error.value.message
 
     assert run(main()) == ("Boom", "boom: no")
+
+
+def test_a_task_group_is_suspended(db):
+    async def main() -> Any:
+        app = durable.AsyncApp(db.conninfo)
+
+        @app.workflow("grouped")
+        async def grouped(ctx: durable.AsyncContext, _: None) -> list[Any]:
+            async def nap() -> str:
+                await ctx.sleep("nap", 0.5)
+                return "slept"
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ctx.step("one", lambda: 1)), group.create_task(nap())]
+            return [task.result() for task in tasks]
+
+        async with Working(app, patience=0.1):
+            return await (await app.start(grouped, "grouped", None)).result(10)
+
+    assert run(main()) == [1, "slept"]

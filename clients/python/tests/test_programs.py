@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import threading
 import time
 from typing import Any
@@ -522,3 +524,43 @@ def test_request_cancel(app, db, work):
     db.until("SELECT count(*) = 1 FROM durable.waiting WHERE root_name = 'gentle'")
     handle.request_cancel("enough")
     assert handle.result(10) == "undone"
+
+
+def test_a_transaction_that_only_executes(app, db):
+    @app.workflow("w30")
+    def w(ctx: durable.Context, name: str) -> Any:
+        return ctx.transaction("book", lambda tx: tx.execute("INSERT INTO ledger VALUES (%s)", (name,)))
+
+    assert twice(app, db, w, "executes", "row") == [None, None] and db.ledger() == {"row": 1}
+    assert durable.TestContext().run(w, "row") is None
+
+
+def test_attach(app, db):
+    with pytest.raises(durable.DurableError):
+        app.attach("nobody")
+    handle = app.start("any", "some", queue="attach")
+    named = app.start("any", str(handle.id), queue="attach")
+    assert app.attach("some").id == app.attach(handle.id).id == handle.id
+    assert app.attach(str(named.id)).id == app.attach(str(handle.id)).id == named.id  # a name before an id
+
+
+def test_a_forked_process(app, db):
+    @app.workflow("w31", queue="forked")
+    def w(ctx: durable.Context, _: None) -> int:
+        return ctx.step("pid", lambda: (time.sleep(0.2), os.getpid())[1])
+
+    def child() -> None:
+        app.start(w, "from the child", None)
+        app.run(["forked"], concurrency=1)
+
+    app.start(w, "from the parent", None)
+    processes = [multiprocessing.get_context("fork").Process(target=child) for _ in range(2)]
+    for one in processes:
+        one.start()
+    handles = [app.start(w, f"more {n}", None) for n in range(10)]
+    pids = {handle.result(20) for handle in handles}
+    for one in processes:
+        one.terminate()
+        one.join(20)
+    assert pids == {one.pid for one in processes} and [one.exitcode for one in processes] == [0, 0]
+    assert app.attach("from the child").result(1) in pids

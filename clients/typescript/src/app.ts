@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Batcher } from "./batch";
 import type { Program, Retry, WorkflowFunction } from "./context";
 import { policy } from "./context";
-import { Cancelled, failure, TimedOut } from "./errors";
+import { Cancelled, DurableError, failure, isTransient, TimedOut } from "./errors";
 import { Serializer, type Codec, type Recorded } from "./json";
 import * as sql from "./sql";
 import { Telemetry } from "./telemetry";
@@ -87,8 +87,9 @@ export class Handle<O = unknown> {
    * Waits for its end, and that of the runs in which it goes on (so many seconds), and returns the output; throws
    * `Failed`, `Cancelled`, or `TimedOut`.
    */
-  async result(options: { timeout?: number } = {}): Promise<Recorded<O>> {
-    const until = performance.now() + (options.timeout ?? Infinity) * 1000;
+  async result(options: number | { timeout?: number } = {}): Promise<Recorded<O>> {
+    const { timeout = Infinity } = typeof options === "number" ? { timeout: options } : options;
+    const until = performance.now() + timeout * 1000;
     let run = this.id;
     for (let most = 0; ; most = 30) {
       const left = Math.max(0, (until - performance.now()) / 1000);
@@ -107,7 +108,7 @@ export class Handle<O = unknown> {
       } else if (end.status === "FAILED") {
         throw failure(run, end.error as string | null);
       } else if (left === 0) {
-        throw new TimedOut(`workflow ${run} is ${String(end.status)} after ${options.timeout} s`);
+        throw new TimedOut(`workflow ${run} is ${String(end.status)} after ${timeout} s`);
       }
     }
   }
@@ -202,6 +203,9 @@ export interface Shard {
 }
 
 const ALL = "0-4095";
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** So many times, some 10 s, a handle that waits tries a server that cannot be reached. */
+const OUTAGE = 50;
 /** Buckets that move from one database to another are in none of them for less than that (ms). */
 const MOVING = 5000;
 
@@ -263,22 +267,25 @@ export class App<P extends AnyPool = AnyPool> {
       tags: options.tags && sql.json(JSON.stringify(options.tags)),
       ...policy(options.retry),
     };
+    const begin = () => this.route(bucketOfName(name), ({ batcher }) => batcher.call("start", args));
     const [row] = options.tx
       ? await this.ask(options.tx, "start", args)
-      : [await this.route(bucketOfName(name), ({ batcher }) => batcher.call("start", args))];
+      : [
+          await begin().catch(async (error: unknown) => {
+            if ((error as DurableError).code !== "WF012") throw error;
+            await this.createQueue(args.queue);
+            return await begin();
+          }),
+        ];
     return new Handle<O>(this as never, row?.workflow_id ?? "", row?.created === "t");
   }
 
-  /** A workflow by its id. */
-  attach<O = unknown>(id: string): Handle<O> {
-    return new Handle<O>(this as never, id);
-  }
-
-  /** The latest workflow of that name, if there is one. */
-  async find<O = unknown>(name: string): Promise<Handle<O> | undefined> {
+  /** A workflow that is there: the latest of a name, or by its id. */
+  async attach<O = unknown>(workflow: string): Promise<Handle<O>> {
     const text = "SELECT id FROM durable.list(name => $1::text, root_only => true, max_rows => 1)";
-    const [row] = await this.route(bucketOfName(name), ({ database }) => database.query(text, [name]));
-    return row && this.attach<O>(row.id as string);
+    const [row] = await this.route(bucketOfName(workflow), ({ database }) => database.query(text, [workflow]));
+    if (!row && !UUID.test(workflow)) throw new DurableError(`there is no workflow "${workflow}"`, "WF001");
+    return new Handle<O>(this as never, (row?.id ?? workflow) as string);
   }
 
   /** Sends a signal to the active workflow of that name. */
@@ -300,7 +307,7 @@ export class App<P extends AnyPool = AnyPool> {
     return row?.value === "true";
   }
 
-  /** Creates a queue in every database. */
+  /** Creates a queue in every database, with limits, say: those that are missing are made by `start` and by a worker. */
   async createQueue(name: string, options: QueueOptions = {}): Promise<void> {
     const args = {
       name,
@@ -361,9 +368,14 @@ export class App<P extends AnyPool = AnyPool> {
       }
       this.waiting++;
       try {
-        return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
-      } catch (error) {
-        throw sql.translate(error);
+        for (let failures = 0; ; failures++) {
+          try {
+            return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
+          } catch (error) {
+            if (!isTransient(error) || failures === OUTAGE) throw sql.translate(error);
+          }
+          await pause(100 + Math.random() * 200);
+        }
       } finally {
         this.waiting--;
       }

@@ -66,6 +66,14 @@ export interface ChildOptions {
   retry?: Retry | number;
 }
 
+export interface WaitOptions {
+  timeout?: Duration;
+}
+export interface FirstOptions extends WaitOptions {
+  /** Of the position; by default `first`. */
+  name?: string;
+}
+
 /** A program, and the name that it is recorded under. */
 export interface Program<I, O, P extends AnyPool> {
   readonly handler: string;
@@ -125,13 +133,18 @@ export class Pending<T> implements PromiseLike<T> {
   constructor(
     private readonly run: Run,
     readonly sequence: number,
-    /** The step's id: of a callback, the token by which it is answered. */
+    /** The step's id. */
     readonly id: string,
     /** @internal when it stands in the database */
     readonly recorded: Promise<unknown>,
     private readonly begin: () => Promise<T>,
   ) {
     void quiet(recorded);
+  }
+
+  /** Of a callback: what it is answered by. */
+  get token(): string {
+    return this.id;
   }
 
   /** @internal its outcome, for those who have said that they wait for it */
@@ -209,13 +222,18 @@ export class Context<P extends AnyPool = AnyPool> {
     return this.executed(this.take(), name, "STEP", options, fn);
   }
 
-  /** Runs `fn` on a connection, and commits its writes and the step's outcome at once, or neither. */
+  /**
+   * Runs `fn` on a connection, and commits its writes and the step's outcome at once, or neither: again, as a whole,
+   * after a deadlock or a serialization failure.
+   */
   transaction<T>(
     name: string,
     fn: (tx: Transaction<P>, step: Step) => Promise<T>,
     options: StepOptions = {},
   ): Pending<Recorded<T>> {
-    return this.executed(this.take(), name, "TRANSACTION", options, (step, tx) => fn(tx?.raw as Transaction<P>, step));
+    return this.executed(this.take(), name, "TRANSACTION", options, async (step, tx) =>
+      answered(await fn(tx?.raw as Transaction<P>, step)),
+    );
   }
 
   /** Waits so many seconds (or an interval as PostgreSQL writes it), or until a time. */
@@ -224,21 +242,21 @@ export class Context<P extends AnyPool = AnyPool> {
     return this.wait("sleep", name, "sleep", args, () => null);
   }
 
-  /** Waits for a signal of that name, or of one of those. Throws `TimedOut`. */
-  signal<T = unknown, N extends string = string>(
-    names: N | readonly N[],
-    options: { timeout?: Duration } = {},
-  ): Pending<Signal<T, N>> {
-    const signals = typeof names === "string" ? [names] : names;
-    const args = { timeout: interval(options.timeout), signals: list("text", signals) };
+  /** Waits for a signal of one of these names, one after the other or as an array. Throws `TimedOut`. */
+  signal<T = unknown, N extends string = string>(names: N | readonly N[], options?: WaitOptions): Pending<Signal<T, N>>;
+  signal<T = unknown, N extends string = string>(...names: N[]): Pending<Signal<T, N>>;
+  signal<T = unknown, N extends string = string>(...names: [...N[], options: WaitOptions]): Pending<Signal<T, N>>;
+  signal<T, N extends string>(...names: unknown[]): Pending<Signal<T, N>> {
+    const [signals, { timeout }] = several<N, WaitOptions>(names, (it) => typeof it === "string");
+    const args = { timeout: interval(timeout), signals: list("text", signals) };
     return this.wait("await_signal", signals.join("|"), "signal", args, (output) => {
       const { signal, payload } = JSON.parse(output as string) as { signal: N; payload: unknown };
       return { name: signal, payload: this.read(JSON.stringify(payload)) as T };
     });
   }
 
-  /** Waits until somebody answers; its `id` is the token to hand out. Throws `TimedOut`. */
-  callback<T = unknown>(name: string, options: { timeout?: Duration } = {}): Pending<T> {
+  /** Waits until somebody answers who has its `token`. Throws `TimedOut`. */
+  callback<T = unknown>(name: string, options: WaitOptions = {}): Pending<T> {
     const args = { timeout: interval(options.timeout) };
     const callback = this.wait("await_callback", name, "callback", args, (output) => this.read(output) as T);
     this.before = Promise.allSettled([this.before, callback.recorded]);
@@ -246,7 +264,7 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** Waits for the end of any other workflow: its output, or its failure. */
-  workflow<T = unknown>(name: string, awaited: string, options: { timeout?: Duration } = {}): Pending<T> {
+  workflow<T = unknown>(name: string, awaited: string, options: WaitOptions = {}): Pending<T> {
     const args = { awaited: new Typed("uuid", awaited), timeout: interval(options.timeout) };
     return this.wait("await_workflow", name, "workflow", args, (output) => this.read(output) as T);
   }
@@ -295,8 +313,10 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** Waits for all, then returns their outcomes in order, or throws the first failure in this order. */
-  async gather<T extends readonly unknown[] | []>(all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-    const waits = all as readonly (Pending<unknown> | Promise<unknown>)[];
+  gather<T extends readonly unknown[] | []>(all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
+  gather<T extends readonly unknown[]>(...all: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>;
+  async gather(...all: readonly unknown[]): Promise<never> {
+    const waits = (Array.isArray(all[0]) ? all[0] : all) as readonly (Pending<unknown> | Promise<unknown>)[];
     const ids = waits.map((one) => (one instanceof Pending ? one.id : ""));
     const outcomes = await this.drive.demand("all", ids, () =>
       Promise.allSettled(waits.map((one) => (one instanceof Pending ? one.settle() : one))),
@@ -305,10 +325,10 @@ export class Context<P extends AnyPool = AnyPool> {
   }
 
   /** Waits for the one that ends first: its index and its outcome, or its failure. The others stay as they are. */
-  first<T>(
-    all: readonly Pending<T>[],
-    options: { name?: string; timeout?: Duration } = {},
-  ): Pending<{ index: number; value: T }> {
+  first<T>(all: readonly Pending<T>[], options?: FirstOptions): Pending<{ index: number; value: T }>;
+  first<T>(...all: Pending<T>[] | [...Pending<T>[], options: FirstOptions]): Pending<{ index: number; value: T }>;
+  first<T>(...waits: unknown[]): Pending<{ index: number; value: T }> {
+    const [all, options] = several<Pending<T>, FirstOptions>(waits, (it) => it instanceof Pending);
     const sequences = all.map((one) => one.sequence);
     const args = { sequences: list("int", sequences), timeout: interval(options.timeout) };
     const read = (output: string | null) => (JSON.parse(output as string) as { sequence: number }).sequence;
@@ -325,19 +345,20 @@ export class Context<P extends AnyPool = AnyPool> {
     name: string,
     items: readonly A[],
     fn: (item: A, step: Step) => T | Promise<T>,
-    options: StepOptions & { concurrency?: number } = {},
+    options: number | (StepOptions & { concurrency?: number }) = {},
   ): Promise<Recorded<T>[]> {
+    const { concurrency = 10, ...each } = typeof options === "number" ? { concurrency: options } : options;
     const first = this.take(items.length);
     const steps: Promise<PromiseSettledResult<Recorded<T>>[]>[] = [];
     let next = 0;
     const lane = async (): Promise<void> => {
       while (next < items.length) {
         const index = next++;
-        const step = this.executed(first + index, name, "STEP", options, (one) => fn(items[index] as A, one));
+        const step = this.executed(first + index, name, "STEP", each, (one) => fn(items[index] as A, one));
         await (steps[index] = Promise.allSettled([step]));
       }
     };
-    await Promise.all(Array.from({ length: options.concurrency ?? 10 }, lane));
+    await Promise.all(Array.from({ length: concurrency }, lane));
     return (await Promise.all(steps)).map(([outcome]) => outcomeOf(outcome as PromiseSettledResult<Recorded<T>>));
   }
 
@@ -661,6 +682,20 @@ export class Context<P extends AnyPool = AnyPool> {
       throw failure(this.name, text, detail);
     }
   }
+}
+
+/** Some of a kind, one after the other or as an array, and options behind them. */
+function several<T, O>(given: unknown[], isOne: (it: unknown) => boolean): [all: T[], options: Partial<O>] {
+  const all = given.flat().filter(isOne) as T[];
+  const last = given.at(-1);
+  return [all, isOne(last) || Array.isArray(last) ? {} : (last ?? {})];
+}
+
+/** What pg answers: of its result, what the type of that has. */
+function answered<T>(result: T): T {
+  if (typeof result !== "object" || result === null || !("rows" in result && "fields" in result)) return result;
+  const { command, rowCount, oid, rows, fields } = result as Record<string, unknown>;
+  return { command, rowCount, oid, rows, fields } as T;
 }
 
 const MOST_TRIES = 50;

@@ -1,7 +1,17 @@
 export { App, Handle, Workflow } from "./app";
 export type { AppOptions, Event, ForkOptions, QueueOptions, StartOptions, WorkflowOptions } from "./app";
 export { Context, Pending } from "./context";
-export type { ChildOptions, Program, Retry, Signal, Step, StepOptions, WorkflowFunction } from "./context";
+export type {
+  ChildOptions,
+  FirstOptions,
+  Program,
+  Retry,
+  Signal,
+  Step,
+  StepOptions,
+  WaitOptions,
+  WorkflowFunction,
+} from "./context";
 export { Cancelled, DeadlineExceeded, DurableError, Failed, Fatal, Interrupt, RetryAfter, TimedOut } from "./errors";
 export type { StopReason } from "./errors";
 export { NotSerializable } from "./json";

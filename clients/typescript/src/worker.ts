@@ -227,6 +227,10 @@ class Lane implements Server {
     const [row] = await session.query(text, []);
     this.skew = Number(row?.clock) * 1000 - (began + Date.now()) / 2;
     this.pid = Number(row?.pid);
+    for (const name of this.worker.queues)
+      await ask(session.query, "create_queue", { name, if_exists: "keep" }).catch((error: unknown) => {
+        if ((error as DurableError).code !== "42501") throw error; // somebody else may have to
+      });
     await this.listen(session, 0); // it is bound, so it is known when it dies
     await this.settle(session, "news");
   }

@@ -369,8 +369,8 @@ both("a start and a signal commit with the caller's transaction", async (f) => {
         .catch(() => undefined);
     }
   }
-  assert.equal(await f.app.attach(ids[0] ?? "").result({ timeout: 10 }), 5);
-  await assert.rejects(f.app.attach(ids[1] ?? "").status(), { code: "WF001" });
-  assert.equal((await f.app.find(`n-true-${f.tag}`))?.id, ids[0]);
-  assert.equal(await f.app.find(`n-false-${f.tag}`), undefined);
+  assert.equal(await (await f.app.attach(ids[0] ?? "")).result({ timeout: 10 }), 5);
+  await assert.rejects((await f.app.attach(ids[1] ?? "")).status(), { code: "WF001" });
+  assert.equal((await f.app.attach(`n-true-${f.tag}`)).id, ids[0]);
+  await assert.rejects(f.app.attach(`n-false-${f.tag}`), { code: "WF001" });
 });

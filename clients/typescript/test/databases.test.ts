@@ -71,7 +71,7 @@ for (const driver of drivers) {
     assert.deepEqual(ran.sort(), all.sort(), "nothing was done twice");
     assert.equal(typeof (await busy.result({ timeout: 60 })), "number");
     assert.ok((await waits.start(names("new", 1)[0] ?? "")).created);
-    assert.equal((await app.find(all[0] ?? ""))?.id, handles[0]?.id);
+    assert.equal((await app.attach(all[0] ?? "")).id, handles[0]?.id);
     assert.equal(await ask(0, "SELECT count(*)::int AS value FROM durable.workflow"), 0);
     worker.stop();
     await working;

@@ -40,7 +40,7 @@ both("ifActive and ifFinished say what namesakes mean", async (f) => {
   await assert.rejects(w.start(f.tag, 3, { queue: f.queue, ifActive: "refuse" }), { code: "WF014" });
   await w.start(f.tag, 4, { queue: f.queue, ifActive: "replace" });
   f.work();
-  assert.equal(await (await f.app.find<number>(f.tag))?.result({ timeout: 10 }), 4);
+  assert.equal(await (await f.app.attach<number>(f.tag)).result(10), 4);
   const old = await w.start(f.tag, 5, { queue: f.queue, ifFinished: "return" });
   assert.deepEqual([old.created, await old.result({ timeout: 10 })], [false, 4]);
   const again = await w.start(f.tag, 6, { queue: f.queue });

@@ -165,7 +165,7 @@ test("two databases share the names by bucket, and a worker serves both", { time
       ])
     ).rows as { name: number; id: number }[];
     assert.deepEqual(row, { name: bucketOfName(`name ${n}`), id: bucketOfId(handle.id) });
-    assert.equal((await app.find(`name ${n}`))?.id, handle.id);
+    assert.equal((await app.attach(`name ${n}`)).id, handle.id);
   }
   for (const one of pools)
     assert.ok(((await (one as typeof admin).query("SELECT durable.count()::int AS n")).rows[0] as { n: number }).n > 3);
