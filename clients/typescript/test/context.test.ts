@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { PoolClient } from "pg";
+import type { TransactionSql } from "postgres";
 import { Cancelled, Failed, Fatal, RetryAfter, TimedOut, type Json } from "../src";
 import { both, history, query, sleep, until } from "./support";
 
@@ -373,4 +375,32 @@ both("a start and a signal commit with the caller's transaction", async (f) => {
   await assert.rejects((await f.app.attach(ids[1] ?? "")).status(), { code: "WF001" });
   assert.equal((await f.app.attach(`n-true-${f.tag}`)).id, ids[0]);
   await assert.rejects(f.app.attach(`n-false-${f.tag}`), { code: "WF001" });
+});
+
+both("names and handles one after the other, a transaction that only asks, a queue that nobody made", async (f) => {
+  const queue = `unmade-${f.tag}`;
+  const leaf = f.app.workflow(`leaf-${f.tag}`, (_, n: number) => n * 2);
+  const w = f.app.workflow(`w-${f.tag}`, async (ctx) => {
+    const result = await ctx.transaction<{ rows: object }>("ask", (tx) =>
+      f.driver === "pg"
+        ? (tx as PoolClient).query("SELECT 1 AS one")
+        : (tx as TransactionSql)`SELECT 1 AS one`.then((rows) => ({ rows })),
+    );
+    const answer = await ctx.signal("approved", "refused", { timeout: "1 hour" });
+    const name: "approved" | "refused" = answer.name; // the type says so
+    const callback = ctx.callback<string>("callback");
+    await ctx.step("answer", () => f.app.answer(callback.token, "yes"));
+    const [yes, four] = await ctx.gather(callback, ctx.child("leaf", leaf, 2, { queue }));
+    const won = await ctx.first(ctx.sleep("long", 3600), ctx.sleep("short", 0.1), { timeout: 60 });
+    const late: unknown = await ctx.signal("a", "b", { timeout: 0 }).catch((error: unknown) => error);
+    const sums = await ctx.map("sum", [1, 2], (n) => n + four, 1);
+    return { rows: result.rows, name, yes, won: won.index, isLate: late instanceof TimedOut, sums };
+  });
+  f.work({ queues: [queue] });
+  const handle = await w.start(`n-${f.tag}`, undefined, { queue: `other-${f.tag}` });
+  await handle.cancel();
+  const again = await w.start(`n-${f.tag}`, undefined, { queue });
+  await again.signal("refused");
+  const output = { rows: [{ one: 1 }], name: "refused", yes: "yes", won: 1, isLate: true, sums: [5, 6] };
+  assert.deepEqual(await again.result(20), output);
 });

@@ -125,3 +125,15 @@ both("the result is that of the last run, where a workflow goes on in next ones"
   assert.equal(await handle.result({ timeout: 10 }), "the last");
   assert.equal(await handle.status(), "COMPLETED");
 });
+
+both("a handle that waits outlives its connection", async (f) => {
+  const w = f.app.workflow(`w-${f.tag}`, (_, n: number) => n);
+  const handle = await w.start(f.tag, 1, { queue: f.queue });
+  const output = handle.result(20);
+  const waiting =
+    "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL durable.wait_for_end%' AND pid <> pg_backend_pid()";
+  await until(async () => (await query(waiting)).length > 0);
+  await query(`SELECT pg_terminate_backend(pid) FROM (${waiting}) w`);
+  f.work();
+  assert.equal(await output, 1);
+});
