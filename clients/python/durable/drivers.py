@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import psycopg
@@ -320,8 +321,11 @@ class Tasks(Driver):
             case Each():
                 return _all(await asyncio.gather(*map(self.drive, effect.bodies), return_exceptions=True))
             case Listen():
-                async with await self._connect() as conn:
+                conn = await self._connect()
+                try:
                     return await self.drive(effect.body(conn), conn)
+                finally:
+                    await conn.close()
             case Receive():
                 return await _receive_async(effect)
             case Spawn():
@@ -436,11 +440,16 @@ class Tasks(Driver):
 
 async def _run(run: Run) -> Any:
     """Calls a function of the program's: a plain one that is no lambda in a thread, since it may block."""
-    if inspect.iscoroutinefunction(run.fn) or getattr(run.fn, "__name__", "<lambda>") == "<lambda>":
-        result = run.fn(*run.args, **run.kwargs)
-    else:
-        result = await _in_thread(run)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        if inspect.iscoroutinefunction(run.fn) or getattr(run.fn, "__name__", "<lambda>") == "<lambda>":
+            result = run.fn(*run.args, **run.kwargs)
+        else:
+            result = await _in_thread(run)
+        return await result if inspect.isawaitable(result) else result
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        raise CancelledError(*error.args) from error  # of something else that it awaited: a failure like any other
 
 
 async def _in_thread(run: Run) -> Any:

@@ -234,3 +234,30 @@ def test_a_task_group_is_suspended(db):
             return await (await app.start(grouped, "grouped", None)).result(10)
 
     assert run(main()) == [1, "slept"]
+
+
+def test_a_task_that_was_cancelled_is_a_failure(db):
+    async def main() -> Any:
+        app = durable.AsyncApp(db.conninfo)
+
+        @app.workflow("stray")
+        async def stray(ctx: durable.AsyncContext, _: None) -> None:
+            async def wait() -> None:
+                task = asyncio.create_task(asyncio.sleep(60))
+                task.cancel()
+                await task
+
+            with pytest.raises(durable.Failed) as error:
+                await ctx.step("step", wait)
+            assert error.value.type == "CancelledError"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await ctx.step("late", asyncio.sleep, 60)
+            await wait()
+
+        async with Working(app):
+            await (await app.start(stray, "stray", None)).result(10)
+
+    with pytest.raises(durable.Failed) as error:
+        run(main())
+    assert error.value.type == "CancelledError"
