@@ -266,15 +266,16 @@ class BaseApp:
     ) -> Result[Any]:
         """Starts a workflow in its queue, or finds the unfinished one of that name.
 
-        With a connection, in that connection's transaction: it begins when, and only if, that is committed. Other
-        options are those of the function `durable.start`.
+        A handler that is not registered here has the queue `default`. With a connection, in that connection's
+        transaction: it begins when, and only if, that is committed. Other options are those of the function
+        `durable.start`.
         """
-        handler, returns = (workflow, None) if isinstance(workflow, str) else (workflow.name, workflow.returns)
-        queue = queue or (None if isinstance(workflow, str) else workflow.queue)
+        known = self.workflows.get(workflow) if isinstance(workflow, str) else workflow
+        queue = queue or (known.queue if known else "default")
         args = {
             "name": name,
             "input": self.codec.encode(input, f'input of workflow "{name}"'),
-            "handler": handler,
+            "handler": known.name if known else workflow,
             "queue": queue,
             "timeout": interval(timeout),
             **(retry.args() if retry else {}),
@@ -286,11 +287,11 @@ class BaseApp:
         try:
             row = yield call
         except DurableError as error:
-            if error.sqlstate != "WF012" or connection is not None or queue is None or self.databases:
+            if error.sqlstate != "WF012" or connection is not None or self.databases:
                 raise
             yield from self._make_queue(queue)
             row = yield call
-        return self._handle(self, row.workflow_id, row.created, returns)
+        return self._handle(self, row.workflow_id, row.created, known.returns if known else None)
 
     def _attach(self, workflow: UUID | str) -> Result[Any]:
         """A workflow that is there: the last one of a name, or by its id."""

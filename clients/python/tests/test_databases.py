@@ -84,20 +84,22 @@ def test_moving(db):
 def test_moved(db):
     """A client learns where buckets have gone."""
     one, two = Database("durable_from"), Database("durable_to")
+    for database in one, two:
+        database.run("SELECT durable.create_queue('default')")
     databases = {(0, 2047): one.conninfo, (2048, 4095): two.conninfo}
     app = durable.App(databases=databases)
     names = [name for name in (f"n-{n}" for n in range(100)) if bucket(name) < 2048][:10]
     one.run("SELECT durable.set_buckets('{}')")
     for name in names[:5]:
         handle = app.start("h", name)
-        assert handle.created and handle.status() == "RUNNING"
+        assert handle.created and handle.status() == "PENDING"
         assert app.attach(name).id == handle.id
     assert two.value("SELECT count(*) FROM durable.workflow") == 5
 
     async def main() -> None:
         aapp = durable.AsyncApp(databases=databases)
         handles = await asyncio.gather(*(aapp.start("h", name) for name in names[5:]))
-        assert [await handle.status() for handle in handles] == ["RUNNING"] * 5
+        assert [await handle.status() for handle in handles] == ["PENDING"] * 5
         await aapp.close()
 
     asyncio.run(main())

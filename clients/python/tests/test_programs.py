@@ -553,7 +553,7 @@ def test_a_forked_process(app, db):
         app.start(w, "from the child", None)
         app.run(["forked"], concurrency=1)
 
-    app.start(w, "from the parent", None)
+    app.start("w31", "from the parent")  # in the queue of the workflow, also by the handler's name
     processes = [multiprocessing.get_context("fork").Process(target=child) for _ in range(2)]
     for one in processes:
         one.start()

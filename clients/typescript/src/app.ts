@@ -250,12 +250,12 @@ export class App<P extends AnyPool = AnyPool> {
     input?: I,
     options: StartOptions = {},
   ): Promise<Handle<O>> {
-    const isName = typeof workflow === "string";
+    const known = typeof workflow === "string" ? this.workflows.get(workflow) : workflow;
     const args = {
       name,
       input: sql.json(this.serializer.write(input, `input of "${name}"`).text),
-      handler: isName ? workflow : workflow.handler,
-      queue: options.queue ?? (isName ? undefined : workflow.options.queue) ?? "default",
+      handler: known?.handler ?? (workflow as string),
+      queue: options.queue ?? known?.options.queue ?? "default",
       priority: options.priority,
       run_at: options.runAt,
       timeout: sql.interval(options.timeout),
