@@ -416,7 +416,7 @@ class Flow:
 
         def all_lanes() -> Gen:
             yield from self._flush()
-            yield Each([self._busy(lane()) for _ in range(min(concurrency, len(items)))])
+            yield Each([self._busy(lane()) for _ in range(min(max(concurrency, 1), len(items)))])
             if failures:
                 raise failures[min(failures)]
             return results

@@ -111,12 +111,18 @@ def describe(error: BaseException) -> tuple[str, str]:
         type_name, message = error.type, f"{error.name}: {error.message}"
     else:
         type_name, message = type(error).__name__, str(error)
-    record = {"type": type_name, "message": message, "trace": "".join(traceback.format_exception(error)[-20:])}
+    message, trace = map(_writable, (message, "".join(traceback.format_exception(error)[-20:])))
+    record = {"type": type_name, "message": message, "trace": trace}
     try:
         record["detail"] = json.loads(json.dumps(getattr(error, "detail", None)))
     except (TypeError, ValueError):
         record["detail"] = repr(getattr(error, "detail", None))
-    return f"{type_name}: {message}".replace("\0", "\\0"), json.dumps(record).replace("\\u0000", "\\\\0")
+    return f"{type_name}: {message}", json.dumps(record).replace("\\u0000", "\\\\0")
+
+
+def _writable(text: str) -> str:
+    """Without what PostgreSQL's text does not have: NUL, and surrogates, as in names of files that are no UTF-8."""
+    return text.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
 def recorded(name: str, error: str | None, detail: str | None = None, attempts: int | None = None) -> DurableError:

@@ -564,3 +564,24 @@ def test_a_forked_process(app, db):
         one.join(20)
     assert pids == {one.pid for one in processes} and [one.exitcode for one in processes] == [0, 0]
     assert app.attach("from the child").result(1) in pids
+
+
+def test_messages_that_are_no_text(app, db):
+    @app.workflow("w32")
+    def w(ctx: durable.Context, _: None) -> str:
+        def fails() -> None:
+            raise ValueError("a\0b\udc80")
+
+        with pytest.raises(durable.Failed) as error:
+            ctx.step("fails", fails)
+        return error.value.message
+
+    assert twice(app, db, w, "no text", None) == ["a\\0b\\udc80"] * 2
+
+
+def test_a_map_of_no_concurrency(app, db):
+    @app.workflow("w33")
+    def w(ctx: durable.Context, _: None) -> list[int]:
+        return ctx.map("double", (n for n in range(3)), lambda n: n * 2, concurrency=0)
+
+    assert app.drive(w, "map", None) == [0, 2, 4]

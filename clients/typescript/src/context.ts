@@ -358,7 +358,7 @@ export class Context<P extends AnyPool = AnyPool> {
         await (steps[index] = Promise.allSettled([step]));
       }
     };
-    await Promise.all(Array.from({ length: concurrency }, lane));
+    await Promise.all(Array.from({ length: Math.max(concurrency, 1) }, lane));
     return (await Promise.all(steps)).map(([outcome]) => outcomeOf(outcome as PromiseSettledResult<Recorded<T>>));
   }
 

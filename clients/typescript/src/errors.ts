@@ -109,9 +109,10 @@ export function failure(
 export function describe(error: unknown): { error: string; detail: FailureDetail } {
   const it = error instanceof Error ? error : new Error(String(error));
   const type = it instanceof Failed ? it.type : it.name;
-  const message = it instanceof Failed ? `${it.step}: ${it.reason}` : it.message;
+  const text = it instanceof Failed ? `${it.step}: ${it.reason}` : it.message;
+  const message = text.toWellFormed().replaceAll("\0", "\\0"); // PostgreSQL's text has no others
   const { detail } = it as { detail?: unknown };
-  return { error: `${type}: ${message}`.replaceAll("\0", "\\0"), detail: { type, message, detail } };
+  return { error: `${type}: ${message}`, detail: { type, message, detail } };
 }
 
 const STOPS: Record<string, StopReason> = {

@@ -393,7 +393,13 @@ both("names and handles one after the other, a transaction that only asks, a que
     const [yes, four] = await ctx.gather(callback, ctx.child("leaf", leaf, 2, { queue }));
     const won = await ctx.first(ctx.sleep("long", 3600), ctx.sleep("short", 0.1), { timeout: 60 });
     const late: unknown = await ctx.signal("a", "b", { timeout: 0 }).catch((error: unknown) => error);
-    const sums = await ctx.map("sum", [1, 2], (n) => n + four, 1);
+    const sums = await ctx.map("sum", [1, 2], (n) => n + four, 0); // one at a time
+    const failed: unknown = await ctx
+      .step("failed", () => {
+        throw new Error("a\0b\ud800");
+      })
+      .catch((error: unknown) => error);
+    assert.ok(failed instanceof Failed && failed.reason === "a\\0b\ufffd");
     return { rows: result.rows, name, yes, won: won.index, isLate: late instanceof TimedOut, sums };
   });
   f.work({ queues: [queue] });
