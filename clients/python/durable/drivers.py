@@ -455,11 +455,11 @@ async def _run(run: Run) -> Any:
 async def _in_thread(run: Run) -> Any:
     """A thread for each: as many as there are steps, and none that keeps the process from its end."""
     loop, variables = asyncio.get_running_loop(), contextvars.copy_context()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
-    def settle(result: Any, error: BaseException | None) -> None:
+    def settle(*outcome: Any) -> None:
         if not future.done():
-            future.set_result(result) if error is None else future.set_exception(error)
+            future.set_result(outcome)  # never as the exception: a future takes no StopIteration
 
     def work() -> None:
         result, raised = None, None
@@ -471,7 +471,10 @@ async def _in_thread(run: Run) -> Any:
             loop.call_soon_threadsafe(settle, result, raised)
 
     threading.Thread(target=work, daemon=True).start()
-    return await future
+    result, raised = await future
+    if raised is not None:
+        raise raised
+    return result
 
 
 def _is_moving(error: DurableError, since: float) -> bool:

@@ -236,12 +236,18 @@ def test_a_task_group_is_suspended(db):
     assert run(main()) == [1, "slept"]
 
 
-def test_a_task_that_was_cancelled_is_a_failure(db):
+def test_what_asyncio_takes_for_its_own_is_a_failure(db):
     async def main() -> Any:
         app = durable.AsyncApp(db.conninfo)
 
         @app.workflow("stray")
         async def stray(ctx: durable.AsyncContext, _: None) -> None:
+            def stops() -> int:
+                return next(iter([]))
+
+            with pytest.raises(durable.Failed, match="StopIteration"):
+                await ctx.step("stops", stops)
+
             async def wait() -> None:
                 task = asyncio.create_task(asyncio.sleep(60))
                 task.cancel()
