@@ -23,7 +23,7 @@ app.queue("manifests", max_concurrency=20)
 def manifest(ctx: durable.Context, job: dict) -> dict:
     files, size = ctx.step("measure", measure, job["package"], job["info"])
     ctx.transaction("store", lambda tx: tx.execute(
-        "INSERT INTO demo_queue.manifest VALUES (%s, %s, %s, %s)", (job["package"], files, size, os.getpid())) and None)
+        "INSERT INTO demo_queue.manifest VALUES (%s, %s, %s, %s)", (job["package"], files, size, os.getpid())))
     return {"files": files, "bytes": size}
 
 

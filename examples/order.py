@@ -26,7 +26,7 @@ class Declined(durable.Fatal):
 def order(ctx: durable.Context, item: str) -> str:
     ctx.step("reserve", lambda: f"shelf 12: {item}")
     receipt = ctx.step("charge", charge, item, retry=durable.Retry(5, backoff=1, cap=60))
-    ctx.transaction("book", lambda tx: tx.execute("INSERT INTO shop_ledger VALUES (%s, %s)", (ctx.name, receipt)) and None)
+    ctx.transaction("book", lambda tx: tx.execute("INSERT INTO shop_ledger VALUES (%s, %s)", (ctx.name, receipt)))
     ctx.emit("progress", "waits for approval")
     try:
         answer = ctx.signal("approved", "refused", timeout="3 days")  # its worker is free meanwhile
@@ -34,7 +34,7 @@ def order(ctx: durable.Context, item: str) -> str:
         answer = durable.Answer("refused", "nobody answered")
     if answer.name == "refused":
         ctx.step("refund", refund, receipt, retry=durable.Retry(100, backoff=1, cap=3600))
-        ctx.transaction("unbook", lambda tx: tx.execute("DELETE FROM shop_ledger WHERE name = %s", (ctx.name,)) and None)
+        ctx.transaction("unbook", lambda tx: tx.execute("DELETE FROM shop_ledger WHERE name = %s", (ctx.name,)))
         return f"refunded: {answer.payload}"
     return ctx.step("ship", lambda: f"{item} is on its way")
 

@@ -47,7 +47,7 @@ if not options.asynchronous:
     @app.workflow("order", queue="orders")
     def order(ctx: durable.Context, n: int) -> list[str]:
         steps = [ctx.step(f"{n}/{k}", lambda step, k=k: note(f"{n}/{k}", step)) for k in range(4)]
-        ctx.transaction(f"{n}/tx", lambda tx: tx.execute("INSERT INTO orders VALUES (%s)", (n,)) and None)
+        ctx.transaction(f"{n}/tx", lambda tx: tx.execute("INSERT INTO orders VALUES (%s)", (n,)))
         return steps
 
     @app.workflow("slow", queue="orders")
