@@ -273,7 +273,7 @@ export class App<P extends AnyPool = AnyPool> {
       : [
           await begin().catch(async (error: unknown) => {
             if ((error as DurableError).code !== "WF012") throw error;
-            await this.createQueue(args.queue);
+            await this.createQueue(args.queue).catch(() => undefined); // who may not is told again that there is none
             return await begin();
           }),
         ];
