@@ -65,9 +65,11 @@ class BaseHandle(Generic[T]):
         `Cancelled`, `TimedOut`."""
         run = self.id
         until = time.monotonic() + float(timeout) if timeout is not None else float("inf")  # type: ignore[arg-type]
+        most = 0
         while True:
-            left = min(max(until - time.monotonic(), 0), 30)
+            left = min(max(until - time.monotonic(), 0), most)
             (row,) = yield Call("wait_for_end", {"task_id": run, "timeout": interval(left)})
+            most = 30
             if row.status == "COMPLETED":
                 # (who goes on has no output)
                 if row.output is None and (next_run := (yield Call("continued_as", {"workflow_id": run}))):
