@@ -84,14 +84,15 @@ any_ownerless(NullableDatum since)
 	return found;
 }
 
-/* The first owner after one, in the order of their names; NULL if there is none, or if that cannot be told. */
+/* The last owner, in the order of their names; NULL if there is none, or if that cannot be told. */
 static NullableDatum
-next_owner(NullableDatum after)
+last_owner(void)
 {
-	Look		look;
+	NullableDatum nobody = a_value(CStringGetTextDatum(""));
 	NullableDatum owner = a_null();
+	Look		look;
 
-	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, after)}, 1))
+	if (!begin_look_at_last(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, nobody)}, 1))
 		return owner;
 	if (look.row)
 	{
@@ -102,25 +103,60 @@ next_owner(NullableDatum after)
 	return owner;
 }
 
-/* Compares the owners with the registered executors, both in the order of their names. */
+/* Whether an executor's name comes before another one's. */
+static bool
+is_name_before(NullableDatum a, NullableDatum b)
+{
+	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, a.value, b.value)) < 0;
+}
+
+/*
+ * Owners that are not registered lie in the gaps between those that are.  To find a gap
+ * empty takes one entry of the index; to go from owner to owner takes all entries of a page
+ * for each.
+ */
 static int64
 fast_find_orphans(const void *params)
 {
-	const Find *p = params;
+	NullableDatum before = a_value(CStringGetTextDatum(""));
+	NullableDatum last;
 	Look		executors;
-	NullableDatum owner = a_value(CStringGetTextDatum(""));
-	int			order = 0;
+	int64		found = 0;
 
-	if (any_ownerless(p->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
+	if (any_ownerless(((const Find *) params)->since) != 0)
 		return NOT_FAST;
-	while (order == 0 && !(owner = next_owner(owner)).isnull)
+	last = last_owner();
+	if (last.isnull)
+		return 0;
+	if (!begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
+		return NOT_FAST;
+	for (; found == 0 && executors.row && is_name_before(before, last); next_row(&executors))
 	{
-		for (order = 1; order > 0 && executors.row; order > 0 ? next_row(&executors) : (void) 0)
-			order = DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, owner.value,
-														  column_of_row(&executors, executor_executor_id).value));
+		NullableDatum registered;
+
+		keep_row(&executors);
+		registered = column_of_row(&executors, executor_executor_id);
+		found = fast_none(&driven_by_executor, (Key[])
+						  {
+							  IS_TEXT_AFTER(driven_executor_id, before), IS_TEXT_BEFORE(driven_executor_id, registered)
+						  }, 2);
+		before = registered;
 	}
 	end_look(&executors);
-	return order == 0 ? 0 : NOT_FAST;
+	/* behind the last one that is registered */
+	return found == 0 && !is_name_before(before, last) ? 0 : NOT_FAST;
+}
+
+static int64
+fast_find_released(const void *params)
+{
+	NullableDatum none = a_value(CStringGetTextDatum(""));
+
+	return fast_none(&pending_by_place, (Key[])
+					 {
+						 IS_TEXT(pending_queue_name, none), IS_TEXT(pending_key, none), IS_BIGINT(pending_turn, a_bigint(0)),
+						 IS_UNTIL(pending_run_at, ((const Find *) params)->since)
+					 }, 4);
 }
 
 /* The caller has asked for such workflows, and has not seen this one in the call. */
@@ -202,7 +238,8 @@ static Statement find_released = STATEMENT(Find,
 	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = p.id"
 	"    AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " ASKED_FOR
 	"  FOR NO KEY UPDATE SKIP LOCKED) w "
-	"LIMIT :most");
+	"LIMIT :most",
+	.fast = fast_find_released);
 
 /* Why a workflow is taken, and the statement that finds such ones. */
 typedef struct Reason
