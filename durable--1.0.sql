@@ -1420,10 +1420,10 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
--- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
--- and if too few of those are it, all of the register after all, or on along the index, whatever
--- is less.  What has the tags that are asked for is such a register, too, but it is only looked
--- into when the first along the index are too few: to count even a few of very many takes long.
+-- three ways: the first 2,000 or so along the index, and twenty times that if so many should be
+-- enough; if too few of those are it, all of a register, if it is small; else all of the register
+-- after all, or on along the index, whatever is less.  What has the tags that are asked for is
+-- such a register, too: to count even a few of very many takes long.
 -- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)
@@ -1433,7 +1433,8 @@ SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan =
 AS $$
 DECLARE
   small CONSTANT int := 2000;
-  step CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
+  first CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
+  step bigint := first;
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
   -- the filter whose index is gone along: of several, that which matches least
@@ -1444,12 +1445,12 @@ DECLARE
     LIMIT 1);
   value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
   -- a range of it, not =: so no other index has the rows in that order
-  along CONSTANT text := CASE
-    WHEN filter IS NULL AND after_id IS NULL THEN 'true'
+  from_start CONSTANT text := CASE WHEN filter IS NULL THEN 'true' ELSE format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value) END;
+  further CONSTANT text := CASE
     WHEN filter IS NULL THEN format('t.id %s $9', behind)
-    WHEN after_id IS NULL THEN format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value)
     ELSE format('(t.%1$I, t.id) %3$s (%2$s, $9) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
       CASE WHEN descending THEN '>' ELSE '<' END) END;
+  along text := CASE WHEN after_id IS NULL THEN from_start ELSE further END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
   -- CASE hides it from the choice of indexes
   is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(tags IS NOT NULL),
@@ -1473,21 +1474,30 @@ DECLARE
   is_small boolean := in_register;
   is_all boolean;
   size bigint;
-  found uuid[];
+  last uuid := after_id;
+  found uuid[] := '{}';
+  more uuid[];
 BEGIN
-  IF register IS NOT NULL OR tags IS NOT NULL THEN
-    IF register IS NOT NULL AND NOT in_register THEN
-      EXECUTE format(count_register, small, register) INTO is_small;
-    END IF;
-    IF NOT is_small THEN
+  IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT in_register THEN
+    LOOP
       EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
           along, ordered, is_it)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most, step;
+        INTO more USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, most - cardinality(found), step;
+      found := found || more;
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
+      EXIT WHEN step > first OR is_ordered OR cardinality(found) < greatest(most / 10, 1);
+      along := further;
+      last := found[cardinality(found)];
+      step := 20 * first;
+    END LOOP;
+    IF register IS NOT NULL THEN
+      EXECUTE format(count_register, small, register) INTO is_small;
+    END IF;
+    IF NOT is_small THEN
       EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
-        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, step;
+        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, step;
       IF is_all THEN
         RETURN found;
       END IF;
@@ -1505,18 +1515,22 @@ BEGIN
         is_small := is_exact;
       END IF;
     END IF;
-    IF is_small OR is_ordered THEN
-      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
-          CASE WHEN NOT is_exact THEN
-            format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
-          behind, direction)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
-      RETURN found;
-    END IF;
+  END IF;
+  IF is_small OR register IS NOT NULL AND is_ordered THEN
+    EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
+        CASE WHEN NOT is_exact THEN
+          format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
+        behind, direction)
+      INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
+    RETURN found;
+  END IF;
+  IF found <> '{}' THEN
+    along := further;
+    last := found[cardinality(found)];
   END IF;
   EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $10)', along, is_it, ordered)
-    INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
-  RETURN found;
+    INTO more USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, most - cardinality(found);
+  RETURN found || more;
 END $$;
 COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, jsonb, text, boolean, text, boolean, uuid, bigint) IS
 	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
@@ -1739,6 +1753,7 @@ SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
+  few CONSTANT int := 200;
   -- what is counted by itself
   source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 OR tags IS NOT NULL THEN NULL
     WHEN status IS NOT NULL THEN durable.standing(status)
@@ -1784,10 +1799,10 @@ BEGIN
       WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
         FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
-      -- RUNNING: those that are driven, without the paused ones
+      -- RUNNING: those that are driven, without the paused ones, of which some tell what all are
       ELSE durable.entries('driven_pkey') - (
-        SELECT (count(d.*) * greatest(1, CASE WHEN count(*) >= enough THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
-        FROM (SELECT p.id FROM durable.paused p LIMIT enough) p LEFT JOIN durable.workflow d
+        SELECT (count(d.id) * greatest(1, CASE WHEN count(*) >= few THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
+        FROM (SELECT p.id FROM durable.paused p LIMIT few) p LEFT JOIN durable.workflow d
           ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, jsonb) IS
