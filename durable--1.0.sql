@@ -2265,6 +2265,7 @@ SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = o
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
+  few CONSTANT int := 200;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
   minute CONSTANT timestamptz := now - interval '1 minute';
@@ -2303,28 +2304,35 @@ BEGIN
     WHERE t.n > 0
     GROUP BY t.name),
 
-  -- inline children are part of their root's work; of what was running before, the slot is still taken
+  size AS MATERIALIZED (
+    SELECT l.name, d.counted > enough AS is_large,
+      CASE WHEN p.counted > enough THEN greatest(p.counted, durable.entries('paused_pkey', ARRAY[l.name])) ELSE p.counted END AS paused
+    FROM line l
+      CROSS JOIN LATERAL (SELECT count(*) AS counted FROM (SELECT 1 FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d) d
+      CROSS JOIN LATERAL (SELECT count(*) AS counted FROM (SELECT 1 FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p) p),
+  -- inline children, which have no queue, are part of their root's work; what was running before is still driven
   held AS MATERIALIZED (
-    SELECT l.name, (h.units * h.weight)::bigint AS paused, (h.driven * h.weight)::bigint AS driven
-    FROM line l CROSS JOIN LATERAL (
-      SELECT CASE WHEN count(*) > enough THEN durable.entries('paused_pkey', ARRAY[l.name]) / count(*)::float8 ELSE 1 END AS weight,
-        count(*) FILTER (WHERE w.parent_id IS NULL OR l.name <> '') AS units,
-        count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
-      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
+    SELECT s.name, CASE WHEN s.name = '' THEN (s.paused * h.units)::bigint ELSE s.paused END AS paused, (s.paused * h.driven)::bigint AS driven
+    FROM size s CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE w.parent_id IS NULL OR s.name <> '') / greatest(count(*), 1)::numeric AS units,
+        count(*) FILTER (WHERE (w.parent_id IS NULL OR s.name <> '') AND w.paused_from = 'RUNNING') / greatest(count(*), 1)::numeric AS driven
+      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = s.name
+          LIMIT CASE WHEN s.name = '' THEN enough + 1 WHEN s.is_large THEN few ELSE 0 END) p
+        JOIN durable.workflow w ON w.id = p.id) h),
   driven AS MATERIALIZED (
-    SELECT l.name, d.id, d.executor_id, d.started_at, EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id) AS is_paused
-    FROM line l CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d),
+    SELECT s.name, d.id, d.executor_id, d.started_at
+    FROM size s CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = s.name OFFSET 0) d
+    WHERE NOT s.is_large AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)),
   slot AS MATERIALIZED (
-    SELECT d.name, d.counted > enough AS is_large, CASE WHEN d.counted > enough
-        THEN greatest(d.running, durable.entries('driven_queue', ARRAY[d.name]) - h.driven) ELSE d.running END AS running
-    FROM (SELECT d.name, count(*) AS counted, count(*) FILTER (WHERE NOT d.is_paused) AS running FROM driven d GROUP BY d.name) d
-      JOIN held h ON h.name = d.name),
+    SELECT d.name, count(*) AS running FROM driven d GROUP BY d.name
+    UNION ALL
+    SELECT s.name, greatest(0, durable.entries('driven_queue', ARRAY[s.name]) - h.driven) FROM size s JOIN held h ON h.name = s.name WHERE s.is_large),
 
   -- where more are driven, ten pages of the register stand for all
   page AS (
     SELECT DISTINCT p.pages * g / 10 AS n, p.pages / least(p.pages, 10)::float8 AS weight
     FROM (SELECT pg_relation_size('durable.driven') / current_setting('block_size')::bigint AS pages) p CROSS JOIN generate_series(0, 9) g
-    WHERE EXISTS (SELECT 1 FROM slot s WHERE s.is_large)),
+    WHERE EXISTS (SELECT 1 FROM size s WHERE s.is_large)),
   version AS (
     (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
     UNION ALL
@@ -2346,21 +2354,25 @@ BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
     GROUP BY v.queue_name),
 
+  -- an executor is asked for once, not for each that it drives
   stale AS MATERIALIZED (
-    SELECT d.name, sum(d.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
-    FROM (
-        SELECT d.name, d.id, d.executor_id, d.started_at, 1 AS weight FROM driven d JOIN slot s ON s.name = d.name
-        WHERE NOT d.is_paused AND NOT s.is_large
-        UNION ALL
-        SELECT d.queue_name, d.id, d.executor_id, d.started_at, p.weight
-        FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
-            WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
-          JOIN slot s ON s.name = d.queue_name
-        WHERE s.is_large AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)) d
-      LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
-    WHERE CASE WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound)
-      ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END
-    GROUP BY d.name),
+    SELECT o.name, sum(o.weight)::bigint AS stale, count(DISTINCT nullif(o.executor_id, '')) AS owners
+    FROM (SELECT d.name, d.executor_id, d.weight, array_agg(d.id) AS ids, array_agg(d.started_at) AS since_when
+        FROM (
+          SELECT d.name, d.id, d.executor_id, d.started_at, 1 AS weight FROM driven d
+          UNION ALL
+          SELECT d.queue_name, d.id, d.executor_id, d.started_at, p.weight
+          FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
+              WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
+            JOIN size s ON s.name = d.queue_name
+          WHERE s.is_large) d
+        GROUP BY d.name, d.executor_id, d.weight) o
+      LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
+      CROSS JOIN LATERAL unnest(o.ids, o.since_when) d (id, started_at)
+    WHERE (e.executor_id IS NULL OR durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound))
+      AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id OFFSET 0)
+      AND (e.executor_id IS NOT NULL OR d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)))
+    GROUP BY o.name),
 
   retry AS MATERIALIZED (
     SELECT coalesce(w.queue_name, '') AS name, (count(*) * max(s.weight))::bigint AS retries
@@ -2506,10 +2518,14 @@ COMMENT ON FUNCTION durable.stuck(int) IS
 -- order, then the executors.  A sample without a queue has no label: an empty one would mean the
 -- same.
 CREATE FUNCTION durable.metrics() RETURNS text
-LANGUAGE sql STABLE PARALLEL RESTRICTED
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
-WITH family (n, name, help) AS (VALUES
+DECLARE
+  since CONSTANT timestamptz := durable.stale_before(durable.clock());
+BEGIN
+  RETURN (WITH family (n, name, help) AS (VALUES
   (1, 'durable_workflows_pending', 'Workflows that nobody drives, waiting to be claimed.'),
   (2, 'durable_workflows_due', 'Pending workflows whose time has come.'),
   (3, 'durable_oldest_due_seconds', 'How long the first of those has been due, 0 if there is none.'),
@@ -2537,7 +2553,7 @@ queue AS MATERIALIZED (
   FROM durable.stats() s),
 executor AS (
   SELECT count(*) AS registered,
-    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))
+    count(*) FILTER (WHERE durable.is_dead(e.last_seen, since)
       OR durable.session_ended(e.executor_id, e.bound_run, e.bound)) AS stale
   FROM durable.executor e),
 sample (n, queue_name, label, value) AS MATERIALIZED (
@@ -2565,8 +2581,8 @@ SELECT string_agg(
       '# HELP ', f.name, ' ', f.help, E'\n',
       (SELECT string_agg(concat(f.name, s.label, ' ', s.value, E'\n'), '' ORDER BY s.queue_name COLLATE "C")
        FROM sample s WHERE s.n = f.n)), '' ORDER BY f.n) || E'# EOF\n'
-FROM family f
-$$;
+FROM family f);
+END $$;
 COMMENT ON FUNCTION durable.metrics() IS 'durable.stats() and the number of executors as OpenMetrics text';
 
 CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint
