@@ -1469,16 +1469,16 @@ DECLARE
   -- whether that is all that is asked for, or has it in order
   is_exact CONSTANT boolean := filter IS NULL AND tags IS NULL AND only_without IS DISTINCT FROM 'started_at'
     AND CASE WHEN in_register THEN status IS NULL AND NOT root_only ELSE status IS NULL OR NOT root_only END;
-  is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
+  is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND coalesce(status IN ('FAILED', 'CANCELLED', 'PAUSED'), false);
   count_register CONSTANT text := 'SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r';
-  is_small boolean := in_register;
+  is_small boolean := in_register OR is_ordered;
   is_all boolean;
   size bigint;
   last uuid := after_id;
   found uuid[] := '{}';
   more uuid[];
 BEGIN
-  IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT in_register THEN
+  IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT is_small THEN
     LOOP
       EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
           along, ordered, is_it)
@@ -1487,7 +1487,7 @@ BEGIN
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
-      EXIT WHEN step > first OR is_ordered OR cardinality(found) < greatest(most / 10, 1);
+      EXIT WHEN step > first OR cardinality(found) < greatest(most / 10, 1);
       along := further;
       last := found[cardinality(found)];
       step := 20 * first;
@@ -1516,7 +1516,7 @@ BEGIN
       END IF;
     END IF;
   END IF;
-  IF is_small OR register IS NOT NULL AND is_ordered THEN
+  IF is_small THEN
     EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
         CASE WHEN NOT is_exact THEN
           format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
@@ -1753,7 +1753,7 @@ SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
-  few CONSTANT int := 200;
+  few CONSTANT int := 100;
   -- what is counted by itself
   source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 OR tags IS NOT NULL THEN NULL
     WHEN status IS NOT NULL THEN durable.standing(status)
@@ -2265,7 +2265,7 @@ SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = o
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
-  few CONSTANT int := 200;
+  few CONSTANT int := 100;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
   minute CONSTANT timestamptz := now - interval '1 minute';
@@ -2357,18 +2357,19 @@ BEGIN
   -- an executor is asked for once, not for each that it drives
   stale AS MATERIALIZED (
     SELECT o.name, sum(o.weight)::bigint AS stale, count(DISTINCT nullif(o.executor_id, '')) AS owners
-    FROM (SELECT d.name, d.executor_id, d.weight, array_agg(d.id) AS ids, array_agg(d.started_at) AS since_when
-        FROM (
-          SELECT d.name, d.id, d.executor_id, d.started_at, 1 AS weight FROM driven d
-          UNION ALL
-          SELECT d.queue_name, d.id, d.executor_id, d.started_at, p.weight
-          FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
+    FROM (
+        SELECT d.name, d.executor_id, array_agg(d.id) AS ids, array_agg(d.started_at) AS times, 1 AS weight
+        FROM driven d GROUP BY d.name, d.executor_id
+        UNION ALL
+        SELECT d.* FROM (
+            SELECT d.queue_name, d.executor_id, array_agg(d.id), array_agg(d.started_at), p.weight
+            FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
               WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
-            JOIN size s ON s.name = d.queue_name
-          WHERE s.is_large) d
-        GROUP BY d.name, d.executor_id, d.weight) o
+            GROUP BY d.queue_name, d.executor_id, p.weight) d
+          JOIN size s ON s.name = d.queue_name
+        WHERE s.is_large) o
       LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
-      CROSS JOIN LATERAL unnest(o.ids, o.since_when) d (id, started_at)
+      CROSS JOIN LATERAL unnest(o.ids, o.times) d (id, started_at)
     WHERE (e.executor_id IS NULL OR durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound))
       AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id OFFSET 0)
       AND (e.executor_id IS NOT NULL OR d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)))
