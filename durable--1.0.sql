@@ -1420,10 +1420,11 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
--- three ways: the first 2,000 or so along the index, and twenty times that if so many should be
--- enough; if too few of those are it, all of a register, if it is small; else all of the register
--- after all, or on along the index, whatever is less.  What has the tags that are asked for is
--- such a register, too: to count even a few of very many takes long.
+-- three ways: all of a register, if it is small or in that order; else the first 2,000 or so along
+-- the index, and up to twenty times that if so many should be enough; and if too few of those are
+-- it, all of the register after all, or on along the index, whatever is less.  What has the tags
+-- that are asked for is such a register, too, but it is only looked into when the first along the
+-- index are too few: to count even a few of very many takes long.
 -- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)
@@ -1432,8 +1433,8 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
-  small CONSTANT int := 2000;
-  first CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
+  small CONSTANT int := 500;
+  first CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN 2000 ELSE 500 END, 4 * most);
   step bigint := first;
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
@@ -1478,6 +1479,9 @@ DECLARE
   found uuid[] := '{}';
   more uuid[];
 BEGIN
+  IF register IS NOT NULL AND NOT is_small THEN
+    EXECUTE format(count_register, small, register) INTO is_small;
+  END IF;
   IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT is_small THEN
     LOOP
       EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
@@ -1487,33 +1491,28 @@ BEGIN
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
-      EXIT WHEN step > first OR cardinality(found) < greatest(most / 10, 1);
+      EXIT WHEN step > first OR tags IS NOT NULL OR cardinality(found) < greatest(most / 10, 1);
       along := further;
       last := found[cardinality(found)];
       step := 20 * first;
     END LOOP;
-    IF register IS NOT NULL THEN
-      EXECUTE format(count_register, small, register) INTO is_small;
+    EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
+      INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, step;
+    IF is_all THEN
+      RETURN found;
     END IF;
-    IF NOT is_small THEN
-      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
-        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, step;
-      IF is_all THEN
-        RETURN found;
-      END IF;
-      IF tags IS NOT NULL THEN
-        -- what has the tags, by their index
-        register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
-        EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
-      ELSIF only_without IS NULL THEN
-        -- who goes on along the index passes at most over what is not in the register
-        size := durable.count(status, root_only => root_only AND status IS NULL);
-        is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
-          OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
-            ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
-      ELSE
-        is_small := is_exact;
-      END IF;
+    IF tags IS NOT NULL THEN
+      -- what has the tags, by their index
+      register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
+      EXECUTE format(count_register, 2000, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
+    ELSIF only_without IS NULL THEN
+      -- who goes on along the index passes at most over what is not in the register
+      size := durable.count(status, root_only => root_only AND status IS NULL);
+      is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
+        OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
+          ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
+    ELSE
+      is_small := is_exact;
     END IF;
   END IF;
   IF is_small THEN
