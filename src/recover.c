@@ -84,15 +84,14 @@ any_ownerless(NullableDatum since)
 	return found;
 }
 
-/* The last owner, in the order of their names; NULL if there is none, or if that cannot be told. */
+/* The first owner after one, in the order of their names; NULL if there is none, or if that cannot be told. */
 static NullableDatum
-last_owner(void)
+next_owner(NullableDatum after)
 {
-	NullableDatum nobody = a_value(CStringGetTextDatum(""));
-	NullableDatum owner = a_null();
 	Look		look;
+	NullableDatum owner = a_null();
 
-	if (!begin_look_at_last(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, nobody)}, 1))
+	if (!begin_look(&look, &driven_by_executor, AccessShareLock, (Key[]) {IS_TEXT_AFTER(driven_executor_id, after)}, 1))
 		return owner;
 	if (look.row)
 	{
@@ -103,48 +102,59 @@ last_owner(void)
 	return owner;
 }
 
-/* Whether an executor's name comes before another one's. */
-static bool
-is_name_before(NullableDatum a, NullableDatum b)
+/* Whether something is driven by an owner whose name is between two: 0 if there is none, else NOT_FAST. */
+static int64
+fast_none_between(NullableDatum after, NullableDatum before)
 {
-	return DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, a.value, b.value)) < 0;
+	return fast_none(&driven_by_executor, (Key[])
+					 {
+						 IS_TEXT_AFTER(driven_executor_id, after), IS_TEXT_BEFORE(driven_executor_id, before)
+					 }, 2);
 }
 
+#define FEWEST_GAPS	8
+
 /*
- * Owners that are not registered lie in the gaps between those that are.  To find a gap
- * empty takes one entry of the index; to go from owner to owner takes all entries of a page
- * for each.
+ * Compares the owners with the registered executors, both in the order of their names: an owner that
+ * is not registered lies in a gap between two that are.  To find a gap empty takes one entry of
+ * the index; to find the next owner takes all that its page has, but passes over all executors
+ * that drive nothing.  So gaps are looked into, and now and then the next owner is: less and less
+ * often, as long as few were passed over.
  */
 static int64
 fast_find_orphans(const void *params)
 {
-	NullableDatum before = a_value(CStringGetTextDatum(""));
-	NullableDatum last;
+	NullableDatum reached = a_value(CStringGetTextDatum(""));
+	NullableDatum owner;
 	Look		executors;
+	int			gaps = 0;
 	int64		found = 0;
 
-	if (any_ownerless(((const Find *) params)->since) != 0)
+	if (any_ownerless(((const Find *) params)->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
 		return NOT_FAST;
-	last = last_owner();
-	if (last.isnull)
-		return 0;
-	if (!begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
-		return NOT_FAST;
-	for (; found == 0 && executors.row && is_name_before(before, last); next_row(&executors))
+	while (found == 0 && !(owner = next_owner(reached)).isnull)
 	{
-		NullableDatum registered;
+		int			passed = -1;
+		int			order = 1;
 
-		keep_row(&executors);
-		registered = column_of_row(&executors, executor_executor_id);
-		found = fast_none(&driven_by_executor, (Key[])
-						  {
-							  IS_TEXT_AFTER(driven_executor_id, before), IS_TEXT_BEFORE(driven_executor_id, registered)
-						  }, 2);
-		before = registered;
+		for (; order > 0 && executors.row; next_row(&executors), passed++)
+			order = DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, owner.value,
+														  column_of_row(&executors, executor_executor_id).value));
+		found = order == 0 ? 0 : NOT_FAST;
+		reached = owner;
+		gaps = passed > FEWEST_GAPS ? FEWEST_GAPS : Max(2 * gaps, FEWEST_GAPS);
+		for (int i = 0; found == 0 && i < gaps && executors.row; i++, next_row(&executors))
+		{
+			NullableDatum registered;
+
+			keep_row(&executors);
+			registered = column_of_row(&executors, executor_executor_id);
+			found = fast_none_between(reached, registered);
+			reached = registered;
+		}
 	}
 	end_look(&executors);
-	/* behind the last one that is registered */
-	return found == 0 && !is_name_before(before, last) ? 0 : NOT_FAST;
+	return found;
 }
 
 static int64
