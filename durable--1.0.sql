@@ -1484,8 +1484,9 @@ BEGIN
   END IF;
   IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT is_small THEN
     LOOP
-      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
-          along, ordered, is_it)
+      -- t.* would make a NULL of each other column
+      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.id, t.status, t.parent_id, t.name, t.queue_name, t.handler, t.started_at, t.completed_at '
+          'FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)', along, ordered, is_it)
         INTO more USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, most - cardinality(found), step;
       found := found || more;
       IF cardinality(found) >= most THEN
