@@ -1799,7 +1799,7 @@ BEGIN
       WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
         FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
-      -- RUNNING: those that are driven, without the paused ones, of which some tell what all are
+      -- RUNNING: those that are driven, without the paused ones: a few of these tell what all are
       ELSE durable.entries('driven_pkey') - (
         SELECT (count(d.id) * greatest(1, CASE WHEN count(*) >= few THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
         FROM (SELECT p.id FROM durable.paused p LIMIT few) p LEFT JOIN durable.workflow d
@@ -2249,8 +2249,8 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 
 -- A row for each queue, and one for what has none.  Each part is counted in an index, up to
 -- 2,000 rows; of more, the entries of the index are estimated (durable.entries), and what
--- those rows are tells what all are.  Stale is what recover would take over as that of a dead
--- executor.
+-- those rows are tells what all are; of what is paused where more run, the first 100.  Stale is
+-- what recover would take over as that of a dead executor.
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
