@@ -1421,10 +1421,11 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
 -- three ways: all of a register, if it is small or in that order; else the first 2,000 or so along
--- the index, and up to twenty times that if so many should be enough; and if too few of those are
--- it, all of the register after all, or on along the index, whatever is less.  What has the tags
--- that are asked for is such a register, too, but it is only looked into when the first along the
--- index are too few: to count even a few of very many takes long.
+-- the index, and where a tenth of what is wanted is among these, twice as many more as should be
+-- enough; and if too few of those are it, all of the register after all, or on along the index,
+-- whatever is less.  What has the tags that are asked for is such a register, too, but it is only
+-- looked into when the first along the index are too few: to count even a few of very many takes
+-- long.
 -- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)
@@ -1495,7 +1496,7 @@ BEGIN
       EXIT WHEN step > first OR tags IS NOT NULL OR cardinality(found) < greatest(most / 10, 1);
       along := further;
       last := found[cardinality(found)];
-      step := 20 * first;
+      step := 2 * most * first / cardinality(found);
     END LOOP;
     EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
       INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, step;
