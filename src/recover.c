@@ -178,29 +178,24 @@ fast_find_released(const void *params)
  * The rows of workflows are locked in subqueries: so the planner begins with the
  * registers, whatever it thinks of the tables, and no more are locked than asked for.
  */
+#define OF_EXECUTORS(WHOSE) \
+	"SELECT d.id, d.root_id " \
+	"FROM durable.executor e CROSS JOIN LATERAL (" \
+	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL (" \
+	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id" \
+	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR \
+	"    FOR NO KEY UPDATE SKIP LOCKED) w " \
+	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d " \
+	"WHERE " WHOSE " AND e.executor_id IS DISTINCT FROM :executor_id " \
+	"LIMIT :most"
+
 static Statement find_stale = STATEMENT(Find,
-	"SELECT d.id, d.root_id "
-	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
-	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
-	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
-	"    FOR NO KEY UPDATE SKIP LOCKED) w "
-	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
-	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id IS DISTINCT FROM :executor_id "
-	"LIMIT :most",
+	OF_EXECUTORS("durable.is_dead(e.last_seen, :since)"),
 	.fast = fast_find_stale);
 
 /* What a session drove to which an executor was bound, and which has ended (bind.c). */
 static Statement find_ended = STATEMENT(Find,
-	"SELECT d.id, d.root_id "
-	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
-	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
-	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
-	"    FOR NO KEY UPDATE SKIP LOCKED) w "
-	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
-	"WHERE e.bound IS NOT NULL AND " SESSION_ENDED("e") " AND e.executor_id IS DISTINCT FROM :executor_id "
-	"LIMIT :most",
+	OF_EXECUTORS("e.bound IS NOT NULL AND " SESSION_ENDED("e")),
 	.fast = fast_find_ended);
 
 /*
