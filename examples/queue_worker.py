@@ -33,6 +33,10 @@ def thumbnail(job: Any) -> Any:
 HANDLERS = {"thumbnail": thumbnail}
 
 
+class Stopped(Exception):
+    """It was told to stop while it waits, or is about to."""
+
+
 class Worker:
     def __init__(self, queue: str, executor: str) -> None:
         self.queue, self.executor = queue, executor
@@ -44,19 +48,22 @@ class Worker:
     def stop(self, *_: object) -> None:
         self.is_stopping = True
         if self.is_waiting:
-            self.ear.cancel()
+            self.is_waiting = False
+            raise Stopped
 
     def run(self) -> None:
         print(f"{self.executor} waits for work", flush=True)
         while not self.is_stopping:
-            self.is_waiting = True
             try:
+                self.is_waiting = True
+                if self.is_stopping:
+                    break
                 reason = self.ear.execute(
                     "CALL durable.wait_for_work(%s, ARRAY[%s], bind => true)", [self.executor, self.queue]
                 ).fetchone()
-            except psycopg.errors.QueryCanceled:
+                self.is_waiting = False
+            except Stopped:
                 break
-            self.is_waiting = False
             call = "claim(%(queue)s, %(executor)s, 10, %(handlers)s)"
             if reason == ("recover",):
                 call = "recover(%(executor)s, 10, queue => %(queue)s, handlers => %(handlers)s)"

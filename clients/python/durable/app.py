@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import math
 import signal
@@ -66,9 +67,11 @@ class BaseHandle(Generic[T]):
         `Cancelled`, `TimedOut`."""
         run = self.id
         until = math.inf if timeout is None else time.monotonic() + timeout
+        most = 0
         while True:
-            left = min(max(until - time.monotonic(), 0), 30)
+            left = min(max(until - time.monotonic(), 0), most)
             (row,) = yield Call("wait_for_end", {"task_id": run, "timeout": interval(left)})
+            most = 30
             if row.status == "COMPLETED":
                 # (who goes on has no output)
                 if row.output is None and (next_run := (yield Call("continued_as", {"workflow_id": run}))):
@@ -355,25 +358,21 @@ class BaseApp:
             yield from self._make_queue(name)
         yield from executor.work()
 
-    def _begin(
-        self, executor: Executor, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]
-    ) -> Gen:
-        """Starts a workflow here, without a queue, and drives it."""
+    def _begin(self, workflow: Workflow[Any, I, T], name: str, input: I, options: dict[str, Any]) -> Gen:
+        """Starts a workflow without a queue, or finds it: the executor of its database, its row and its input."""
         text = self.codec.encode(input, f'input of workflow "{name}"')
         args = {"name": name, "input": text, "handler": workflow.name, "executor_id": self.executor_id, **options}
-        try:
-            return (yield from self._begin_run(executor, workflow, name, text, args))
-        except errors.Continued:  # the next run of the name is ours
-            return (yield from self._begin(executor, workflow, name, input, options))
-
-    def _begin_run(
-        self, executor: Executor, workflow: Workflow[Any, I, T], name: str, text: str | None, args: dict[str, Any]
-    ) -> Gen:
         row = yield Call("start", _given(args))
         if row.owner != self.executor_id:
             raise errors.LeaseLost(f'workflow "{name}" is {row.status}, driven by {row.owner or "nobody"}')
         if not row.created:
             text = yield Call("input", {"task_id": row.workflow_id})
+        assert self.executors
+        owners = self.driver.owners  # as the call has learned it, if buckets have moved
+        return self.executors.all[owners.all.index(owners.of(name)) if owners else 0], row, text
+
+    def _begun(self, executor: Executor, workflow: Workflow[Any, I, T], name: str, row: Any, text: str | None) -> Gen:
+        """Drives it here."""
         driven = Driven(executor, row.workflow_id, None)
         flow = self._context(driven, row.workflow_id, name, workflow.name, row.lease, None)
         executor.running[flow.id] = flow
@@ -417,10 +416,11 @@ class App(BaseApp):
         if self.executors is None:
             for executor in self._new_executors(self._pool, [], 0, 5, 30):
                 threading.Thread(target=executor.driver.drive, args=(executor.work(),), daemon=True).start()
-        assert self.executors
-        mine = self.executors.of(name)
-        output: T = mine.driver.drive(self._begin(mine, workflow, name, input, options))
-        return output
+        while True:
+            mine, row, text = self.driver.drive(self._begin(workflow, name, input, options))
+            with contextlib.suppress(errors.Continued):  # the next run of the name is ours
+                output: T = mine.driver.drive(self._begun(mine, workflow, name, row, text))
+                return output
 
     def run(
         self,
@@ -476,10 +476,11 @@ class AsyncApp(BaseApp):
         if self.executors is None:
             for executor in self._new_executors(self._pool, [], 0, 5, 30):
                 executor.driver.spawn(executor.driver.drive(executor.work()))
-        assert self.executors
-        mine = self.executors.of(name)
-        output: T = await mine.driver.drive(self._begin(mine, workflow, name, input, options))
-        return output
+        while True:
+            mine, row, text = await self.driver.drive(self._begin(workflow, name, input, options))
+            with contextlib.suppress(errors.Continued):  # the next run of the name is ours
+                output: T = await mine.driver.drive(self._begun(mine, workflow, name, row, text))
+                return output
 
     async def work(
         self,

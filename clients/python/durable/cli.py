@@ -44,7 +44,9 @@ class Server:
 
     def __init__(self, dsn: str):
         try:
-            self.conn = psycopg.connect(dsn, autocommit=True, row_factory=dict_row, application_name="durable")
+            self.conn = psycopg.connect(
+                dsn, autocommit=True, prepare_threshold=None, row_factory=dict_row, application_name="durable"
+            )
         except psycopg.OperationalError as error:
             raise Refused(str(error).strip(), 5) from error
 

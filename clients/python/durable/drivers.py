@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -45,17 +46,13 @@ def translated(error: psycopg.Error) -> BaseException:
 BACKEND = "SELECT pg_backend_pid()"
 
 
-def _threshold(conn: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], backend: Any) -> int | None:
-    """None behind a pooler, where each transaction may have another session, without what was prepared."""
-    return conn.prepare_threshold if backend == (conn.info.backend_pid,) else None
-
-
 class Driver:
     """A pool of connections, and the calls of each kind that wait, or are under way."""
 
     def __init__(self, conninfo: str = "", size: int = 10, outage: float = 10, **connect: Any):
         self.conninfo, self.connect, self.size, self.outage = conninfo, connect, size, outage
         self.losses = 0  # how often a connection was lost
+        self.pooled = False  # whether a pooler stands between: each call may have another session
         self.owners: Owners | None = None  # the drivers of several databases
         self._begin()
 
@@ -72,6 +69,20 @@ class Driver:
         if owner._process != os.getpid():
             owner._begin()
         return owner
+
+    def _meet(self, conn: Any, backend: Any) -> None:
+        """A pooler is noticed by who answers: not whom the connection was made to. Then nothing is prepared."""
+        self.pooled = backend != (conn.info.backend_pid,)
+        if self.pooled:
+            conn.prepare_threshold = None
+
+    def _pause(self, call: Call) -> float:
+        """Behind a pooler nobody waits in a session, which others need: seconds until it looks instead."""
+        is_wait = call.function in ("wait_for_end", "wait_for_event") and call.args["timeout"]
+        return protocol.LOOK if self.pooled and is_wait else 0
+
+    def _look(self, call: Call) -> Call:
+        return call._replace(args=call.args | {"timeout": timedelta(0)}) if self._pause(call) else call
 
 
 class Threads(Driver):
@@ -145,8 +156,9 @@ class Threads(Driver):
         tries, began = 0, time.monotonic()
         while True:
             try:
+                time.sleep(self._pause(call))
                 with self.connection() as conn:
-                    return _execute(conn, call)
+                    return _execute(conn, self._look(call))
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
@@ -231,7 +243,7 @@ class Threads(Driver):
 
     def _connect(self) -> psycopg.Connection[Any]:
         conn: psycopg.Connection[Any] = psycopg.connect(self.conninfo, autocommit=True, **self.connect)
-        conn.prepare_threshold = _threshold(conn, conn.cursor(row_factory=tuple_row).execute(BACKEND).fetchone())
+        self._meet(conn, conn.cursor(row_factory=tuple_row).execute(BACKEND).fetchone())
         return conn
 
     @contextlib.contextmanager
@@ -395,8 +407,9 @@ class Tasks(Driver):
         tries, began = 0, time.monotonic()
         while True:
             try:
+                await asyncio.sleep(self._pause(call))
                 async with self.connection() as conn:
-                    return await _execute_async(conn, call)
+                    return await _execute_async(conn, self._look(call))
             except psycopg.Error as error:
                 if call.function in ONCE or not protocol.transient(error) or time.monotonic() - began > self.outage:
                     raise
@@ -415,7 +428,7 @@ class Tasks(Driver):
             self.conninfo, autocommit=True, **self.connect
         )
         cursor = await conn.cursor(row_factory=tuple_row).execute(BACKEND)
-        conn.prepare_threshold = _threshold(conn, await cursor.fetchone())
+        self._meet(conn, await cursor.fetchone())
         return conn
 
     @contextlib.asynccontextmanager

@@ -21,6 +21,8 @@ from uuid import UUID
 from .errors import refusal
 
 Gen = Generator[Any, Any, Any]
+# Behind a pooler, so many seconds between two looks.
+LOOK = 0.25
 
 
 class Call(NamedTuple):

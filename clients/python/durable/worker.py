@@ -150,11 +150,11 @@ class Executor:
                 del self.running[ended.id]
         elif what == "adopt":
             yield from self._adopt(*item)
-        elif what == "work":
+        if what in ("work", "looked"):
             self.more = True
-        elif what in ("news", "bound", "timeout"):
+        if what in ("news", "bound", "timeout", "looked"):
             yield from self._news()
-        if what in ("recover", "timeout", "bound"):
+        if what in ("recover", "bound", "timeout", "looked"):
             yield from self._recover()
         if what == "taken":
             for flow in list(self.running.values()):
@@ -261,7 +261,7 @@ class Executor:
         if self._armed is None:
             self._armed = want
             self.orders.put_nowait(want)
-        elif want and not self._armed and self._ear is not None:
+        elif want and not self._armed and self._ear is not None and not self.driver.pooled:
             yield Hush(self._ear)  # it waits without the queues; if it had not begun to, then once more
 
     def _listen(self) -> Gen:
@@ -280,8 +280,14 @@ class Executor:
             yield Pause(self.closed, protocol.backoff(tries))
 
     def _hear(self, connection: Any) -> Gen:
-        """Waits as it is ordered, for ever; after a lost connection what we drive may be somebody else's."""
-        yield Call("wait_for_work", {"executor_id": self.executor_id, "timeout": "0 s", "bind": True})
+        """Waits as it is ordered, for ever; after a lost connection what we drive may be somebody else's.
+
+        Behind a pooler it neither waits in a session nor is bound to one, which is another's the next time: it shows
+        that it is alive, and looks at everything, again and again.
+        """
+        pooled = self.driver.pooled
+        look = {"executor_id": self.executor_id, "timeout": "0 s", "bind": not pooled}
+        yield Call("wait_for_work", look)
         self._ear = connection
         self.inbox.put_nowait(("bound", None))
         while True:
@@ -289,15 +295,17 @@ class Executor:
                 self._order = (yield Receive(self.orders))[-1]
             if self.closed.is_set():
                 return
-            args = {"executor_id": self.executor_id, "queues": self._order, "timeout": "10 s", "bind": True}
+            if pooled:
+                yield Pause(self.closed, protocol.LOOK)
             try:
-                reason = (yield Call("wait_for_work", args))[0].reason
+                wait = look if pooled else look | {"queues": self._order, "timeout": "10 s"}
+                reason = (yield Call("wait_for_work", wait))[0].reason
             except Exception as error:
                 if getattr(error, "sqlstate", None) != "57014":
                     raise
                 reason = "hushed"
             self._order = None
-            self.inbox.put_nowait(("heard", reason))
+            self.inbox.put_nowait(("heard", "looked" if pooled else reason))
 
     def stop(self) -> None:
         """Drains: no new claims, steps that run may end within the grace. A second time: at once."""

@@ -104,6 +104,31 @@ def test_moved(db):
 
     asyncio.run(main())
     assert two.value("SELECT count(*) FROM durable.workflow") == 10
+
+    # and drives there what it drives here and now
+    here = [name for name in (f"here-{n}" for n in range(100)) if bucket(name) < 2048]
+
+    async def drive() -> int:
+        aapp = durable.AsyncApp(databases=databases)
+
+        @aapp.workflow("twice", queue="none")
+        async def twice(ctx: durable.AsyncContext, n: int) -> int:
+            return await ctx.step("double", lambda: 2 * n)
+
+        output = await aapp.drive(twice, here[1], 4)
+        await aapp.close()
+        return output
+
+    fresh = durable.App(databases=databases)
+
+    @fresh.workflow("double", queue="none")
+    def double(ctx: durable.Context, n: int) -> int:
+        return ctx.step("double", lambda: 2 * n)
+
+    assert fresh.drive(double, here[0], 3) == 6
+    assert asyncio.run(drive()) == 8
+    assert two.value("SELECT count(*) FROM durable.workflow WHERE status = 'COMPLETED'") == 2
+    fresh.close()
     two.run("SELECT durable.set_buckets('{}')")
     one.run("SELECT durable.set_buckets('{[0,4096)}')")
     assert app.start("h", names[0]).created

@@ -148,6 +148,13 @@ def test_queue_worker(run, db):
     wait_until(lambda: db.run(ended)[2] == ("COMPLETED", 0))
     two.terminate()
     assert "{'image': 3, 'seconds': 3} done: {'bytes': 9003}" in said(two)
+    # told to stop just before it waits
+    for n in range(5):
+        late = run("queue_worker.py", "--executor", f"late {n}")
+        late.stdout.readline()
+        time.sleep(n / 1000)
+        late.terminate()
+        assert late.wait(10) == 0
 
 
 @pytest.mark.parametrize("library", ["psycopg", "sqlalchemy", "django"])

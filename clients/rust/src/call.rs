@@ -1,8 +1,15 @@
 //! The one way to call a function of the extension.
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, TryGetable, Value};
+use std::future::Future;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, TryGetable,
+    Value,
+};
 use serde_json::Value as Json;
 use uuid::Uuid;
+
+use crate::pooler;
 
 /// A call that has no answer: the server has refused it, or cannot be reached.
 #[derive(Debug)]
@@ -14,27 +21,39 @@ impl From<DbErr> for Refused {
     }
 }
 
+/// Where a statement can be run.
+pub(crate) trait Callable: Sync {
+    fn query(&self, sql: &str, arguments: Vec<Value>) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
+}
+
+impl Callable for DatabaseTransaction {
+    async fn query(&self, sql: &str, arguments: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
+        self.query_all(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await
+    }
+}
+
+impl Callable for DatabaseConnection {
+    async fn query(&self, sql: &str, arguments: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
+        match pooler::behind(self).await? {
+            Some(pool) => pooler::query(pool, sql, &arguments).await,
+            None => self.query_all(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await,
+        }
+    }
+}
+
 /// Calls a function; its rows.
-pub(crate) async fn rows(
-    db: &impl ConnectionTrait,
-    sql: &str,
-    arguments: Vec<Value>,
-) -> Result<Vec<QueryResult>, Refused> {
-    Ok(db.query_all(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await?)
+pub(crate) async fn rows(db: &impl Callable, sql: &str, arguments: Vec<Value>) -> Result<Vec<QueryResult>, Refused> {
+    Ok(db.query(sql, arguments).await?)
 }
 
 /// Calls a function that answers one row.
-pub(crate) async fn row(db: &impl ConnectionTrait, sql: &str, arguments: Vec<Value>) -> Result<QueryResult, Refused> {
-    let row = db.query_one(Statement::from_sql_and_values(DbBackend::Postgres, sql, arguments)).await?;
+pub(crate) async fn row(db: &impl Callable, sql: &str, arguments: Vec<Value>) -> Result<QueryResult, Refused> {
+    let row = rows(db, sql, arguments).await?.into_iter().next();
     row.ok_or_else(|| Refused(DbErr::RecordNotFound(format!("no row from {sql}"))))
 }
 
 /// Calls a function that answers one value.
-pub(crate) async fn value<T: TryGetable>(
-    db: &impl ConnectionTrait,
-    sql: &str,
-    arguments: Vec<Value>,
-) -> Result<T, Refused> {
+pub(crate) async fn value<T: TryGetable>(db: &impl Callable, sql: &str, arguments: Vec<Value>) -> Result<T, Refused> {
     column(&row(db, sql, arguments).await?, 0)
 }
 
@@ -60,11 +79,7 @@ pub(crate) struct Claimed {
 }
 
 /// Calls a function that answers `durable.claimed_step`.
-pub(crate) async fn claimed(
-    db: &impl ConnectionTrait,
-    function: &str,
-    arguments: Vec<Value>,
-) -> Result<Claimed, Refused> {
+pub(crate) async fn claimed(db: &impl Callable, function: &str, arguments: Vec<Value>) -> Result<Claimed, Refused> {
     let sql = format!(
         "SELECT (s.c).step_id, (s.c).action::text, (s.c).output, (s.c).error, (s.c).attempt, \
          greatest(extract(epoch FROM (s.c).run_at - durable.clock()), 0)::float8, (s.c).detail \
@@ -83,11 +98,7 @@ pub(crate) async fn claimed(
 }
 
 /// Finds or starts a child: its id, whether it is new, its lease, and what [`of_child`] takes.
-pub(crate) async fn child(
-    db: &impl ConnectionTrait,
-    parameters: &str,
-    arguments: Vec<Value>,
-) -> Result<QueryResult, Refused> {
+pub(crate) async fn child(db: &impl Callable, parameters: &str, arguments: Vec<Value>) -> Result<QueryResult, Refused> {
     let columns = "workflow_id, created, lease, status::text, output, error";
     row(db, &format!("SELECT {columns} FROM durable.start_child({parameters})"), arguments).await
 }

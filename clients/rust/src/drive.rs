@@ -222,8 +222,12 @@ impl Driver {
                     ids.clone().into(),
                     until.into(),
                 ];
-                value::<String>(&self.db, "SELECT status::text FROM durable.suspend($1, $2, $3, $4, $5)", arguments)
-                    .await
+                value::<String>(
+                    &self.db,
+                    "SELECT status::text FROM durable.suspend($1, $2, $3, $4::uuid[], $5)",
+                    arguments,
+                )
+                .await
             })
             .await;
         self.change(|state| {

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, Value};
+use sea_orm::{ConnectOptions, DatabaseConnection, Value};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use uuid::Uuid;
 
 use crate::call::{column, rows, value};
-use crate::{Ctx, DurableError};
+use crate::{Ctx, DurableError, pooler};
 
 static EXECUTOR_ID: RwLock<Option<String>> = RwLock::new(None);
 
@@ -71,9 +71,7 @@ pub fn find_workflow(name: &str) -> Option<&'static WorkflowRegistration> {
 
 /// Connects to a database that has the extension.
 pub async fn init_db(database_url: &str) -> Result<DatabaseConnection, DurableError> {
-    let mut options = ConnectOptions::new(database_url);
-    options.sqlx_logging(false);
-    let db = Database::connect(options).await?;
+    let db = pooler::connect(ConnectOptions::new(database_url)).await?;
     let sql = "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'durable')";
     match value::<Option<String>>(&db, sql, vec![]).await? {
         Some(_) => Ok(db),

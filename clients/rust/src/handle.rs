@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::call::{column, nullable, row};
 use crate::retry::retry_db_write;
 use crate::step::decode;
-use crate::{Ctx, DurableError};
+use crate::{Ctx, DurableError, pooler};
 
 /// A workflow that was started in a queue.
 #[derive(Debug, Clone)]
@@ -56,10 +56,13 @@ impl Handle {
             let mut id = self.id;
             loop {
                 let call = || async {
-                    row(&self.db, "CALL durable.wait_for_end($1)", vec![id.into()]).await?;
-                    Ok(row(&self.db, END, vec![id.into()]).await?)
+                    let is_pooled = pooler::behind(&self.db).await?.is_some();
+                    if !is_pooled {
+                        row(&self.db, "CALL durable.wait_for_end($1)", vec![id.into()]).await?;
+                    }
+                    Ok((is_pooled, row(&self.db, END, vec![id.into()]).await?))
                 };
-                let end = retry_db_write(call).await?;
+                let (is_pooled, end) = retry_db_write(call).await?;
                 let error: Option<String> = column(&end, 2)?;
                 match column::<String>(&end, 0)?.as_str() {
                     "COMPLETED" => match column(&end, 3)? {
@@ -70,6 +73,7 @@ impl Handle {
                         return Err(DurableError::recorded(&id.to_string(), &error.unwrap_or_default(), None, None));
                     }
                     "CANCELLED" => return Err(DurableError::Cancelled(format!("workflow {id} was cancelled"))),
+                    _ if is_pooled => tokio::time::sleep(pooler::LOOK).await,
                     _ => (),
                 }
             }

@@ -25,6 +25,7 @@ mod drive;
 pub mod error;
 pub mod executor;
 mod handle;
+mod pooler;
 mod query;
 mod retry;
 mod step;

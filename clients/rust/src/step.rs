@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait, Value};
+use sea_orm::{DatabaseTransaction, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -17,10 +17,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::call::{Claimed, Refused, claimed, column, nullable, row, value};
+use crate::call::{Callable, Claimed, Refused, claimed, column, nullable, row, value};
 use crate::drive::{Busy, Open, Reason, Stop};
 use crate::error::{Again, is_lost, is_transient};
-use crate::{Ctx, DurableError, Failure, RetryPolicy};
+use crate::{Ctx, DurableError, Failure, RetryPolicy, pooler};
 
 /// One attempt of a step.
 #[derive(Debug, Clone)]
@@ -457,7 +457,7 @@ impl Ctx {
         T: Serialize + DeserializeOwned + Send,
         F: for<'tx> FnMut(&'tx DatabaseTransaction, Step) -> Option<InTransaction<'tx, T>> + Send,
     {
-        let tx = self.db().begin().await.map_err(Refused)?;
+        let tx = pooler::begin(self.db()).await.map_err(Refused)?;
         let found = self.claim(&tx, place).await?;
         if found.action != "EXECUTE" {
             return Err(Broken::Found(found));
@@ -469,7 +469,7 @@ impl Ctx {
         Ok(result)
     }
 
-    async fn claim(&self, db: &impl ConnectionTrait, place: &Place<'_>) -> Result<Claimed, Refused> {
+    async fn claim(&self, db: &impl Callable, place: &Place<'_>) -> Result<Claimed, Refused> {
         let function = "durable.claim_step($1, $2, $3, kind => $4::text::durable.task_kind, lease => $5, \
                         executor_id => $6, max_retries => $7, backoff => make_interval(secs => $8), \
                         backoff_multiplier => $9, max_backoff => make_interval(secs => $10), \
@@ -491,7 +491,7 @@ impl Ctx {
         claimed(db, function, arguments).await
     }
 
-    async fn complete_step(&self, db: &impl ConnectionTrait, step: &Claimed, output: Json) -> Result<(), Refused> {
+    async fn complete_step(&self, db: &impl Callable, step: &Claimed, output: Json) -> Result<(), Refused> {
         let arguments = vec![step.step_id.into(), nullable(Some(output)), self.lease().into(), step.attempt.into()];
         value::<bool>(db, "SELECT durable.complete($1, $2, $3, $4)", arguments).await.map(drop)
     }

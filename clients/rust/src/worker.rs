@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, Value};
+use sea_orm::{ConnectOptions, DatabaseConnection, Value};
 use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +20,7 @@ use crate::drive::{Driver, Reason, Stop, jittered};
 use crate::error::{is_lost, refusal};
 use crate::retry::retry_db_write;
 use crate::step::caught;
-use crate::{Ctx, DurableError, WorkflowRegistration};
+use crate::{Ctx, DurableError, WorkflowRegistration, pooler};
 
 /// Runs a workflow: its output, if it has not recorded how it ends.
 type Handler = Arc<dyn Fn(Ctx) -> Pin<Box<dyn Future<Output = Result<Json, DurableError>> + Send>> + Send + Sync>;
@@ -216,24 +216,34 @@ impl Work {
     /// A session of its own, to wait in: the executor is bound to it.
     async fn waiter(&self) -> Result<DatabaseConnection, DurableError> {
         let mut options = ConnectOptions::new(&self.worker.database_url);
-        options.max_connections(1).sqlx_logging(false);
-        Ok(Database::connect(options).await?)
+        options.max_connections(1);
+        Ok(pooler::connect(options).await?)
     }
 
-    /// Waits for a reason, and does what it asks for.
+    /// Waits for a reason, and does what it asks for. Behind a pooler it neither waits in a session nor is bound to one,
+    /// which is another's the next time: it shows that it is alive, and looks at everything, again and again.
     async fn round(self: &Arc<Self>, waiter: &DatabaseConnection) -> Result<(), DurableError> {
         // full: news only, by a wait that asks for no queue's work
         let is_full = self.places.available_permits() == 0;
         self.is_full.store(is_full, Ordering::SeqCst);
-        let (queues, timeout) = if is_full { (vec![], 0.2) } else { (self.worker.queues.clone(), 10.0) };
-        let sql = "CALL durable.wait_for_work($1, $2, make_interval(secs => $3), true)";
-        let arguments: Vec<Value> = vec![self.worker.executor_id.clone().into(), queues.into(), timeout.into()];
+        let is_pooled = pooler::behind(waiter).await?.is_some();
+        let (queues, timeout) = match (is_pooled, is_full) {
+            (true, _) => (vec![], 0.0),
+            (false, true) => (vec![], 0.2),
+            (false, false) => (self.worker.queues.clone(), 10.0),
+        };
+        if is_pooled {
+            tokio::time::sleep(pooler::LOOK).await;
+        }
+        let sql = "CALL durable.wait_for_work($1, $2, make_interval(secs => $3), $4)";
+        let executor = self.worker.executor_id.clone();
+        let arguments: Vec<Value> = vec![executor.into(), queues.into(), timeout.into(), (!is_pooled).into()];
         let reason: String = value(waiter, sql, arguments).await?;
         // by this session, which lives if the executor does: so it takes nothing over from itself
-        if reason != "work" {
+        if is_pooled || reason != "work" {
             self.look_for_news(waiter).await?;
         }
-        if !self.fill(waiter).await? {
+        if !self.fill(waiter).await? || is_pooled {
             self.take_over(waiter).await?;
         }
         Ok(())
@@ -243,7 +253,7 @@ impl Work {
     /// the lost reply of a claim), and lets all that waits look again.
     async fn look_for_news(&self, db: &DatabaseConnection) -> Result<(), DurableError> {
         let (ids, leases): (Vec<Uuid>, Vec<i32>) = self.runs().values().map(|run| (run.workflow_id, run.lease)).unzip();
-        let sql = "SELECT workflow_id, status::text, lease, owner FROM durable.heartbeat($1, $2, $3)";
+        let sql = "SELECT workflow_id, status::text, lease, owner FROM durable.heartbeat($1, $2::uuid[], $3)";
         let executor = &self.worker.executor_id;
         let arguments: Vec<Value> = vec![executor.clone().into(), ids.into(), leases.into()];
         for row in rows(db, sql, arguments).await? {

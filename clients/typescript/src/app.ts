@@ -358,11 +358,11 @@ export class App<P extends AnyPool = AnyPool> {
     return this.route(bucket, ({ database }) => sql.ask(database.query, name, args));
   }
 
-  /** Waits on a connection, unless half of the pool does so: then looks after a moment. @internal */
+  /** Waits on a connection, unless half of the pool does so, or it is a pooler's: then looks after a moment. @internal */
   wait(id: string, name: string, args: sql.Args & { timeout: number }): Promise<Record<string, unknown>> {
     return this.route(bucketOfId(id), async ({ database }) => {
       let { timeout } = args;
-      if (timeout > 0 && this.waiting >= Math.max(1, database.size / 2)) {
+      if (timeout > 0 && (this.waiting >= Math.max(1, database.size / 2) || (await database.isPooled()))) {
         await pause(250);
         timeout = 0;
       }

@@ -18,12 +18,15 @@ export interface Database {
   alone: Query;
   /** How many connections it has at most. */
   size: number;
+  /** Whether a pooler stands between. Then no two calls need have the same session, and one that waits takes it from others. */
+  isPooled(): Promise<boolean>;
   forWorker(): WorkerDatabase;
 }
 
 /** What a worker needs, to go on when the server does: each call ends, and what is lost is not used again. */
 export interface WorkerDatabase {
   query: Query;
+  isPooled(): Promise<boolean>;
   /** A connection of its own. */
   connect(): Promise<Session>;
   /** Commits what `work` does on that connection, or takes it back. */
@@ -51,6 +54,22 @@ async function within<T>(answer: Promise<T>, late?: () => void): Promise<T> {
   return await Promise.race([answer, end]).finally(() => {
     clearTimeout(timer);
   });
+}
+
+const BACKEND = "SELECT pg_backend_pid() AS pid";
+
+/** A pooler is noticed by who answers: not whom the connection was made to. Asks until that is known. */
+function noticing(ask: () => Promise<{ pid?: number; rows: Rows }>): () => Promise<boolean> {
+  let known: Promise<boolean> | undefined;
+  const look = async (): Promise<boolean> => {
+    const { pid, rows } = await within(ask());
+    return pid !== undefined && pid !== Number(rows[0]?.pid);
+  };
+  return () =>
+    (known ??= look().catch((error: unknown) => {
+      known = undefined;
+      throw error;
+    }));
 }
 
 function isPg(it: AnyPool | Connection): it is Pool | ClientBase {
@@ -99,11 +118,19 @@ function ofPg(pool: Pool): Database {
         throw error;
       }
     });
+  const isPooled = noticing(() =>
+    use(async (client, query) => ({
+      pid: (client as { processID?: number }).processID,
+      rows: await query(BACKEND, []),
+    })),
+  );
   return {
     size: pool.options.max,
     query: queryOf(pool),
     alone: queryOf(pool),
+    isPooled,
     forWorker: () => ({
+      isPooled,
       query: (text, values) => use((_, query) => query(text, values)),
       connect: async () => {
         const { client, query } = await connect();
@@ -120,11 +147,16 @@ function ofPg(pool: Pool): Database {
 
 function ofPostgres(pool: Sql): Database {
   const { max: size, prepare } = pool.options;
+  const isPooled = noticing(async () => {
+    const rows = await pool.unsafe(BACKEND);
+    return { pid: rows.state.pid, rows };
+  });
   return {
     size,
-    query: queryOf(pool, prepare),
+    query: async (text, values) => await queryOf(pool, prepare && !(await isPooled()))(text, values),
     alone: queryOf(pool), // what is not prepared has the connection for itself
-    forWorker: () => ofPostgresWorker(pool),
+    isPooled,
+    forWorker: () => ofPostgresWorker(pool, isPooled),
   };
 }
 
@@ -136,21 +168,17 @@ type Options = Record<string, unknown> & { onclose: (connection: number) => void
  * process, or reaches another session. So a worker has connections of its own, made like the pool's, and makes all
  * anew when one is lost.
  */
-function ofPostgresWorker(pool: Sql): WorkerDatabase {
-  const { prepare } = pool.options;
+function ofPostgresWorker(pool: Sql, isPooled: Database["isPooled"]): WorkerDatabase {
   const make = async (options: Options): Promise<Sql> => {
     const { default: postgres } = await import("postgres");
-    const own = { fetch_types: false, idle_timeout: null, max_lifetime: null, connect_timeout: 5 };
+    const prepare = !(await isPooled()) && pool.options.prepare;
+    const own = { prepare, fetch_types: false, idle_timeout: null, max_lifetime: null, connect_timeout: 5 };
     return postgres({ ...pool.options, ...own, ...options } as object);
   };
   const lost = new Map<number, () => void>();
-  let types: Promise<unknown> | undefined;
   let current: Promise<Sql> | undefined;
   const open = async (): Promise<Sql> => {
-    await (types ??= pool
-      .unsafe("SELECT 1")
-      .execute()
-      .catch(() => (types = undefined))); // what it fetches, all know
+    await isPooled(); // once; the types that it fetches all know
     const onclose = (connection: number): void => {
       lost.get(connection)?.();
       if (current === made) end();
@@ -165,11 +193,12 @@ function ofPostgresWorker(pool: Sql): WorkerDatabase {
   };
   return {
     end,
-    query: async (text, values) => await within(queryOf(await open(), prepare)(text, values), end),
+    isPooled,
+    query: async (text, values) => await within(queryOf(await open(), true)(text, values), end),
     connect: async () => {
       let isClosed = false;
       const sql = await make({ max: 1, onclose: () => (isClosed = true) });
-      const ask = queryOf(sql, prepare);
+      const ask = queryOf(sql, true);
       const query: Query = async (text, values) => {
         if (isClosed) throw new Error("the connection was closed");
         return await within(ask(text, values));
@@ -190,7 +219,7 @@ function ofPostgresWorker(pool: Sql): WorkerDatabase {
           tx.unsafe("SELECT 1", [], { onexecute } as object).catch(() => undefined); // goes with the next statement
           const raw = unless(() => isLost, tx);
           try {
-            return await (body = work(raw, queryOf(raw, prepare)));
+            return await (body = work(raw, queryOf(raw, true)));
           } catch (error) {
             if (isLost) await new Promise(() => undefined); // the driver has failed it, and must not roll it back
             throw error;

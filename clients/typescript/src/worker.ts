@@ -36,6 +36,8 @@ export interface WorkerOptions {
 }
 
 const LONG = 60;
+/** Seconds between two looks at what there is to do, behind a pooler. */
+const LOOK = 0.25;
 /** Seconds after which another worker may try what this one had to give back. */
 const GIVE_BACK: Partial<Record<string, number>> = { locked: 1, refused: LONG, programChanged: LONG };
 const sleep = (seconds: number, signal?: AbortSignal): Promise<void> =>
@@ -199,7 +201,7 @@ class Lane implements Server {
         await this.worker.drained();
         await this.claiming;
         await ask(session.query, "release", { executor_id: executor });
-        await session.query("SELECT pg_advisory_unlock_all()", []); // it is bound no longer
+        if (!(await this.database.isPooled())) await session.query("SELECT pg_advisory_unlock_all()", []); // it is bound no longer
       } catch (error) {
         app.logger.warn(`worker ${executor}: ${String(error)}`);
         if (this.isOpen()) {
@@ -235,15 +237,21 @@ class Lane implements Server {
     await this.settle(session, "news");
   }
 
-  /** Waits, and does what there is to do. */
+  /**
+   * Waits, and does what there is to do. Behind a pooler it neither waits in a session nor is bound to one, which is
+   * another's the next time: it shows that it is alive, and looks at everything, again and again.
+   */
   private async listen(session: Session, seconds = 10): Promise<void> {
+    const isPooled = await this.database.isPooled();
     this.isFull = this.worker.room <= 0;
-    const queues = list("text", this.isFull ? [] : this.worker.queues);
-    const args = { executor_id: this.worker.executor, queues, timeout: interval(seconds), bind: true };
+    if (isPooled) await sleep(LOOK, this.worker.draining);
+    const queues = list("text", this.isFull || isPooled ? [] : this.worker.queues);
+    const timeout = interval(isPooled ? 0 : seconds);
+    const args = { executor_id: this.worker.executor, queues, timeout, bind: !isPooled };
     try {
-      this.isWaiting = true;
+      this.isWaiting = !isPooled;
       const { reason } = await wait(session.query, "wait_for_work", args).finally(() => (this.isWaiting = false));
-      await this.settle(session, reason as string);
+      await this.settle(session, isPooled ? "all" : (reason as string));
     } catch (error) {
       if ((error as { code?: string }).code !== "57014") throw error; // it was hushed
     }
@@ -256,10 +264,11 @@ class Lane implements Server {
   }
 
   private async settle({ query }: Session, reason: string): Promise<void> {
-    if (reason === "news" || reason === "timeout") await this.check(query);
+    const isAll = reason === "all";
+    if (isAll || reason === "news" || reason === "timeout") await this.check(query);
     if (this.worker.draining.aborted) return;
-    const claimed = reason === "work" ? await this.claim(query) : 0;
-    if (claimed === 0) await this.recover(query);
+    const claimed = isAll || reason === "work" ? await this.claim(query) : 0;
+    if (isAll || claimed === 0) await this.recover(query);
   }
 
   // ---- work comes and goes -------------------------------------------------------------------------

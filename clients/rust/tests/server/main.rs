@@ -2,6 +2,7 @@
 
 mod control;
 mod faults;
+mod pooler;
 mod seed;
 mod troubles;
 mod waiting;
