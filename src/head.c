@@ -204,7 +204,7 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
 	found = next_place(&walk, first);
 	count_walk(search, before);
-	while (found && (compare_positions(first, &head->at) < 0 || passes_over(search, &walk)))
+	while (found && passes_over(search, &walk))
 		found = next_place(&walk, first);
 	end_walk(&walk);
 	if (found && first->run_at > search->now)
@@ -314,8 +314,7 @@ count_in_lane(const Search *search, const Due *due, int64 most)
 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), search->queue, from);
 	while (count < most && next_place(&walk, &at) && at.run_at <= search->now)
-		if (compare_positions(&at, from) >= 0)
-			count++;
+		count++;
 	end_walk(&walk);
 	return count;
 }

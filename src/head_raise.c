@@ -132,8 +132,6 @@ survey(Datum queue, int64 rank, const Head *base, TimestampTz now, Position *hea
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
 	while (late <= MOST_LATE && waiting <= MOST_WAITING && next_place(&walk, &at) && at.run_at <= now)
 	{
-		if (compare_positions(&at, &from) < 0)
-			continue;
 		if (!is_live(&walk))
 		{
 			waiting = 0;
@@ -214,7 +212,7 @@ collect_late(Datum queue, const Head *head, const Head *base, Late *late)
 	}
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
 	while (next_place(&walk, &at) && compare_positions(&at, &head->at) < 0)
-		if (compare_positions(&at, &from) >= 0 && is_live(&walk))
+		if (is_live(&walk))
 			append_late(late, &head->id, &at);
 	end_walk(&walk);
 }

@@ -35,6 +35,8 @@ typedef struct Walk
 	Relation	table;
 	Relation	index;
 	ScanKeyData keys[5];
+	ScanKeyData place[2];		/* the members of one that compares rows ... */
+	pg_uuid_t	id;				/* ... and the id in it */
 	int			key_count;
 	Datum		key;			/* of the workflows, 0 if it is of none */
 	bool		ends_at_key;	/* at the first entry that has one */
