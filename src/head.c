@@ -175,11 +175,18 @@ buffers_read(void)
 	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;
 }
 
-/* Adds the buffers that a probe has read for walking; buffers_read told `before` when it began. */
+/*
+ * Notes the lanes, from the highest rank down to the lowest, that a probe has gone through, if it
+ * has walked far; buffers_read told `before` when it began.  Each probe counts for itself: of
+ * many lanes, some begin at the end of a page.
+ */
 static void
-count_walk(Search *search, int64 before)
+note_walk(Search *search, int64 before, int64 highest, int64 lowest)
 {
-	search->walked += Max(buffers_read() - before - FREE_BUFFERS, 0);
+	if (Max(buffers_read() - before - FREE_BUFFERS, 0) < durable_claim_walk)
+		return;
+	search->far_highest = Max(search->far_highest, highest);
+	search->far_lowest = Min(search->far_lowest, lowest);
 }
 
 /*
@@ -203,7 +210,7 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 
 	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
 	found = next_place(&walk, first);
-	count_walk(search, before);
+	note_walk(search, before, head->at.rank, head->at.rank);
 	while (found && passes_over(search, &walk))
 		found = next_place(&walk, first);
 	end_walk(&walk);
@@ -224,7 +231,7 @@ look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->head_id = head->id;
 	due->head = head->at;
 	due->is_late = look_late(search, head, snapshot, &due->first);
-	count_walk(search, before);
+	note_walk(search, before, head->at.rank, head->at.rank);
 	return due->is_late || look_behind(search, head, snapshot, &due->first);
 }
 
@@ -245,7 +252,7 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->is_late = false;
 	walk_queue(&walk, &waiting_places, snapshot, search->queue, search->highest, lowest);
 	found = next_place(&walk, &due->first);
-	count_walk(search, before);
+	note_walk(search, before, search->highest, found ? due->first.rank : lowest);
 	while (found && passes_over(search, &walk))
 		found = next_place(&walk, &due->first);
 	end_walk(&walk);
@@ -253,17 +260,17 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 }
 
 /*
- * The next lane in which something is due, and the first there.  An index probe
- * or a few for each lane: what is not yet due in one costs the next nothing.
+ * The next lane in which something is due, and the first there.  One index probe for each
+ * lane without a head in which nothing is due, a few for others.
  */
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)
 {
+	Head		head;
+	bool		has_head = look_head(search->queue, search->highest, snapshot, &head);
+
 	while (search->highest >= LOWEST_RANK)
 	{
-		Head		head;
-		bool		has_head = look_head(search->queue, search->highest, snapshot, &head);
-
 		if (look_above(search, has_head ? &head : NULL, snapshot, due))
 		{
 			search->highest = due->first.rank - 1;
@@ -276,6 +283,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 			search->highest = head.at.rank - 1;
 			if (look_in_lane(search, &head, snapshot, due))
 				return true;
+			has_head = look_head(search->queue, search->highest, snapshot, &head);
 		}
 		else
 			search->highest = LOWEST_RANK - 1;
@@ -286,7 +294,10 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 Search
 begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
-	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK,.is_claim = is_claim,.next = DT_NOEND};
+	Search		search = {
+		.queue = queue,.now = now,.highest = HIGHEST_RANK,.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
+		.is_claim = is_claim,.next = DT_NOEND
+	};
 
 	return search;
 }

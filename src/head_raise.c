@@ -373,31 +373,18 @@ raise_head(Datum queue, int64 rank, TimestampTz now)
 		drop_base(queue, &head, has_base ? &base : NULL);
 }
 
-/* The next lane that has any entry, from a rank on down. */
-static bool
-next_lane(Datum queue, int64 highest, int64 *rank)
-{
-	Position	at = {0};
-	bool		found;
-
-	if (highest < LOWEST_RANK)
-		return false;
-	found = look_first(queue, highest, LOWEST_RANK, SnapshotAny, &at);
-	*rank = at.rank;
-	return found;
-}
-
-/* After a search, if it went far: raises the heads of the lanes that it went through. */
+/* After a search: raises the heads of the lanes in which it has walked far, and of those between them. */
 void
 raise_heads(const Search *search)
 {
-	int64		rank;
+	Position	at;
 
-	if (XactReadOnly || search->walked < durable_claim_walk)
+	if (XactReadOnly)
 		return;
-	for (int64 highest = HIGHEST_RANK; next_lane(search->queue, highest, &rank) && rank > search->highest;
-		 highest = rank - 1)
-		raise_head(search->queue, rank, search->now);
+	for (int64 highest = search->far_highest;
+		 highest >= search->far_lowest && look_first(search->queue, highest, search->far_lowest, SnapshotAny, &at);
+		 highest = at.rank - 1)
+		raise_head(search->queue, at.rank, search->now);
 }
 
 /* ---- sweeping -------------------------------------------------------------------------- */
