@@ -296,15 +296,18 @@ PARAMETERS(DropHeads, DROP_HEADS);
 	P(keep, UUIDOID)
 PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
 
-/* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
+/*
+ * Deletes heads with their lists: nobody else deletes the list of a head that we have locked.
+ * Rows of both tables never change, and are deleted where they were found: by their keys, the planner
+ * would read the whole index, since it has few that are live.
+ */
 #define DELETE_HEADS(condition) \
 	"WITH old AS MATERIALIZED (" \
-	"  SELECT h.queue_name, h.rank, h.id FROM durable.queue_head h" \
+	"  SELECT h.ctid AS place FROM durable.queue_head h" \
 	"  WHERE h.queue_name = :queue AND " condition \
 	"  FOR UPDATE SKIP LOCKED), " \
 	"gone AS (" \
-	"  DELETE FROM durable.queue_head h USING old o" \
-	"  WHERE h.queue_name = o.queue_name AND h.rank = o.rank AND h.id = o.id RETURNING h.id) " \
+	"  DELETE FROM durable.queue_head h USING old o WHERE h.ctid = o.place RETURNING h.id) " \
 	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))"
 
 static Statement delete_heads = STATEMENT(DropHeads,
@@ -456,10 +459,9 @@ PARAMETERS(DropList, DROP_LIST);
 
 static Statement drop_list = STATEMENT(DropList,
 	"WITH stray AS MATERIALIZED ("
-	"  SELECT l.head_id, l.run_at, l.workflow_id, l.id FROM durable.queue_late l WHERE l.head_id = :head_id"
+	"  SELECT l.ctid AS place FROM durable.queue_late l WHERE l.head_id = :head_id"
 	"  FOR UPDATE SKIP LOCKED) "
-	"DELETE FROM durable.queue_late l USING stray s"
-	"  WHERE l.head_id = s.head_id AND l.run_at = s.run_at AND l.workflow_id = s.workflow_id AND l.id = s.id");
+	"DELETE FROM durable.queue_late l USING stray s WHERE l.ctid = s.place");
 
 /* The heads that are there, also those that are not committed. */
 static IdList
