@@ -177,13 +177,16 @@ buffers_read(void)
 
 /*
  * Notes the lanes, from the highest rank down to the lowest, that a probe has gone through, if it
- * has walked far; buffers_read told `before` when it began.  Each probe counts for itself: of
- * many lanes, some begin at the end of a page.
+ * has walked far; buffers_read told `before` when it began, and it has passed over so many
+ * dead entries.  Those count by themselves, whether or not the row of each is in another page than that
+ * of the one before.  Each probe counts for itself: of many lanes, some begin at the end of a page.
  */
 static void
-note_walk(Search *search, int64 before, int64 highest, int64 lowest)
+note_walk(Search *search, int64 before, int64 passed, int64 highest, int64 lowest)
 {
-	if (Max(buffers_read() - before - FREE_BUFFERS, 0) < durable_claim_walk)
+	int64		pages = Max(buffers_read() - before - FREE_BUFFERS - passed, 0);
+
+	if (pages + passed / ENTRIES_A_BUFFER < durable_claim_walk)
 		return;
 	search->far_highest = Max(search->far_highest, highest);
 	search->far_lowest = Min(search->far_lowest, lowest);
@@ -210,7 +213,7 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 
 	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
 	found = next_place(&walk, first);
-	note_walk(search, before, head->at.rank, head->at.rank);
+	note_walk(search, before, walk.passed, head->at.rank, head->at.rank);
 	while (found && passes_over(search, &walk))
 		found = next_place(&walk, first);
 	end_walk(&walk);
@@ -231,7 +234,7 @@ look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->head_id = head->id;
 	due->head = head->at;
 	due->is_late = look_late(search, head, snapshot, &due->first);
-	note_walk(search, before, head->at.rank, head->at.rank);
+	note_walk(search, before, 0, head->at.rank, head->at.rank);
 	return due->is_late || look_behind(search, head, snapshot, &due->first);
 }
 
@@ -252,7 +255,7 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->is_late = false;
 	walk_queue(&walk, &waiting_places, snapshot, search->queue, search->highest, lowest);
 	found = next_place(&walk, &due->first);
-	note_walk(search, before, search->highest, found ? due->first.rank : lowest);
+	note_walk(search, before, walk.passed, search->highest, found ? due->first.rank : lowest);
 	while (found && passes_over(search, &walk))
 		found = next_place(&walk, &due->first);
 	end_walk(&walk);

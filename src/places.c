@@ -107,6 +107,7 @@ open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	walk->table = open_our_table(places->ours, AccessShareLock);
 	walk->index = open_our_index(places->ours, AccessShareLock);
 	walk->key_count = 0;
+	walk->passed = 0;
 	walk->direction = ForwardScanDirection;
 	walk->key = (Datum) 0;
 	walk->ends_at_key = false;
@@ -312,12 +313,27 @@ value(const Walk *walk, Meaning column)
 	return d;
 }
 
+/* As systable_getnext_ordered, but counts the entries whose rows the snapshot does not see. */
+static HeapTuple
+next_row(Walk *walk)
+{
+	IndexScanDesc scan = walk->scan->iscan;
+
+	while (scan->xs_heap_continue || index_getnext_tid(scan, walk->direction) != NULL)
+	{
+		if (index_fetch_heap(scan, walk->scan->slot))
+			return ExecFetchSlotHeapTuple(walk->scan->slot, false, NULL);
+		walk->passed++;
+	}
+	return NULL;
+}
+
 /* The next entry; false at the end. */
 bool
 next_place(Walk *walk, Position *position)
 {
 	CHECK_FOR_INTERRUPTS();
-	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
+	walk->row = next_row(walk);
 	if (walk->row == NULL || (walk->ends_at_key && VARSIZE_ANY_EXHDR(DatumGetTextPP(key_at(walk))) > 0))
 		return false;
 	if (walk->places->columns[TURN])

@@ -43,6 +43,7 @@ typedef struct Walk
 	ScanDirection direction;
 	SysScanDesc scan;
 	HeapTuple	row;
+	int64		passed;			/* so many entries were read whose rows the snapshot does not see */
 } Walk;
 
 extern Relation open_to_write(const PlaceIndex *places);
