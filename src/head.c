@@ -265,6 +265,11 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 /*
  * The next lane in which something is due, and the first there.  One index probe for each
  * lane without a head in which nothing is due, a few for others.
+ *
+ * So a claim goes through all lanes that have nothing due.  To pass over many at once it would
+ * need an index of all that waits by run_at, which each job would pay for; or a mark that nothing in them is
+ * due before some time, with a list as heads have it, whose raiser goes through all of them
+ * whenever something there becomes due.
  */
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)
