@@ -1420,10 +1420,12 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
 -- that has the id behind what is asked for.  For what no index has, as a status, there are
--- three ways: all of a register, if it is small; else the first 2,000 or so along the index;
--- and if too few of those are it, all of the register after all, or on along the index, whatever
--- is less.  What has the tags that are asked for is such a register, too, but it is only looked
--- into when the first along the index are too few: to count even a few of very many takes long.
+-- three ways: all of a register, if it is small or in that order; else the first 2,000 or so along
+-- the index, and where a tenth of what is wanted is among these, twice as many more as should be
+-- enough; and if too few of those are it, all of the register after all, or on along the index,
+-- whatever is less.  What has the tags that are asked for is such a register, too, but it is only
+-- looked into when the first along the index are too few: to count even a few of very many takes
+-- long.
 -- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)
@@ -1432,8 +1434,9 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp SET enable_sort = off SET enable_seqscan = off
 AS $$
 DECLARE
-  small CONSTANT int := 2000;
-  step CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN small ELSE small / 4 END, 4 * most);
+  small CONSTANT int := 500;
+  first CONSTANT bigint := greatest(CASE WHEN tags IS NULL THEN 2000 ELSE 500 END, 4 * most);
+  step bigint := first;
   direction CONSTANT text := CASE WHEN descending THEN 'DESC' ELSE 'ASC' END;
   behind CONSTANT text := CASE WHEN descending THEN '<' ELSE '>' END;
   -- the filter whose index is gone along: of several, that which matches least
@@ -1444,12 +1447,12 @@ DECLARE
     LIMIT 1);
   value CONSTANT text := CASE filter WHEN 'parent_id' THEN '$2' WHEN 'name' THEN '$4' WHEN 'queue_name' THEN '$5' ELSE '$6' END;
   -- a range of it, not =: so no other index has the rows in that order
-  along CONSTANT text := CASE
-    WHEN filter IS NULL AND after_id IS NULL THEN 'true'
+  from_start CONSTANT text := CASE WHEN filter IS NULL THEN 'true' ELSE format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value) END;
+  further CONSTANT text := CASE
     WHEN filter IS NULL THEN format('t.id %s $9', behind)
-    WHEN after_id IS NULL THEN format('t.%1$I >= %2$s AND t.%1$I <= %2$s', filter, value)
     ELSE format('(t.%1$I, t.id) %3$s (%2$s, $9) AND t.%1$I %3$s= %2$s AND t.%1$I %4$s= %2$s', filter, value, behind,
       CASE WHEN descending THEN '>' ELSE '<' END) END;
+  along text := CASE WHEN after_id IS NULL THEN from_start ELSE further END;
   ordered CONSTANT text := format('ORDER BY %s t.id %s', 't.' || filter || ' ' || direction || ',', direction);
   -- CASE hides it from the choice of indexes
   is_it CONSTANT text := format('CASE WHEN %s AND %s THEN true ELSE false END', durable.filters(tags IS NOT NULL),
@@ -1468,55 +1471,67 @@ DECLARE
   -- whether that is all that is asked for, or has it in order
   is_exact CONSTANT boolean := filter IS NULL AND tags IS NULL AND only_without IS DISTINCT FROM 'started_at'
     AND CASE WHEN in_register THEN status IS NULL AND NOT root_only ELSE status IS NULL OR NOT root_only END;
-  is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND status IN ('FAILED', 'CANCELLED', 'PAUSED');
+  is_ordered CONSTANT boolean := filter IS NULL AND tags IS NULL AND coalesce(status IN ('FAILED', 'CANCELLED', 'PAUSED'), false);
   count_register CONSTANT text := 'SELECT count(*) <= %1$s FROM (SELECT 1 FROM %2$s r LIMIT %1$s + 1) r';
-  is_small boolean := in_register;
+  is_small boolean := in_register OR is_ordered;
   is_all boolean;
   size bigint;
-  found uuid[];
+  last uuid := after_id;
+  found uuid[] := '{}';
+  more uuid[];
 BEGIN
-  IF register IS NOT NULL OR tags IS NOT NULL THEN
-    IF register IS NOT NULL AND NOT in_register THEN
-      EXECUTE format(count_register, small, register) INTO is_small;
-    END IF;
-    IF NOT is_small THEN
-      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.* FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)',
-          along, ordered, is_it)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most, step;
+  IF register IS NOT NULL AND NOT is_small THEN
+    EXECUTE format(count_register, small, register) INTO is_small;
+  END IF;
+  IF (register IS NOT NULL OR tags IS NOT NULL) AND NOT is_small THEN
+    LOOP
+      -- t.* would make a NULL of each other column
+      EXECUTE format('SELECT ARRAY(SELECT t.id FROM (SELECT t.id, t.status, t.parent_id, t.name, t.queue_name, t.handler, t.started_at, t.completed_at '
+          'FROM durable.workflow t WHERE %1$s %2$s LIMIT $11) t WHERE %3$s %2$s LIMIT $10)', along, ordered, is_it)
+        INTO more USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, most - cardinality(found), step;
+      found := found || more;
       IF cardinality(found) >= most THEN
         RETURN found;
       END IF;
-      EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
-        INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, step;
-      IF is_all THEN
-        RETURN found;
-      END IF;
-      IF tags IS NOT NULL THEN
-        -- what has the tags, by their index
-        register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
-        EXECUTE format(count_register, small, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
-      ELSIF only_without IS NULL THEN
-        -- who goes on along the index passes at most over what is not in the register
-        size := durable.count(status, root_only => root_only AND status IS NULL);
-        is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
-          OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
-            ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
-      ELSE
-        is_small := is_exact;
-      END IF;
-    END IF;
-    IF is_small OR is_ordered THEN
-      EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
-          CASE WHEN NOT is_exact THEN
-            format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
-          behind, direction)
-        INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
+      EXIT WHEN step > first OR tags IS NOT NULL OR cardinality(found) < greatest(most / 10, 1);
+      along := further;
+      last := found[cardinality(found)];
+      step := 2 * most * first / cardinality(found);
+    END LOOP;
+    EXECUTE format('SELECT NOT EXISTS (SELECT 1 FROM durable.workflow t WHERE %s %s OFFSET $10 LIMIT 1)', along, ordered)
+      INTO is_all USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, step;
+    IF is_all THEN
       RETURN found;
     END IF;
+    IF tags IS NOT NULL THEN
+      -- what has the tags, by their index
+      register := '(SELECT g.workflow_id FROM durable.workflow_tags g WHERE g.tags @> $7 OFFSET 0)';
+      EXECUTE format(count_register, 2000, register) INTO is_small USING status, parent_id, root_only, name, queue_name, handler, tags;
+    ELSIF only_without IS NULL THEN
+      -- who goes on along the index passes at most over what is not in the register
+      size := durable.count(status, root_only => root_only AND status IS NULL);
+      is_small := size < durable.entries('workflow_pkey') - size AND (filter IS NULL
+        OR size < durable.entries('workflow_' || split_part(filter, '_', 1),
+          ARRAY[CASE filter WHEN 'parent_id' THEN parent_id::text WHEN 'name' THEN name WHEN 'queue_name' THEN queue_name ELSE handler END]));
+    ELSE
+      is_small := is_exact;
+    END IF;
+  END IF;
+  IF is_small THEN
+    EXECUTE format('SELECT ARRAY(SELECT r.id FROM %s r (id) %s WHERE $9 IS NULL OR r.id %s $9 ORDER BY r.id %s LIMIT $10)', register,
+        CASE WHEN NOT is_exact THEN
+          format('CROSS JOIN LATERAL (SELECT 1 FROM durable.workflow t WHERE t.id = r.id AND %s OFFSET 0) t', is_it) END,
+        behind, direction)
+      INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
+    RETURN found;
+  END IF;
+  IF found <> '{}' THEN
+    along := further;
+    last := found[cardinality(found)];
   END IF;
   EXECUTE format('SELECT ARRAY(SELECT t.id FROM durable.workflow t WHERE %s AND %s %s LIMIT $10)', along, is_it, ordered)
-    INTO found USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, after_id, most;
-  RETURN found;
+    INTO more USING status, parent_id, root_only, name, queue_name, handler, tags, driven_by, last, most - cardinality(found);
+  RETURN found || more;
 END $$;
 COMMENT ON FUNCTION durable.by_age(durable.task_status, uuid, boolean, text, text, text, jsonb, text, boolean, text, boolean, uuid, bigint) IS
 	'For list: the first workflows by created_at that match the filters, and have no started_at or no completed_at, as only_without says. It runs with the rights of its caller. Errors: 42501';
@@ -1739,6 +1754,7 @@ SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
+  few CONSTANT int := 100;
   -- what is counted by itself
   source text := CASE WHEN num_nonnulls(status, parent_id, name, queue_name, handler) + root_only::int > 1 OR tags IS NOT NULL THEN NULL
     WHEN status IS NOT NULL THEN durable.standing(status)
@@ -1784,10 +1800,10 @@ BEGIN
       WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
         FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
-      -- RUNNING: those that are driven, without the paused ones
+      -- RUNNING: those that are driven, without the paused ones: a few of these tell what all are
       ELSE durable.entries('driven_pkey') - (
-        SELECT (count(d.*) * greatest(1, CASE WHEN count(*) >= enough THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
-        FROM (SELECT p.id FROM durable.paused p LIMIT enough) p LEFT JOIN durable.workflow d
+        SELECT (count(d.id) * greatest(1, CASE WHEN count(*) >= few THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
+        FROM (SELECT p.id FROM durable.paused p LIMIT few) p LEFT JOIN durable.workflow d
           ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, jsonb) IS
@@ -2234,8 +2250,8 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 
 -- A row for each queue, and one for what has none.  Each part is counted in an index, up to
 -- 2,000 rows; of more, the entries of the index are estimated (durable.entries), and what
--- those rows are tells what all are.  Stale is what recover would take over as that of a dead
--- executor.
+-- those rows are tells what all are; of what is paused where more run, the first 100.  Stale is
+-- what recover would take over as that of a dead executor.
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
@@ -2250,6 +2266,7 @@ SET plan_cache_mode = force_generic_plan SET join_collapse_limit = 1 SET jit = o
 AS $$
 DECLARE
   enough CONSTANT int := 2000;
+  few CONSTANT int := 100;
   now CONSTANT timestamptz := durable.clock();
   since CONSTANT timestamptz := durable.stale_before(now);
   minute CONSTANT timestamptz := now - interval '1 minute';
@@ -2288,28 +2305,35 @@ BEGIN
     WHERE t.n > 0
     GROUP BY t.name),
 
-  -- inline children are part of their root's work; of what was running before, the slot is still taken
+  size AS MATERIALIZED (
+    SELECT l.name, d.counted > enough AS is_large,
+      CASE WHEN p.counted > enough THEN greatest(p.counted, durable.entries('paused_pkey', ARRAY[l.name])) ELSE p.counted END AS paused
+    FROM line l
+      CROSS JOIN LATERAL (SELECT count(*) AS counted FROM (SELECT 1 FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d) d
+      CROSS JOIN LATERAL (SELECT count(*) AS counted FROM (SELECT 1 FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p) p),
+  -- inline children, which have no queue, are part of their root's work; what was running before is still driven
   held AS MATERIALIZED (
-    SELECT l.name, (h.units * h.weight)::bigint AS paused, (h.driven * h.weight)::bigint AS driven
-    FROM line l CROSS JOIN LATERAL (
-      SELECT CASE WHEN count(*) > enough THEN durable.entries('paused_pkey', ARRAY[l.name]) / count(*)::float8 ELSE 1 END AS weight,
-        count(*) FILTER (WHERE w.parent_id IS NULL OR l.name <> '') AS units,
-        count(*) FILTER (WHERE (w.parent_id IS NULL OR l.name <> '') AND w.paused_from = 'RUNNING') AS driven
-      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = l.name LIMIT enough + 1) p JOIN durable.workflow w ON w.id = p.id) h),
+    SELECT s.name, CASE WHEN s.name = '' THEN (s.paused * h.units)::bigint ELSE s.paused END AS paused, (s.paused * h.driven)::bigint AS driven
+    FROM size s CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE w.parent_id IS NULL OR s.name <> '') / greatest(count(*), 1)::numeric AS units,
+        count(*) FILTER (WHERE (w.parent_id IS NULL OR s.name <> '') AND w.paused_from = 'RUNNING') / greatest(count(*), 1)::numeric AS driven
+      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = s.name
+          LIMIT CASE WHEN s.name = '' THEN enough + 1 WHEN s.is_large THEN few ELSE 0 END) p
+        JOIN durable.workflow w ON w.id = p.id) h),
   driven AS MATERIALIZED (
-    SELECT l.name, d.id, d.executor_id, d.started_at, EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id) AS is_paused
-    FROM line l CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = l.name LIMIT enough + 1) d),
+    SELECT s.name, d.id, d.executor_id, d.started_at
+    FROM size s CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = s.name OFFSET 0) d
+    WHERE NOT s.is_large AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)),
   slot AS MATERIALIZED (
-    SELECT d.name, d.counted > enough AS is_large, CASE WHEN d.counted > enough
-        THEN greatest(d.running, durable.entries('driven_queue', ARRAY[d.name]) - h.driven) ELSE d.running END AS running
-    FROM (SELECT d.name, count(*) AS counted, count(*) FILTER (WHERE NOT d.is_paused) AS running FROM driven d GROUP BY d.name) d
-      JOIN held h ON h.name = d.name),
+    SELECT d.name, count(*) AS running FROM driven d GROUP BY d.name
+    UNION ALL
+    SELECT s.name, greatest(0, durable.entries('driven_queue', ARRAY[s.name]) - h.driven) FROM size s JOIN held h ON h.name = s.name WHERE s.is_large),
 
   -- where more are driven, ten pages of the register stand for all
   page AS (
     SELECT DISTINCT p.pages * g / 10 AS n, p.pages / least(p.pages, 10)::float8 AS weight
     FROM (SELECT pg_relation_size('durable.driven') / current_setting('block_size')::bigint AS pages) p CROSS JOIN generate_series(0, 9) g
-    WHERE EXISTS (SELECT 1 FROM slot s WHERE s.is_large)),
+    WHERE EXISTS (SELECT 1 FROM size s WHERE s.is_large)),
   version AS (
     (SELECT v.queue_name, v.app_version FROM durable.pending_version v ORDER BY v.queue_name, v.app_version LIMIT 1)
     UNION ALL
@@ -2331,21 +2355,26 @@ BEGIN
     WHERE NOT EXISTS (SELECT 1 FROM claimed_with a WHERE a.app_version = v.app_version)
     GROUP BY v.queue_name),
 
+  -- an executor is asked for once, not for each that it drives
   stale AS MATERIALIZED (
-    SELECT d.name, sum(d.weight)::bigint AS stale, count(DISTINCT nullif(d.executor_id, '')) AS owners
+    SELECT o.name, sum(o.weight)::bigint AS stale, count(DISTINCT nullif(o.executor_id, '')) AS owners
     FROM (
-        SELECT d.name, d.id, d.executor_id, d.started_at, 1 AS weight FROM driven d JOIN slot s ON s.name = d.name
-        WHERE NOT d.is_paused AND NOT s.is_large
+        SELECT d.name, d.executor_id, array_agg(d.id) AS ids, array_agg(d.started_at) AS times, 1 AS weight
+        FROM driven d GROUP BY d.name, d.executor_id
         UNION ALL
-        SELECT d.queue_name, d.id, d.executor_id, d.started_at, p.weight
-        FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
-            WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
-          JOIN slot s ON s.name = d.queue_name
-        WHERE s.is_large AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id)) d
-      LEFT JOIN durable.executor e ON e.executor_id = d.executor_id
-    WHERE CASE WHEN e.executor_id IS NOT NULL THEN durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound)
-      ELSE d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)) END
-    GROUP BY d.name),
+        SELECT d.* FROM (
+            SELECT d.queue_name, d.executor_id, array_agg(d.id), array_agg(d.started_at), p.weight
+            FROM page p CROSS JOIN LATERAL (SELECT d.queue_name, d.id, d.executor_id, d.started_at FROM durable.driven d
+              WHERE d.ctid >= format('(%s,0)', p.n)::tid AND d.ctid < format('(%s,0)', p.n + 1)::tid OFFSET 0) d
+            GROUP BY d.queue_name, d.executor_id, p.weight) d
+          JOIN size s ON s.name = d.queue_name
+        WHERE s.is_large) o
+      LEFT JOIN durable.executor e ON e.executor_id = o.executor_id
+      CROSS JOIN LATERAL unnest(o.ids, o.times) d (id, started_at)
+    WHERE (e.executor_id IS NULL OR durable.is_dead(e.last_seen, since) OR durable.session_ended(e.executor_id, e.bound_run, e.bound))
+      AND NOT EXISTS (SELECT 1 FROM durable.paused p WHERE p.id = d.id OFFSET 0)
+      AND (e.executor_id IS NOT NULL OR d.started_at < since AND NOT EXISTS (SELECT 1 FROM durable.signs_of_life(d.id, since)))
+    GROUP BY o.name),
 
   retry AS MATERIALIZED (
     SELECT coalesce(w.queue_name, '') AS name, (count(*) * max(s.weight))::bigint AS retries
@@ -2491,10 +2520,14 @@ COMMENT ON FUNCTION durable.stuck(int) IS
 -- order, then the executors.  A sample without a queue has no label: an empty one would mean the
 -- same.
 CREATE FUNCTION durable.metrics() RETURNS text
-LANGUAGE sql STABLE PARALLEL RESTRICTED
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET jit = off SET max_parallel_workers_per_gather = 0
 AS $$
-WITH family (n, name, help) AS (VALUES
+DECLARE
+  since CONSTANT timestamptz := durable.stale_before(durable.clock());
+BEGIN
+  RETURN (WITH family (n, name, help) AS (VALUES
   (1, 'durable_workflows_pending', 'Workflows that nobody drives, waiting to be claimed.'),
   (2, 'durable_workflows_due', 'Pending workflows whose time has come.'),
   (3, 'durable_oldest_due_seconds', 'How long the first of those has been due, 0 if there is none.'),
@@ -2522,7 +2555,7 @@ queue AS MATERIALIZED (
   FROM durable.stats() s),
 executor AS (
   SELECT count(*) AS registered,
-    count(*) FILTER (WHERE durable.is_dead(e.last_seen, (SELECT durable.stale_before(durable.clock())))
+    count(*) FILTER (WHERE durable.is_dead(e.last_seen, since)
       OR durable.session_ended(e.executor_id, e.bound_run, e.bound)) AS stale
   FROM durable.executor e),
 sample (n, queue_name, label, value) AS MATERIALIZED (
@@ -2550,8 +2583,8 @@ SELECT string_agg(
       '# HELP ', f.name, ' ', f.help, E'\n',
       (SELECT string_agg(concat(f.name, s.label, ' ', s.value, E'\n'), '' ORDER BY s.queue_name COLLATE "C")
        FROM sample s WHERE s.n = f.n)), '' ORDER BY f.n) || E'# EOF\n'
-FROM family f
-$$;
+FROM family f);
+END $$;
 COMMENT ON FUNCTION durable.metrics() IS 'durable.stats() and the number of executors as OpenMetrics text';
 
 CREATE FUNCTION durable.lock_key(queue_name text) RETURNS bigint

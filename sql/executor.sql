@@ -162,6 +162,39 @@ SELECT * FROM pg_temp.recover('executor-b', stale_after => '1 hour');
 SELECT name FROM pg_temp.recover('executor-b', stale_after => '90 s');
 ROLLBACK;
 
+-- An owner whose name comes before those of all that are registered, between two, or behind all, each alone, once the plans are made.
+RESET durable.clock_offset;
+TRUNCATE durable.workflow, durable.step, durable.executor;
+SELECT created FROM unnest('{a,b,c,d,e}'::text[]) n CROSS JOIN LATERAL durable.start('gap-' || n, executor_id => 'gap-' || n);
+DELETE FROM durable.executor WHERE executor_id IN ('gap-a', 'gap-c', 'gap-e');
+SET durable.clock_offset = 200;
+SELECT * FROM durable.heartbeat('gap-b');
+SELECT * FROM durable.heartbeat('gap-d');
+SELECT count(*) FROM pg_temp.recover('gap-d', 0);
+BEGIN;
+SELECT * FROM pg_temp.recover('gap-d');
+SELECT * FROM pg_temp.recover('gap-d');
+ROLLBACK;
+BEGIN;
+SELECT durable.complete(test.id('gap-c')), durable.complete(test.id('gap-e'));
+SELECT * FROM pg_temp.recover('gap-d');
+ROLLBACK;
+BEGIN;
+SELECT durable.complete(test.id('gap-a')), durable.complete(test.id('gap-e'));
+SELECT * FROM pg_temp.recover('gap-d');
+ROLLBACK;
+BEGIN;
+SELECT durable.complete(test.id('gap-a')), durable.complete(test.id('gap-c'));
+SELECT * FROM pg_temp.recover('gap-d');
+ROLLBACK;
+-- A root that was released, likewise.
+BEGIN;
+SELECT durable.complete(test.id('gap-a')), durable.complete(test.id('gap-c')), durable.complete(test.id('gap-e'));
+SELECT * FROM pg_temp.recover('gap-d');
+SELECT * FROM durable.release('gap-b', test.id('gap-b'));
+SELECT * FROM pg_temp.recover('gap-d');
+ROLLBACK;
+
 -- deadline: whoever the owner is, also the caller; re-armed. ---------------------------------------------------------------------
 RESET durable.clock_offset;
 TRUNCATE durable.workflow, durable.step, durable.executor;

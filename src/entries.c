@@ -121,19 +121,27 @@ rows_seen(Relation table, ItemPointerData *rows, int count, bool sample)
 {
 	int			step = sample ? Max(count / SAMPLE_ROWS, 1) : 1;
 	Snapshot	snapshot = GetActiveSnapshot();
+	Buffer		buffer = InvalidBuffer;
 	int			looked = 0;
 	int			seen = 0;
 
 	for (int i = 0; i < count; i += step)
 	{
-		Buffer		buffer = ReadBuffer(table, ItemPointerGetBlockNumber(&rows[i]));
 		HeapTupleData row;
 
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		/* equal entries are in the order of their rows */
+		if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != ItemPointerGetBlockNumber(&rows[i]))
+		{
+			if (BufferIsValid(buffer))
+				UnlockReleaseBuffer(buffer);
+			buffer = ReadBuffer(table, ItemPointerGetBlockNumber(&rows[i]));
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		}
 		seen += heap_hot_search_buffer(&rows[i], table, buffer, snapshot, &row, NULL, true);
-		UnlockReleaseBuffer(buffer);
 		looked++;
 	}
+	if (BufferIsValid(buffer))
+		UnlockReleaseBuffer(buffer);
 	return looked > 0 ? (double) seen * count / looked : 0;
 }
 

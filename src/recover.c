@@ -102,25 +102,71 @@ next_owner(NullableDatum after)
 	return owner;
 }
 
-/* Compares the owners with the registered executors, both in the order of their names. */
+/* Whether something is driven by an owner whose name is between two: 0 if there is none, else NOT_FAST. */
+static int64
+fast_none_between(NullableDatum after, NullableDatum before)
+{
+	return fast_none(&driven_by_executor, (Key[])
+					 {
+						 IS_TEXT_AFTER(driven_executor_id, after), IS_TEXT_BEFORE(driven_executor_id, before)
+					 }, 2);
+}
+
+#define FEWEST_GAPS	8
+
+/*
+ * Compares the owners with the registered executors, both in the order of their names: an owner that
+ * is not registered lies in a gap between two that are.  To find a gap empty takes one entry of
+ * the index; to find the next owner takes all that its page has, but passes over all executors
+ * that drive nothing.  So gaps are looked into, and now and then the next owner is: less and less
+ * often, as long as few were passed over.
+ */
 static int64
 fast_find_orphans(const void *params)
 {
-	const Find *p = params;
+	NullableDatum reached = a_value(CStringGetTextDatum(""));
+	NullableDatum owner;
 	Look		executors;
-	NullableDatum owner = a_value(CStringGetTextDatum(""));
-	int			order = 0;
+	int			gaps = 0;
+	int64		found = 0;
 
-	if (any_ownerless(p->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
+	if (any_ownerless(((const Find *) params)->since) != 0 || !begin_look(&executors, &executor_by_id, AccessShareLock, NULL, 0))
 		return NOT_FAST;
-	while (order == 0 && !(owner = next_owner(owner)).isnull)
+	while (found == 0 && !(owner = next_owner(reached)).isnull)
 	{
-		for (order = 1; order > 0 && executors.row; order > 0 ? next_row(&executors) : (void) 0)
+		int			passed = -1;
+		int			order = 1;
+
+		for (; order > 0 && executors.row; next_row(&executors), passed++)
 			order = DatumGetInt32(DirectFunctionCall2Coll(bttextcmp, C_COLLATION_OID, owner.value,
 														  column_of_row(&executors, executor_executor_id).value));
+		found = order == 0 ? 0 : NOT_FAST;
+		reached = owner;
+		gaps = passed > FEWEST_GAPS ? FEWEST_GAPS : Max(2 * gaps, FEWEST_GAPS);
+		for (int i = 0; found == 0 && i < gaps && executors.row; i++, next_row(&executors))
+		{
+			NullableDatum registered;
+
+			keep_row(&executors);
+			registered = column_of_row(&executors, executor_executor_id);
+			found = fast_none_between(reached, registered);
+			reached = registered;
+		}
 	}
 	end_look(&executors);
-	return order == 0 ? 0 : NOT_FAST;
+	return found;
+}
+
+static int64
+fast_find_released(const void *params)
+{
+	NullableDatum none = a_value(CStringGetTextDatum(""));
+
+	return fast_none(&pending_by_place, (Key[])
+					 {
+						 IS_TEXT(pending_queue_name, none), IS_TEXT(pending_key, none), IS_BIGINT(pending_turn, a_bigint(0)),
+						 IS_UNTIL(pending_run_at, ((const Find *) params)->since)
+					 }, 4);
 }
 
 /* The caller has asked for such workflows, and has not seen this one in the call. */
@@ -132,29 +178,24 @@ fast_find_orphans(const void *params)
  * The rows of workflows are locked in subqueries: so the planner begins with the
  * registers, whatever it thinks of the tables, and no more are locked than asked for.
  */
+#define OF_EXECUTORS(WHOSE) \
+	"SELECT d.id, d.root_id " \
+	"FROM durable.executor e CROSS JOIN LATERAL (" \
+	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL (" \
+	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id" \
+	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR \
+	"    FOR NO KEY UPDATE SKIP LOCKED) w " \
+	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d " \
+	"WHERE " WHOSE " AND e.executor_id IS DISTINCT FROM :executor_id " \
+	"LIMIT :most"
+
 static Statement find_stale = STATEMENT(Find,
-	"SELECT d.id, d.root_id "
-	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
-	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
-	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
-	"    FOR NO KEY UPDATE SKIP LOCKED) w "
-	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
-	"WHERE durable.is_dead(e.last_seen, :since) AND e.executor_id IS DISTINCT FROM :executor_id "
-	"LIMIT :most",
+	OF_EXECUTORS("durable.is_dead(e.last_seen, :since)"),
 	.fast = fast_find_stale);
 
 /* What a session drove to which an executor was bound, and which has ended (bind.c). */
 static Statement find_ended = STATEMENT(Find,
-	"SELECT d.id, d.root_id "
-	"FROM durable.executor e CROSS JOIN LATERAL ("
-	"  SELECT w.id, w.root_id FROM durable.driven d CROSS JOIN LATERAL ("
-	"    SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = d.id"
-	"      AND " CHECKED("w.status = 'RUNNING' AND w.executor_id = e.executor_id") " AND " ASKED_FOR
-	"    FOR NO KEY UPDATE SKIP LOCKED) w "
-	"  WHERE d.executor_id = e.executor_id AND (NOT :queued OR d.queue_name <> '') LIMIT :most) d "
-	"WHERE e.bound IS NOT NULL AND " SESSION_ENDED("e") " AND e.executor_id IS DISTINCT FROM :executor_id "
-	"LIMIT :most",
+	OF_EXECUTORS("e.bound IS NOT NULL AND " SESSION_ENDED("e")),
 	.fast = fast_find_ended);
 
 /*
@@ -202,7 +243,8 @@ static Statement find_released = STATEMENT(Find,
 	"  SELECT w.id, w.root_id FROM durable.workflow w WHERE w.id = p.id"
 	"    AND " CHECKED("w.status = 'PENDING' AND w.run_at <= :since") " AND " ASKED_FOR
 	"  FOR NO KEY UPDATE SKIP LOCKED) w "
-	"LIMIT :most");
+	"LIMIT :most",
+	.fast = fast_find_released);
 
 /* Why a workflow is taken, and the statement that finds such ones. */
 typedef struct Reason

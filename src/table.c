@@ -79,7 +79,7 @@ struct Table
 	NullableDatum *defaults;
 };
 
-#define MOST_KEYS	3
+#define MOST_KEYS	4
 
 struct TableIndex
 {
@@ -122,6 +122,9 @@ TableIndex		open_position_by_workflow = {&the_open_position, "open_position_pkey
 TableIndex		watch_by_key = {&the_watch, "watch_pkey", 2, {watch_key, watch_signal}};
 TableIndex		wake_note_by_id = {&the_wake_note, "wake_note_pkey", 1, {wake_note_id}};
 TableIndex		driven_by_executor = {&the_driven, "driven_pkey", 2, {driven_executor_id, driven_started_at}};
+TableIndex		pending_by_place = {
+	&the_pending, "pending_pkey", 4, {pending_queue_name, pending_key, pending_turn, pending_run_at}
+};
 TableIndex		deadline_by_time = {&the_deadline, "deadline_pkey", 1, {deadline_deadline}};
 TableIndex		cancel_request_by_time = {&the_cancel_request, "cancel_request_pkey", 1, {cancel_request_cancel_at}};
 TableIndex		schedule_by_next_run = {&the_schedule, "schedule_due", 1, {schedule_next_run_at},.is_partial = true};

@@ -143,6 +143,12 @@
 	C(driven, executor_id, TEXTOID) \
 	C(driven, started_at, TIMESTAMPTZOID)
 
+#define PENDING_COLUMNS_USED(C) \
+	C(pending, queue_name, TEXTOID) \
+	C(pending, key, TEXTOID) \
+	C(pending, turn, INT8OID) \
+	C(pending, run_at, TIMESTAMPTZOID)
+
 #define DEADLINE_COLUMNS_USED(C) \
 	C(deadline, deadline, TIMESTAMPTZOID)
 
@@ -164,6 +170,7 @@
 	T(open_wait, OPEN_WAIT) \
 	T(signal, SIGNAL) \
 	T(driven, DRIVEN) \
+	T(pending, PENDING) \
 	T(open_position, OPEN_POSITION) \
 	T(deadline, DEADLINE) \
 	T(watch, WATCH) \
@@ -199,6 +206,7 @@ extern TableIndex open_position_by_workflow;
 extern TableIndex watch_by_key;
 extern TableIndex wake_note_by_id;
 extern TableIndex driven_by_executor;
+extern TableIndex pending_by_place;
 extern TableIndex deadline_by_time;
 extern TableIndex cancel_request_by_time;
 extern TableIndex schedule_by_next_run;
@@ -216,8 +224,10 @@ typedef struct Key
 #define IS_ID(number, its_id) {number, BTEqualStrategyNumber, F_UUID_EQ, its_id}
 #define IS_TEXT(number, text) {number, BTEqualStrategyNumber, F_TEXTEQ, text}
 #define IS_TEXT_AFTER(number, text) {number, BTGreaterStrategyNumber, F_TEXT_GT, text}
+#define IS_TEXT_BEFORE(number, text) {number, BTLessStrategyNumber, F_TEXT_LT, text}
 #define IS_UNTIL(number, time) {number, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, time}
 #define IS_INT(number, n) {number, BTEqualStrategyNumber, F_INT4EQ, n}
+#define IS_BIGINT(number, n) {number, BTEqualStrategyNumber, F_INT8EQ, n}
 #define IS_BEHIND(number, its_id) {number, BTGreaterStrategyNumber, F_UUID_GT, its_id}
 #define IS_FROM(number, n) {number, BTGreaterEqualStrategyNumber, F_INT4GE, n}
 
