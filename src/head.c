@@ -98,6 +98,9 @@
 #include "executor/instrument.h"
 #include "utils/snapmgr.h"
 
+/* setting: so many buffers are a long walk over dead entries (init.c) */
+int			durable_claim_walk = 4;
+
 /* ---- one probe ------------------------------------------------------------------- */
 
 /* Whether a workflow waits at a position: in a snapshot, or as far as anybody can tell. */

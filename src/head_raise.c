@@ -18,9 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-/* setting: so many buffers are a long walk over dead entries (init.c) */
-int			durable_claim_walk = 4;
-
 /*
  * A head pays if it leaves more dead entries in a row behind than WORTH_A_HEAD.  If
  * it goes past a workflow that may wait, which costs an entry on its list, then
