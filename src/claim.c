@@ -137,17 +137,26 @@ look_counts_again(QueueClaim *claim)
 	}
 }
 
+/* Claims up to so many of a queue that is locked; is_found: the search is where something is due. */
+static int64
+claim_due(QueueClaim *claim, bool is_found, int64 wanted)
+{
+	if (claim->queue.fair || has_tickets(claim->search.queue))
+		return claim_by_lanes(claim, wanted);
+	return is_found || next_allowed(claim) ? claim_by_rank(claim, wanted) : 0;
+}
+
 /*
  * Claims up to so many, when a look without locks has found a lane in which
  * something is due.  The time of all that is done is that at which the queue was
- * locked.  Returns their number.
+ * locked; but if others have then taken all that is due, maybe while we planned
+ * statements, we look once more at what is due by now.  Returns their number.
  */
 static int64
 claim_locked(QueueClaim *claim, int64 wanted)
 {
 	Datum		name = claim->search.queue;
 	bool		out_of_date;	/* what the search has found */
-	TimestampTz now;
 	int64		registered = 0;
 	int64		claimed;
 
@@ -158,7 +167,7 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	if (!lock_queue_to_claim(claim, &out_of_date))
 		return 0;
 	register_again(claim->executor_id, registered);
-	claim->search.now = now = clock_now();
+	claim->search.now = clock_now();
 	claim->started = 0;
 	look_counts_again(claim);
 	claim->starts_left = starts_left(&claim->queue, &claim->counts);
@@ -166,15 +175,15 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	if (wanted == 0)
 		return 0;
 	if (out_of_date)
-		claim->search = begin_search(name, now, true);
-	if (claim->queue.fair || has_tickets(name))
-		claimed = claim_by_lanes(claim, wanted);
-	else if (out_of_date && !next_allowed(claim))
-		return 0;
-	else
-		claimed = claim_by_rank(claim, wanted);
+		claim->search = begin_search(name, claim->search.now, true);
+	claimed = claim_due(claim, !out_of_date, wanted);
+	if (claimed == 0)
+	{
+		claim->search = begin_search(name, clock_now(), true);
+		claimed = claim_due(claim, false, wanted);
+	}
 	if (claimed > 0 && has_limits(&claim->queue))
-		write_counts(name, &claim->queue, &claim->counts, now, claimed, claim->started);
+		write_counts(name, &claim->queue, &claim->counts, claim->search.now, claimed, claim->started);
 	return claimed;
 }
 

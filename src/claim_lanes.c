@@ -444,8 +444,6 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 									 Min(wanted - claimed, claim->starts_left));
 		highest--;
 	}
-	/* the heads of these ranks may be raised */
-	claim->search.highest = highest;
 	return claimed;
 }
 

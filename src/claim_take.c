@@ -233,7 +233,7 @@ claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
 	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
-		if (compare_positions(&at, from) < (tried ? 1 : 0) || !is_settled(&walk))
+		if ((tried && compare_positions(&at, from) == 0) || !is_settled(&walk))
 			continue;
 		*from = at;
 		tried = false;

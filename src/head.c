@@ -98,6 +98,9 @@
 #include "executor/instrument.h"
 #include "utils/snapmgr.h"
 
+/* setting: so many buffers are a long walk over dead entries (init.c) */
+int			durable_claim_walk = 4;
+
 /* ---- one probe ------------------------------------------------------------------- */
 
 /* Whether a workflow waits at a position: in a snapshot, or as far as anybody can tell. */
@@ -175,11 +178,21 @@ buffers_read(void)
 	return pgBufferUsage.shared_blks_hit + pgBufferUsage.shared_blks_read;
 }
 
-/* Adds the buffers that a probe has read for walking; buffers_read told `before` when it began. */
+/*
+ * Notes the lanes, from the highest rank down to the lowest, that a probe has gone through, if it
+ * has walked far; buffers_read told `before` when it began, and it has passed over so many
+ * dead entries.  Those count by themselves, whether or not the row of each is in another page than that
+ * of the one before.  Each probe counts for itself: of many lanes, some begin at the end of a page.
+ */
 static void
-count_walk(Search *search, int64 before)
+note_walk(Search *search, int64 before, int64 passed, int64 highest, int64 lowest)
 {
-	search->walked += Max(buffers_read() - before - FREE_BUFFERS, 0);
+	int64		pages = Max(buffers_read() - before - FREE_BUFFERS - passed, 0);
+
+	if (pages + passed / ENTRIES_A_BUFFER < durable_claim_walk)
+		return;
+	search->far_highest = Max(search->far_highest, highest);
+	search->far_lowest = Min(search->far_lowest, lowest);
 }
 
 /*
@@ -203,8 +216,8 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 
 	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
 	found = next_place(&walk, first);
-	count_walk(search, before);
-	while (found && (compare_positions(first, &head->at) < 0 || passes_over(search, &walk)))
+	note_walk(search, before, walk.passed, head->at.rank, head->at.rank);
+	while (found && passes_over(search, &walk))
 		found = next_place(&walk, first);
 	end_walk(&walk);
 	if (found && first->run_at > search->now)
@@ -224,7 +237,7 @@ look_in_lane(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->head_id = head->id;
 	due->head = head->at;
 	due->is_late = look_late(search, head, snapshot, &due->first);
-	count_walk(search, before);
+	note_walk(search, before, 0, head->at.rank, head->at.rank);
 	return due->is_late || look_behind(search, head, snapshot, &due->first);
 }
 
@@ -245,7 +258,7 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	due->is_late = false;
 	walk_queue(&walk, &waiting_places, snapshot, search->queue, search->highest, lowest);
 	found = next_place(&walk, &due->first);
-	count_walk(search, before);
+	note_walk(search, before, walk.passed, search->highest, found ? due->first.rank : lowest);
 	while (found && passes_over(search, &walk))
 		found = next_place(&walk, &due->first);
 	end_walk(&walk);
@@ -253,17 +266,22 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 }
 
 /*
- * The next lane in which something is due, and the first there.  An index probe
- * or a few for each lane: what is not yet due in one costs the next nothing.
+ * The next lane in which something is due, and the first there.  One index probe for each
+ * lane without a head in which nothing is due, a few for others.
+ *
+ * So a claim goes through all lanes that have nothing due.  To pass over many at once it would
+ * need an index of all that waits by run_at, which each job would pay for; or a mark that nothing in them is
+ * due before some time, with a list as heads have it, whose raiser goes through all of them
+ * whenever something there becomes due.
  */
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)
 {
+	Head		head;
+	bool		has_head = look_head(search->queue, search->highest, snapshot, &head);
+
 	while (search->highest >= LOWEST_RANK)
 	{
-		Head		head;
-		bool		has_head = look_head(search->queue, search->highest, snapshot, &head);
-
 		if (look_above(search, has_head ? &head : NULL, snapshot, due))
 		{
 			search->highest = due->first.rank - 1;
@@ -276,6 +294,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 			search->highest = head.at.rank - 1;
 			if (look_in_lane(search, &head, snapshot, due))
 				return true;
+			has_head = look_head(search->queue, search->highest, snapshot, &head);
 		}
 		else
 			search->highest = LOWEST_RANK - 1;
@@ -286,7 +305,10 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 Search
 begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
-	Search		search = {.queue = queue,.now = now,.highest = HIGHEST_RANK,.is_claim = is_claim,.next = DT_NOEND};
+	Search		search = {
+		.queue = queue,.now = now,.highest = HIGHEST_RANK,.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
+		.is_claim = is_claim,.next = DT_NOEND
+	};
 
 	return search;
 }
@@ -314,8 +336,7 @@ count_in_lane(const Search *search, const Due *due, int64 most)
 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), search->queue, from);
 	while (count < most && next_place(&walk, &at) && at.run_at <= search->now)
-		if (compare_positions(&at, from) >= 0)
-			count++;
+		count++;
 	end_walk(&walk);
 	return count;
 }

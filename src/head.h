@@ -57,7 +57,8 @@ typedef struct Search
 	Datum		queue;
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
-	int64		walked;			/* so many buffers were read over dead entries */
+	int64		far_highest;	/* all lanes in which a probe has walked far over dead entries are from this rank ... */
+	int64		far_lowest;		/* ... down to this one */
 	bool		is_claim;		/* what others are taking is passed over */
 	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;

@@ -30,6 +30,9 @@ typedef struct Late
 /* So many buffers each probe of an index may read without having walked. */
 #define FREE_BUFFERS	4
 
+/* To pass over so many dead entries costs as much as to read a buffer for them. */
+#define ENTRIES_A_BUFFER	8
+
 /* head.c */
 extern int64 buffers_read(void);
 extern bool waits_at(Datum queue, const Position *position, Snapshot snapshot);

@@ -18,9 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-/* setting: so many buffers are a long walk over dead entries (init.c) */
-int			durable_claim_walk = 4;
-
 /*
  * A head pays if it leaves more dead entries in a row behind than WORTH_A_HEAD.  If
  * it goes past a workflow that may wait, which costs an entry on its list, then
@@ -132,8 +129,6 @@ survey(Datum queue, int64 rank, const Head *base, TimestampTz now, Position *hea
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
 	while (late <= MOST_LATE && waiting <= MOST_WAITING && next_place(&walk, &at) && at.run_at <= now)
 	{
-		if (compare_positions(&at, &from) < 0)
-			continue;
 		if (!is_live(&walk))
 		{
 			waiting = 0;
@@ -214,7 +209,7 @@ collect_late(Datum queue, const Head *head, const Head *base, Late *late)
 	}
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, &from);
 	while (next_place(&walk, &at) && compare_positions(&at, &head->at) < 0)
-		if (compare_positions(&at, &from) >= 0 && is_live(&walk))
+		if (is_live(&walk))
 			append_late(late, &head->id, &at);
 	end_walk(&walk);
 }
@@ -298,15 +293,18 @@ PARAMETERS(DropHeads, DROP_HEADS);
 	P(keep, UUIDOID)
 PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
 
-/* Deletes heads with their lists: nobody else deletes the list of a head that we have locked. */
+/*
+ * Deletes heads with their lists: nobody else deletes the list of a head that we have locked.
+ * Rows of both tables never change, and are deleted where they were found: by their keys, the planner
+ * would read the whole index, since it has few that are live.
+ */
 #define DELETE_HEADS(condition) \
 	"WITH old AS MATERIALIZED (" \
-	"  SELECT h.queue_name, h.rank, h.id FROM durable.queue_head h" \
+	"  SELECT h.ctid AS place FROM durable.queue_head h" \
 	"  WHERE h.queue_name = :queue AND " condition \
 	"  FOR UPDATE SKIP LOCKED), " \
 	"gone AS (" \
-	"  DELETE FROM durable.queue_head h USING old o" \
-	"  WHERE h.queue_name = o.queue_name AND h.rank = o.rank AND h.id = o.id RETURNING h.id) " \
+	"  DELETE FROM durable.queue_head h USING old o WHERE h.ctid = o.place RETURNING h.id) " \
 	"DELETE FROM durable.queue_late l WHERE l.head_id = ANY (ARRAY(SELECT g.id FROM gone g))"
 
 static Statement delete_heads = STATEMENT(DropHeads,
@@ -375,31 +373,18 @@ raise_head(Datum queue, int64 rank, TimestampTz now)
 		drop_base(queue, &head, has_base ? &base : NULL);
 }
 
-/* The next lane that has any entry, from a rank on down. */
-static bool
-next_lane(Datum queue, int64 highest, int64 *rank)
-{
-	Position	at = {0};
-	bool		found;
-
-	if (highest < LOWEST_RANK)
-		return false;
-	found = look_first(queue, highest, LOWEST_RANK, SnapshotAny, &at);
-	*rank = at.rank;
-	return found;
-}
-
-/* After a search, if it went far: raises the heads of the lanes that it went through. */
+/* After a search: raises the heads of the lanes in which it has walked far, and of those between them. */
 void
 raise_heads(const Search *search)
 {
-	int64		rank;
+	Position	at;
 
-	if (XactReadOnly || search->walked < durable_claim_walk)
+	if (XactReadOnly)
 		return;
-	for (int64 highest = HIGHEST_RANK; next_lane(search->queue, highest, &rank) && rank > search->highest;
-		 highest = rank - 1)
-		raise_head(search->queue, rank, search->now);
+	for (int64 highest = search->far_highest;
+		 highest >= search->far_lowest && look_first(search->queue, highest, search->far_lowest, SnapshotAny, &at);
+		 highest = at.rank - 1)
+		raise_head(search->queue, at.rank, search->now);
 }
 
 /* ---- sweeping -------------------------------------------------------------------------- */
@@ -471,10 +456,9 @@ PARAMETERS(DropList, DROP_LIST);
 
 static Statement drop_list = STATEMENT(DropList,
 	"WITH stray AS MATERIALIZED ("
-	"  SELECT l.head_id, l.run_at, l.workflow_id, l.id FROM durable.queue_late l WHERE l.head_id = :head_id"
+	"  SELECT l.ctid AS place FROM durable.queue_late l WHERE l.head_id = :head_id"
 	"  FOR UPDATE SKIP LOCKED) "
-	"DELETE FROM durable.queue_late l USING stray s"
-	"  WHERE l.head_id = s.head_id AND l.run_at = s.run_at AND l.workflow_id = s.workflow_id AND l.id = s.id");
+	"DELETE FROM durable.queue_late l USING stray s WHERE l.ctid = s.place");
 
 /* The heads that are there, also those that are not committed. */
 static IdList

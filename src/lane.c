@@ -113,7 +113,7 @@ enter_lane(Datum queue, const Position *at)
 
 	walk_lane_back(&walk, &lane_places, SnapshotAny, queue, at);
 	for (int looked = 0; !found && looked < MOST_LOOKED && next_place(&walk, &place); looked++)
-		found = compare_positions(&place, at) <= 0 && is_settled(&walk);
+		found = is_settled(&walk);
 	end_walk(&walk);
 	if (!found)
 	{
@@ -226,7 +226,7 @@ first_in_lane(Datum queue, const Position *from, bool from_is_done, TimestampTz 
 	PushActiveSnapshot(GetLatestSnapshot());
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), queue, from);
 	while (!found && next_place(&walk, first) && first->run_at <= now)
-		found = compare_positions(first, from) >= (from_is_done ? 1 : 0);
+		found = !from_is_done || compare_positions(first, from) > 0;
 	end_walk(&walk);
 	PopActiveSnapshot();
 	return found;
@@ -249,8 +249,7 @@ count_from(Datum queue, const Position *from, TimestampTz now, int64 most, Times
 			*next = Min(*next, at.run_at);
 			break;
 		}
-		if (compare_positions(&at, from) >= 0)
-			count++;
+		count++;
 	}
 	end_walk(&walk);
 	PopActiveSnapshot();
@@ -291,7 +290,7 @@ first_that_may_wait(Datum queue, const Position *from, Position *first)
 
 	walk_lane(&walk, &waiting_places, SnapshotAny, queue, from);
 	while (!found && next_place(&walk, first))
-		found = compare_positions(first, from) >= 0 && is_live(&walk);
+		found = is_live(&walk);
 	end_walk(&walk);
 	return found;
 }

@@ -107,6 +107,7 @@ open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	walk->table = open_our_table(places->ours, AccessShareLock);
 	walk->index = open_our_index(places->ours, AccessShareLock);
 	walk->key_count = 0;
+	walk->passed = 0;
 	walk->direction = ForwardScanDirection;
 	walk->key = (Datum) 0;
 	walk->ends_at_key = false;
@@ -155,6 +156,38 @@ add_ranks(Walk *walk, int64 highest, int64 lowest)
 		add_key(walk, column, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	if (by_turn ? lowest > LOWEST_RANK : highest < HIGHEST_RANK)
 		add_key(walk, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+}
+
+/* A member of a comparison of rows: it names the column of the index, where other keys name that of the table. */
+static void
+add_member(Walk *walk, int member, Meaning column, StrategyNumber strategy, RegProcedure compare, Datum value)
+{
+	const OurIndex *ours = walk->places->ours;
+	int			key = 0;
+
+	while (key_column(ours, key) != walk->places->columns[column])
+		key++;
+	ScanKeyEntryInitialize(&walk->place[member], SK_ROW_MEMBER, key + 1, strategy, InvalidOid, InvalidOid, compare, value);
+}
+
+/*
+ * The entries whose (run_at, id) compares so with that of a position.  A walk by run_at alone
+ * would begin with all that has the same: as many as are started by one call.
+ */
+static void
+add_place(Walk *walk, const Position *at, StrategyNumber strategy)
+{
+	ScanKey		header = &walk->keys[walk->key_count++];
+
+	walk->id = at->id;
+	add_member(walk, 0, RUN_AT, strategy, F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(at->run_at));
+	add_member(walk, 1, WORKFLOW_ID, strategy, F_UUID_CMP, UUIDPGetDatum(&walk->id));
+	walk->place[1].sk_flags |= SK_ROW_END;
+	MemSet(header, 0, sizeof(ScanKeyData));
+	header->sk_flags = SK_ROW_HEADER;
+	header->sk_attno = walk->places->columns[RUN_AT];
+	header->sk_strategy = strategy;
+	header->sk_argument = PointerGetDatum(walk->place);
 }
 
 static void
@@ -213,27 +246,28 @@ walk_queue(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue,
 	begin(walk);
 }
 
-/* The entries at a rank, by run_at, from the run_at of a position on. */
-void
-walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
+/* The entries in the lane of a position, from there on: in the direction, that one included. */
+static void
+walk_from(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from, ScanDirection direction)
 {
 	open_places(walk, places, snapshot);
 	add_queue(walk, queue, from->key);
 	add_ranks(walk, from->rank, from->rank);
-	add_key(walk, RUN_AT, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from->run_at));
+	add_place(walk, from, ScanDirectionIsForward(direction) ? BTGreaterEqualStrategyNumber : BTLessEqualStrategyNumber);
+	walk->direction = direction;
 	begin(walk);
 }
 
-/* The entries in the lane of a position, up to its run_at, the last first. */
+void
+walk_lane(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
+{
+	walk_from(walk, places, snapshot, queue, from, ForwardScanDirection);
+}
+
 void
 walk_lane_back(Walk *walk, const PlaceIndex *places, Snapshot snapshot, Datum queue, const Position *from)
 {
-	open_places(walk, places, snapshot);
-	add_queue(walk, queue, from->key);
-	add_ranks(walk, from->rank, from->rank);
-	add_key(walk, RUN_AT, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE, TimestampTzGetDatum(from->run_at));
-	walk->direction = BackwardScanDirection;
-	begin(walk);
+	walk_from(walk, places, snapshot, queue, from, BackwardScanDirection);
 }
 
 /* The entries at a position. */
@@ -279,12 +313,27 @@ value(const Walk *walk, Meaning column)
 	return d;
 }
 
+/* As systable_getnext_ordered, but counts the entries whose rows the snapshot does not see. */
+static HeapTuple
+next_row(Walk *walk)
+{
+	IndexScanDesc scan = walk->scan->iscan;
+
+	while (scan->xs_heap_continue || index_getnext_tid(scan, walk->direction) != NULL)
+	{
+		if (index_fetch_heap(scan, walk->scan->slot))
+			return ExecFetchSlotHeapTuple(walk->scan->slot, false, NULL);
+		walk->passed++;
+	}
+	return NULL;
+}
+
 /* The next entry; false at the end. */
 bool
 next_place(Walk *walk, Position *position)
 {
 	CHECK_FOR_INTERRUPTS();
-	walk->row = systable_getnext_ordered(walk->scan, walk->direction);
+	walk->row = next_row(walk);
 	if (walk->row == NULL || (walk->ends_at_key && VARSIZE_ANY_EXHDR(DatumGetTextPP(key_at(walk))) > 0))
 		return false;
 	if (walk->places->columns[TURN])

@@ -185,6 +185,7 @@ plan_by_index(Statement *statement)
 	set("enable_indexonlyscan", "on");
 	set("enable_bitmapscan", "on");
 	set("enable_nestloop", "on");
+	set("enable_tidscan", "on");
 	/* An index can be read as a whole, too, but not by a bitmap scan: which has to begin with the arrays. */
 	if (statement->planning == BY_PROBES)
 	{

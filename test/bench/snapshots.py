@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import variants as v
-from harness import (FEW, SEED, Figure, Found, backend_cpu, checkpoint, connect, create, drop, empty, pgbench, say, shuffled,
+from harness import (FEW, HERE, SEED, Figure, Found, backend_cpu, checkpoint, connect, create, drop, empty, pgbench, say, shuffled,
                      transactions_a_second)
 from variants import Variant
 
@@ -23,11 +23,16 @@ class Condition:
     fill: list[str]
     variant: Variant = field(default_factory=lambda: v.QUEUE)
     held: str = "SELECT count(*) FROM durable.workflow"  # what the old session does, and is told of its snapshot by
+    limit: float | None = LIMIT
 
 
 BACKLOG = f"CALL bench.fill_pending(1, {FEW})"
+MINIMAL_BACKLOG = f"INSERT INTO minimal.job (queue, name) SELECT 'q', i::text FROM generate_series(1, {FEW}) i"
 CONDITIONS = [
     Condition(f"backlog of {FEW:,}", [BACKLOG]),
+    # what the tables alone make of it
+    Condition(f"backlog of {FEW:,}, the minimal design", [(HERE / "minimal.sql").read_text(), MINIMAL_BACKLOG], v.MINIMAL,
+              held="SELECT count(*) FROM minimal.job", limit=None),
     Condition("drained after each claim", [], v.QUEUE_DRAINED),
     Condition("with an open starter", [], v.QUEUE_DRAINED, held="SELECT durable.start('open', queue => 'q')"),
     Condition("with max_concurrency", [BACKLOG, "SELECT durable.alter_queue('q', max_concurrency => 1000000)"]),
@@ -57,7 +62,8 @@ def beside(postmaster: int, condition: Condition, rng: random.Random) -> tuple[l
                 cpu[database].append(used[0])
     drop("free", "held")
     ratios = [a / b for a, b in zip(rates["held"], rates["free"])]
-    return ([Figure(condition.text, ratios, LIMIT), Figure(f"{condition.text}, the last quarter", ratios[-SLICES // 4:], LIMIT),
+    return ([Figure(condition.text, ratios, condition.limit),
+             Figure(f"{condition.text}, the last quarter", ratios[-SLICES // 4:], condition.limit),
              Figure(f"{condition.text}, the last quarter, CPU (without : beside)",
                     [a / b for a, b in zip(cpu["free"], cpu["held"])][-SLICES // 4:])],
             [f"{condition.text}: jobs a second, slice by slice, without {', '.join(f'{r:,.0f}' for r in rates['free'])}; "
