@@ -401,7 +401,13 @@ class App(BaseApp):
         self, name: str, *, queue: str = "default"
     ) -> Callable[[Callable[[Context, I], T]], Workflow[Context, I, T]]:
         """Registers a function of a context and an input under that name, to be run from that queue."""
-        return lambda fn: self._register(name, queue, fn)
+
+        def register(fn: Callable[[Context, I], T]) -> Workflow[Context, I, T]:
+            if inspect.iscoroutinefunction(fn):
+                raise TypeError(f'workflow "{name}" is an async function: it needs an AsyncApp')
+            return self._register(name, queue, fn)
+
+        return register
 
     start = _blocking(BaseApp._start)
     attach = _blocking(BaseApp._attach)

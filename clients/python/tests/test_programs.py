@@ -585,3 +585,11 @@ def test_a_map_of_no_concurrency(app, db):
         return ctx.map("double", (n for n in range(3)), lambda n: n * 2, concurrency=0)
 
     assert app.drive(w, "map", None) == [0, 2, 4]
+
+
+def test_an_async_function(app):
+    with pytest.raises(TypeError, match='"w34".*AsyncApp'):
+
+        @app.workflow("w34")
+        async def w(ctx: durable.Context, _: None) -> None:
+            return None
