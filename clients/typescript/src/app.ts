@@ -361,23 +361,18 @@ export class App<P extends AnyPool = AnyPool> {
   /** Waits on a connection, unless half of the pool does so, or it is a pooler's: then looks after a moment. @internal */
   wait(id: string, name: string, args: sql.Args & { timeout: number }): Promise<Record<string, unknown>> {
     return this.route(bucketOfId(id), async ({ database }) => {
-      let { timeout } = args;
-      if (timeout > 0 && (this.waiting >= Math.max(1, database.size / 2) || (await database.isPooled()))) {
-        await pause(250);
-        timeout = 0;
-      }
-      this.waiting++;
-      try {
-        for (let failures = 0; ; failures++) {
-          try {
-            return await sql.wait(database.alone, name, { ...args, timeout: sql.interval(timeout) });
-          } catch (error) {
-            if (!isTransient(error) || failures === OUTAGE) throw sql.translate(error);
-          }
-          await pause(100 + Math.random() * 200);
+      for (let failures = 0; ; failures++) {
+        try {
+          const isFull = this.waiting >= Math.max(1, database.size / 2);
+          const looks = args.timeout > 0 && (isFull || (await database.isPooled()));
+          if (looks) await pause(250);
+          this.waiting++;
+          const timeout = sql.interval(looks ? 0 : args.timeout);
+          return await sql.wait(database.alone, name, { ...args, timeout }).finally(() => this.waiting--);
+        } catch (error) {
+          if (!isTransient(error) || failures === OUTAGE) throw sql.translate(error);
         }
-      } finally {
-        this.waiting--;
+        await pause(100 + Math.random() * 200);
       }
     });
   }

@@ -37,18 +37,17 @@ export interface FailureDetail {
 
 /** The recorded failure of a step, a child or a workflow: the same when it happens as on a replay. */
 export class Failed extends DurableError {
-  override name = "Failed";
   constructor(
-    /** The name of what failed. */
-    readonly step: string,
-    /** The name of the error that was thrown, and its message. */
+    /** The name of what failed: a step, a child, a workflow. */
+    override readonly name: string,
+    /** The name of the error that was thrown; `message` is its message. */
     readonly type: string,
-    readonly reason: string,
+    message: string,
     readonly detail: unknown = null,
     /** Of a step. */
     readonly attempts: number | null = null,
   ) {
-    super(`${step}: ${type}: ${reason}`);
+    super(message);
   }
 }
 
@@ -109,7 +108,7 @@ export function failure(
 export function describe(error: unknown): { error: string; detail: FailureDetail } {
   const it = error instanceof Error ? error : new Error(String(error));
   const type = it instanceof Failed ? it.type : it.name;
-  const text = it instanceof Failed ? `${it.step}: ${it.reason}` : it.message;
+  const text = it instanceof Failed ? `${it.name}: ${it.message}` : it.message;
   const message = text.toWellFormed().replaceAll("\0", "\\0"); // PostgreSQL's text has no others
   const { detail } = it as { detail?: unknown };
   return { error: `${type}: ${message}`, detail: { type, message, detail } };

@@ -83,7 +83,7 @@ function filled(value: Json | undefined, results: Results): Json {
 function caught(error: unknown): Json {
   if (!(error instanceof DurableError)) throw error;
   if (!(error instanceof Failed)) return { caught: error.name };
-  return { caught: "Failed", type: error.type, message: error.reason, attempts: error.attempts };
+  return { caught: "Failed", type: error.type, message: error.message, attempts: error.attempts };
 }
 
 class Program {

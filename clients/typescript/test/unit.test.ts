@@ -22,8 +22,8 @@ test("recorded failures, and what is transient", () => {
   assert.equal(failure("s", "WF017: cancel requested: no").name, "Cancelled");
   const failed = failure("s", "Boom: it: went\noff", null, 2) as Failed;
   assert.deepEqual(
-    [failed.step, failed.type, failed.reason, failed.attempts, failed.message],
-    ["s", "Boom", "it: went\noff", 2, "s: Boom: it: went\noff"],
+    [failed.name, failed.type, failed.message, failed.attempts, String(failed)],
+    ["s", "Boom", "it: went\noff", 2, "s: it: went\noff"],
   );
   assert.ok(isTransient(Object.assign(new Error("x"), { severity: "FATAL", code: "57P01" })));
   assert.ok(isTransient(Object.assign(new Error("x"), { code: "ECONNREFUSED" })));

@@ -57,7 +57,7 @@ both("what concurrent workflows ask for in the same moment is one call", async (
     ["start_many"],
   );
   const count = (name: string): number => seen.filter((one) => one === name).length;
-  assert.ok(count("complete_and_claim_many") >= 3 && count("complete_and_claim_many") < 15, JSON.stringify(seen));
+  assert.ok(count("complete_and_claim_many") >= 3 && count("complete_and_claim_many") < 30, JSON.stringify(seen));
   assert.ok(count("complete_and_claim") < 20);
   const rows = await history(handles[7]!.id);
   assert.deepEqual(
