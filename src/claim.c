@@ -30,6 +30,7 @@
  *-------------------------------------------------------------------------
  */
 #include "claim_internal.h"
+#include "places.h"
 #include "suspend.h"
 #include "wake.h"
 
@@ -137,20 +138,31 @@ look_counts_again(QueueClaim *claim)
 	}
 }
 
-/* Claims up to so many of a queue that is locked; is_found: the search is where something is due. */
+/*
+ * Claims up to so many in a queue without lanes of keys, from where the search is on.  Where
+ * others claim beside us, they may have taken all that was due, maybe while we planned
+ * statements.  Then we look once more at what is due by now.  If the first is the
+ * same as before, nobody has taken it: it is one that cannot be had, or is not wanted.
+ */
 static int64
-claim_due(QueueClaim *claim, bool is_found, int64 wanted)
+claim_beside_others(QueueClaim *claim, int64 wanted)
 {
-	if (claim->queue.fair || has_tickets(claim->search.queue))
-		return claim_by_lanes(claim, wanted);
-	return is_found || next_allowed(claim) ? claim_by_rank(claim, wanted) : 0;
+	Position	first = claim->due.first;
+	int64		claimed = claim_by_rank(claim, wanted);
+
+	if (claimed > 0 || has_limits(&claim->queue))
+		return claimed;
+	claim->search = begin_search(claim->search.queue, clock_now(), true);
+	if (!next_allowed(claim) ||
+		(claim->due.first.rank == first.rank && compare_positions(&claim->due.first, &first) == 0))
+		return 0;
+	return claim_by_rank(claim, wanted);
 }
 
 /*
  * Claims up to so many, when a look without locks has found a lane in which
  * something is due.  The time of all that is done is that at which the queue was
- * locked; but if others have then taken all that is due, maybe while we planned
- * statements, we look once more at what is due by now.  Returns their number.
+ * locked, where limits are counted by it.  Returns their number.
  */
 static int64
 claim_locked(QueueClaim *claim, int64 wanted)
@@ -176,12 +188,12 @@ claim_locked(QueueClaim *claim, int64 wanted)
 		return 0;
 	if (out_of_date)
 		claim->search = begin_search(name, claim->search.now, true);
-	claimed = claim_due(claim, !out_of_date, wanted);
-	if (claimed == 0)
-	{
-		claim->search = begin_search(name, clock_now(), true);
-		claimed = claim_due(claim, false, wanted);
-	}
+	if (claim->queue.fair || has_tickets(name))
+		claimed = claim_by_lanes(claim, wanted);
+	else if (out_of_date && !next_allowed(claim))
+		return 0;
+	else
+		claimed = claim_beside_others(claim, wanted);
 	if (claimed > 0 && has_limits(&claim->queue))
 		write_counts(name, &claim->queue, &claim->counts, claim->search.now, claimed, claim->started);
 	return claimed;
