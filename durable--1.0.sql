@@ -1800,11 +1800,14 @@ BEGIN
       WHEN 'PENDING' THEN durable.entries('pending_pkey') + (SELECT sum(durable.entries('suspended_pkey', ARRAY[q.name, 'false']))
         FROM (SELECT q.name FROM durable.queue q UNION ALL SELECT '') q)::bigint
       WHEN 'COMPLETED' THEN durable.entries('ended_pkey', '{true,COMPLETED}') + durable.entries('ended_pkey', '{false,COMPLETED}')
-      -- RUNNING: those that are driven, without the paused ones: a few of these tell what all are
-      ELSE durable.entries('driven_pkey') - (
-        SELECT (count(d.id) * greatest(1, CASE WHEN count(*) >= few THEN durable.entries('paused_pkey') / count(*)::float8 END))::bigint
-        FROM (SELECT p.id FROM durable.paused p LIMIT few) p LEFT JOIN durable.workflow d
-          ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)) END END);
+      -- RUNNING: those that are driven, without the paused ones: a few of these, at equal distances, tell what all are
+      ELSE durable.entries('driven_pkey') - coalesce((
+        SELECT (greatest(max(p.counted), CASE WHEN max(p.counted) = enough THEN durable.entries('paused_pkey') END)
+          * count(d.id) / count(*)::numeric)::bigint
+        FROM (SELECT p.id, row_number() OVER () AS n, count(*) OVER () AS counted FROM (SELECT p.id FROM durable.paused p LIMIT enough) p) p
+          LEFT JOIN durable.workflow d ON d.id = p.id AND d.paused_from = 'RUNNING' AND (d.parent_id IS NULL OR d.queue_name IS NOT NULL)
+        WHERE p.n % greatest(p.counted / few, 1) = 0
+        HAVING count(*) > 0), 0) END END);
 END $$;
 COMMENT ON FUNCTION durable.count(durable.task_status, durable.task_kind, uuid, boolean, text, text, text, jsonb) IS
 	'The number of workflows, or of steps of the kind, that match all given filters. Exact, and in proportion to what is counted, but for workflows by a status alone, a queue_name alone, root_only alone or no filter: of those, more than 2,000 are estimated from the pages of an index, which takes no longer for millions. Errors: 22023, 22004';
@@ -2250,8 +2253,8 @@ COMMENT ON FUNCTION durable.purge(interval, int, durable.task_status[]) IS
 
 -- A row for each queue, and one for what has none.  Each part is counted in an index, up to
 -- 2,000 rows; of more, the entries of the index are estimated (durable.entries), and what
--- those rows are tells what all are; of what is paused where more run, the first 100.  Stale is
--- what recover would take over as that of a dead executor.
+-- those rows are tells what all are; of what is paused where more run, 100 of these at equal
+-- distances.  Stale is what recover would take over as that of a dead executor.
 CREATE FUNCTION durable.stats(OUT queue_name text, OUT pending bigint, OUT due bigint, OUT oldest_pending interval,
 	OUT running bigint, OUT paused bigint, OUT stale bigint, OUT stale_executors bigint, OUT retries_waiting bigint,
 	OUT completed_last_minute bigint, OUT failed_last_minute bigint, OUT cancelled_last_minute bigint,
@@ -2317,9 +2320,11 @@ BEGIN
     FROM size s CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE w.parent_id IS NULL OR s.name <> '') / greatest(count(*), 1)::numeric AS units,
         count(*) FILTER (WHERE (w.parent_id IS NULL OR s.name <> '') AND w.paused_from = 'RUNNING') / greatest(count(*), 1)::numeric AS driven
-      FROM (SELECT p.id FROM durable.paused p WHERE p.queue_name = s.name
-          LIMIT CASE WHEN s.name = '' THEN enough + 1 WHEN s.is_large THEN few ELSE 0 END) p
-        JOIN durable.workflow w ON w.id = p.id) h),
+      -- the oldest are those that ran
+      FROM (SELECT p.id, row_number() OVER () AS n FROM durable.paused p WHERE p.queue_name = s.name
+          LIMIT CASE WHEN s.name = '' OR s.is_large THEN enough + 1 ELSE 0 END) p
+        JOIN durable.workflow w ON w.id = p.id
+      WHERE s.name = '' OR p.n % greatest(least(s.paused, enough) / few, 1) = 0) h),
   driven AS MATERIALIZED (
     SELECT s.name, d.id, d.executor_id, d.started_at
     FROM size s CROSS JOIN LATERAL (SELECT d.id, d.executor_id, d.started_at FROM durable.driven d WHERE d.queue_name = s.name OFFSET 0) d

@@ -22,7 +22,7 @@ CREATE FUNCTION add(status durable.task_status, first int, count int, children i
     CASE WHEN add.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND i % 13 = 0 AND NOT (children > 0 AND i % greatest(children, 1) = 0) THEN t + interval '1 day' END,
     'name ' || CASE WHEN add.status IN ('PENDING', 'RUNNING', 'PAUSED') THEN i ELSE i % 10 END, 'handler ' || i % 3, CASE WHEN inline > 0 AND i % greatest(inline, 1) = 0 THEN NULL WHEN i % 2 = 0 THEN 'q' WHEN i % 4 = 1 OR children > 0 THEN 'r' END,
     CASE WHEN add.status IN ('RUNNING', 'PAUSED') THEN 'executor ' || i % 9 END, CASE WHEN add.status = 'FAILED' THEN 'bad' END,
-    CASE WHEN add.status = 'PAUSED' THEN CASE WHEN i % 2 = 0 THEN 'PENDING' ELSE 'RUNNING' END::durable.task_status END, CASE WHEN add.status = 'PAUSED' THEN u END, CASE WHEN add.status = 'PAUSED' THEN t END,
+    CASE WHEN add.status = 'PAUSED' THEN CASE WHEN i / 300 % 2 = 0 THEN 'PENDING' ELSE 'RUNNING' END::durable.task_status END, CASE WHEN add.status = 'PAUSED' THEN u END, CASE WHEN add.status = 'PAUSED' THEN t END,
     CASE WHEN add.status = 'PENDING' AND inline = 0 AND i % 4 = 3 THEN t END, i % 3
   FROM generate_series(first, first + count - 1) i, LATERAL (SELECT timestamptz '2025-01-01 00:00+00' + i * interval '10 ms' AS t) t,
     LATERAL (SELECT lpad(to_hex((extract(epoch FROM t) * 1000)::bigint), 12, '0') AS h) h,

@@ -114,6 +114,12 @@ DELETE FROM durable.workflow WHERE executor_id LIKE 'gone %';
 -- What was claimed does not wait, and does not run when it is completed, long before it is vacuumed.
 SELECT count(*) FROM durable.claim('big', 'alive', 10000) WHERE durable.complete(workflow_id);
 SELECT * FROM about(20000, 10000, 35000, 10000, 22000, 5000);
+-- Of what is paused, the oldest ran: those that are looked at lie at equal distances.
+SELECT durable.create_queue('mixed');
+SELECT count(*) FROM generate_series(1, 4000) i, durable.start('mixed ' || i, queue => 'mixed');
+SELECT count(*) FROM durable.claim('mixed', 'alive', 2600);
+SELECT sum(durable.pause_tree(id)) FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM durable.workflow WHERE queue_name = 'mixed') w WHERE n <= 150 OR n > 2800;
+SELECT running BETWEEN 2400 AND 2500 AS about, paused FROM durable.stats() WHERE queue_name = 'mixed';
 -- entries: about so many.
 SELECT durable.entries('workflow_queue', '{big}') BETWEEN 75000 AND 90000 AS big, durable.entries('workflow_queue', '{few}'), durable.entries('driven_pkey', '{lost}'), durable.entries('step_retry'),
        durable.entries('pending_pkey', '{few,"",-2}') AS one_turn, durable.entries('pending_pkey', ARRAY['few', '', '-2', durable.clock()::text], '<=') AS due, durable.entries('pending_pkey', ARRAY['few', '', '-2', durable.clock()::text], '>') AS not_yet,
