@@ -1419,13 +1419,13 @@ COMMENT ON FUNCTION durable.standing(durable.task_status) IS
 	'For list and count: the workflows of a status, as the registers have them';
 
 -- Ids are in the order of created_at.  So what is sorted by that is found along an index
--- that has the id behind what is asked for.  For what no index has, as a status, there are
--- three ways: all of a register, if it is small or in that order; else the first 2,000 or so along
--- the index, and where a tenth of what is wanted is among these, twice as many more as should be
--- enough; and if too few of those are it, all of the register after all, or on along the index,
--- whatever is less.  What has the tags that are asked for is such a register, too, but it is only
--- looked into when the first along the index are too few: to count even a few of very many takes
--- long.
+-- that has the id behind what is asked for.  No index has a status, for example.  Then there are
+-- three ways.  A register is read as a whole, if it is small, or as far as needed, if it is in that
+-- order.  Else the first 2,000 or so are read along the index; where these have a tenth of what
+-- is wanted, we go on from the last one found, twice as far as should be enough.  If that is not
+-- enough: all of the register after all, or on along the index, whatever is less.  What has the
+-- tags that are asked for is such a register, too, but it is only looked into when the first along
+-- the index are too few: to count even a few of very many takes long.
 -- What an executor drives, and what is suspended, is always read in its register.
 CREATE FUNCTION durable.by_age(status durable.task_status, parent_id uuid, root_only boolean, name text, queue_name text,
 	handler text, tags jsonb, driven_by text, suspended_only boolean, only_without text, descending boolean, after_id uuid, most bigint)

@@ -179,10 +179,12 @@ buffers_read(void)
 }
 
 /*
- * Notes the lanes, from the highest rank down to the lowest, that a probe has gone through, if it
- * has walked far; buffers_read told `before` when it began, and it has passed over so many
- * dead entries.  Those count by themselves, whether or not the row of each is in another page than that
- * of the one before.  Each probe counts for itself: of many lanes, some begin at the end of a page.
+ * Notes the lanes, from the highest rank down to the lowest, that a probe has gone through,
+ * if it has walked far.  When it began, buffers_read told `before`; since then it has passed
+ * over so many dead entries.  How many buffers their rows took depends on who has written
+ * these side by side.  So the entries themselves count, and a buffer for each does not.  The
+ * probes of a search are not added up: each may read a buffer or two more than is free, and
+ * in many lanes that would look like a long walk.
  */
 static void
 note_walk(Search *search, int64 before, int64 passed, int64 highest, int64 lowest)
@@ -269,10 +271,10 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
  * The next lane in which something is due, and the first there.  One index probe for each
  * lane without a head in which nothing is due, a few for others.
  *
- * So a claim goes through all lanes that have nothing due.  To pass over many at once it would
- * need an index of all that waits by run_at, which each job would pay for; or a mark that nothing in them is
- * due before some time, with a list as heads have it, whose raiser goes through all of them
- * whenever something there becomes due.
+ * So a claim goes through all lanes that have nothing due.  To pass over many at once, it
+ * would need an index of all that waits by run_at, for which each job would pay.  Or it would
+ * need a mark that nothing in them is due before some time, with a list like that of a head,
+ * and whenever something becomes due there, somebody had to go through all of them anew.
  */
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)

@@ -295,8 +295,9 @@ PARAMETERS(DropRecentHeads, DROP_RECENT_HEADS);
 
 /*
  * Deletes heads with their lists: nobody else deletes the list of a head that we have locked.
- * Rows of both tables never change, and are deleted where they were found: by their keys, the planner
- * would read the whole index, since it has few that are live.
+ * A head never changes, so it is deleted where it was found and locked.  To find it by
+ * its key once more, the planner would read the whole index: for all that it knows there are
+ * few heads, but the index may have thousands that are dead.
  */
 #define DELETE_HEADS(condition) \
 	"WITH old AS MATERIALIZED (" \
@@ -500,8 +501,7 @@ drop_stray_lists(void)
 /*
  * Removes what is of no use to anybody: heads of lanes that are empty, or of
  * queues that are gone, or that have a newer one, and the lists of heads that are
- * gone.  A head that is not
- * committed keeps its list.
+ * gone.  A head that is not committed keeps its list.
  */
 void
 sweep_heads(void)

@@ -158,7 +158,7 @@ add_ranks(Walk *walk, int64 highest, int64 lowest)
 		add_key(walk, column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
 }
 
-/* A member of a comparison of rows: it names the column of the index, where other keys name that of the table. */
+/* A member of a key that compares rows.  It names the column of the index, where other keys name that of the table. */
 static void
 add_member(Walk *walk, int member, Meaning column, StrategyNumber strategy, RegProcedure compare, Datum value)
 {
@@ -179,6 +179,7 @@ add_place(Walk *walk, const Position *at, StrategyNumber strategy)
 {
 	ScanKey		header = &walk->keys[walk->key_count++];
 
+	Assert(walk->key_count <= lengthof(walk->keys));
 	walk->id = at->id;
 	add_member(walk, 0, RUN_AT, strategy, F_TIMESTAMPTZ_CMP, TimestampTzGetDatum(at->run_at));
 	add_member(walk, 1, WORKFLOW_ID, strategy, F_UUID_CMP, UUIDPGetDatum(&walk->id));
@@ -313,7 +314,7 @@ value(const Walk *walk, Meaning column)
 	return d;
 }
 
-/* As systable_getnext_ordered, but counts the entries whose rows the snapshot does not see. */
+/* As systable_getnext_ordered for a B-tree, but counts the entries whose rows the snapshot does not see. */
 static HeapTuple
 next_row(Walk *walk)
 {

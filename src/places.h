@@ -35,15 +35,15 @@ typedef struct Walk
 	Relation	table;
 	Relation	index;
 	ScanKeyData keys[5];
-	ScanKeyData place[2];		/* the members of one that compares rows ... */
-	pg_uuid_t	id;				/* ... and the id in it */
+	ScanKeyData place[2];		/* the members of one that compares rows: it points here, so no walk is copied ... */
+	pg_uuid_t	id;				/* ... and the id in them */
 	int			key_count;
 	Datum		key;			/* of the workflows, 0 if it is of none */
 	bool		ends_at_key;	/* at the first entry that has one */
 	ScanDirection direction;
 	SysScanDesc scan;
 	HeapTuple	row;
-	int64		passed;			/* so many entries were read whose rows the snapshot does not see */
+	int64		passed;			/* so many entries had rows that the snapshot does not see; nothing for SnapshotAny */
 } Walk;
 
 extern Relation open_to_write(const PlaceIndex *places);

@@ -116,10 +116,11 @@ fast_none_between(NullableDatum after, NullableDatum before)
 
 /*
  * Compares the owners with the registered executors, both in the order of their names: an owner that
- * is not registered lies in a gap between two that are.  To find a gap empty takes one entry of
- * the index; to find the next owner takes all that its page has, but passes over all executors
- * that drive nothing.  So gaps are looked into, and now and then the next owner is: less and less
- * often, as long as few were passed over.
+ * is not registered lies in a gap between two that are.  There are two ways to go on.  To see
+ * that a gap is empty reads one entry of the index, but each executor has a gap, also if it
+ * drives nothing.  To find the next owner passes over those executors, but reads all entries on
+ * the page of the owner before it.  So gaps are looked into, and now and then the next owner is
+ * found: the less often, the fewer executors that passes over.
  */
 static int64
 fast_find_orphans(const void *params)
@@ -134,7 +135,7 @@ fast_find_orphans(const void *params)
 		return NOT_FAST;
 	while (found == 0 && !(owner = next_owner(reached)).isnull)
 	{
-		int			passed = -1;
+		int			passed = -1;	/* executors before the owner: they drive nothing */
 		int			order = 1;
 
 		for (; order > 0 && executors.row; next_row(&executors), passed++)
