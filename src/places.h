@@ -43,7 +43,7 @@ typedef struct Walk
 	ScanDirection direction;
 	SysScanDesc scan;
 	HeapTuple	row;
-	int64		passed;			/* so many entries had rows that the snapshot does not see; nothing for SnapshotAny */
+	int64		passed;			/* so many entries had rows that the snapshot does not see; of SnapshotAny it tells nothing */
 } Walk;
 
 extern Relation open_to_write(const PlaceIndex *places);
