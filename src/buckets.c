@@ -112,11 +112,11 @@ read_buckets(Relation table)
 		CacheRegisterRelcacheCallback(forget_buckets, (Datum) 0);
 		is_registered = true;
 	}
-	/* first, so that nothing is missed that is told meanwhile (of what we have written ourselves) */
-	is_read = true;
 	ranges = read_ranges(table);
 	note_here(ranges);
 	pfree(ranges);
+	/* whatever was told meanwhile: nobody can have changed it, since we hold it */
+	is_read = true;
 }
 
 /* Holds the table to the end of the transaction: what is here stays so. */
@@ -131,8 +131,7 @@ hold_buckets(void)
 	if (is_read)
 		return;
 	table = open_our_table(&buckets_table, RowShareLock);
-	while (!is_read)
-		read_buckets(table);
+	read_buckets(table);
 	table_close(table, NoLock);
 }
 

@@ -47,7 +47,8 @@ fresh_tree() {
 }
 
 # Takes the server built from source (see build-server). Given a script, that is
-# what runs in its place, with the path of the real one in $real.
+# what runs in its place, with the path of the real one in $real. (Tests stop and start
+# a server: a restart by pg_ctl would run the real one by itself.)
 source_server() {
 	local prefix=$scratch/server
 	PG_CONFIG=$(test/deep/build-server 15) || exit $?

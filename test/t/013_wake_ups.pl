@@ -466,7 +466,8 @@ $node->reload;
 
 # ---- there are 240 places: who waits beside them looks, and has its work and its news, too; so does who waits for many queues
 $node->append_conf('postgresql.conf', "max_connections = 280\n");
-$node->restart;
+$node->stop;
+$node->start;
 {
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	append_to_file("$dir/wait.sql", q{
@@ -498,7 +499,8 @@ SELECT durable.complete(workflow_id) FROM durable.claim('q', 'place' || :client_
 
 # ---- a second prepared transaction: told by nobody, found within a second or two
 $node->append_conf('postgresql.conf', "max_prepared_transactions = 2\n");
-$node->restart;
+$node->stop;
+$node->start;
 my $call = sleeping(wait_for_work('e', '{q}', '20 s'));
 sql(q{BEGIN; SELECT durable.start('prepared', queue => 'q'); PREPARE TRANSACTION 'p'});
 sql(q{COMMIT PREPARED 'p'});

@@ -203,13 +203,15 @@ has_workers('app', 'after a worker was terminated');
 # ---- no room for another worker
 psql('other', 'CREATE EXTENSION durable');
 $node->append_conf('postgresql.conf', "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
-$node->restart;
+$node->stop;
+$node->start;
 sleep 1;
 is(scalar(my @one = split /; /, workers()), 1, 'one worker has room beside the launcher');
 my $warnings = () = slurp_file($node->logfile) =~ /no background worker is left/g;
 is($warnings, 1, 'that is logged once');
 $node->append_conf('postgresql.conf', "max_worker_processes = 8\n");
-$node->restart;
+$node->stop;
+$node->start;
 has_workers('app; other', 'with more room both');
 psql('other', 'DROP EXTENSION durable');
 has_workers('app', 'one is enough');
