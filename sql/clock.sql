@@ -59,6 +59,7 @@ SELECT extract(epoch FROM durable.stale_before(t) - t) AS stale_before, durable.
   FROM (SELECT durable.clock() AS t) c;
 SELECT test.error('SELECT durable.is_dead(now(), NULL)');
 SELECT test.error('SELECT durable.stale_before(NULL)');
+SELECT durable.stale_before('-infinity') AS of_minus_infinity, durable.stale_before('infinity') AT TIME ZONE 'UTC' AS of_infinity;
 RESET durable.clock_offset;
 RESET durable.executor_timeout;
 DROP FUNCTION test.moved;

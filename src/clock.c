@@ -66,10 +66,12 @@ clock_monotonic(void)
 	return (int64) ts.tv_sec * USECS_PER_SEC + ts.tv_nsec / 1000;
 }
 
-/* t + seconds; never fails, a far future is the last instant. */
+/* t + seconds; never fails, a far future is the last instant, and minus infinity stays. */
 TimestampTz
 clock_add(TimestampTz t, double seconds)
 {
+	if (TIMESTAMP_IS_NOBEGIN(t))
+		return t;
 	if (isnan(seconds) || seconds >= (double) (LAST_INSTANT - t) / USECS_PER_SEC)
 		return LAST_INSTANT;
 	return t + (int64) rint(seconds * USECS_PER_SEC);
