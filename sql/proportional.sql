@@ -51,3 +51,20 @@ SELECT a.status, a.lease, a.owner, a.workflow_id IN (SELECT id FROM known) AS kn
   FROM answer a LEFT JOIN durable.workflow w ON w.id = a.workflow_id GROUP BY 1, 2, 3, 4 ORDER BY 4, 3, 1;
 \c :home
 DROP DATABASE regress_durable_proportional;
+
+-- The same for cancel_tree where statistics are of a moment at which the tree was not committed: they say that there is nothing.
+CREATE DATABASE regress_durable_proportional;
+\c regress_durable_proportional
+CREATE EXTENSION durable;
+SELECT count(durable.start_child((durable.start('wide', executor_id => 'a')).workflow_id, i, 'child', queue => 'q')) FROM (SELECT durable.create_queue('q')) q, generate_series(0, 1999) i;
+TRUNCATE durable.step, durable.workflow;
+BEGIN;
+SELECT workflow_id AS wide FROM durable.start('wide', executor_id => 'a') \gset
+SELECT count(durable.start_child(:'wide', i, 'child', queue => 'q')) FROM generate_series(0, 1999) i;
+\! psql -X -q -d regress_durable_proportional -c ANALYZE
+COMMIT;
+\c -
+SET statement_timeout = '10 s';
+SELECT durable.cancel_tree(:'wide');
+\c :home
+DROP DATABASE regress_durable_proportional;

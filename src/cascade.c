@@ -130,7 +130,8 @@ static Statement rerun_steps = STATEMENT(Change,
 	"  run_at = CASE WHEN s.status = 'PAUSED' OR (s.kind = 'WAIT' AND s.timeout IS NULL) THEN s.run_at END, "
 	"  started_at = CASE WHEN s.status = 'PAUSED' OR s.kind <> 'WAIT' THEN s.started_at END, "
 	"  recorded_at = coalesce(s.recorded_at, s.started_at), completed_at = NULL, deadline = " KEEPS_ON("deadline") " "
-	"FROM again a WHERE s.workflow_id = a.workflow_id AND s.sequence = a.sequence");
+	"FROM again a WHERE s.workflow_id = a.workflow_id AND s.sequence = a.sequence",
+	.planning = BY_PROBES);
 
 static Statement record = STATEMENT(OfIds,
 	"UPDATE durable.step s "
@@ -140,7 +141,8 @@ static Statement record = STATEMENT(OfIds,
 	"  SELECT c.parent_id, c.parent_sequence, c.status, c.output, c.error, c.detail, c.completed_at "
 	"  FROM durable.workflow c WHERE c.id = i.id OFFSET 0) w "
 	"WHERE s.workflow_id = w.parent_id AND s.sequence = w.parent_sequence "
-	"RETURNING durable.step_id(s.workflow_id, s.sequence)");
+	"RETURNING durable.step_id(s.workflow_id, s.sequence)",
+	.planning = BY_PROBES);
 
 static Statement lock_by_id = STATEMENT(OfIds,
 	"SELECT w.id FROM durable.workflow w WHERE w.id = ANY (:ids) ORDER BY w.id FOR NO KEY UPDATE");
