@@ -1882,20 +1882,24 @@ END $$;
 COMMENT ON FUNCTION durable.tree(uuid) IS
 	'A workflow and all below it for a reader in psql: one line a task, indented. Errors: WF001, 22023, 22004';
 
--- By a probe of the index for each workflow, whatever statistics say of a tree.
+-- By a probe of the index for each workflow, whatever statistics say of a tree. Nothing
+-- is met twice: below those that are given, each is looked at from where it is given.
 CREATE FUNCTION durable.all_below(workflow_ids uuid[], only_abandoned boolean, OUT id uuid, OUT status durable.task_status)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
-WITH RECURSIVE below AS (
-  SELECT c.id, c.status FROM unnest(workflow_ids) u (id) CROSS JOIN LATERAL
-    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = u.id OFFSET 0) c
+WITH RECURSIVE given AS MATERIALIZED (
+  SELECT DISTINCT u.id FROM unnest(workflow_ids) u (id)),
+below AS (
+  SELECT c.id, c.status FROM given g CROSS JOIN LATERAL
+    (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = g.id OFFSET 0) c
   WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL)
-  UNION
+  UNION ALL
   SELECT c.id, c.status FROM below b CROSS JOIN LATERAL
     (SELECT w.id, w.status, w.queue_name FROM durable.workflow w WHERE w.parent_id = b.id OFFSET 0) c
-  WHERE NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL))
+  WHERE b.id NOT IN (SELECT g.id FROM given g)
+    AND (NOT only_abandoned OR (c.status = 'CANCELLED' AND c.queue_name IS NULL)))
 SELECT b.id, b.status FROM below b
 $$;
 COMMENT ON FUNCTION durable.all_below(uuid[], boolean) IS
