@@ -542,6 +542,15 @@ CREATE TABLE durable.queue
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE durable.queue IS 'One row for each queue, with its limits (NULL is none)';
 
+CREATE FUNCTION durable.queue_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'durable_queue_changed'
+LANGUAGE C;
+COMMENT ON FUNCTION durable.queue_changed() IS
+	'Trigger: tells all sessions that a queue has changed. Errors: 0A000';
+CREATE TRIGGER changed AFTER UPDATE OR DELETE ON durable.queue
+	FOR EACH ROW EXECUTE FUNCTION durable.queue_changed();
+ALTER TABLE durable.queue ENABLE ALWAYS TRIGGER changed;
+
 -- Each claim in a queue with limits writes a new row in place of the last: the newest
 -- is read backwards, whatever dead ones there are.
 CREATE TABLE durable.queue_count

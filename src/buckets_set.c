@@ -14,6 +14,7 @@
 #include "buckets.h"
 #include "limit.h"
 #include "register.h"
+#include "relation.h"
 #include "suspend.h"
 
 #include "access/htup_details.h"
@@ -62,12 +63,7 @@ durable_buckets_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function durable.buckets_changed can only be a trigger of table durable.buckets"),
-				 errdetail("It is called after each row that is inserted, updated or deleted there."),
-				 errhint("Make no other use of it.")));
+	require_row_trigger(fcinfo, "buckets_changed", "buckets", "inserted, updated or deleted");
 	CacheInvalidateRelcache(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !IsLogicalWorker())
 	{
@@ -142,7 +138,7 @@ count_again(void)
 	{
 		Queue		queue;
 
-		look_queue_or_raise(names[i], clock_now(), &queue);
+		look_queue_or_raise(names[i], &queue);
 		change_limits(names[i], &queue);
 	}
 }

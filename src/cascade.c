@@ -346,7 +346,7 @@ lock_queues_of(const IdList *workflows)
 		for (uint64 row = 0; row < count; row++)
 			names[row] = result_value(row, 0);
 		for (uint64 n = 0; n < count; n++)
-			lock_queue_to_start(a_value(names[n]), clock_now());
+			lock_queue_to_start(a_value(names[n]));
 	}
 }
 

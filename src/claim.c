@@ -88,7 +88,7 @@ lock_queue_to_claim(QueueClaim *claim, bool *out_of_date)
 			waited = true;
 		}
 		/* read by the present time, since the window of the rate limit may have ended */
-		look_queue_or_raise(name, clock_now(), &claim->queue);
+		look_queue_or_raise(name, &claim->queue);
 		if (claims_alone(name, &claim->queue) == alone)
 		{
 			claim->has_locked = true;
@@ -222,7 +222,7 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 	TimestampTz now = clock_now();
 	int64		claimed = 0;
 
-	look_queue_or_raise(name, now, &claim->queue);
+	look_queue_or_raise(name, &claim->queue);
 	claim->counts = (Counts) {.window_start = a_null(),.early = a_null()};
 	if (has_limits(&claim->queue))
 		look_counts(name, &claim->queue, now, &claim->counts);

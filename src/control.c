@@ -200,7 +200,7 @@ lock_queues_of_failed(NullableDatum ids, int32 from_sequence, bool must_be_there
 		names[row] = result_value(row, 0);
 	for (uint64 i = 0; i < count; i++)
 		if (must_be_there)
-			lock_queue_to_start(a_value(names[i]), clock_now());
+			lock_queue_to_start(a_value(names[i]));
 		else
 			lock_queue(names[i], QUEUE_START);
 }

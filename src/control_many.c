@@ -217,7 +217,7 @@ drain_queue(Datum name, int64 most)
 	int64		left = most;
 	int64		page = most;
 
-	lock_queue_to_start(a_value(name), clock_now());
+	lock_queue_to_start(a_value(name));
 	while (left > 0 && can_lock_trees_of_claim() &&
 		   run(&find_unstarted, &(FindUnstarted)
 			   {

@@ -165,7 +165,7 @@ try_fork(Fork *f)
 	ErrorData  *error;
 	bool		done;
 
-	lock_queue_to_start(f->queue, clock_now());
+	lock_queue_to_start(f->queue);
 	done = in_subtransaction(write_fork, f, &error);
 	if (error)
 		ReThrowError(error);

@@ -162,6 +162,7 @@ static const struct
 	{"awaited_outcome", OWNER},
 	{"buckets (table)", OWNER},
 	{"buckets_changed", OWNER},
+	{"queue_changed", OWNER},
 	{"by_age", OWNER},
 	{"cancel_request", OWNER},
 	{"deadline", OWNER},

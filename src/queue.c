@@ -19,11 +19,17 @@
  */
 #include "lane.h"
 #include "limit.h"
+#include "relation.h"
 #include "sql.h"
-#include "table.h"
 #include "wake.h"
 
+#include "access/table.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(durable_create_queue);
@@ -31,6 +37,7 @@ PG_FUNCTION_INFO_V1(durable_alter_queue);
 PG_FUNCTION_INFO_V1(durable_drop_queue);
 PG_FUNCTION_INFO_V1(durable_pause_queue);
 PG_FUNCTION_INFO_V1(durable_resume_queue);
+PG_FUNCTION_INFO_V1(durable_queue_changed);
 
 /* ---- looking at the row ------------------------------------------------------------ */
 
@@ -42,58 +49,96 @@ PARAMETERS(LookQueue, LOOK_QUEUE);
 	F(t, max_concurrency) C(t, rate_limit) C(t, rate_limit_window) C(t, paused) C(t, key_concurrency) C(t, fair)
 ROW(QueueRow, QUEUE_LIST);
 
-/* Parameters of look_at_queue, and what its fast path has read; the statement leaves the rest alone. */
-typedef struct FastLookQueue
-{
-	LookQueue	params;
-	bool		done;
-	QueueRow	row;
-} FastLookQueue;
+static Statement look_at_queue = STATEMENT(LookQueue,
+	"SELECT " COLUMNS(QUEUE_LIST, "q.") " FROM durable.queue q WHERE q.name = :name");
 
-static int64
-fast_look_queue(const void *params)
+/*
+ * Queues that this backend has read.  Each call of a job asks for its queue, and hardly
+ * ever has that changed.  A transaction that changes a row tells all sessions when it
+ * commits, before it gives up the queue's lock (durable_queue_changed).
+ */
+typedef struct KnownQueue
 {
-	FastLookQueue *fast = (FastLookQueue *) params;
-	Look		look;
-	bool		found;
+	text	   *name;
+	char		status;			/* of the entry in the hash table */
+	Queue		queue;
+} KnownQueue;
 
-	if (!begin_look(&look, &queue_by_name, AccessShareLock, (Key[]) {IS_TEXT(queue_name, fast->params.name)}, 1))
-		return NOT_FAST;
-	found = look.row != NULL;
-	if (found)
-	{
-		keep_row(&look);
-		fast->row = (QueueRow)
-		{
-			.max_concurrency = column_of_row(&look, queue_max_concurrency),
-			.rate_limit = column_of_row(&look, queue_rate_limit),
-			.rate_limit_window = column_of_row(&look, queue_rate_limit_window),
-			.paused = column_of_row(&look, queue_paused),
-			.key_concurrency = column_of_row(&look, queue_key_concurrency),.fair = column_of_row(&look, queue_fair)
-		};
-		fast->done = true;
-	}
-	end_look(&look);
-	return !found ? 0 : fast->done ? 1 : NOT_FAST;
+#define SH_PREFIX known
+#define SH_ELEMENT_TYPE KnownQueue
+#define SH_KEY_TYPE text *
+#define SH_KEY name
+#define SH_HASH_KEY(table, key) hash_bytes((const unsigned char *) VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key))
+#define SH_EQUAL(table, a, b) same_text(a_value(PointerGetDatum(a)), a_value(PointerGetDatum(b)))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static MemoryContext known_memory;
+static known_hash *known;
+
+/* While this is checked, no row has changed: to be told that one has makes it unchecked. */
+static OurIndex queue_table = {
+	"queue", "queue_pkey", OUR_COLUMNS({"name", TEXTOID}),.nkeys = 1,.is_unique = true
+};
+
+/* Forgets what was read, if any queue has changed. */
+static void
+forget_changed_queues(void)
+{
+	AcceptInvalidationMessages();
+	if (queue_table.is_checked)
+		return;
+	if (known_memory == NULL)
+		/* NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result): in the macro */
+		known_memory = AllocSetContextCreate(TopMemoryContext, "durable queues", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(known_memory);
+	known = known_create(known_memory, 16, NULL);
+	table_close(open_our_table(&queue_table, AccessShareLock), AccessShareLock);
 }
 
-static Statement look_at_queue = STATEMENT(LookQueue,
-	"SELECT " COLUMNS(QUEUE_LIST, "q.") " FROM durable.queue q WHERE q.name = :name",
-	.fast = fast_look_queue);
-
-/* Reads a queue as it is at that time; false if there is none of that name. */
-static bool
-look_queue(Datum name, TimestampTz now, Queue *queue)
+static Queue
+copy_queue(const Queue *queue)
 {
-	FastLookQueue look = {.params = {.name = a_value(name)}};
+	Queue		copy = *queue;
+
+	copy.rate_limit_window.value = datumCopy(queue->rate_limit_window.value, false, sizeof(Interval));
+	return copy;
+}
+
+static void
+know_queue(Datum name, const Queue *queue)
+{
+	MemoryContext old = MemoryContextSwitchTo(known_memory);
+	bool		found;
+	KnownQueue *entry = known_insert(known, (text *) DatumGetPointer(datumCopy(name, false, -1)), &found);
+
+	entry->queue = copy_queue(queue);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Looks at a queue; false if there is none of that name.  Who has the queue's lock sees
+ * it as it stays while that is held.
+ */
+static bool
+look_queue(Datum name, Queue *queue)
+{
+	text	   *key = DatumGetTextPP(name);
+	const KnownQueue *entry;
 	QueueRow	row;
 
-	if (run(&look_at_queue, &look, NEWEST) == 0)
+	forget_changed_queues();
+	entry = durable_fast_paths ? known_lookup(known, key) : NULL;
+	if (entry)
+	{
+		*queue = copy_queue(&entry->queue);
+		return true;
+	}
+	if (run(&look_at_queue, &(LookQueue) {.name = a_value(name)}, NEWEST) == 0)
 		return false;
-	if (look.done)
-		row = look.row;
-	else
-		fetch(0, 0, &row);
+	fetch(0, 0, &row);
 	*queue = (Queue)
 	{
 		.max_concurrency = row.max_concurrency,.rate_limit = row.rate_limit,
@@ -101,26 +146,27 @@ look_queue(Datum name, TimestampTz now, Queue *queue)
 		.key_concurrency = row.key_concurrency,
 		.fair = DatumGetBool(row.fair.value)
 	};
+	know_queue(PointerGetDatum(key), queue);
 	return true;
 }
 
 void
-look_queue_or_raise(Datum name, TimestampTz now, Queue *queue)
+look_queue_or_raise(Datum name, Queue *queue)
 {
-	if (!look_queue(name, now, queue))
+	if (!look_queue(name, queue))
 		raise_refusal(refuse_unknown_queue(TextDatumGetCString(name)));
 }
 
 /* Locks a queue in which a workflow is to be started, so that it stays; NULL is no queue. */
 void
-lock_queue_to_start(NullableDatum name, TimestampTz now)
+lock_queue_to_start(NullableDatum name)
 {
 	Queue		queue;
 
 	if (name.isnull)
 		return;
 	lock_queue(name.value, QUEUE_START);
-	look_queue_or_raise(name.value, now, &queue);
+	look_queue_or_raise(name.value, &queue);
 }
 
 /* ---- create ------------------------------------------------------------------------ */
@@ -217,7 +263,7 @@ create_queue(const AlterQueue *settings, IfExists if_exists, TimestampTz now)
 
 	for (int tries = 0;; tries++)
 	{
-		if (look_queue(settings->name.value, now, &queue))
+		if (look_queue(settings->name.value, &queue))
 		{
 			if (if_exists == EXISTING_KEPT || has_settings(&queue, settings))
 				return;
@@ -285,7 +331,7 @@ change_row(Datum name, LOCKMODE mode, Statement *change, const void *params)
 	note_queue(name);
 	for (int tries = 0; run(change, params, NEWEST) == 0; tries++)
 	{
-		look_queue_or_raise(name, clock_now(), &queue);
+		look_queue_or_raise(name, &queue);
 		/* It may have been created since; nobody can drop it now. */
 		if (tries > 0)
 			raise_kept_away("durable.queue");
@@ -304,7 +350,7 @@ alter_queue(const AlterQueue *settings)
 	Queue		queue;
 
 	change_row(name, QUEUE_CHANGE, &alter_row, settings);
-	look_queue_or_raise(name, clock_now(), &queue);
+	look_queue_or_raise(name, &queue);
 	change_limits(name, &queue);
 }
 
@@ -330,6 +376,17 @@ drop_queue(Datum name)
 	drop_all_heads(name);
 	drop_tickets(name);
 	drop_counts(name);
+}
+
+/* ---- trigger ----------------------------------------------------------------------- */
+
+/* After each row that is updated or deleted: whoever has read it is told. */
+Datum
+durable_queue_changed(PG_FUNCTION_ARGS)
+{
+	require_row_trigger(fcinfo, "queue_changed", "queue", "updated or deleted");
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 /* ---- from SQL ---------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ has_limits(const Queue *queue)
 	return has_slots(queue) || !queue->rate_limit.isnull;
 }
 
-extern void look_queue_or_raise(Datum name, TimestampTz now, Queue *queue);
-extern void lock_queue_to_start(NullableDatum name, TimestampTz now);
+extern void look_queue_or_raise(Datum name, Queue *queue);
+extern void lock_queue_to_start(NullableDatum name);
 
 #endif							/* DURABLE_QUEUE_H */

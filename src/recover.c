@@ -574,7 +574,7 @@ durable_recover(PG_FUNCTION_ARGS)
 	begin_rows(fcinfo);
 	call = begin_call(fcinfo);
 	registered = register_executor(executor_id, stale_after);
-	lock_queue_to_start(queue, clock_now());
+	lock_queue_to_start(queue);
 	register_again(executor_id, registered);
 	act_on_notes();
 	r.now = clock_now();

@@ -20,6 +20,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_collation_d.h"
+#include "commands/trigger.h"
 #include "nodes/execnodes.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -149,6 +150,23 @@ Relation
 open_our_index(const OurIndex *ours, LOCKMODE mode)
 {
 	return index_open(ours->index_id, mode);
+}
+
+/* ---- triggers --------------------------------------------------------------------- */
+
+/* A trigger function is called as what it is, after each row. */
+void
+require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events)
+{
+	const TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event) && TRIGGER_FIRED_AFTER(trigger->tg_event))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("function durable.%s can only be a trigger of table durable.%s", function, table),
+			 errdetail("It is called after each row that is %s there.", events),
+			 errhint("Make no other use of it.")));
 }
 
 /* ---- rows ------------------------------------------------------------------------- */

@@ -62,5 +62,6 @@ extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
 extern ItemPointerData add_row(Relation table, Datum *values);
 pg_noreturn extern void raise_not_ours(const char *table);
+extern void require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events);
 
 #endif							/* DURABLE_RELATION_H */

@@ -284,7 +284,7 @@ alter_schedule(const ScheduleSettings *settings)
 	AlterSchedule params;
 
 	lock_schedule_or_raise(settings->name.value, &schedule);
-	lock_queue_to_start(settings->queue, clock_now());
+	lock_queue_to_start(settings->queue);
 	memcpy(&params, settings, sizeof(*settings));
 	params.next_run_at = next_after_change(&schedule, settings, clock_now());
 	if (run(&update_schedule, &params, NEWEST) == 0)
@@ -322,7 +322,7 @@ create_schedule(const ScheduleSettings *settings, IfExists if_exists)
 		/* Somebody may have created it before our INSERT, and dropped it since: once, but not again and again. */
 		if (tries > 1)
 			raise_kept_away("durable.schedule");
-		lock_queue_to_start(settings->queue, clock_now());
+		lock_queue_to_start(settings->queue);
 		memcpy(&params, settings, sizeof(*settings));
 		params.created_at = a_time(clock_now());
 		params.next_run_at = first_after(settings, DatumGetTimestampTz(params.created_at.value),

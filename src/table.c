@@ -107,7 +107,6 @@ TableIndex		workflow_by_name = {&the_workflow, "workflow_name", 2, {workflow_nam
 TableIndex		tags_by_workflow = {&the_workflow_tags, "workflow_tags_pkey", 1, {workflow_tags_workflow_id}};
 TableIndex		active_root_by_name = {&the_active_root, "active_root_pkey", 1, {active_root_name}};
 TableIndex		step_by_position = {&the_step, "step_pkey", 2, {step_workflow_id, step_sequence}};
-TableIndex		queue_by_name = {&the_queue, "queue_pkey", 1, {queue_name}};
 TableIndex		executor_by_id = {&the_executor, "executor_pkey", 1, {executor_executor_id}};
 TableIndex		open_wait_by_position = {&the_open_wait, "open_wait_pkey", 2, {open_wait_workflow_id, open_wait_sequence}};
 TableIndex		open_wait_by_awaited = {&the_open_wait, "open_wait_awaited", 1, {open_wait_awaited},.is_partial = true};

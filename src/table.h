@@ -98,15 +98,6 @@
 	C(active_root, name, TEXTOID) \
 	C(active_root, id, UUIDOID)
 
-#define QUEUE_COLUMNS_USED(C) \
-	C(queue, name, TEXTOID) \
-	C(queue, max_concurrency, INT4OID) \
-	C(queue, rate_limit, INT4OID) \
-	C(queue, rate_limit_window, INTERVALOID) \
-	C(queue, paused, BOOLOID) \
-	C(queue, key_concurrency, INT4OID) \
-	C(queue, fair, BOOLOID)
-
 #define EXECUTOR_COLUMNS_USED(C) \
 	C(executor, executor_id, TEXTOID) \
 	C(executor, last_seen, TIMESTAMPTZOID) \
@@ -165,7 +156,6 @@
 	T(workflow_tags, WORKFLOW_TAGS) \
 	T(step, STEP) \
 	T(active_root, ACTIVE_ROOT) \
-	T(queue, QUEUE) \
 	T(executor, EXECUTOR) \
 	T(open_wait, OPEN_WAIT) \
 	T(signal, SIGNAL) \
@@ -195,7 +185,6 @@ extern TableIndex workflow_by_name;
 extern TableIndex tags_by_workflow;
 extern TableIndex active_root_by_name;
 extern TableIndex step_by_position;
-extern TableIndex queue_by_name;
 extern TableIndex executor_by_id;
 extern TableIndex open_wait_by_position;
 extern TableIndex open_wait_by_awaited;

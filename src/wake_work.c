@@ -113,7 +113,7 @@ claimable(Datum queue, bool has_row, TimestampTz now, int64 most, int64 *due, Ti
 	int64		allowed;
 
 	if (has_row)
-		look_queue_or_raise(queue, now, &row);
+		look_queue_or_raise(queue, &row);
 	search = begin_search(queue, now, false);
 	*due = count_due(&search, most);
 	*next = search.next;

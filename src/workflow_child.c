@@ -155,7 +155,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 {
 	pg_uuid_t	id;
 
-	lock_queue_to_start(args->queue, clock_now());
+	lock_queue_to_start(args->queue);
 	lock_tree(&parent->root_id, TREE_SHARED);
 	lock_children(args->parent_id, CHILDREN_START);
 

@@ -739,7 +739,7 @@ act(void *arg)
 	bool		done;
 
 	if (created_count > 0 || args->if_active == ACTIVE_REPLACED)
-		lock_queue_to_start(args->queue, clock_now());
+		lock_queue_to_start(args->queue);
 	for (int i = 0; i < changed_count; i++)
 		lock_tree(&changed[i]->workflow.id, TREE_SHARED);
 	starts->rounds.since = clock_monotonic();
