@@ -824,13 +824,40 @@ COMMENT ON FUNCTION durable.entries(text, text[], text) IS
 -- the rights of its owner, and a search_path of its own, in C (begin_call).
 ---------------------------------------------------------------------------
 
+-- What each step or each job calls returns a named type, not OUT columns: the server
+-- describes those anew for each statement that calls the function, a twentieth of a step.
+CREATE TYPE durable.started_workflow AS
+(
+	workflow_id uuid,
+	created boolean,
+	status durable.task_status,
+	lease int,
+	owner text,
+	replaced boolean
+);
+COMMENT ON TYPE durable.started_workflow IS
+	'What start answers: the workflow, whether it was created, or replaced, and who drives it under which lease';
+
+CREATE TYPE durable.claimed_workflow AS
+(
+	workflow_id uuid,
+	name text,
+	handler text,
+	input jsonb,
+	lease int,
+	recovery_count int,
+	created_at timestamptz,
+	scheduled_for timestamptz
+);
+COMMENT ON TYPE durable.claimed_workflow IS
+	'What claim answers: a workflow that the caller drives now, and the lease under which it does';
+
 CREATE FUNCTION durable.start(name text, input jsonb = NULL, handler text = NULL, executor_id text = NULL,
 	queue text = NULL, priority int = 0, run_at timestamptz = NULL, timeout interval = NULL,
 	max_recovery_attempts int = 100, app_version text = NULL, concurrency_key text = NULL,
 	if_active text = 'attach', if_finished text = 'start', tags jsonb = NULL, max_retries int = 0,
-	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL,
-	OUT workflow_id uuid, OUT created boolean, OUT status durable.task_status, OUT lease int, OUT owner text,
-	OUT replaced boolean)
+	backoff interval = '0', backoff_multiplier float8 = 2, max_backoff interval = NULL)
+RETURNS durable.started_workflow
 AS 'MODULE_PATHNAME', 'durable_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.start(text, jsonb, text, text, text, int, timestamptz, interval, int, text, text, text, text, jsonb, int, interval, float8, interval) IS
@@ -843,8 +870,6 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.attach(uuid, text, boolean) IS
 	'Becomes the owner of a workflow that nobody alive drives (or with takeover), under a new lease; otherwise, and where the executor has claimed with another app_version than the workflow''s, joins and writes nothing. Errors: WF001, WF002 (takeover of an inline child), 22023, 22004';
 
--- A named type, not OUT columns: the server describes those anew for each
--- statement that calls the function, a twentieth of a step.
 CREATE TYPE durable.claimed_step AS
 (
 	step_id uuid,
@@ -1205,10 +1230,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.resume_queue(text) IS 'Undoes pause_queue. Errors: WF012, 22023, 22004';
 
 CREATE FUNCTION durable.claim(queue text, executor_id text, max_workflows int = 1, handlers text[] = NULL,
-	app_version text = NULL,
-	OUT workflow_id uuid, OUT name text, OUT handler text, OUT input jsonb, OUT lease int, OUT recovery_count int,
-	OUT created_at timestamptz, OUT scheduled_for timestamptz)
-RETURNS SETOF record
+	app_version text = NULL)
+RETURNS SETOF durable.claimed_workflow
 AS 'MODULE_PATHNAME', 'durable_claim'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION durable.claim(text, text, int, text[], text) IS
@@ -2669,7 +2692,8 @@ COMMENT ON FUNCTION durable.revoke_from(regrole, text) IS
 -- script that adds something.
 REVOKE ALL ON ALL ROUTINES IN SCHEMA durable FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA durable FROM PUBLIC;
-REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step FROM PUBLIC;
+REVOKE ALL ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step, durable.claimed_workflow,
+	durable.started_workflow FROM PUBLIC;
 -- The types of the tables' and views' rows.  REVOKE in a script would note down
 -- initial privileges, too, and pg_dump, which does not dump such types by
 -- themselves, would warn of each: "unsupported pg_init_privs entry".

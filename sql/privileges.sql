@@ -342,7 +342,7 @@ SELECT test.level('regress_durable_guest'), test.level('regress_durable_reader')
 -- Who has the grant option of all that the level holds may grant it, and take it back, and no more.
 CREATE ROLE regress_durable_granter;
 GRANT USAGE ON SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
-GRANT USAGE ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step TO regress_durable_granter WITH GRANT OPTION;
+GRANT USAGE ON TYPE durable.task_status, durable.task_kind, durable.claim_action, durable.claimed_step, durable.claimed_workflow, durable.started_workflow TO regress_durable_granter WITH GRANT OPTION;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA durable TO regress_durable_granter WITH GRANT OPTION;
 GRANT SELECT ON durable.stats, durable.waiting, durable.lock_waits TO regress_durable_granter WITH GRANT OPTION;
 SET ROLE regress_durable_granter;

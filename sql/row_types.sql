@@ -39,6 +39,16 @@ BEGIN;
 ALTER TYPE durable.claimed_step ADD ATTRIBUTE mine text, DROP ATTRIBUTE action, DROP ATTRIBUTE attempt;
 SELECT DISTINCT * FROM pg_temp.calls(:'w') WHERE what <> 'hint' ORDER BY what;
 ROLLBACK;
+-- The same for what start and claim return.
+BEGIN;
+SELECT durable.create_queue('row-types');
+SELECT created FROM durable.start('row-types-4', queue => 'row-types');
+ALTER TYPE durable.started_workflow ADD ATTRIBUTE mine text;
+ALTER TYPE durable.claimed_workflow ADD ATTRIBUTE mine text, DROP ATTRIBUTE input;
+SELECT DISTINCT t.* FROM unnest(ARRAY['SELECT durable.start($$row-types-5$$)', 'SELECT * FROM durable.start($$row-types-5$$)',
+  'SELECT * FROM durable.claim($$row-types$$, $$e$$)', 'SELECT durable.claim($$row-types$$, $$e$$)']) call, LATERAL pg_temp.try(call) t ORDER BY t.what, t.said;
+SELECT name, status FROM durable.workflow WHERE name LIKE 'row-types-%';
+ROLLBACK;
 SELECT sequence, status FROM durable.history(:'w');
 SELECT action, detail FROM durable.complete_and_claim(durable.step_id(:'w', 0), NULL, 't', lease => 1);
 

@@ -268,7 +268,7 @@ durable_claim(PG_FUNCTION_ARGS)
 	require_name(fcinfo->args[0], "queue");
 	claim = claim_args(fcinfo);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, 8);
 	call = begin_call(fcinfo);
 	(void) claim_from_queue(&claim, fcinfo->args[0].value, PG_GETARG_INT32(2));
 	end_call(&call);
@@ -295,7 +295,7 @@ durable_claim_from(PG_FUNCTION_ARGS)
 	claim = claim_args(fcinfo);
 	wanted = PG_GETARG_INT32(2);
 
-	begin_rows(fcinfo);
+	begin_rows_of(fcinfo, 9);
 	call = begin_call(fcinfo);
 	for (int i = 0; i < count && (wanted > 0 || i == 0); i++)
 		wanted -= claim_from_queue(&claim, queues.values[i], wanted);

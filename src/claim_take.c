@@ -149,18 +149,6 @@ static Statement claim_new = STATEMENT(ClaimNew,
 	"RETURNING " COLUMNS(CLAIMED_LIST, "w."),
 	.fast = fast_claim_new);
 
-/* Returns a row, in as many columns as the result has. */
-static void
-return_claimed(FunctionCallInfo fcinfo, const ClaimedRow *row)
-{
-	NullableDatum columns[32];
-
-	for (int i = 0; i < lengthof(columns); i++)
-		columns[i] = a_null();
-	memcpy(columns, row, sizeof(*row));
-	return_row(fcinfo, columns);
-}
-
 /* The key of a lane, NULL if it has none. */
 static NullableDatum
 key_of_lane(const Position *at)
@@ -199,7 +187,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 	if (!params.done)
 		fetch(0, 0, &params.row);
 	claim->counts.next_slot++;
-	return_claimed(claim->fcinfo, &params.row);
+	return_row(claim->fcinfo, (const NullableDatum *) &params.row);
 	if (!params.done)
 		SPI_freetuptable(SPI_tuptable);
 	remember_tree(&at->id, &at->id);
