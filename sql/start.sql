@@ -90,3 +90,11 @@ SELECT count(*) FROM durable.workflow WHERE name = 'start-9';
 SELECT count(*) FROM durable.executor WHERE executor_id = 'start-never';
 SELECT created, lease FROM durable.start('start-9');
 SELECT * FROM durable.check();
+-- Who is slow has not waited for anybody, and writes once.
+BEGIN;
+CREATE TEMP SEQUENCE writes;
+CREATE FUNCTION pg_temp.slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM nextval('writes'), pg_sleep(0.05); RETURN NEW; END$$;
+CREATE TRIGGER slow BEFORE INSERT ON durable.workflow FOR EACH ROW EXECUTE FUNCTION pg_temp.slow();
+SELECT created FROM durable.start('start-slow');
+SELECT last_value FROM writes;
+ROLLBACK;

@@ -31,10 +31,12 @@ CREATE FUNCTION trial.waits(n text) RETURNS uuid[] LANGUAGE sql SET search_path 
   $$SELECT array_agg(trial.step(n, i)) FROM generate_series(3, 503) i$$;
 CREATE FUNCTION trial.unfinished() RETURNS SETOF uuid LANGUAGE sql SET search_path = pg_catalog, pg_temp AS
   $$SELECT id FROM durable.workflow WHERE parent_id IS NULL AND completed_at IS NULL$$;
--- Who waits, takes back what it has written: "slow" seems to have waited. A claim in the queue "gone" finds that the head
+-- Who waits, takes back what it has written: "slow" waits for a lock that another session has. A claim in the queue "gone" finds that the head
 -- on which its own builds is gone.
-CREATE FUNCTION trial.sleep() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
-  $$BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END$$;
+\! psql -Xqd regress_durable_statements -c "SELECT pg_advisory_lock(1), pg_sleep(3600)" >/dev/null 2>&1 &
+DO $$BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted) LOOP PERFORM pg_sleep(0.01); END LOOP; END$$;
+CREATE FUNCTION trial.sleep() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '20ms' AS
+  $$BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; EXCEPTION WHEN lock_not_available THEN RETURN NEW; END$$;
 CREATE FUNCTION trial.forget() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
   $$BEGIN DELETE FROM durable.queue_head WHERE queue_name = 'gone'; RETURN NEW; END$$;
 CREATE TRIGGER sleep BEFORE INSERT ON durable.workflow FOR EACH ROW WHEN (NEW.name = 'slow') EXECUTE FUNCTION trial.sleep();
@@ -424,4 +426,4 @@ SELECT trial.collect('stranger');
 RESET search_path;
 SELECT * FROM trial.strangers('stranger');
 \c :home
-DROP DATABASE regress_durable_statements;
+DROP DATABASE regress_durable_statements WITH (FORCE);

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/tuplestore.h"
 
 /*
@@ -91,21 +92,33 @@ next_round(Rounds *rounds, const char *table, uint64 seen)
 	free_round();
 }
 
-/* A statement may take so much longer for each row (microseconds). */
-#define A_ROW 100
-
-/* A call begins anew at most so often for that: on a slow machine it may not have waited at all. */
+/* A call begins anew at most so often because it had to wait. */
 #define MOST_WAITS 3
 
+/* When this backend began to sleep last until somebody gives up a lock: the server then sets this alarm. */
+static TimestampTz
+last_sleep(void)
+{
+	return get_timeout_start_time(DEADLOCK_TIMEOUT);
+}
+
+/* From now on has_waited counts. */
+void
+watch_waits(Rounds *rounds)
+{
+	rounds->since = clock_monotonic();
+	rounds->last_sleep = last_sleep();
+}
+
 /*
- * Whether the statement that a call has just run had to wait, judged by the time
- * that it took to write so many rows.  Then the time and the conditions that it was
- * given are out of date.
+ * Whether a statement that was run since has had to wait for somebody, for longer than
+ * the times and the conditions that it was given may be out of date.
  */
 bool
-has_waited(Rounds *rounds, int rows)
+has_waited(Rounds *rounds)
 {
-	return clock_monotonic() - rounds->since > A_WAIT + A_ROW * rows && rounds->waits++ < MOST_WAITS;
+	return last_sleep() != rounds->last_sleep && clock_monotonic() - rounds->since > A_WAIT &&
+		rounds->waits++ < MOST_WAITS;
 }
 
 /*

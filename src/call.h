@@ -27,7 +27,8 @@ typedef struct Rounds
 {
 	uint64		seen;			/* a hash of what the last look has seen */
 	int			unchanged;		/* so many looks in a row have seen the same */
-	int64		since;			/* when the call began to write */
+	int64		since;			/* when the call began to write, ... */
+	TimestampTz last_sleep;		/* ... and had slept last for a lock */
 	int			waits;			/* how often it has begun anew because it had waited, ... */
 	int			deadlocks;		/* ... or was to end a deadlock */
 } Rounds;
@@ -35,7 +36,8 @@ typedef struct Rounds
 extern Call begin_call(FunctionCallInfo fcinfo);
 extern void free_round(void);
 extern void next_round(Rounds *rounds, const char *table, uint64 seen);
-extern bool has_waited(Rounds *rounds, int rows);
+extern void watch_waits(Rounds *rounds);
+extern bool has_waited(Rounds *rounds);
 extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);

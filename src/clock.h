@@ -19,7 +19,7 @@ extern double durable_executor_timeout;
 extern int64 clock_ns(void);
 extern TimestampTz clock_timestamp_of(int64 ns);
 extern TimestampTz clock_now(void);
-/* A statement that took longer has waited for somebody (microseconds). */
+/* By so much a time that a statement was given may be old (microseconds). */
 #define A_WAIT 10000
 
 /* How often something that has failed is tried again, and after which time. */

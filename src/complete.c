@@ -519,7 +519,7 @@ complete_tasks(void *arg)
 		lock_rows_of_steps(steps, step_count);
 	}
 	now = clock_now();
-	c->rounds.since = clock_monotonic();
+	watch_waits(&c->rounds);
 	c->table = "durable.step";
 	if (!answer_waits_of(steps, step_count, now))
 		return false;
@@ -527,7 +527,7 @@ complete_tasks(void *arg)
 	if (workflow_count > 0 && !complete_workflows(c->acts, workflow_count, now))
 		return false;
 	c->table = "durable.step";
-	if (!complete_steps_of(steps, step_count, now) || has_waited(&c->rounds, c->act_count))
+	if (!complete_steps_of(steps, step_count, now) || has_waited(&c->rounds))
 		return false;
 	follow_workflows(c->acts, workflow_count, abandons, now);
 	return true;
@@ -553,8 +553,8 @@ complete_known_steps(void *arg)
 		c->acts[i]->act = c->acts[i]->elements;
 		c->acts[i]->act->completed = true;
 	}
-	c->rounds.since = clock_monotonic();
-	return complete_steps_of(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds, c->task_count);
+	watch_waits(&c->rounds);
+	return complete_steps_of(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds);
 }
 
 /* Whether all are steps, each of which stands in the array once. */

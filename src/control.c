@@ -218,14 +218,14 @@ rerun(void *arg)
 {
 	Rerun	   *r = arg;
 
-	r->rounds.since = clock_monotonic();
+	watch_waits(&r->rounds);
 	if (run(&rerun_workflow,
 			&(RerunWorkflow) {
 				.id = an_id(&r->workflow->id),.executor_id = r->executor_id,.now = a_time(clock_now())
 			}, NEWEST) == 0)
 		raise_kept_away("durable.workflow");
 	raised_lease_of(&r->workflow->id);
-	return !has_waited(&r->rounds, 1);
+	return !has_waited(&r->rounds);
 }
 
 /*

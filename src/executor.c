@@ -163,12 +163,12 @@ refresh_executor(Datum executor_id, NullableDatum app_version)
 
 	do
 	{
-		rounds.since = clock_monotonic();
+		watch_waits(&rounds);
 		params.now = a_time(clock_now());
 		if (run(&refresh, &params, NEWEST) == 0)
 			raise_kept_away("durable.executor");
 		fetch(0, 0, &row);
-	} while (has_waited(&rounds, 1));
+	} while (has_waited(&rounds));
 	unbind_ended(executor_id, row.bound_run, row.bound);
 }
 

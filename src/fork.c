@@ -124,7 +124,7 @@ write_fork(void *arg)
 
 	require_bucket_of_name(f->name.value, "name");
 	new_workflow_id(clock_ns(), name_bucket(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), "name"), &f->id);
-	f->rounds.since = clock_monotonic();
+	watch_waits(&f->rounds);
 	run(&insert_fork, &(InsertFork)
 		{
 			.original = an_id(f->original_id),.from_sequence = an_int(f->from_sequence),.id = an_id(&f->id),
@@ -139,7 +139,7 @@ write_fork(void *arg)
 	if (DatumGetInt64(row.copied.value) < DatumGetInt64(row.positions.value))
 		raise_kept_away("durable.step");
 	f->priority = DatumGetInt32(row.priority.value);
-	return !has_waited(&f->rounds, 1);
+	return !has_waited(&f->rounds);
 }
 
 /* ---- the call ------------------------------------------------------------------------ */

@@ -47,14 +47,14 @@ static bool
 record_marker(const Workflow *workflow, const Step *step, const char *name, Rounds *rounds)
 {
 	lock_tree(&workflow->root_id, TREE_SHARED);
-	rounds->since = clock_monotonic();
+	watch_waits(rounds);
 	if (run(&insert_marker, &(InsertMarker)
 			{
 				.workflow_id = an_id(&workflow->id),.sequence = an_int(step->sequence),.lease = an_int(workflow->lease),
 				.name = a_value(CStringGetTextDatum(name)),.now = a_time(clock_now())
 			}, NEWEST) == 0)
 		return false;
-	if (!has_waited(rounds, 1))
+	if (!has_waited(rounds))
 		return true;
 	take_back_step(&workflow->id, step->sequence);
 	return false;

@@ -184,7 +184,7 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, R
 	for (;;)
 	{
 		new_workflow_id(clock_ns(), id_bucket(workflow_id), &id);
-		rounds->since = clock_monotonic();
+		watch_waits(rounds);
 		if (run(&insert_signal, &(InsertSignal)
 				{
 					.id = an_id(&id),.workflow_id = an_id(workflow_id),.name = sending->name,.key = sending->key,
@@ -192,7 +192,7 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, R
 					.is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
 				}, NEWEST) == 0)
 			return false;
-		if (sending->key.isnull || !has_waited(rounds, 1))
+		if (sending->key.isnull || !has_waited(rounds))
 			break;
 		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
 	}

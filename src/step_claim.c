@@ -452,10 +452,10 @@ write_claims(Claims *claims)
 		return false;
 	if (new > 0)
 	{
-		claims->rounds.since = clock_monotonic();
+		watch_waits(&claims->rounds);
 		if (create_steps(claims, new) < new)
 			return false;
-		if (has_waited(&claims->rounds, claims->count))
+		if (has_waited(&claims->rounds))
 		{
 			if (claims->count == 1)
 				take_back_step(&claims->elements->workflow_id, claims->elements->sequence);

@@ -59,9 +59,9 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	if (!claim->lease.isnull && claim->sequence != completion->sequence && !is_beyond_max_steps(claim->sequence) && !XactReadOnly &&
 		try_lock_known_tree(workflow_id, &root_id))
 	{
-		rounds.since = clock_monotonic();
+		watch_waits(&rounds);
 		done = complete_with_claim(completion, args, claim);
-		if (done == BOTH && !has_waited(&rounds, 1))
+		if (done == BOTH && !has_waited(&rounds))
 		{
 			expect_new_step(workflow_id, claim->sequence + 1);
 			answer_new_step(&claim->answer);

@@ -291,8 +291,8 @@ write_as_expected(void *arg)
 		if (!try_lock_known_tree(&pairs->claims.elements[i].workflow_id, &root_id))
 			return false;
 	}
-	pairs->claims.rounds.since = clock_monotonic();
-	if (!run_expected(pairs) || has_waited(&pairs->claims.rounds, pairs->step_count))
+	watch_waits(&pairs->claims.rounds);
+	if (!run_expected(pairs) || has_waited(&pairs->claims.rounds))
 		return false;
 	for (int i = 0; i < pairs->claims.count; i++)
 	{
@@ -512,8 +512,8 @@ write_as_decided(void *arg)
 	if (pairs->again || count_claims(&pairs->claims, CLAIM_AGAIN) > 0)
 		lock_rows_of(pairs);
 	now = clock_now();
-	rounds->since = clock_monotonic();
-	if (!complete_those(pairs, false, now) || has_waited(rounds, pairs->step_count))
+	watch_waits(rounds);
+	if (!complete_those(pairs, false, now) || has_waited(rounds))
 		return false;
 	return write_claims(&pairs->claims) && complete_those(pairs, true, now);
 }

@@ -292,13 +292,13 @@ write_wait(Asking *a)
 	if (a->is_new && !a->wait.awaited.isnull && a->end.status == NO_TASK)
 		hold_awaited(DatumGetUUIDP(a->wait.awaited.value));
 
-	a->rounds.since = clock_monotonic();
+	watch_waits(&a->rounds);
 	if (a->begins_again && a->end.status == NO_TASK)
 		result = begin_wait_again(&a->wait, &fence) ? WRITTEN : OVERTAKEN;
 	else
 		result = write_end(a, &a->wait, &a->end, &fence);
 	/* an open one counts its time from when it is there */
-	if (result == WRITTEN && a->is_new && a->end.status == NO_TASK && has_waited(&a->rounds, 1))
+	if (result == WRITTEN && a->is_new && a->end.status == NO_TASK && has_waited(&a->rounds))
 	{
 		take_back_wait(&a->wait);
 		return OVERTAKEN;

@@ -159,7 +159,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 	lock_tree(&parent->root_id, TREE_SHARED);
 	lock_children(args->parent_id, CHILDREN_START);
 
-	rounds->since = clock_monotonic();
+	watch_waits(rounds);
 	new_workflow_id(clock_ns(), id_bucket(args->parent_id), &id);
 	if (run(&insert_child,
 			&(StartChild) {
@@ -172,7 +172,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 		return false;
 	if (!DatumGetBool(result_value(0, 0)))
 		raise_kept_away("durable.workflow");
-	if (has_waited(rounds, 1))
+	if (has_waited(rounds))
 	{
 		take_back_step(args->parent_id, args->sequence);
 		take_back_workflow(&id);

@@ -659,7 +659,7 @@ create(Starts *starts, Root **created, int count)
 		return false;
 	id = created[0]->workflow.id;
 	/* once more, now that the names are ours */
-	if (look_finished(created, count, starts->args) > 0 || has_waited(&starts->rounds, count))
+	if (look_finished(created, count, starts->args) > 0 || has_waited(&starts->rounds))
 	{
 		/* a batch of several is given back as a whole */
 		if (starts->root_count == 1)
@@ -742,7 +742,7 @@ act(void *arg)
 		lock_queue_to_start(args->queue);
 	for (int i = 0; i < changed_count; i++)
 		lock_tree(&changed[i]->workflow.id, TREE_SHARED);
-	starts->rounds.since = clock_monotonic();
+	watch_waits(&starts->rounds);
 	done = create(starts, created, created_count) && change(changed, changed_count, args);
 	register_again(args->executor_id, registered);
 	if (!done)
