@@ -137,7 +137,7 @@ CREATE TABLE durable.workflow
 	-- of one whose arguments start has replaced: when it did, last
 	replaced_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 

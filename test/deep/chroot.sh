@@ -70,10 +70,11 @@ in_chroot() {
 			sh -c "cd /mnt/tree && exec \"\$@\"" sh "$@"' sh "$root" "$scratch" "$cache" "$@"
 }
 
-# test_in_chroot MAJOR: all tests
+# test_in_chroot MAJOR: all tests, or those that are picked
 test_in_chroot() {
 	make_chroot "$1"
 	local pg_config=/usr/lib/postgresql/$1/bin/pg_config
 	in_chroot "$pg_config" --version
-	in_chroot make -s test PG_CONFIG="$pg_config" COPT=-Werror TESTS="${TESTS:-regress isolation tap}"
+	in_chroot make -s test PG_CONFIG="$pg_config" COPT=-Werror TESTS="${TESTS:-regress isolation tap}" \
+		${REGRESS+"REGRESS=$REGRESS"} ${ISOLATION+"ISOLATION=$ISOLATION"} ${PROVE_TESTS+"PROVE_TESTS=$PROVE_TESTS"}
 }
