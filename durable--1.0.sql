@@ -547,7 +547,7 @@ AS 'MODULE_PATHNAME', 'durable_queue_changed'
 LANGUAGE C;
 COMMENT ON FUNCTION durable.queue_changed() IS
 	'Trigger: tells all sessions that a queue has changed. Errors: 0A000';
-CREATE TRIGGER changed AFTER UPDATE OR DELETE ON durable.queue
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON durable.queue
 	FOR EACH ROW EXECUTE FUNCTION durable.queue_changed();
 ALTER TABLE durable.queue ENABLE ALWAYS TRIGGER changed;
 

@@ -115,8 +115,11 @@ read_buckets(Relation table)
 	ranges = read_ranges(table);
 	note_here(ranges);
 	pfree(ranges);
-	/* whatever was told meanwhile: nobody can have changed it, since we hold it */
-	is_read = true;
+	/*
+	 * Whatever was told meanwhile: nobody can have changed it, since we hold it.  But without the
+	 * trigger nobody will be told.
+	 */
+	is_read = has_our_trigger(table, "buckets_changed");
 }
 
 /* Holds the table to the end of the transaction: what is here stays so. */

@@ -92,6 +92,9 @@ next_round(Rounds *rounds, const char *table, uint64 seen)
 	free_round();
 }
 
+/* A statement may take so much longer for each row (microseconds): a batch also sleeps for short locks. */
+#define A_ROW 1000
+
 /* A call begins anew at most so often because it had to wait. */
 #define MOST_WAITS 3
 
@@ -111,13 +114,13 @@ watch_waits(Rounds *rounds)
 }
 
 /*
- * Whether a statement that was run since has had to wait for somebody, for longer than
- * the times and the conditions that it was given may be out of date.
+ * Whether the call has had to wait for somebody since, while it wrote so many rows, and for
+ * so long that the times and the conditions that it was given are out of date.
  */
 bool
-has_waited(Rounds *rounds)
+has_waited(Rounds *rounds, int rows)
 {
-	return last_sleep() != rounds->last_sleep && clock_monotonic() - rounds->since > A_WAIT &&
+	return last_sleep() != rounds->last_sleep && clock_monotonic() - rounds->since > A_WAIT + A_ROW * rows &&
 		rounds->waits++ < MOST_WAITS;
 }
 

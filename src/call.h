@@ -37,7 +37,7 @@ extern Call begin_call(FunctionCallInfo fcinfo);
 extern void free_round(void);
 extern void next_round(Rounds *rounds, const char *table, uint64 seen);
 extern void watch_waits(Rounds *rounds);
-extern bool has_waited(Rounds *rounds);
+extern bool has_waited(Rounds *rounds, int rows);
 extern void end_call(const Call *call);
 extern TupleDesc result_desc(FunctionCallInfo fcinfo, int columns);
 extern Oid column_type(TupleDesc desc, int column);

@@ -527,7 +527,7 @@ complete_tasks(void *arg)
 	if (workflow_count > 0 && !complete_workflows(c->acts, workflow_count, now))
 		return false;
 	c->table = "durable.step";
-	if (!complete_steps_of(steps, step_count, now) || has_waited(&c->rounds))
+	if (!complete_steps_of(steps, step_count, now) || has_waited(&c->rounds, c->act_count))
 		return false;
 	follow_workflows(c->acts, workflow_count, abandons, now);
 	return true;
@@ -554,7 +554,7 @@ complete_known_steps(void *arg)
 		c->acts[i]->act->completed = true;
 	}
 	watch_waits(&c->rounds);
-	return complete_steps_of(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds);
+	return complete_steps_of(c->acts, c->task_count, clock_now()) && !has_waited(&c->rounds, c->task_count);
 }
 
 /* Whether all are steps, each of which stands in the array once. */

@@ -225,7 +225,7 @@ rerun(void *arg)
 			}, NEWEST) == 0)
 		raise_kept_away("durable.workflow");
 	raised_lease_of(&r->workflow->id);
-	return !has_waited(&r->rounds);
+	return !has_waited(&r->rounds, 1);
 }
 
 /*

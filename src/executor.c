@@ -168,7 +168,7 @@ refresh_executor(Datum executor_id, NullableDatum app_version)
 		if (run(&refresh, &params, NEWEST) == 0)
 			raise_kept_away("durable.executor");
 		fetch(0, 0, &row);
-	} while (has_waited(&rounds));
+	} while (has_waited(&rounds, 1));
 	unbind_ended(executor_id, row.bound_run, row.bound);
 }
 

@@ -139,7 +139,7 @@ write_fork(void *arg)
 	if (DatumGetInt64(row.copied.value) < DatumGetInt64(row.positions.value))
 		raise_kept_away("durable.step");
 	f->priority = DatumGetInt32(row.priority.value);
-	return !has_waited(&f->rounds);
+	return !has_waited(&f->rounds, 1);
 }
 
 /* ---- the call ------------------------------------------------------------------------ */

@@ -54,7 +54,7 @@ record_marker(const Workflow *workflow, const Step *step, const char *name, Roun
 				.name = a_value(CStringGetTextDatum(name)),.now = a_time(clock_now())
 			}, NEWEST) == 0)
 		return false;
-	if (!has_waited(rounds))
+	if (!has_waited(rounds, 1))
 		return true;
 	take_back_step(&workflow->id, step->sequence);
 	return false;

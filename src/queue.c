@@ -54,8 +54,9 @@ static Statement look_at_queue = STATEMENT(LookQueue,
 
 /*
  * Queues that this backend has read.  Each call of a job asks for its queue, and hardly
- * ever has that changed.  A transaction that changes a row tells all sessions when it
- * commits, before it gives up the queue's lock (durable_queue_changed).
+ * ever has that changed.  A transaction that writes a row tells all sessions when it
+ * commits, before it gives up the queue's lock (durable_queue_changed), and its own
+ * when it aborts.
  */
 typedef struct KnownQueue
 {
@@ -83,10 +84,15 @@ static OurIndex queue_table = {
 	"queue", "queue_pkey", OUR_COLUMNS({"name", TEXTOID}),.nkeys = 1,.is_unique = true
 };
 
+/* Whether this backend would be told. */
+static bool is_told;
+
 /* Forgets what was read, if any queue has changed. */
 static void
 forget_changed_queues(void)
 {
+	Relation	table;
+
 	AcceptInvalidationMessages();
 	if (queue_table.is_checked)
 		return;
@@ -95,7 +101,9 @@ forget_changed_queues(void)
 		known_memory = AllocSetContextCreate(TopMemoryContext, "durable queues", ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(known_memory);
 	known = known_create(known_memory, 16, NULL);
-	table_close(open_our_table(&queue_table, AccessShareLock), AccessShareLock);
+	table = open_our_table(&queue_table, AccessShareLock);
+	is_told = has_our_trigger(table, "queue_changed");
+	table_close(table, AccessShareLock);
 }
 
 static Queue
@@ -107,14 +115,17 @@ copy_queue(const Queue *queue)
 	return copy;
 }
 
+/* Remembers a queue.  If memory runs out, all are forgotten. */
 static void
 know_queue(Datum name, const Queue *queue)
 {
 	MemoryContext old = MemoryContextSwitchTo(known_memory);
+	bool		was_checked = queue_table.is_checked;
 	bool		found;
-	KnownQueue *entry = known_insert(known, (text *) DatumGetPointer(datumCopy(name, false, -1)), &found);
 
-	entry->queue = copy_queue(queue);
+	queue_table.is_checked = false;
+	known_insert(known, (text *) DatumGetPointer(datumCopy(name, false, -1)), &found)->queue = copy_queue(queue);
+	queue_table.is_checked = was_checked;
 	MemoryContextSwitchTo(old);
 }
 
@@ -130,8 +141,8 @@ look_queue(Datum name, Queue *queue)
 	QueueRow	row;
 
 	forget_changed_queues();
-	entry = durable_fast_paths ? known_lookup(known, key) : NULL;
-	if (entry)
+	entry = known_lookup(known, key);
+	if (entry && durable_fast_paths)
 	{
 		*queue = copy_queue(&entry->queue);
 		return true;
@@ -146,7 +157,8 @@ look_queue(Datum name, Queue *queue)
 		.key_concurrency = row.key_concurrency,
 		.fair = DatumGetBool(row.fair.value)
 	};
-	know_queue(PointerGetDatum(key), queue);
+	if (entry == NULL && is_told)
+		know_queue(PointerGetDatum(key), queue);
 	return true;
 }
 
@@ -380,13 +392,12 @@ drop_queue(Datum name)
 
 /* ---- trigger ----------------------------------------------------------------------- */
 
-/* After each row that is updated or deleted: whoever has read it is told, by the table's index: no plan depends on that. */
+/* After each row that is written: whoever has read a queue is told. */
 Datum
 durable_queue_changed(PG_FUNCTION_ARGS)
 {
-	require_row_trigger(fcinfo, "queue_changed", "queue", "updated or deleted");
-	table_close(open_our_table(&queue_table, AccessShareLock), NoLock);
-	CacheInvalidateRelcacheByRelid(queue_table.index_id);
+	require_row_trigger(fcinfo, "queue_changed", "queue", "inserted, updated or deleted");
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }
 

@@ -684,16 +684,6 @@ join_unfinished(Datum ids)
 
 /* ---- the trigger ----------------------------------------------------------------------- */
 
-/* Whether a trigger of durable.workflow is the one that keeps the registers. */
-bool
-is_register_trigger(const Trigger *trigger)
-{
-	char	   *name = get_func_name(trigger->tgfoid);
-
-	return trigger->tgenabled == TRIGGER_FIRES_ALWAYS && name && strcmp(name, "keep_registers") == 0 &&
-		get_func_namespace(trigger->tgfoid) == get_namespace_oid("durable", false);
-}
-
 /* Empties all registers.  (TRUNCATE could not do so, where the caller truncates them, too.) */
 static void
 empty_registers(void)

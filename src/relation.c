@@ -154,6 +154,28 @@ open_our_index(const OurIndex *ours, LOCKMODE mode)
 
 /* ---- triggers --------------------------------------------------------------------- */
 
+/* Whether a trigger calls that function of ours, whoever writes. */
+bool
+is_our_trigger(const Trigger *trigger, const char *function)
+{
+	char	   *name = get_func_name(trigger->tgfoid);
+
+	return trigger->tgenabled == TRIGGER_FIRES_ALWAYS && name && strcmp(name, function) == 0 &&
+		get_func_namespace(trigger->tgfoid) == get_namespace_oid("durable", false);
+}
+
+/* Whether a table has the trigger that calls that function. */
+bool
+has_our_trigger(Relation table, const char *function)
+{
+	const TriggerDesc *triggers = table->trigdesc;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+		if (is_our_trigger(&triggers->triggers[i], function))
+			return true;
+	return false;
+}
+
 /* A trigger function is called as what it is, after each row. */
 void
 require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events)

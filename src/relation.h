@@ -14,6 +14,7 @@
 #include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
+#include "utils/reltrigger.h"
 
 typedef struct OurColumn
 {
@@ -62,6 +63,8 @@ extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
 extern ItemPointerData add_row(Relation table, Datum *values);
 pg_noreturn extern void raise_not_ours(const char *table);
+extern bool is_our_trigger(const Trigger *trigger, const char *function);
+extern bool has_our_trigger(Relation table, const char *function);
 extern void require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events);
 
 #endif							/* DURABLE_RELATION_H */

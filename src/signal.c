@@ -192,7 +192,7 @@ insert(const pg_uuid_t *workflow_id, const Sending *sending, bool was_counted, R
 					.is_counted = a_bool(is_counted(workflow_id)),.most = was_counted ? a_null() : an_int(MOST_COUNTED)
 				}, NEWEST) == 0)
 			return false;
-		if (sending->key.isnull || !has_waited(rounds))
+		if (sending->key.isnull || !has_waited(rounds, 1))
 			break;
 		run(&delete_signal, &(DeleteSignal) {.workflow_id = an_id(workflow_id),.id = an_id(&id)}, NEWEST);
 	}

@@ -455,7 +455,7 @@ write_claims(Claims *claims)
 		watch_waits(&claims->rounds);
 		if (create_steps(claims, new) < new)
 			return false;
-		if (has_waited(&claims->rounds))
+		if (has_waited(&claims->rounds, claims->count))
 		{
 			if (claims->count == 1)
 				take_back_step(&claims->elements->workflow_id, claims->elements->sequence);

@@ -61,7 +61,7 @@ complete_then_claim(const StepCompletion *completion, const ClaimArgs *args, Cla
 	{
 		watch_waits(&rounds);
 		done = complete_with_claim(completion, args, claim);
-		if (done == BOTH && !has_waited(&rounds))
+		if (done == BOTH && !has_waited(&rounds, 1))
 		{
 			expect_new_step(workflow_id, claim->sequence + 1);
 			answer_new_step(&claim->answer);

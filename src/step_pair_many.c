@@ -292,7 +292,7 @@ write_as_expected(void *arg)
 			return false;
 	}
 	watch_waits(&pairs->claims.rounds);
-	if (!run_expected(pairs) || has_waited(&pairs->claims.rounds))
+	if (!run_expected(pairs) || has_waited(&pairs->claims.rounds, pairs->step_count))
 		return false;
 	for (int i = 0; i < pairs->claims.count; i++)
 	{
@@ -513,7 +513,7 @@ write_as_decided(void *arg)
 		lock_rows_of(pairs);
 	now = clock_now();
 	watch_waits(rounds);
-	if (!complete_those(pairs, false, now) || has_waited(rounds))
+	if (!complete_those(pairs, false, now) || has_waited(rounds, pairs->step_count))
 		return false;
 	return write_claims(&pairs->claims) && complete_those(pairs, true, now);
 }

@@ -24,6 +24,7 @@
  */
 #include "table.h"
 #include "register.h"
+#include "relation.h"
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -193,7 +194,7 @@ has_our_triggers(Relation relation, const Table *table)
 		!has_registered_columns(relation))
 		return false;
 	for (int i = 0; i < triggers->numtriggers; i++)
-		if (!is_register_trigger(&triggers->triggers[i]))
+		if (!is_our_trigger(&triggers->triggers[i], "keep_registers"))
 			return false;
 	return true;
 }

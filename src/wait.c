@@ -298,7 +298,7 @@ write_wait(Asking *a)
 	else
 		result = write_end(a, &a->wait, &a->end, &fence);
 	/* an open one counts its time from when it is there */
-	if (result == WRITTEN && a->is_new && a->end.status == NO_TASK && has_waited(&a->rounds))
+	if (result == WRITTEN && a->is_new && a->end.status == NO_TASK && has_waited(&a->rounds, 1))
 	{
 		take_back_wait(&a->wait);
 		return OVERTAKEN;

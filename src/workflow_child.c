@@ -172,7 +172,7 @@ create_child(const ChildArgs *args, const Workflow *parent, Rounds *rounds, Work
 		return false;
 	if (!DatumGetBool(result_value(0, 0)))
 		raise_kept_away("durable.workflow");
-	if (has_waited(rounds))
+	if (has_waited(rounds, 1))
 	{
 		take_back_step(args->parent_id, args->sequence);
 		take_back_workflow(&id);

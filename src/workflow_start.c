@@ -659,7 +659,7 @@ create(Starts *starts, Root **created, int count)
 		return false;
 	id = created[0]->workflow.id;
 	/* once more, now that the names are ours */
-	if (look_finished(created, count, starts->args) > 0 || has_waited(&starts->rounds))
+	if (look_finished(created, count, starts->args) > 0 || has_waited(&starts->rounds, count))
 	{
 		/* a batch of several is given back as a whole */
 		if (starts->root_count == 1)
