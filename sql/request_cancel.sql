@@ -198,6 +198,16 @@ SELECT status FROM durable.fail(pg_temp.wf('late-0'), 'cancelled');
 SELECT pg_temp.child('late', 0, 'late-0', 'q');
 SELECT pg_temp.claim('late', 1, 'undo');
 
+-- One that was handed back meanwhile, and is PENDING: a failure of its step that would be tried again tells it.
+SELECT created FROM durable.start('handed', queue => 'line');
+SELECT name, lease FROM durable.claim('line', 'e');
+SELECT pg_temp.claim('handed', 0, 's', 3), durable.release('e', pg_temp.wf('handed'));
+SELECT durable.request_cancel(pg_temp.wf('handed'), 'enough');
+SELECT * FROM pg_temp.all('handed');
+SELECT status, retry_count FROM durable.fail(pg_temp.st('handed', 0), 'boom');
+SELECT * FROM pg_temp.all('handed');
+SELECT durable.cancel_tree(pg_temp.wf('handed'));
+
 -- Queued children: those that never ran are CANCELLED, whether they are paused or not; others are told in their queue. The answer of start_child tells.
 SELECT lease FROM durable.start('fan', executor_id => 'e');
 SELECT pg_temp.child('fan', i, 'fan-' || i, 'q') FROM generate_series(0, 3) i;

@@ -66,6 +66,16 @@ SELECT * FROM pg_temp.job('job-4');
 SELECT durable.complete(test.id('job-4'), lease => 3);
 SELECT status, retry_count, error, detail FROM pg_temp.job('job-4');
 RESET durable.fast_paths;
+-- an inline child that the next run has not come to: fenced again by the next failure
+SELECT created FROM durable.start('job-6', queue => 'jobs', max_retries => 5);
+SELECT * FROM pg_temp.claim('job-6');
+SELECT created, lease FROM durable.start_child(test.id('job-6'), 0, 'job-6-child', lease => 1);
+SELECT status FROM durable.fail(test.id('job-6'), 'boom', 1);
+SELECT status, lease FROM pg_temp.job('job-6-child');
+SELECT * FROM pg_temp.claim('job-6');
+SELECT status FROM durable.fail(test.id('job-6'), 'boom', 3);
+SELECT status, lease FROM pg_temp.job('job-6-child');
+SELECT durable.cancel_tree(test.id('job-6'));
 -- paused; cancelled while it waits, which keeps its error
 SELECT created FROM durable.start('job-5', queue => 'jobs', max_retries => 5, backoff => '1 hour');
 SELECT * FROM pg_temp.claim('job-5');
