@@ -139,27 +139,6 @@ look_counts_again(QueueClaim *claim)
 }
 
 /*
- * Claims up to so many in a queue without lanes of keys, from where the search is on.  Where
- * others claim beside us, they may have taken all that was due, maybe while we planned
- * statements.  Then we look once more at what is due by now.  If the first is the
- * same as before, nobody has taken it: it is one that cannot be had, or is not wanted.
- */
-static int64
-claim_beside_others(QueueClaim *claim, int64 wanted)
-{
-	Position	first = claim->due.first;
-	int64		claimed = claim_by_rank(claim, wanted);
-
-	if (claimed > 0 || has_limits(&claim->queue))
-		return claimed;
-	claim->search = begin_search(claim->search.queue, clock_now(), true);
-	if (!next_allowed(claim) ||
-		(claim->due.first.rank == first.rank && compare_positions(&claim->due.first, &first) == 0))
-		return 0;
-	return claim_by_rank(claim, wanted);
-}
-
-/*
  * Claims up to so many, when a look without locks has found a lane in which
  * something is due.  The time of all that is done is that at which the queue was
  * locked, where limits are counted by it.  Returns their number.
@@ -193,7 +172,7 @@ claim_locked(QueueClaim *claim, int64 wanted)
 	else if (out_of_date && !next_allowed(claim))
 		return 0;
 	else
-		claimed = claim_beside_others(claim, wanted);
+		claimed = claim_by_rank(claim, wanted);
 	if (claimed > 0 && has_limits(&claim->queue))
 		write_counts(name, &claim->queue, &claim->counts, claim->search.now, claimed, claim->started);
 	return claimed;
@@ -215,27 +194,40 @@ act_on_notes_in(QueueClaim *claim)
 	act_on_notes();
 }
 
-/* Claims up to so many workflows of a queue.  Returns their number. */
+/* Claims up to so many workflows of a queue, by what a look without locks finds due by now.  Returns their number. */
+static int64
+try_claim(QueueClaim *claim, Datum name, int64 wanted)
+{
+	claim->search = begin_search(name, clock_now(), true);
+	claim->starts_left = starts_left(&claim->queue, &claim->counts);
+	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&
+		free_slots(name, &claim->queue, &claim->counts, wanted) > 0)
+		return claim_locked(claim, wanted);
+	return 0;
+}
+
+/*
+ * The same, and tries again where others have taken all that was due in its snapshot: what
+ * has come since is not in that.  It ends when a try meets the same as the one before.
+ */
 static int64
 claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 {
 	TimestampTz now = clock_now();
-	int64		claimed = 0;
+	int64		claimed;
+	uint64		passed = 0;
 
 	look_queue_or_raise(name, &claim->queue);
 	claim->counts = (Counts) {.window_start = a_null(),.early = a_null()};
 	if (has_limits(&claim->queue))
 		look_counts(name, &claim->queue, now, &claim->counts);
-	claim->search = begin_search(name, now, true);
 	if (are_there_notes())
 	{
+		claim->search = begin_search(name, now, true);
 		act_on_notes_in(claim);
-		claim->search = begin_search(name, clock_now(), true);
 	}
-	claim->starts_left = starts_left(&claim->queue, &claim->counts);
-	if ((next_allowed(claim) || may_claim_under_keys(claim)) &&
-		free_slots(name, &claim->queue, &claim->counts, wanted) > 0)
-		claimed = claim_locked(claim, wanted);
+	while ((claimed = try_claim(claim, name, wanted)) == 0 && claim->search.passed != passed)
+		passed = claim->search.passed;
 	note_claim(name, claim->executor_id.value, claimed);
 	raise_heads(&claim->search);
 	return claimed;

@@ -51,7 +51,9 @@ typedef struct FastClaim
 	ClaimNew	params;
 	const QueueClaim *claim;
 	bool		done;
-	bool		passes_over;	/* it does not wait at that place any more, or is not wanted, or somebody is changing it */
+	bool		is_seen;
+	bool		is_lost;		/* it does not wait at that place any more, or somebody is changing it */
+	bool		is_unwanted;
 	ClaimedRow	row;
 } FastClaim;
 
@@ -122,11 +124,14 @@ fast_claim_new(const void *params)
 	if (XactReadOnly ||
 		!begin_look(&look, &workflow_by_id, RowExclusiveLock, (Key[]) {IS_ID(workflow_id, claim->params.id)}, 1))
 		return NOT_FAST;
-	claim->passes_over = !waits_there(&look, &claim->params) || !is_wanted(&look, claim->claim);
-	if (!claim->passes_over && column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)
+	claim->is_seen = true;
+	claim->is_lost = !waits_there(&look, &claim->params);
+	claim->is_unwanted = !claim->is_lost && !is_wanted(&look, claim->claim);
+	if (!claim->is_lost && !claim->is_unwanted &&
+		column_of_row(&look, workflow_parent_id).isnull && int_of_row(&look, workflow_lease) == 0)
 	{
 		claim->done = claim_row(&look, claim);
-		claim->passes_over = !claim->done;
+		claim->is_lost = !claim->done;
 	}
 	end_look(&look);
 	return claim->done ? 1 : 0;
@@ -176,12 +181,17 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 
 	*passes_over = true;
 	if (!try_lock_tree_of_claim(&at->id))
+	{
+		note_passed(&claim->search, &at->id);
 		return false;
+	}
 	note_waiting(&at->id, &at->entry);
 	if (run(&claim_new, &params, NEWEST) == 0)
 	{
 		unlock_tree_of_claim(&at->id);
-		*passes_over = params.passes_over;
+		if (params.is_lost || !params.is_seen)
+			note_passed(&claim->search, &at->id);
+		*passes_over = params.is_lost || params.is_unwanted;
 		return false;
 	}
 	if (!params.done)
@@ -221,8 +231,13 @@ claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, 
 	walk_lane(&walk, &waiting_places, GetActiveSnapshot(), claim->search.queue, from);
 	while (claimed < wanted && passes_over && can_lock_trees_of_claim() && (found = next_place(&walk, &at) && at.run_at <= claim->search.now))
 	{
-		if ((tried && compare_positions(&at, from) == 0) || !is_settled(&walk))
+		if (tried && compare_positions(&at, from) == 0)
 			continue;
+		if (!is_settled(&walk))
+		{
+			note_passed(&claim->search, &at.id);
+			continue;
+		}
 		*from = at;
 		tried = false;
 		if (claim_at(claim, &at, &passes_over))

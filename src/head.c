@@ -95,6 +95,7 @@
 #include "plan.h"
 #include "head_internal.h"
 
+#include "common/hashfn.h"
 #include "executor/instrument.h"
 #include "utils/snapmgr.h"
 
@@ -197,15 +198,25 @@ note_walk(Search *search, int64 before, int64 passed, int64 highest, int64 lowes
 	search->far_lowest = Min(search->far_lowest, lowest);
 }
 
+/* A claim cannot have a workflow that is due, since somebody else has taken it, or is changing it. */
+void
+note_passed(Search *search, const pg_uuid_t *id)
+{
+	search->passed += hash_bytes(id->data, UUID_LEN);
+}
+
 /*
  * Whether a search passes over the place at which a walk is.  Who takes a workflow, or
  * changes it so that it does not wait there any more, has deleted its entry, and has
  * its row locked to the end of the transaction: a claim could not have it.
  */
 static bool
-passes_over(const Search *search, const Walk *walk)
+passes_over(Search *search, const Walk *walk, const Position *at)
 {
-	return search->is_claim && !is_settled(walk);
+	if (!search->is_claim || is_settled(walk))
+		return false;
+	note_passed(search, &at->id);
+	return true;
 }
 
 /* The first that is due in a lane, from its head on. */
@@ -219,7 +230,7 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 	walk_lane(&walk, &waiting_places, snapshot, search->queue, &head->at);
 	found = next_place(&walk, first);
 	note_walk(search, before, walk.passed, head->at.rank, head->at.rank);
-	while (found && passes_over(search, &walk))
+	while (found && passes_over(search, &walk, first))
 		found = next_place(&walk, first);
 	end_walk(&walk);
 	if (found && first->run_at > search->now)
@@ -261,7 +272,7 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 	walk_queue(&walk, &waiting_places, snapshot, search->queue, search->highest, lowest);
 	found = next_place(&walk, &due->first);
 	note_walk(search, before, walk.passed, search->highest, found ? due->first.rank : lowest);
-	while (found && passes_over(search, &walk))
+	while (found && passes_over(search, &walk, &due->first))
 		found = next_place(&walk, &due->first);
 	end_walk(&walk);
 	return found;

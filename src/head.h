@@ -59,7 +59,8 @@ typedef struct Search
 	int64		highest;		/* the ranks left to look at are this one and lower */
 	int64		far_highest;	/* all lanes in which a probe has walked far over dead entries are from this rank ... */
 	int64		far_lowest;		/* ... down to this one */
-	bool		is_claim;		/* what others are taking is passed over */
+	bool		is_claim;		/* what others are taking is passed over, ... */
+	uint64		passed;			/* ... and what that was: a hash, 0 if it was nothing */
 	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 
@@ -77,6 +78,7 @@ extern int	durable_claim_walk;
 
 /* head.c: what a claim reads */
 extern Search begin_search(Datum queue, TimestampTz now, bool is_claim);
+extern void note_passed(Search *search, const pg_uuid_t *id);
 extern bool next_due(Search *search, Due *due);
 extern int64 count_due(Search *search, int64 most);
 
