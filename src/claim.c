@@ -115,7 +115,13 @@ claim_by_rank(QueueClaim *claim, int64 wanted)
 		Position	from = claim->due.is_late ? claim->due.head : claim->due.first;
 
 		if (claim->due.is_late)
-			claimed += claim_in_lane(claim, &claim->due, true, &from, wanted - claimed);
+		{
+			int64		late = claim_in_lane(claim, &claim->due, true, &from, wanted - claimed);
+
+			if (late == 0)
+				note_passed(&claim->search, &claim->due.first.id);
+			claimed += late;
+		}
 		claimed += claim_in_lane(claim, &claim->due, false, &from, wanted - claimed);
 	} while (claimed < wanted && next_allowed(claim));
 	return claimed;
