@@ -23,6 +23,10 @@
  * deadlock.  A claim from several queues waits for the lock of one at most,
  * the first, and goes on to those that are free.
  *
+ * A claim looks in a snapshot.  All that it sees there may be taken by others whose own
+ * workflows came later; then it looks anew.  So it answers none only if it meets nothing
+ * but what it met just before, and cannot have.
+ *
  * Why no workflow is claimed twice: its row is locked while it is PENDING, and
  * stays locked to the end of the transaction.  Why no limit is exceeded: who
  * claims within limits counts and claims while nobody else claims in the queue.
