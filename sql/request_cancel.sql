@@ -207,6 +207,13 @@ SELECT * FROM pg_temp.all('handed');
 SELECT status, retry_count FROM durable.fail(pg_temp.st('handed', 0), 'boom');
 SELECT * FROM pg_temp.all('handed');
 SELECT durable.cancel_tree(pg_temp.wf('handed'));
+-- So does it one that is PAUSED.
+SELECT lease FROM durable.start('halted', executor_id => 'e');
+SELECT pg_temp.claim('halted', 0, 's', 3), durable.request_cancel(pg_temp.wf('halted'), 'enough'), durable.pause_tree(pg_temp.wf('halted'));
+SELECT * FROM pg_temp.all('halted');
+SELECT status, retry_count FROM durable.fail(pg_temp.st('halted', 0), 'boom');
+SELECT * FROM pg_temp.all('halted');
+SELECT durable.cancel_tree(pg_temp.wf('halted'));
 
 -- Queued children: those that never ran are CANCELLED, whether they are paused or not; others are told in their queue. The answer of start_child tells.
 SELECT lease FROM durable.start('fan', executor_id => 'e');

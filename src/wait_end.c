@@ -347,7 +347,7 @@ static Statement record_end = STATEMENT(EndWait,
 	"    AND (:open_at IS NULL OR " OPEN_AT(":open_at") ") AND " SIGNAL_IS_FREE
 	"    AND (:open_at IS NOT NULL OR s.run_at IS NULL OR s.run_at > :at)"
 	"    AND s.workflow_id = :workflow_id AND s.sequence = :sequence AND s.kind = 'WAIT'"
-	"    AND s.status = ANY {step from END_WAIT} RETURNING 1), "
+	"    AND s.status = ANY (CASE WHEN :completes THEN {step from END_WAIT} ELSE {step from FAIL_WAIT} END) RETURNING 1), "
 	"unlisted AS ("
 	"  DELETE FROM durable.open_wait o WHERE o.workflow_id = :workflow_id AND o.sequence = :sequence"
 	"    AND EXISTS (SELECT 1 FROM ended) RETURNING 1), "
