@@ -125,8 +125,9 @@ tell_at(const Workflow *workflow, int32 sequence, TaskKind kind, NullableDatum n
 		.kind = a_value(CStringGetTextDatum(kind_label(kind))),.name = name,.input = input,
 		.executor_id = executor_id,.error = request_error(workflow)
 	};
+	TaskStatus	told;
 
-	return tell_by(workflow, record_position, &position);
+	return step_transition(EVENT_TELL, NO_TASK, &told) && tell_by(workflow, record_position, &position);
 }
 
 /* ---- the end of a child --------------------------------------------------------------- */
