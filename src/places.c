@@ -167,7 +167,7 @@ add_member(Walk *walk, int member, Meaning column, StrategyNumber strategy, RegP
 
 	while (key_column(ours, key) != walk->places->columns[column])
 		key++;
-	ScanKeyEntryInitialize(&walk->place[member], SK_ROW_MEMBER, key + 1, strategy, InvalidOid, InvalidOid, compare, value);
+	ScanKeyEntryInitialize(&walk->place[member], SK_ROW_MEMBER, (AttrNumber) (key + 1), strategy, InvalidOid, InvalidOid, compare, value);
 }
 
 /*

@@ -67,7 +67,7 @@ try_lock_extension(void)
 static void
 tick_as_owner(TimestampTz *next)
 {
-	/* cppcheck-suppress unknownEvaluationOrder: neither of the two makes a difference to the other */
+	/* cppcheck-suppress unknownEvaluationOrder ; neither of the two makes a difference to the other */
 	FmgrInfo	tick = {.fn_oid = LookupFuncName(list_make2(makeString("durable"), makeString("tick")), 1,
 												 (Oid[]) {INT4OID}, false)};
 	LOCAL_FCINFO(fcinfo, 1);
