@@ -218,7 +218,8 @@ try_claim(QueueClaim *claim, Datum name, int64 wanted)
 
 /*
  * The same, and tries again where others have taken all that was due in its snapshot: what
- * has come since is not in that.  It ends when a try meets the same as the one before.
+ * has come since is not in that.  It ends when a try meets the same as the one before, or
+ * if the limits allow none.
  */
 static int64
 claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
@@ -236,7 +237,8 @@ claim_from_queue(QueueClaim *claim, Datum name, int64 wanted)
 		claim->search = begin_search(name, now, true);
 		act_on_notes_in(claim);
 	}
-	while ((claimed = try_claim(claim, name, wanted)) == 0 && claim->search.passed != passed)
+	while ((claimed = try_claim(claim, name, wanted)) == 0 && claim->search.passed != passed &&
+		   free_slots(name, &claim->queue, &claim->counts, wanted) > 0)
 		passed = claim->search.passed;
 	note_claim(name, claim->executor_id.value, claimed);
 	raise_heads(&claim->search);
