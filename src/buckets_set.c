@@ -63,7 +63,7 @@ durable_buckets_changed(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
-	require_row_trigger(fcinfo, "buckets_changed", "buckets", "inserted, updated or deleted");
+	require_row_trigger(fcinfo, "buckets_changed", "buckets");
 	CacheInvalidateRelcache(trigger->tg_relation);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !IsLogicalWorker())
 	{

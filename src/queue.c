@@ -396,7 +396,7 @@ drop_queue(Datum name)
 Datum
 durable_queue_changed(PG_FUNCTION_ARGS)
 {
-	require_row_trigger(fcinfo, "queue_changed", "queue", "inserted, updated or deleted");
+	require_row_trigger(fcinfo, "queue_changed", "queue");
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }

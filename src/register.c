@@ -707,11 +707,7 @@ durable_keep_registers(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)) ||
 		get_relname_relid("workflow", get_namespace_oid("durable", false)) != RelationGetRelid(trigger->tg_relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function durable.keep_registers can only be a trigger of table durable.workflow"),
-				 errdetail("It is called after each row that is inserted, updated or deleted there, and after TRUNCATE."),
-				 errhint("Make no other use of it.")));
+		raise_only_trigger("keep_registers", "workflow", ", and after TRUNCATE");
 	/* a subscriber gets the registers' own rows */
 	if (IsLogicalWorker())
 		return PointerGetDatum(NULL);

@@ -176,19 +176,25 @@ has_our_trigger(Relation table, const char *function)
 	return false;
 }
 
-/* A trigger function is called as what it is, after each row. */
-void
-require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events)
+/* A trigger function was called as something else.  also tells when it is called but after each row. */
+pg_noreturn void
+raise_only_trigger(const char *function, const char *table, const char *also)
 {
-	const TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event) && TRIGGER_FIRED_AFTER(trigger->tg_event))
-		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("function durable.%s can only be a trigger of table durable.%s", function, table),
-			 errdetail("It is called after each row that is %s there.", events),
+			 errdetail("It is called after each row that is inserted, updated or deleted there%s.", also),
 			 errhint("Make no other use of it.")));
+}
+
+/* A trigger function is called as what it is, after each row. */
+void
+require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table)
+{
+	const TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
+		raise_only_trigger(function, table, "");
 }
 
 /* ---- rows ------------------------------------------------------------------------- */

@@ -65,6 +65,7 @@ extern ItemPointerData add_row(Relation table, Datum *values);
 pg_noreturn extern void raise_not_ours(const char *table);
 extern bool is_our_trigger(const Trigger *trigger, const char *function);
 extern bool has_our_trigger(Relation table, const char *function);
-extern void require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table, const char *events);
+pg_noreturn extern void raise_only_trigger(const char *function, const char *table, const char *also);
+extern void require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *table);
 
 #endif							/* DURABLE_RELATION_H */
