@@ -207,6 +207,19 @@ CREATE TABLE durable.pending
 COMMENT ON TABLE durable.pending IS
 	'Register of the workflows that wait for an executor; a trigger keeps it';
 
+-- claim: of what waits in queues, all that has another priority than 0, by when it is due: so
+-- a claim passes over any number of priorities in which nothing is
+CREATE TABLE durable.prioritized
+(
+	queue_name text COLLATE "C" NOT NULL,
+	run_at timestamptz NOT NULL,
+	turn bigint NOT NULL,
+	id uuid NOT NULL,
+	CONSTRAINT prioritized_pkey PRIMARY KEY (queue_name, run_at, turn, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, vacuum_index_cleanup = on);
+COMMENT ON TABLE durable.prioritized IS
+	'Register of the workflows that wait in queues with another priority than 0; a trigger keeps it';
+
 -- stats: what waits in queues for a version; nothing else has a row here
 CREATE TABLE durable.pending_version
 (
@@ -1989,6 +2002,12 @@ SELECT r.id, r.problem FROM (
   SELECT coalesce(r.id, w.id), 'not in the register of what waits as it belongs'
   FROM durable.pending r FULL JOIN (SELECT w.*, CASE WHEN w.queue_name = '' THEN 0 ELSE - w.rank END AS turn FROM waiting w) w
     ON w.queue_name = r.queue_name AND w.key = r.key AND w.turn = r.turn AND w.run_at = r.run_at AND w.id = r.id
+  WHERE w.id IS NULL OR r.id IS NULL
+  UNION ALL
+  SELECT coalesce(r.id, w.id), 'not in the register of priorities as it belongs'
+  FROM durable.prioritized r FULL JOIN (SELECT w.*, - w.rank AS turn FROM waiting w
+    WHERE w.queue_name <> '' AND w.rank NOT IN (0, 1)) w
+    ON w.queue_name = r.queue_name AND w.run_at = r.run_at AND w.turn = r.turn AND w.id = r.id
   WHERE w.id IS NULL OR r.id IS NULL
   UNION ALL
   SELECT coalesce(r.id, w.id), 'not in the register of versions as it belongs'

@@ -64,6 +64,9 @@ SELECT pg_temp.broken('waits at another time', 'UPDATE durable.pending SET run_a
 SELECT pg_temp.broken('waits at another turn', 'UPDATE durable.pending SET turn = 1 WHERE id = test.id($$queued-deep$$)');
 SELECT pg_temp.broken('waits, unknown', 'INSERT INTO durable.pending VALUES ($$check-8-q$$, $$$$, 0, test.clock(), $1)');
 SELECT pg_temp.broken('waits under another key', 'UPDATE durable.pending SET key = $$k$$ WHERE id = test.id($$queued-deep$$)');
+SELECT pg_temp.broken('priority, unknown', 'INSERT INTO durable.prioritized VALUES ($$check-8-q$$, test.clock(), -4, $1)');
+SELECT pg_temp.broken('priority, not in the register', 'UPDATE durable.workflow SET priority = 2 WHERE id = test.id($$queued-deep$$)', 'DELETE FROM durable.prioritized');
+SELECT pg_temp.broken('priority, at another time', 'UPDATE durable.workflow SET priority = 2 WHERE id = test.id($$queued-deep$$)', 'UPDATE durable.prioritized SET run_at = run_at + interval $$1 s$$');
 SELECT pg_temp.broken('key, no queue', 'UPDATE durable.workflow SET concurrency_key = $$k$$ WHERE id = $1');
 SELECT pg_temp.broken('key, no ticket', 'UPDATE durable.workflow SET concurrency_key = $$k$$ WHERE id = test.id($$queued-deep$$)', 'DELETE FROM durable.queue_lane');
 SELECT pg_temp.broken('key, ticket behind it', 'UPDATE durable.workflow SET concurrency_key = $$k$$ WHERE id = test.id($$queued-deep$$)', 'UPDATE durable.queue_lane SET run_at = run_at + interval $$1 s$$');

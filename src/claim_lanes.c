@@ -425,13 +425,14 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 {
 	int64		highest = HIGHEST_RANK;
 	int64		claimed = 0;
+	Idle		idle = begin_idle(claim->search.queue, claim->search.now);
+	Ticket		ticket;
+	bool		has_ticket = first_due_ticket(&idle, highest, &ticket, &claim->search.next);
 
 	while (claimed < wanted && highest >= LOWEST_RANK)
 	{
 		Due			due;
-		Ticket		ticket;
 		bool		has_due;
-		bool		has_ticket = first_ticket(claim->search.queue, highest, &ticket);
 
 		claim->search.highest = highest;
 		has_due = next_due(&claim->search, &due);
@@ -443,6 +444,8 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 									 is_suspended_rank(highest) ? wanted - claimed :
 									 Min(wanted - claimed, claim->starts_left));
 		highest--;
+		if (has_ticket && ticket.from.rank > highest)
+			has_ticket = first_due_ticket(&idle, highest, &ticket, &claim->search.next);
 	}
 	return claimed;
 }
@@ -458,11 +461,13 @@ may_claim_under_keys(const QueueClaim *claim)
 	int64		most = most_of_key(&claim->queue);
 	int64		highest = HIGHEST_RANK;
 	int			stale = 0;
+	Idle		idle = begin_idle(queue, claim->search.now);
+	TimestampTz next = DT_NOEND;
 	Ticket		ticket;
 	Position	first;
 	bool		found = false;
 
-	while (!found && first_ticket(queue, highest, &ticket))
+	while (!found && first_due_ticket(&idle, highest, &ticket, &next))
 	{
 		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 
@@ -490,9 +495,10 @@ count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, Tim
 	int64		starts = starts_left(limits, counts);
 	int64		highest = HIGHEST_RANK;
 	int64		allowed = 0;
+	Idle		idle = begin_idle(queue, now);
 	Ticket		ticket;
 
-	while (allowed < most && first_ticket(queue, highest, &ticket))
+	while (allowed < most && first_due_ticket(&idle, highest, &ticket, next))
 	{
 		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 

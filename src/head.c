@@ -280,12 +280,8 @@ look_above(Search *search, const Head *head, Snapshot snapshot, Due *due)
 
 /*
  * The next lane in which something is due, and the first there.  One index probe for each
- * lane without a head in which nothing is due, a few for others.
- *
- * So a claim goes through all lanes that have nothing due.  To pass over many at once, it
- * would need an index of all that waits by run_at, for which each job would pay.  Or it would
- * need a mark that nothing in them is due before some time, with a list like that of a head,
- * and whenever something becomes due there, somebody had to go through all of them anew.
+ * lane without a head in which nothing is due, a few for others, until there were so many
+ * that it pays to ask in which something is (idle.c).
  */
 static bool
 look_next(Search *search, Due *due, Snapshot snapshot)
@@ -307,10 +303,13 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 			search->highest = head.at.rank - 1;
 			if (look_in_lane(search, &head, snapshot, due))
 				return true;
-			has_head = look_head(search->queue, search->highest, snapshot, &head);
 		}
 		else
 			search->highest = LOWEST_RANK - 1;
+		search->idle.ranks++;
+		search->highest = pass_over_idle(&search->idle, search->highest, snapshot, &search->next);
+		if (has_head && head.at.rank > search->highest)
+			has_head = look_head(search->queue, search->highest, snapshot, &head);
 	}
 	return false;
 }
@@ -319,7 +318,7 @@ Search
 begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
 	Search		search = {
-		.queue = queue,.now = now,.highest = HIGHEST_RANK,.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
+		.queue = queue,.now = now,.highest = HIGHEST_RANK,.idle = begin_idle(queue, now),.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
 		.is_claim = is_claim,.next = DT_NOEND
 	};
 

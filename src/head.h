@@ -9,6 +9,7 @@
 #define DURABLE_HEAD_H
 
 #include "durable.h"
+#include "idle.h"
 
 #include "storage/itemptr.h"
 
@@ -57,6 +58,7 @@ typedef struct Search
 	Datum		queue;
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
+	Idle		idle;			/* those above that had nothing due */
 	int64		far_highest;	/* all lanes in which a probe has walked far over dead entries are from this rank ... */
 	int64		far_lowest;		/* ... down to this one */
 	bool		is_claim;		/* what others are taking is passed over, ... */

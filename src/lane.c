@@ -207,6 +207,23 @@ first_ticket(Datum queue, int64 highest, Ticket *ticket)
 	return found;
 }
 
+/* The same, at the highest rank that has one that is due; *next: when the first is due at ranks that have none, if that is earlier. */
+bool
+first_due_ticket(Idle *idle, int64 highest, Ticket *ticket, TimestampTz *next)
+{
+	while (first_ticket(idle->queue, highest, ticket))
+	{
+		if (ticket->from.run_at <= idle->now)
+			return true;
+		*next = Min(*next, ticket->from.run_at);
+		idle->ranks++;
+		PushActiveSnapshot(GetLatestSnapshot());
+		highest = pass_over_idle(idle, ticket->from.rank - 1, GetActiveSnapshot(), next);
+		PopActiveSnapshot();
+	}
+	return false;
+}
+
 /* Whether any workflow of a queue waits under a key, or did. */
 bool
 has_tickets(Datum queue)

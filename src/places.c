@@ -52,12 +52,19 @@ struct PlaceIndex
 	AttrNumber	columns[MEANINGS];
 };
 
-/* The table is a register. */
+/* These tables are registers. */
 OurIndex	pending_register = A_REGISTER(pending, 5, {"queue_name", TEXTOID}, {"key", TEXTOID}, {"turn", INT8OID},
 										  {"run_at", TIMESTAMPTZOID}, {"id", UUIDOID});
 
 const PlaceIndex waiting_places = {
 	&pending_register, {[QUEUE_NAME] = 1,[KEY] = 2,[TURN] = 3,[RUN_AT] = 4,[WORKFLOW_ID] = 5}
+};
+
+OurIndex	prioritized_register = A_REGISTER(prioritized, 4, {"queue_name", TEXTOID}, {"run_at", TIMESTAMPTZOID},
+											  {"turn", INT8OID}, {"id", UUIDOID});
+
+const PlaceIndex prioritized_places = {
+	&prioritized_register, {[QUEUE_NAME] = 1,[RUN_AT] = 2,[TURN] = 3,[WORKFLOW_ID] = 4}
 };
 
 #define LANES(its_index, its_nkeys, ...) \
@@ -108,6 +115,7 @@ open_places(Walk *walk, const PlaceIndex *places, Snapshot snapshot)
 	walk->index = open_our_index(places->ours, AccessShareLock);
 	walk->key_count = 0;
 	walk->passed = 0;
+	walk->most_passed = PG_INT64_MAX;
 	walk->direction = ForwardScanDirection;
 	walk->key = (Datum) 0;
 	walk->ends_at_key = false;
@@ -320,7 +328,8 @@ next_row(Walk *walk)
 {
 	IndexScanDesc scan = walk->scan->iscan;
 
-	while (scan->xs_heap_continue || index_getnext_tid(scan, walk->direction) != NULL)
+	while (walk->passed < walk->most_passed &&
+		   (scan->xs_heap_continue || index_getnext_tid(scan, walk->direction) != NULL))
 	{
 		if (index_fetch_heap(scan, walk->scan->slot))
 			return ExecFetchSlotHeapTuple(walk->scan->slot, false, NULL);

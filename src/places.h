@@ -20,8 +20,12 @@
 
 typedef struct PlaceIndex PlaceIndex;
 
-extern OurIndex pending_register;	/* the register of what waits: claims read it, too */
+/* the registers that claims read, too */
+extern OurIndex pending_register;
+extern OurIndex prioritized_register;
+
 extern const PlaceIndex waiting_places; /* workflows that wait in queues */
+extern const PlaceIndex prioritized_places; /* those with a priority, in the order in which they are due */
 extern const PlaceIndex head_places;
 extern const PlaceIndex late_places;
 extern const PlaceIndex lane_places;	/* of keys, each by position */
@@ -44,6 +48,7 @@ typedef struct Walk
 	SysScanDesc scan;
 	HeapTuple	row;
 	int64		passed;			/* so many entries had rows that the snapshot does not see; of SnapshotAny it tells nothing */
+	int64		most_passed;	/* the walk ends at so many */
 } Walk;
 
 extern Relation open_to_write(const PlaceIndex *places);

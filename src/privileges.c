@@ -184,6 +184,7 @@ static const struct
 	{"paused", OWNER},
 	{"pending", OWNER},
 	{"pending_version", OWNER},
+	{"prioritized", OWNER},
 	{"queue", OWNER},
 	{"queue_count", OWNER},
 	{"queue_head", OWNER},

@@ -157,6 +157,21 @@ entry_of_pending(const Standing *w, Datum *entry)
 	return true;
 }
 
+/* The lanes of priority 0 are few: a claim looks into each of them. */
+static bool
+entry_of_prioritized(const Standing *w, Datum *entry)
+{
+	Datum		place[MOST_COLUMNS];
+
+	if (!has(w, QUEUE_NAME) || DatumGetInt32(w->values[PRIORITY]) == 0 || !entry_of_pending(w, place))
+		return false;
+	entry[0] = place[0];
+	entry[1] = place[3];
+	entry[2] = place[2];
+	entry[3] = place[4];
+	return true;
+}
+
 static bool
 entry_of_pending_version(const Standing *w, Datum *entry)
 {
@@ -329,6 +344,7 @@ entry_of_cancel_request(const Standing *w, Datum *entry)
 static const Register registers[] = {
 	REGISTER(active_root, 1, {"name", TEXTOID}, {"id", UUIDOID}),
 	{&pending_register, entry_of_pending},
+	{&prioritized_register, entry_of_prioritized},
 	REGISTER(suspended, 3, {"queue_name", TEXTOID}, {"has_time", BOOLOID}, {"id", UUIDOID}),
 	REGISTER(pending_version, 3, {"queue_name", TEXTOID}, {"app_version", TEXTOID}, {"id", UUIDOID}),
 	REGISTER(slot, 2, {"queue_name", TEXTOID}, {"slot", INT8OID}, {"key", TEXTOID}, {"id", UUIDOID}),
