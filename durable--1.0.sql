@@ -68,8 +68,8 @@ COMMENT ON TYPE durable.claim_action IS
 -- operating system's collations must not break an index.
 ---------------------------------------------------------------------------
 
--- A status changes no index of this table, so that its updates are HOT; half a page
--- is left for them.  Who looks for workflows by status finds them in the registers below.
+-- A status changes no index of this table, so that its updates are HOT.  What is left of a
+-- page has room for the versions of a claim and of the end.  Who looks for workflows by status finds them in the registers below.
 CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,
@@ -81,6 +81,10 @@ CREATE TABLE durable.workflow
 	completed_at timestamptz,
 	deadline timestamptz,
 	executor_id text COLLATE "C",
+	output jsonb,
+	error text,
+	-- what the program keeps about the error beside its text
+	detail jsonb,
 	parent_id uuid,
 	parent_sequence int,
 	priority int NOT NULL DEFAULT 0,
@@ -104,10 +108,6 @@ CREATE TABLE durable.workflow
 	-- claimed in a queue that counts: the number of its slot, which it has while it is driven
 	slot bigint,
 	input jsonb,
-	output jsonb,
-	error text,
-	-- what the program keeps about the error beside its text
-	detail jsonb,
 	-- of one that is suspended: since when; it is PENDING, or PAUSED from that
 	suspended_at timestamptz,
 	-- of a run of a schedule: which one, and the time of the plan for which it was started
@@ -137,7 +137,7 @@ CREATE TABLE durable.workflow
 	-- of one whose arguments start has replaced: when it did, last
 	replaced_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 40);
+) WITH (fillfactor = 30);
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 

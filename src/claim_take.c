@@ -7,6 +7,7 @@
  *-------------------------------------------------------------------------
  */
 #include "claim_internal.h"
+#include "gather.h"
 #include "places.h"
 #include "register.h"
 #include "sql.h"
@@ -57,7 +58,7 @@ typedef struct FastClaim
 	ClaimedRow	row;
 } FastClaim;
 
-#define FETCH_CLAIMED(t, name) claim->row.name = column_of_row(look, workflow_##name);
+#define FETCH_CLAIMED(t, name) claim->row.name = copied_column_of_row(look, workflow_##name);
 
 /* Whether the workflow that was found waits at the place at which it was seen. */
 static bool
@@ -108,7 +109,6 @@ claim_row(Look *look, FastClaim *claim)
 	end_writing(&writing);
 	if (done)
 	{
-		keep_row(look);
 		CLAIMED_LIST(FETCH_CLAIMED, FETCH_CLAIMED, )
 		claim->row.lease = a_value(Int32GetDatum(1));
 	}
@@ -212,7 +212,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
  * has found first is claimed without another walk.
  */
 static int64
-claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
+try_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
 {
 	int64		claimed = 0;
 	bool		passes_over = true;
@@ -246,6 +246,18 @@ claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, 
 	end_walk(&walk);
 	PopActiveSnapshot();
 	*is_done = claimed == wanted || !found;
+	return claimed;
+}
+
+static int64
+claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
+{
+	int64		claimed;
+
+	if (wanted > 1)
+		begin_gathering();
+	claimed = try_new_ones(claim, due, from, wanted, is_done);
+	end_gathering();
 	return claimed;
 }
 

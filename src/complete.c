@@ -20,6 +20,7 @@
  *-------------------------------------------------------------------------
  */
 #include "batch.h"
+#include "gather.h"
 #include "outcome.h"
 #include "sql.h"
 #include "wait.h"
@@ -384,10 +385,14 @@ fast_complete_workflows(const void *params)
 	const FastCompleteWorkflows *fast = params;
 	int			done = 0;
 
-	while (!XactReadOnly && done < fast->count &&
+	if (XactReadOnly)
+		return NOT_FAST;
+	begin_gathering();
+	while (done < fast->count &&
 		   complete_workflow_row(an_id(&fast->tasks[done]->id), an_int(fast->tasks[done]->workflow.lease),
 								 fast->tasks[done]->act->output, fast->params.now))
 		done++;
+	end_gathering();
 	return done > 0 ? done : NOT_FAST;
 }
 

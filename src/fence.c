@@ -31,6 +31,7 @@
  *-------------------------------------------------------------------------
  */
 #include "fence.h"
+#include "gather.h"
 #include "ids.h"
 #include "lock.h"
 #include "plan.h"
@@ -351,6 +352,7 @@ at_transaction_event(XactEvent event, void *arg)
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			forget_settled();
+			forget_gathered();
 			pg_fallthrough;
 		case XACT_EVENT_COMMIT:
 			forget_records();
@@ -378,6 +380,7 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactio
 			record_count--;
 		forget_lease_seen();
 		forget_settled();
+		forget_gathered();
 	}
 	forget_locks_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB);
 }

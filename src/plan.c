@@ -9,6 +9,7 @@
  *-------------------------------------------------------------------------
  */
 #include "plan.h"
+#include "gather.h"
 #include "wake.h"
 
 #include "access/xact.h"
@@ -346,6 +347,8 @@ run(Statement *statement, const void *params, View view)
 	make_ready(statement, ready);
 	if (statement->fast)
 		count_left_to_statement();
+	/* it sees all that was done */
+	end_gathering();
 
 	for (int i = 0; i < statement->nparameters; i++)
 	{

@@ -20,6 +20,7 @@
  */
 #include "register.h"
 #include "buckets.h"
+#include "gather.h"
 #include "head.h"
 #include "ids.h"
 #include "lane.h"
@@ -55,9 +56,9 @@ PG_FUNCTION_INFO_V1(durable_keep_registers);
 /* The columns of durable.workflow, in the order of the extension's script, up to the last that matters. */
 typedef enum WorkflowColumn
 {
-	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, PARENT_ID, PARENT_SEQUENCE, PRIORITY,
-	RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT, NAME, HANDLER, QUEUE_NAME, APP_VERSION,
-	PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, OUTPUT, ERROR_TEXT, DETAIL, SUSPENDED_AT,
+	ID, ROOT_ID, STATUS, LEASE, STARTED_AT, COMPLETED_AT, DEADLINE, EXECUTOR_ID, OUTPUT, ERROR_TEXT, DETAIL,
+	PARENT_ID, PARENT_SEQUENCE, PRIORITY, RECOVERY_COUNT, MAX_RECOVERY_ATTEMPTS, CREATED_AT, RUN_AT, TREE_END, TIMEOUT,
+	NAME, HANDLER, QUEUE_NAME, APP_VERSION, PAUSED_FROM, PAUSED_BY, PAUSED_AT, CONCURRENCY_KEY, SLOT, INPUT, SUSPENDED_AT,
 	SCHEDULED_FOR, SCHEDULED_BY, MAX_RETRIES, RETRY_COUNT, BACKOFF, BACKOFF_MULTIPLIER, MAX_BACKOFF, ON_PARENT_END,
 	CANCEL_REQUESTED_AT, CANCEL_REASON, CANCEL_AT
 } WorkflowColumn;
@@ -490,12 +491,21 @@ find_entry(const Register *r, Relation table, const pg_uuid_t *id, const Datum *
 static void
 leave(const Register *r, const pg_uuid_t *id, const Datum *entry)
 {
-	Relation	table = open_our_table(r->ours, RowExclusiveLock);
+	Relation	table;
 	ItemPointerData row;
 
+	write_gathered(r->ours);
+	table = open_our_table(r->ours, RowExclusiveLock);
 	if (find_entry(r, table, id, entry, &row))
 		simple_heap_delete(table, &row);
 	table_close(table, NoLock);
+}
+
+/* Whether an entry is of what waits under a key. */
+static bool
+is_keyed(const Register *r, const Datum *entry)
+{
+	return r->entry_of == entry_of_pending && VARSIZE_ANY_EXHDR(DatumGetPointer(entry[1])) > 0;
 }
 
 /* A workflow with a key now waits: claims must meet its lane. */
@@ -507,8 +517,7 @@ waits_in_lane(const Datum *entry)
 		.id = *DatumGetUUIDP(entry[4])
 	};
 
-	if (VARSIZE_ANY_EXHDR(DatumGetPointer(at.key)) > 0)
-		enter_lane(entry[0], &at);
+	enter_lane(entry[0], &at);
 }
 
 /* Adds an entry. */
@@ -516,17 +525,20 @@ static void
 join(const Register *r, const pg_uuid_t *id, Datum *entry)
 {
 	Relation	table = open_our_table(r->ours, RowExclusiveLock);
+	NoteRow		note = r->is_history ? NULL : note_entry;
 	ItemPointerData row;
 
 	/* who starts a root has written its name before, to find out whether it is free */
-	if (r->entry_of != entry_of_active_root || !find_entry(r, table, id, entry, &row))
+	bool		is_there = r->entry_of == entry_of_active_root && find_entry(r, table, id, entry, &row);
+
+	if (!is_there && (is_keyed(r, entry) || !gather(r->ours, table, entry, id, note)))
 	{
 		row = add_row(table, entry);
-		if (!r->is_history)
-			note_entry(r->ours, id, &row);
+		if (note)
+			note(r->ours, id, &row);
 	}
 	table_close(table, NoLock);
-	if (r->entry_of == entry_of_pending)
+	if (is_keyed(r, entry))
 		waits_in_lane(entry);
 }
 
@@ -563,18 +575,6 @@ is_root_name_busy(Datum name)
 	index_close(key, NoLock);
 	table_close(table, NoLock);
 	return is_busy;
-}
-
-/* The values of a row of durable.workflow. */
-WorkflowValues
-values_of_row(Relation workflow, HeapTuple row)
-{
-	int			natts = RelationGetDescr(workflow)->natts;
-	Datum	   *values = palloc(natts * sizeof(Datum));
-	bool	   *nulls = palloc(natts * sizeof(bool));
-
-	heap_deform_tuple(row, RelationGetDescr(workflow), values, nulls);
-	return (WorkflowValues) {.values = values,.nulls = nulls};
 }
 
 /*
@@ -710,6 +710,18 @@ empty_registers(void)
 		if (SPI_execute(psprintf("DELETE FROM durable.%s", registers[i].ours->table), false, 0) != SPI_OK_DELETE)
 			elog(ERROR, "cannot empty register %s", registers[i].ours->table);
 	SPI_finish();
+}
+
+/* The values of a row of durable.workflow. */
+static WorkflowValues
+values_of_row(Relation workflow, HeapTuple row)
+{
+	int			natts = RelationGetDescr(workflow)->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+
+	heap_deform_tuple(row, RelationGetDescr(workflow), values, nulls);
+	return (WorkflowValues) {.values = values,.nulls = nulls};
 }
 
 /* Of durable.workflow, after each row that is inserted, updated or deleted, and after TRUNCATE. */

@@ -20,7 +20,6 @@ typedef struct WorkflowValues
 	const bool *nulls;
 } WorkflowValues;
 
-extern WorkflowValues values_of_row(Relation workflow, HeapTuple row);
 extern bool has_registered_columns(Relation workflow);
 extern bool is_root_name_busy(Datum name);
 extern void note_root_name(const pg_uuid_t *id, const ItemPointerData *row);

@@ -199,32 +199,77 @@ require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *t
 
 /* ---- rows ------------------------------------------------------------------------- */
 
-/* Makes the entries of a row in an index of the table. */
+/* Makes the entries of rows in an index of the table.  values are those of all columns, row by row. */
 static void
-add_to_index(Oid index_id, Relation table, const Datum *entry, ItemPointer tid)
+add_to_index(Oid index_id, Relation table, const Datum *values, HeapTuple *rows, int count)
 {
 	Relation	index = index_open(index_id, RowExclusiveLock);
 	IndexInfo  *info = makeNode(IndexInfo);
-	Datum		values[INDEX_MAX_KEYS];
+	Datum		keys[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS] = {false};
 
-	for (int i = 0; i < index->rd_index->indnatts; i++)
-		values[i] = entry[index->rd_index->indkey.values[i] - 1];
 	info->ii_Unique = index->rd_index->indisunique;
-	index_insert(index, values, nulls, tid, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+	for (int row = 0; row < count; row++, values += RelationGetDescr(table)->natts)
+	{
+		for (int i = 0; i < index->rd_index->indnatts; i++)
+			keys[i] = values[index->rd_index->indkey.values[i] - 1];
+		index_insert(index, keys, nulls, &rows[row]->t_self, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+					 false, info);
+	}
 	index_close(index, NoLock);
 }
 
-/* Inserts a row of which no column is NULL, without triggers; returns where. */
+static void
+add_to_indexes(Relation table, const Datum *values, HeapTuple *rows, int count)
+{
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(table))
+		add_to_index(lfirst_oid(cell), table, values, rows, count);
+}
+
+/* A row of which no column is NULL. */
+HeapTuple
+form_row(Relation table, Datum *values)
+{
+	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
+
+	return heap_form_tuple(RelationGetDescr(table), values, nulls);
+}
+
+/* Inserts such a row, without triggers; returns where. */
 ItemPointerData
 add_row(Relation table, Datum *values)
 {
-	bool	   *nulls = palloc0(RelationGetDescr(table)->natts * sizeof(bool));
-	HeapTuple	row = heap_form_tuple(RelationGetDescr(table), values, nulls);
-	ListCell   *cell;
+	HeapTuple	row = form_row(table, values);
 
 	simple_heap_insert(table, row);
-	foreach(cell, RelationGetIndexList(table))
-		add_to_index(lfirst_oid(cell), table, values, &row->t_self);
+	add_to_indexes(table, values, &row, 1);
 	return row->t_self;
+}
+
+/*
+ * The same for several: a record of WAL for each page, and one index after the other.
+ * Each row tells where it is.  What this needs is left to the memory context.
+ */
+void
+add_rows(Relation table, HeapTuple *rows, int count)
+{
+	/* one that is not counted: so slots need not be given back */
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(table));
+	TupleTableSlot **slots = palloc(count * sizeof(TupleTableSlot *));
+	Datum	   *values = palloc((Size) count * desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+
+	for (int i = 0; i < count; i++)
+	{
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+		/* as if it were the slot's own: else it would be copied */
+		ExecStoreHeapTuple(rows[i], slots[i], true);
+		heap_deform_tuple(rows[i], desc, &values[i * desc->natts], nulls);
+	}
+	heap_multi_insert(table, slots, count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < count; i++)
+		rows[i]->t_self = slots[i]->tts_tid;
+	add_to_indexes(table, values, rows, count);
 }

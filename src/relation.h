@@ -11,6 +11,7 @@
 
 #include "durable.h"
 
+#include "access/htup.h"
 #include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
@@ -61,7 +62,9 @@ key_column(const OurIndex *ours, int key)
 extern bool has_columns(Relation table, const OurColumn *columns, int count);
 extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
+extern HeapTuple form_row(Relation table, Datum *values);
 extern ItemPointerData add_row(Relation table, Datum *values);
+extern void add_rows(Relation table, HeapTuple *rows, int count);
 pg_noreturn extern void raise_not_ours(const char *table);
 extern bool is_our_trigger(const Trigger *trigger, const char *function);
 extern bool has_our_trigger(Relation table, const char *function);

@@ -316,11 +316,18 @@ open_relations(TableIndex *index, LOCKMODE mode, Relation *table_relation, Relat
 
 /* ---- looking ------------------------------------------------------------------- */
 
+static void
+move(Look *look, ScanDirection direction)
+{
+	look->row = systable_getnext_ordered(look->scan, direction);
+	look->is_kept = false;
+}
+
 /* Goes on to the next row, in the order of the index. */
 void
 next_row(Look *look)
 {
-	look->row = systable_getnext_ordered(look->scan, ForwardScanDirection);
+	move(look, ForwardScanDirection);
 }
 
 /* Begins a scan for the rows that meet the keys; false if the table or index is not ours. */
@@ -356,7 +363,7 @@ begin_look_at_last(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys
 {
 	if (!begin_scan(look, index, mode, keys, nkeys))
 		return false;
-	look->row = systable_getnext_ordered(look->scan, BackwardScanDirection);
+	move(look, BackwardScanDirection);
 	return true;
 }
 
@@ -373,6 +380,7 @@ void
 keep_row(Look *look)
 {
 	look->row = heap_copytuple(look->row);
+	look->is_kept = true;
 }
 
 void
@@ -418,10 +426,27 @@ fast_none(TableIndex *index, const Key *keys, int nkeys)
 NullableDatum
 column_of_row(const Look *look, int column)
 {
+	AttrNumber	number = attribute_number(look->index->table, column);
 	NullableDatum d;
 
-	d.value = heap_getattr(look->row, attribute_number(look->index->table, column),
-						   RelationGetDescr(look->table_relation), &d.isnull);
+	/* the slot of the scan remembers what it has read of the row */
+	if (look->is_kept)
+		d.value = heap_getattr(look->row, number, RelationGetDescr(look->table_relation), &d.isnull);
+	else
+		d.value = slot_getattr(look->scan->slot, number, &d.isnull);
+	return d;
+}
+
+/* The same, so that it outlives the look. */
+NullableDatum
+copied_column_of_row(const Look *look, int column)
+{
+	NullableDatum d = column_of_row(look, column);
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(look->table_relation),
+												attribute_number(look->index->table, column) - 1);
+
+	if (!d.isnull)
+		d.value = datumCopy(d.value, attribute->attbyval, attribute->attlen);
 	return d;
 }
 
@@ -439,15 +464,21 @@ status_of_row(const Look *look, int column)
 
 /* ---- writing ------------------------------------------------------------------- */
 
+static TupleTableSlot *
+slot_to_write(const Writing *writing)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(writing->relation), &TTSOpsVirtual);
+
+	slot->tts_tableOid = RelationGetRelid(writing->relation);
+	return slot;
+}
+
 /* Begins to write to the table that was looked at. */
 void
 begin_writing(Writing *writing, const Look *look)
 {
-	writing->table = look->index->table;
-	writing->relation = look->table_relation;
-	writing->row = MakeSingleTupleTableSlot(RelationGetDescr(writing->relation), &TTSOpsVirtual);
-	writing->row->tts_tableOid = RelationGetRelid(writing->relation);
-	writing->indexes = NULL;
+	*writing = (Writing) {.table = look->index->table,.relation = look->table_relation};
+	writing->row = slot_to_write(writing);
 }
 
 /* Also makes what was written visible to the next statement, as the end of one does. */
@@ -460,6 +491,8 @@ end_writing(Writing *writing)
 		FreeExecutorState(writing->estate);
 	}
 	ExecDropSingleTupleTableSlot(writing->row);
+	for (int i = 0; i < writing->put_off_count; i++)
+		ExecDropSingleTupleTableSlot(writing->put_off[i]);
 	CommandCounterIncrement();
 }
 
@@ -477,13 +510,25 @@ new_row(const Writing *writing)
 	}
 }
 
+/* All columns of the row that was found. */
+static const TupleTableSlot *
+all_of_row(const Look *look)
+{
+	Assert(!look->is_kept);
+	slot_getallattrs(look->scan->slot);
+	return look->scan->slot;
+}
+
 /* Begins a row as it was seen. */
 void
 row_as_seen(const Writing *writing, const Look *look)
 {
+	const TupleTableSlot *seen = all_of_row(look);
+	int			natts = seen->tts_tupleDescriptor->natts;
+
 	ExecClearTuple(writing->row);
-	heap_deform_tuple(look->row, RelationGetDescr(look->table_relation),
-					  writing->row->tts_values, writing->row->tts_isnull);
+	memcpy(writing->row->tts_values, seen->tts_values, natts * sizeof(Datum));
+	memcpy(writing->row->tts_isnull, seen->tts_isnull, natts * sizeof(bool));
 }
 
 void
@@ -556,11 +601,24 @@ open_indexes(Writing *writing)
 	MemoryContextSwitchTo(old);
 }
 
-/* The row to be written, for the registers. */
+/* A row for the registers. */
 static WorkflowValues
-registered(const Writing *writing)
+registered(const TupleTableSlot *row)
 {
-	return (WorkflowValues) {.values = writing->row->tts_values,.nulls = writing->row->tts_isnull};
+	return (WorkflowValues) {.values = row->tts_values,.nulls = row->tts_isnull};
+}
+
+/* Adds the entries of a row that was inserted. */
+static void
+add_inserted(const Writing *writing, TupleTableSlot *row)
+{
+	insert_index_entries_or_raise(writing->indexes, row, writing->estate);
+	if (is_registered(writing->table))
+	{
+		WorkflowValues values = registered(row);
+
+		keep_registers(NULL, &values);
+	}
 }
 
 /* Inserts a row, as INSERT does.  A conflict is an error. */
@@ -569,13 +627,33 @@ insert_row(Writing *writing)
 {
 	open_indexes(writing);
 	table_tuple_insert(writing->relation, writing->row, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries_or_raise(writing->indexes, writing->row, writing->estate);
-	if (is_registered(writing->table))
-	{
-		WorkflowValues row = registered(writing);
+	add_inserted(writing, writing->row);
+}
 
-		keep_registers(NULL, &row);
+/* Puts a row off, to be inserted with others.  What it refers to must be there until then. */
+void
+put_off_row(Writing *writing)
+{
+	if (writing->put_off_count == writing->put_off_room)
+	{
+		writing->put_off_room = Max(2 * writing->put_off_room, 64);
+		writing->put_off = writing->put_off ? repalloc(writing->put_off, writing->put_off_room * sizeof(TupleTableSlot *)) :
+			palloc(writing->put_off_room * sizeof(TupleTableSlot *));
 	}
+	writing->put_off[writing->put_off_count++] = writing->row;
+	writing->row = slot_to_write(writing);
+}
+
+/* Inserts those that were put off: a record of WAL for each page. */
+void
+insert_put_off(Writing *writing)
+{
+	if (writing->put_off_count == 0)
+		return;
+	open_indexes(writing);
+	table_multi_insert(writing->relation, writing->put_off, writing->put_off_count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < writing->put_off_count; i++)
+		add_inserted(writing, writing->put_off[i]);
 }
 
 /*
@@ -661,8 +739,8 @@ update_row(Writing *writing, const Look *look)
 	}
 	if (is_registered(writing->table))
 	{
-		WorkflowValues before = values_of_row(writing->relation, look->row);
-		WorkflowValues after = registered(writing);
+		WorkflowValues before = registered(all_of_row(look));
+		WorkflowValues after = registered(writing->row);
 
 		keep_registers(&before, &after);
 	}

@@ -228,6 +228,7 @@ typedef struct Look
 	Relation	index_relation;
 	SysScanDesc scan;
 	HeapTuple	row;			/* where it is, NULL at its end */
+	bool		is_kept;		/* the row is a copy, of which the scan knows nothing */
 } Look;
 
 extern bool begin_look(Look *look, TableIndex *index, LOCKMODE mode, const Key *keys, int nkeys);
@@ -239,6 +240,7 @@ extern bool is_unused(const TableIndex *index);
 extern int64 fast_none(TableIndex *index, const Key *keys, int nkeys);
 extern void keep_row(Look *look);
 extern NullableDatum column_of_row(const Look *look, int column);
+extern NullableDatum copied_column_of_row(const Look *look, int column);
 extern int32 int_of_row(const Look *look, int column);
 extern TaskStatus status_of_row(const Look *look, int column);
 
@@ -250,6 +252,9 @@ typedef struct Writing
 	TupleTableSlot *row;
 	EState	   *estate;
 	ResultRelInfo *indexes;		/* NULL until they are opened */
+	TupleTableSlot **put_off;	/* rows that are to be inserted together */
+	int			put_off_count;
+	int			put_off_room;
 } Writing;
 
 extern void begin_writing(Writing *writing, const Look *look);
@@ -261,6 +266,8 @@ extern void set_int(const Writing *writing, int column, int32 value);
 extern void set_label(const Writing *writing, int column, const char *label);
 extern bool end_row(const Writing *writing);
 extern void insert_row(Writing *writing);
+extern void put_off_row(Writing *writing);
+extern void insert_put_off(Writing *writing);
 extern bool insert_row_unless_there(Writing *writing);
 extern bool is_free_to_update(const Look *look);
 extern bool update_row(Writing *writing, const Look *look);

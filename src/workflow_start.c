@@ -24,6 +24,7 @@
  */
 #include "batch.h"
 #include "buckets.h"
+#include "gather.h"
 #include "namesake.h"
 #include "privileges.h"
 #include "register.h"
@@ -83,6 +84,7 @@ typedef struct Starts
 	Start	   *elements;
 	int			root_count;
 	Root	   *roots;			/* in the order of names */
+	bool		is_guess;		/* that no name is taken: only one was looked for */
 	bool		met_another;	/* a statement is to wait for who has taken a name */
 	Rounds		rounds;
 } Starts;
@@ -231,9 +233,9 @@ enter_name(Writing *row, const CreateRoot *p)
 	return done;
 }
 
-/* Creates a root; false if the statement has to do it. */
+/* Enters the name of a root, and fills in its row, which is to be inserted; false if the statement has to do it. */
 static bool
-write_root(RootWriting *roots, const CreateRoot *p)
+prepare_root(RootWriting *roots, const CreateRoot *p)
 {
 	Writing    *row = &roots->workflow;
 	bool		waits = !p->queue.isnull;
@@ -265,10 +267,7 @@ write_root(RootWriting *roots, const CreateRoot *p)
 	set(row, workflow_max_backoff, p->max_backoff);
 	set(row, workflow_scheduled_for, p->scheduled_for);
 	set(row, workflow_scheduled_by, p->scheduled_by);
-	if (!end_row(row) || !enter_name(&roots->name, p))
-		return false;
-	insert_row(row);
-	return true;
+	return end_row(row) && enter_name(&roots->name, p);
 }
 
 /* The name was looked for just now; if somebody has been faster since, the unique index tells. */
@@ -280,7 +279,9 @@ fast_create_root(const void *params)
 
 	if (!begin_roots(&roots))
 		return NOT_FAST;
-	done = write_root(&roots, params);
+	done = prepare_root(&roots, params);
+	if (done)
+		insert_row(&roots.workflow);
 	end_roots(&roots);
 	return done ? 1 : NOT_FAST;
 }
@@ -297,10 +298,11 @@ typedef struct FastCreateRoots
 	CreateRoots params;
 	const CreateRoot *roots;
 	int			count;
+	bool		is_guess;		/* where a name is taken, nobody is to be waited for */
 	bool		met_another;	/* a name is taken, or will be */
 } FastCreateRoots;
 
-/* One after the other.  Where one cannot be done, the rest is left: the caller takes back all. */
+/* Where one cannot be done, the rest is left: the caller takes back all. */
 static int64
 fast_create_roots(const void *params)
 {
@@ -310,11 +312,17 @@ fast_create_roots(const void *params)
 
 	if (fast->roots == NULL || !begin_roots(&roots))
 		return NOT_FAST;
-	while (done < fast->count && write_root(&roots, &fast->roots[done]))
+	begin_gathering();
+	while (done < fast->count && prepare_root(&roots, &fast->roots[done]))
+	{
+		put_off_row(&roots.workflow);
 		done++;
+	}
+	insert_put_off(&roots.workflow);
+	end_gathering();
 	end_roots(&roots);
 	fast->met_another = done > 0 && done < fast->count;
-	return done > 0 ? done : NOT_FAST;
+	return done > 0 || fast->is_guess ? done : NOT_FAST;
 }
 
 static Statement create_roots = STATEMENT(CreateRoots,
@@ -448,6 +456,29 @@ look(Starts *starts)
 	}
 	look_versions(starts);
 	look_finished(missing, missing_count, starts->args);
+}
+
+/*
+ * Most batches start what is new: if the first of the names is free, it is guessed that all are.
+ * To enter them tells whether that is so, and where it is not, the next round looks.
+ */
+static bool
+guess(Starts *starts)
+{
+	Workflow	first;
+
+	if (starts->count > starts->root_count || starts->args->if_finished != FINISHED_IGNORED ||
+		XactReadOnly || IsolationUsesXactSnapshot() ||
+		look_active_root(starts->roots[0].elements[0]->values.name.value, &first))
+		return false;
+	for (int i = 0; i < starts->root_count; i++)
+	{
+		Root	   *root = &starts->roots[i];
+
+		root->found = FOUND_NOTHING;
+		root->owner_dead = root->other_version = false;
+	}
+	return true;
 }
 
 /* A hash of what the look has seen (next_round). */
@@ -601,7 +632,7 @@ create_many(Starts *starts, Root **created, int count)
 {
 	const StartArgs *args = starts->args;
 	CreateRoot *roots = palloc(count * sizeof(CreateRoot));
-	FastCreateRoots fast = {.roots = starts->met_another ? NULL : roots,.count = count};
+	FastCreateRoots fast = {.roots = starts->met_another ? NULL : roots,.count = count,.is_guess = starts->is_guess};
 	uint64		done;
 	Elements	ids = new_elements(UUIDOID, count);
 	Elements	names = new_elements(TEXTOID, count);
@@ -627,7 +658,7 @@ create_many(Starts *starts, Root **created, int count)
 		.concurrency_keys = array_of(&keys),VALUES_OF(args)
 	};
 	done = run(&create_roots, &fast, NEWEST);
-	starts->met_another = starts->met_another || fast.met_another;
+	starts->met_another = starts->met_another || (fast.met_another && !starts->is_guess);
 	return done;
 }
 
@@ -762,15 +793,17 @@ const RetryPolicy no_retries = {
 static void
 start(Starts *starts)
 {
+	bool		is_first = true;
 	uint64		seen;
 
 	for (int i = 0; i < starts->root_count; i++)
 		require_bucket_of_name(starts->roots[i].elements[0]->values.name.value, starts->argument);
-	for (;; next_round(&starts->rounds, "durable.workflow", seen))
+	for (;; next_round(&starts->rounds, "durable.workflow", seen), is_first = false)
 	{
+		starts->is_guess = is_first && starts->root_count > 1 && guess(starts);
 		if (starts->root_count == 1)
 			look_at_one(&starts->roots[0], starts->args);
-		else
+		else if (!starts->is_guess)
 			look(starts);
 		seen = seen_roots(starts);
 		if (!decide(starts))
