@@ -644,16 +644,36 @@ put_off_row(Writing *writing)
 	writing->row = slot_to_write(writing);
 }
 
-/* Inserts those that were put off: a record of WAL for each page. */
+/* Inserts those that were put off, with a record of WAL for each page, but without their entries. */
+static void
+begin_put_off(Writing *writing)
+{
+	open_indexes(writing);
+	table_multi_insert(writing->relation, writing->put_off, writing->put_off_count, GetCurrentCommandId(true), 0, NULL);
+}
+
+/* Inserts those that were put off, as INSERT does. */
 void
 insert_put_off(Writing *writing)
 {
-	if (writing->put_off_count == 0)
-		return;
-	open_indexes(writing);
-	table_multi_insert(writing->relation, writing->put_off, writing->put_off_count, GetCurrentCommandId(true), 0, NULL);
+	begin_put_off(writing);
 	for (int i = 0; i < writing->put_off_count; i++)
 		add_inserted(writing, writing->put_off[i]);
+}
+
+/*
+ * The same, but waits for nobody: false where another was faster, or may have been.  Then
+ * the caller takes back all, with the subtransaction.
+ */
+bool
+insert_put_off_unless_there(Writing *writing)
+{
+	bool		conflict = false;
+
+	begin_put_off(writing);
+	for (int i = 0; !conflict && i < writing->put_off_count; i++)
+		insert_index_entries(writing->indexes, writing->put_off[i], writing->estate, &conflict);
+	return !conflict;
 }
 
 /*

@@ -268,6 +268,7 @@ extern bool end_row(const Writing *writing);
 extern void insert_row(Writing *writing);
 extern void put_off_row(Writing *writing);
 extern void insert_put_off(Writing *writing);
+extern bool insert_put_off_unless_there(Writing *writing);
 extern bool insert_row_unless_there(Writing *writing);
 extern bool is_free_to_update(const Look *look);
 extern bool update_row(Writing *writing, const Look *look);

@@ -218,26 +218,20 @@ end_roots(RootWriting *roots)
 	end_look(&roots->workflows);
 }
 
-/* Enters a root's name; false if the statement has to find out whether it is free. */
+/* Fills in the row of a root's name; false if the statement has to do it. */
 static bool
-enter_name(Writing *row, const CreateRoot *p)
+prepare_name(const Writing *row, const CreateRoot *p)
 {
-	bool		done;
-
 	new_row(row);
 	set(row, active_root_name, p->name);
 	set(row, active_root_id, p->id);
-	done = end_row(row) && insert_row_unless_there(row);
-	if (done)
-		note_root_name(DatumGetUUIDP(p->id.value), &row->row->tts_tid);
-	return done;
+	return end_row(row);
 }
 
-/* Enters the name of a root, and fills in its row, which is to be inserted; false if the statement has to do it. */
+/* The same for that of the workflow. */
 static bool
-prepare_root(RootWriting *roots, const CreateRoot *p)
+prepare_root(const Writing *row, const CreateRoot *p)
 {
-	Writing    *row = &roots->workflow;
 	bool		waits = !p->queue.isnull;
 
 	new_row(row);
@@ -267,21 +261,25 @@ prepare_root(RootWriting *roots, const CreateRoot *p)
 	set(row, workflow_max_backoff, p->max_backoff);
 	set(row, workflow_scheduled_for, p->scheduled_for);
 	set(row, workflow_scheduled_by, p->scheduled_by);
-	return end_row(row) && enter_name(&roots->name, p);
+	return end_row(row);
 }
 
 /* The name was looked for just now; if somebody has been faster since, the unique index tells. */
 static int64
 fast_create_root(const void *params)
 {
+	const CreateRoot *p = params;
 	RootWriting roots;
 	bool		done;
 
 	if (!begin_roots(&roots))
 		return NOT_FAST;
-	done = prepare_root(&roots, params);
+	done = prepare_name(&roots.name, p) && prepare_root(&roots.workflow, p) && insert_row_unless_there(&roots.name);
 	if (done)
+	{
+		note_root_name(DatumGetUUIDP(p->id.value), &roots.name.row->tts_tid);
 		insert_row(&roots.workflow);
+	}
 	end_roots(&roots);
 	return done ? 1 : NOT_FAST;
 }
@@ -298,31 +296,51 @@ typedef struct FastCreateRoots
 	CreateRoots params;
 	const CreateRoot *roots;
 	int			count;
-	bool		is_guess;		/* where a name is taken, nobody is to be waited for */
 	bool		met_another;	/* a name is taken, or will be */
 } FastCreateRoots;
 
-/* Where one cannot be done, the rest is left: the caller takes back all. */
+/* Enters the names that were put off; false if one is taken, or will be. */
+static bool
+enter_names(Writing *names, const CreateRoot *roots)
+{
+	if (!insert_put_off_unless_there(names))
+		return false;
+	for (int i = 0; i < names->put_off_count; i++)
+		note_root_name(DatumGetUUIDP(roots[i].id.value), &names->put_off[i]->tts_tid);
+	return true;
+}
+
+/* All names first.  Where one is taken, nothing more is done: the caller takes back all. */
 static int64
 fast_create_roots(const void *params)
 {
 	FastCreateRoots *fast = (FastCreateRoots *) params;
 	RootWriting roots;
-	int			done = 0;
+	int			prepared = 0;
 
 	if (fast->roots == NULL || !begin_roots(&roots))
 		return NOT_FAST;
-	begin_gathering();
-	while (done < fast->count && prepare_root(&roots, &fast->roots[done]))
+	while (prepared < fast->count && prepare_name(&roots.name, &fast->roots[prepared]) &&
+		   prepare_root(&roots.workflow, &fast->roots[prepared]))
 	{
+		put_off_row(&roots.name);
 		put_off_row(&roots.workflow);
-		done++;
+		prepared++;
 	}
-	insert_put_off(&roots.workflow);
-	end_gathering();
+	if (prepared == fast->count)
+	{
+		fast->met_another = !enter_names(&roots.name, fast->roots);
+		if (!fast->met_another)
+		{
+			begin_gathering();
+			insert_put_off(&roots.workflow);
+			end_gathering();
+		}
+	}
 	end_roots(&roots);
-	fast->met_another = done > 0 && done < fast->count;
-	return done > 0 || fast->is_guess ? done : NOT_FAST;
+	if (prepared < fast->count)
+		return NOT_FAST;
+	return fast->met_another ? 0 : fast->count;
 }
 
 static Statement create_roots = STATEMENT(CreateRoots,
@@ -632,7 +650,7 @@ create_many(Starts *starts, Root **created, int count)
 {
 	const StartArgs *args = starts->args;
 	CreateRoot *roots = palloc(count * sizeof(CreateRoot));
-	FastCreateRoots fast = {.roots = starts->met_another ? NULL : roots,.count = count,.is_guess = starts->is_guess};
+	FastCreateRoots fast = {.roots = starts->met_another ? NULL : roots,.count = count};
 	uint64		done;
 	Elements	ids = new_elements(UUIDOID, count);
 	Elements	names = new_elements(TEXTOID, count);
