@@ -88,4 +88,17 @@ SELECT count(*) FROM durable.workflow WHERE name ~ '^start-many back';
 -- As many as there may be, half of them twice; one more is too many.
 SELECT created, count(*), count(DISTINCT workflow_id), min(lease), max(lease) FROM durable.start_many((SELECT array_agg('start-many ' || g % 500) FROM generate_series(1, 1000) g), executor_id => 'start-many-e') GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM durable.start_many((SELECT array_agg('start-many ' || g) FROM generate_series(1, 1001) g));
+-- A name is taken behind one that is free: it is joined, or all is refused; the others are new.
+SELECT position, created, status, owner FROM durable.start_many('{start-many guess 2,start-many parent,start-many guess 1}', executor_id => 'start-many-e');
+SELECT position, created, status, owner FROM durable.start_many('{start-many guess 0,start-many guess 1,start-many guess 3}', executor_id => 'start-many-other');
+\set VERBOSITY sqlstate
+SELECT position FROM durable.start_many('{start-many after,start-many guess 4,start-many parent}', if_active => 'refuse');
+\set VERBOSITY default
+SELECT count(*) FROM durable.workflow WHERE name IN ('start-many after', 'start-many guess 4');
+SELECT count(*), count(DISTINCT id) FROM durable.workflow WHERE name ~ '^start-many guess';
+-- What is only joined is written nowhere, also where that may be done.
+BEGIN;
+SELECT position, created FROM durable.start_many('{start-many guess 0,start-many guess 1,start-many parent}');
+SELECT pg_current_xact_id_if_assigned() IS NULL AS no_xid;
+ROLLBACK;
 SELECT * FROM durable.check();
