@@ -15,11 +15,12 @@ CLIENTS = [1, 8, 32, 64]
 PAIRS = [("(d) : raw fused", v.COMPLETE_AND_CLAIM, v.RAW_FUSED), ("(c) : raw in two transactions", v.CLAIM_COMPLETE, v.RAW_TWO)]
 LIMIT = 0.95
 WARM_UP = 1  # seconds
+LENGTH = 4 * SECONDS  # of a run: in one second each of 64 clients would do a few workflows
 
 
 def rates(variant: Variant, number: int, seed: int) -> tuple[float, float]:
     """Steps a second, without the first second and with it: new sessions load the library and plan."""
-    seconds = pgbench_progress(variant, number, "many", SECONDS + WARM_UP, seed)
+    seconds = pgbench_progress(variant, number, "many", LENGTH + WARM_UP, seed)
     return mean(seconds[WARM_UP:]) * variant.steps, mean(seconds) * variant.steps
 
 
