@@ -249,6 +249,7 @@ try_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bo
 	return claimed;
 }
 
+/* The same, and writes the registers at its end. */
 static int64
 claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
 {

@@ -318,7 +318,8 @@ Search
 begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
 	Search		search = {
-		.queue = queue,.now = now,.highest = HIGHEST_RANK,.idle = begin_idle(queue, now),.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
+		.queue = queue,.now = now,.highest = HIGHEST_RANK,.idle = begin_idle(queue, now),
+		.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
 		.is_claim = is_claim,.next = DT_NOEND
 	};
 

@@ -13,8 +13,8 @@
  * would be read here for nothing.  So a search begins with the ranks, and reads no
  * more entries here than have cost it as much there.
  *
- * Both registers are read in one snapshot, so nothing is passed over that the search
- * would have found.
+ * This register is read in the snapshot in which the search looks into ranks, or in a
+ * later one, so nothing is passed over that the search would have found.
  *
  *-------------------------------------------------------------------------
  */
