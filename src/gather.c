@@ -17,9 +17,9 @@
  */
 #include "gather.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "nodes/pg_list.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -27,11 +27,9 @@
 typedef struct Gathered
 {
 	OurIndex   *ours;
-	NoteRow		note;		/* NULL: nobody asks */
-	HeapTuple  *rows;
-	pg_uuid_t  *ids;			/* of the workflows */
-	int			count;
-	int			capacity;
+	NoteRow		note;			/* NULL: nobody asks */
+	List	   *rows;
+	List	   *ids;			/* of their workflows */
 } Gathered;
 
 /* A batch adds rows to no more registers than these; to others they are added at once. */
@@ -62,16 +60,6 @@ gathered_of(OurIndex *ours)
 	return &gathered[gathered_count++];
 }
 
-static void
-make_room(Gathered *g)
-{
-	if (g->count < g->capacity)
-		return;
-	g->capacity = Max(2 * g->capacity, 128);
-	g->rows = g->rows ? repalloc(g->rows, g->capacity * sizeof(HeapTuple)) : palloc(g->capacity * sizeof(HeapTuple));
-	g->ids = g->ids ? repalloc(g->ids, g->capacity * sizeof(pg_uuid_t)) : palloc(g->capacity * sizeof(pg_uuid_t));
-}
-
 /* Keeps a row, of which no column is NULL, for later; false if it is to be inserted now. */
 bool
 gather(OurIndex *ours, Relation table, Datum *values, const pg_uuid_t *id, NoteRow note)
@@ -82,9 +70,8 @@ gather(OurIndex *ours, Relation table, Datum *values, const pg_uuid_t *id, NoteR
 	if (g == NULL)
 		return false;
 	old = MemoryContextSwitchTo(gathering);
-	make_room(g);
-	g->rows[g->count] = form_row(table, values);
-	g->ids[g->count++] = *id;
+	g->rows = lappend(g->rows, form_row(table, values));
+	g->ids = lappend(g->ids, memcpy(palloc(UUID_LEN), id, UUID_LEN));
 	g->note = note;
 	MemoryContextSwitchTo(old);
 	return true;
@@ -95,14 +82,14 @@ write_rows(Gathered *g)
 {
 	Relation	table;
 
-	if (g->count == 0)
+	if (g->rows == NIL)
 		return;
 	table = open_our_table(g->ours, RowExclusiveLock);
-	add_rows(table, g->rows, g->count);
+	add_rows(table, g->rows);
 	table_close(table, NoLock);
-	for (int i = 0; g->note && i < g->count; i++)
-		g->note(g->ours, &g->ids[i], &g->rows[i]->t_self);
-	g->count = 0;
+	for (int i = 0; g->note && i < list_length(g->rows); i++)
+		g->note(g->ours, list_nth(g->ids, i), &((HeapTuple) list_nth(g->rows, i))->t_self);
+	*g = (Gathered) {.ours = g->ours};
 }
 
 /* Inserts what was gathered of a register, which is to be looked at. */

@@ -201,31 +201,33 @@ require_row_trigger(FunctionCallInfo fcinfo, const char *function, const char *t
 
 /* Makes the entries of rows in an index of the table.  values are those of all columns, row by row. */
 static void
-add_to_index(Oid index_id, Relation table, const Datum *values, HeapTuple *rows, int count)
+add_to_index(Oid index_id, Relation table, const Datum *values, List *rows)
 {
 	Relation	index = index_open(index_id, RowExclusiveLock);
 	IndexInfo  *info = makeNode(IndexInfo);
 	Datum		keys[INDEX_MAX_KEYS];
 	bool		nulls[INDEX_MAX_KEYS] = {false};
+	ListCell   *cell;
 
 	info->ii_Unique = index->rd_index->indisunique;
-	for (int row = 0; row < count; row++, values += RelationGetDescr(table)->natts)
+	foreach(cell, rows)
 	{
 		for (int i = 0; i < index->rd_index->indnatts; i++)
 			keys[i] = values[index->rd_index->indkey.values[i] - 1];
-		index_insert(index, keys, nulls, &rows[row]->t_self, table, info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-					 false, info);
+		index_insert(index, keys, nulls, &((HeapTuple) lfirst(cell))->t_self, table,
+					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+		values += RelationGetDescr(table)->natts;
 	}
 	index_close(index, NoLock);
 }
 
 static void
-add_to_indexes(Relation table, const Datum *values, HeapTuple *rows, int count)
+add_to_indexes(Relation table, const Datum *values, List *rows)
 {
 	ListCell   *cell;
 
 	foreach(cell, RelationGetIndexList(table))
-		add_to_index(lfirst_oid(cell), table, values, rows, count);
+		add_to_index(lfirst_oid(cell), table, values, rows);
 }
 
 /* A row of which no column is NULL. */
@@ -244,7 +246,7 @@ add_row(Relation table, Datum *values)
 	HeapTuple	row = form_row(table, values);
 
 	simple_heap_insert(table, row);
-	add_to_indexes(table, values, &row, 1);
+	add_to_indexes(table, values, list_make1(row));
 	return row->t_self;
 }
 
@@ -253,23 +255,26 @@ add_row(Relation table, Datum *values)
  * Each row tells where it is.  What this needs is left to the memory context.
  */
 void
-add_rows(Relation table, HeapTuple *rows, int count)
+add_rows(Relation table, List *rows)
 {
 	/* one that is not counted: so slots need not be given back */
 	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(table));
+	int			count = list_length(rows);
 	TupleTableSlot **slots = palloc(count * sizeof(TupleTableSlot *));
 	Datum	   *values = palloc((Size) count * desc->natts * sizeof(Datum));
 	bool	   *nulls = palloc(desc->natts * sizeof(bool));
 
 	for (int i = 0; i < count; i++)
 	{
+		HeapTuple	row = list_nth(rows, i);
+
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 		/* as if it were the slot's own: else it would be copied */
-		ExecStoreHeapTuple(rows[i], slots[i], true);
-		heap_deform_tuple(rows[i], desc, &values[i * desc->natts], nulls);
+		ExecStoreHeapTuple(row, slots[i], true);
+		heap_deform_tuple(row, desc, &values[i * desc->natts], nulls);
 	}
 	heap_multi_insert(table, slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < count; i++)
-		rows[i]->t_self = slots[i]->tts_tid;
-	add_to_indexes(table, values, rows, count);
+		((HeapTuple) list_nth(rows, i))->t_self = slots[i]->tts_tid;
+	add_to_indexes(table, values, rows);
 }

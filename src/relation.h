@@ -12,6 +12,7 @@
 #include "durable.h"
 
 #include "access/htup.h"
+#include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
@@ -64,7 +65,7 @@ extern Relation open_our_table(OurIndex *ours, LOCKMODE mode);
 extern Relation open_our_index(const OurIndex *ours, LOCKMODE mode);
 extern HeapTuple form_row(Relation table, Datum *values);
 extern ItemPointerData add_row(Relation table, Datum *values);
-extern void add_rows(Relation table, HeapTuple *rows, int count);
+extern void add_rows(Relation table, List *rows);
 pg_noreturn extern void raise_not_ours(const char *table);
 extern bool is_our_trigger(const Trigger *trigger, const char *function);
 extern bool has_our_trigger(Relation table, const char *function);

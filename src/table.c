@@ -485,14 +485,16 @@ begin_writing(Writing *writing, const Look *look)
 void
 end_writing(Writing *writing)
 {
+	ListCell   *row;
+
 	if (writing->indexes)
 	{
 		ExecCloseIndices(writing->indexes);
 		FreeExecutorState(writing->estate);
 	}
 	ExecDropSingleTupleTableSlot(writing->row);
-	for (int i = 0; i < writing->put_off_count; i++)
-		ExecDropSingleTupleTableSlot(writing->put_off[i]);
+	foreach(row, writing->put_off)
+		ExecDropSingleTupleTableSlot(lfirst(row));
 	CommandCounterIncrement();
 }
 
@@ -634,13 +636,7 @@ insert_row(Writing *writing)
 void
 put_off_row(Writing *writing)
 {
-	if (writing->put_off_count == writing->put_off_room)
-	{
-		writing->put_off_room = Max(2 * writing->put_off_room, 64);
-		writing->put_off = writing->put_off ? repalloc(writing->put_off, writing->put_off_room * sizeof(TupleTableSlot *)) :
-			palloc(writing->put_off_room * sizeof(TupleTableSlot *));
-	}
-	writing->put_off[writing->put_off_count++] = writing->row;
+	writing->put_off = lappend(writing->put_off, writing->row);
 	writing->row = slot_to_write(writing);
 }
 
@@ -648,17 +644,24 @@ put_off_row(Writing *writing)
 static void
 begin_put_off(Writing *writing)
 {
+	int			count = list_length(writing->put_off);
+	TupleTableSlot **rows = palloc(count * sizeof(TupleTableSlot *));
+
+	for (int i = 0; i < count; i++)
+		rows[i] = list_nth(writing->put_off, i);
 	open_indexes(writing);
-	table_multi_insert(writing->relation, writing->put_off, writing->put_off_count, GetCurrentCommandId(true), 0, NULL);
+	table_multi_insert(writing->relation, rows, count, GetCurrentCommandId(true), 0, NULL);
 }
 
 /* Inserts those that were put off, as INSERT does. */
 void
 insert_put_off(Writing *writing)
 {
+	ListCell   *row;
+
 	begin_put_off(writing);
-	for (int i = 0; i < writing->put_off_count; i++)
-		add_inserted(writing, writing->put_off[i]);
+	foreach(row, writing->put_off)
+		add_inserted(writing, lfirst(row));
 }
 
 /*
@@ -669,10 +672,15 @@ bool
 insert_put_off_unless_there(Writing *writing)
 {
 	bool		conflict = false;
+	ListCell   *row;
 
 	begin_put_off(writing);
-	for (int i = 0; !conflict && i < writing->put_off_count; i++)
-		insert_index_entries(writing->indexes, writing->put_off[i], writing->estate, &conflict);
+	foreach(row, writing->put_off)
+	{
+		insert_index_entries(writing->indexes, lfirst(row), writing->estate, &conflict);
+		if (conflict)
+			break;
+	}
 	return !conflict;
 }
 

@@ -252,9 +252,7 @@ typedef struct Writing
 	TupleTableSlot *row;
 	EState	   *estate;
 	ResultRelInfo *indexes;		/* NULL until they are opened */
-	TupleTableSlot **put_off;	/* rows that are to be inserted together */
-	int			put_off_count;
-	int			put_off_room;
+	List	   *put_off;		/* slots with rows that are to be inserted together */
 } Writing;
 
 extern void begin_writing(Writing *writing, const Look *look);

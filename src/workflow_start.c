@@ -305,8 +305,8 @@ enter_names(Writing *names, const CreateRoot *roots)
 {
 	if (!insert_put_off_unless_there(names))
 		return false;
-	for (int i = 0; i < names->put_off_count; i++)
-		note_root_name(DatumGetUUIDP(roots[i].id.value), &names->put_off[i]->tts_tid);
+	for (int i = 0; i < list_length(names->put_off); i++)
+		note_root_name(DatumGetUUIDP(roots[i].id.value), &((TupleTableSlot *) list_nth(names->put_off, i))->tts_tid);
 	return true;
 }
 
