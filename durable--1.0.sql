@@ -69,7 +69,8 @@ COMMENT ON TYPE durable.claim_action IS
 ---------------------------------------------------------------------------
 
 -- A status changes no index of this table, so that its updates are HOT.  What is left of a
--- page has room for the versions of a claim and of the end.  Who looks for workflows by status finds them in the registers below.
+-- page has room for the versions of a claim and of the end.  Who looks for workflows by status
+-- finds them in the registers below.
 CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,

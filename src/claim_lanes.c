@@ -425,9 +425,9 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 {
 	int64		highest = HIGHEST_RANK;
 	int64		claimed = 0;
-	Idle		idle = begin_idle(claim->search.queue, claim->search.now);
+	Idle		idle = begin_idle();
 	Ticket		ticket;
-	bool		has_ticket = first_due_ticket(&idle, highest, &ticket, &claim->search.next);
+	bool		has_ticket = first_due_ticket(&idle, claim->search.queue, highest, claim->search.now, &ticket);
 
 	while (claimed < wanted && highest >= LOWEST_RANK)
 	{
@@ -445,7 +445,7 @@ claim_by_lanes(QueueClaim *claim, int64 wanted)
 									 Min(wanted - claimed, claim->starts_left));
 		highest--;
 		if (has_ticket && ticket.from.rank > highest)
-			has_ticket = first_due_ticket(&idle, highest, &ticket, &claim->search.next);
+			has_ticket = first_due_ticket(&idle, claim->search.queue, highest, claim->search.now, &ticket);
 	}
 	return claimed;
 }
@@ -461,13 +461,12 @@ may_claim_under_keys(const QueueClaim *claim)
 	int64		most = most_of_key(&claim->queue);
 	int64		highest = HIGHEST_RANK;
 	int			stale = 0;
-	Idle		idle = begin_idle(queue, claim->search.now);
-	TimestampTz next = DT_NOEND;
+	Idle		idle = begin_idle();
 	Ticket		ticket;
 	Position	first;
 	bool		found = false;
 
-	while (!found && first_due_ticket(&idle, highest, &ticket, &next))
+	while (!found && first_due_ticket(&idle, queue, highest, claim->search.now, &ticket))
 	{
 		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 
@@ -495,10 +494,10 @@ count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, Tim
 	int64		starts = starts_left(limits, counts);
 	int64		highest = HIGHEST_RANK;
 	int64		allowed = 0;
-	Idle		idle = begin_idle(queue, now);
+	Idle		idle = begin_idle();
 	Ticket		ticket;
 
-	while (allowed < most && first_due_ticket(&idle, highest, &ticket, next))
+	while (allowed < most && first_due_ticket(&idle, queue, highest, now, &ticket))
 	{
 		TicketWalk *tickets = walk_tickets(queue, false, ticket.from.rank, ticket.from.rank);
 
@@ -525,5 +524,6 @@ count_due_under_keys(Datum queue, const Queue *limits, const Counts *counts, Tim
 		end_tickets(tickets);
 		highest = ticket.from.rank - 1;
 	}
+	*next = Min(*next, idle.next);
 	return Min(allowed, most);
 }

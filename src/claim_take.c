@@ -205,12 +205,7 @@ claim_at(QueueClaim *claim, const Position *at, bool *passes_over)
 	return true;
 }
 
-/*
- * Claims up to so many that are due in a lane, from a position on, one after the
- * other, as long as they are roots that never ran.  Returns their number; *from is
- * where to go on, *is_done whether there is nothing more to claim.  What the search
- * has found first is claimed without another walk.
- */
+/* Does so for claim_new_ones.  What the search has found first is claimed without another walk. */
 static int64
 try_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
 {
@@ -249,12 +244,17 @@ try_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bo
 	return claimed;
 }
 
-/* The same, and writes the registers at its end. */
+/*
+ * Claims up to so many that are due in a lane, from a position on, one after the
+ * other, as long as they are roots that never ran.  Returns their number; *from is
+ * where to go on, *is_done whether there is nothing more to claim.
+ */
 static int64
 claim_new_ones(QueueClaim *claim, const Due *due, Position *from, int64 wanted, bool *is_done)
 {
 	int64		claimed;
 
+	/* to gather the rows of one would cost more than it saves */
 	if (wanted > 1)
 		begin_gathering();
 	claimed = try_new_ones(claim, due, from, wanted, is_done);

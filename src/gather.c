@@ -32,7 +32,7 @@ typedef struct Gathered
 	List	   *ids;			/* of their workflows */
 } Gathered;
 
-/* A batch adds rows to no more registers than these; to others they are added at once. */
+/* Rows of so many registers are gathered; those of others are added at once.  A batch mostly has three. */
 #define MOST_GATHERED 4
 
 static Gathered gathered[MOST_GATHERED];
@@ -92,13 +92,16 @@ write_rows(Gathered *g)
 	*g = (Gathered) {.ours = g->ours};
 }
 
-/* Inserts what was gathered of a register, which is to be looked at. */
+/* Inserts what was gathered of a register, from which a row is to be deleted. */
 void
 write_gathered(const OurIndex *ours)
 {
 	for (int i = 0; gathering && i < gathered_count; i++)
-		if (gathered[i].ours == ours)
+		if (gathered[i].ours == ours && gathered[i].rows != NIL)
+		{
 			write_rows(&gathered[i]);
+			CommandCounterIncrement();
+		}
 }
 
 /* Inserts all, visible to the next statement. */

@@ -161,7 +161,7 @@ look_late(Search *search, const Head *head, Snapshot snapshot, Position *first)
 	{
 		if (first->run_at > search->now)
 		{
-			search->next = Min(search->next, first->run_at);
+			due_later(&search->idle, first->run_at);
 			break;
 		}
 		first->rank = head->at.rank;
@@ -235,7 +235,7 @@ look_behind(Search *search, const Head *head, Snapshot snapshot, Position *first
 	end_walk(&walk);
 	if (found && first->run_at > search->now)
 	{
-		search->next = Min(search->next, first->run_at);
+		due_later(&search->idle, first->run_at);
 		return false;
 	}
 	return found;
@@ -296,7 +296,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 			search->highest = due->first.rank - 1;
 			if (due->first.run_at <= search->now)
 				return true;
-			search->next = Min(search->next, due->first.run_at);
+			due_later(&search->idle, due->first.run_at);
 		}
 		else if (has_head)
 		{
@@ -306,8 +306,7 @@ look_next(Search *search, Due *due, Snapshot snapshot)
 		}
 		else
 			search->highest = LOWEST_RANK - 1;
-		search->idle.ranks++;
-		search->highest = pass_over_idle(&search->idle, search->highest, snapshot, &search->next);
+		search->highest = pass_over_idle(&search->idle, search->queue, search->highest, search->now, snapshot);
 		if (has_head && head.at.rank > search->highest)
 			has_head = look_head(search->queue, search->highest, snapshot, &head);
 	}
@@ -318,9 +317,9 @@ Search
 begin_search(Datum queue, TimestampTz now, bool is_claim)
 {
 	Search		search = {
-		.queue = queue,.now = now,.highest = HIGHEST_RANK,.idle = begin_idle(queue, now),
+		.queue = queue,.now = now,.highest = HIGHEST_RANK,.idle = begin_idle(),
 		.far_highest = LOWEST_RANK - 1,.far_lowest = HIGHEST_RANK + 1,
-		.is_claim = is_claim,.next = DT_NOEND
+		.is_claim = is_claim
 	};
 
 	return search;

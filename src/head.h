@@ -58,12 +58,11 @@ typedef struct Search
 	Datum		queue;
 	TimestampTz now;
 	int64		highest;		/* the ranks left to look at are this one and lower */
-	Idle		idle;			/* those above that had nothing due */
+	Idle		idle;			/* those above in which nothing is due */
 	int64		far_highest;	/* all lanes in which a probe has walked far over dead entries are from this rank ... */
 	int64		far_lowest;		/* ... down to this one */
 	bool		is_claim;		/* what others are taking is passed over, ... */
 	uint64		passed;			/* ... and what that was: a hash, 0 if it was nothing */
-	TimestampTz next;			/* the first that is due later, in lanes in which nothing is due */
 } Search;
 
 /* A lane in which something is due. */

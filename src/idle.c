@@ -10,11 +10,11 @@
  * So what is due stands at its start, and tells which ranks are worth a look.
  *
  * Neither order is best for all queues: where much is due at low ranks, most of that
- * would be read here for nothing.  So a search begins with the ranks, and reads no
- * more entries here than have cost it as much there.
+ * would be read here for nothing.  So a search begins with the ranks, and reads at most
+ * ENTRIES_A_RANK here for each rank that it has looked into.
  *
  * This register is read in the snapshot in which the search looks into ranks, or in a
- * later one, so nothing is passed over that the search would have found.
+ * later one: what does not wait in that any more, nobody can have.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +28,16 @@
 #define ENTRIES_A_RANK	16
 
 Idle
-begin_idle(Datum queue, TimestampTz now)
+begin_idle(void)
 {
-	return (Idle) {.queue = queue,.now = now,.look_at = FEW_RANKS};
+	return (Idle) {.look_at = FEW_RANKS,.next = DT_NOEND};
+}
+
+/* Something in a rank, in which nothing is due, is due then. */
+void
+due_later(Idle *idle, TimestampTz run_at)
+{
+	idle->next = Min(idle->next, run_at);
 }
 
 /* The highest of two ranks that is not above a third; below the lowest if neither is. */
@@ -41,35 +48,36 @@ highest_up_to(int64 a, int64 b, int64 highest)
 }
 
 /*
- * The rank at which a search goes on that would look into `highest` next: that one, or the
- * first below it in which something may be due; below the lowest if there is none.  What is
- * due later in ranks that are passed over makes *next earlier.
+ * The rank at which a search goes on that has found nothing due in another one, and would look
+ * into `highest` next: that one, or the first below it in which something may be due; below
+ * the lowest if there is none.
  */
 int64
-pass_over_idle(Idle *idle, int64 highest, Snapshot snapshot, TimestampTz *next)
+pass_over_idle(Idle *idle, Datum queue, int64 highest, TimestampTz now, Snapshot snapshot)
 {
-	int64		most = idle->ranks * ENTRIES_A_RANK;
-	int64		entries = 0;
 	int64		first = highest_up_to(rank_of(0, true), rank_of(0, false), highest);
+	int64		entries = 0;
+	int64		most;
 	bool		is_there;
 	Position	at;
 	Walk		walk;
 
-	if (idle->ranks < idle->look_at || highest < LOWEST_RANK)
+	if (++idle->ranks < idle->look_at || highest < LOWEST_RANK)
 		return highest;
-	walk_queue(&walk, &prioritized_places, snapshot, idle->queue, HIGHEST_RANK, LOWEST_RANK);
+	most = idle->ranks * ENTRIES_A_RANK;
+	walk_queue(&walk, &prioritized_places, snapshot, queue, HIGHEST_RANK, LOWEST_RANK);
 	walk.most_passed = most;
-	while ((is_there = next_place(&walk, &at)) && at.run_at <= idle->now && first < highest && entries + walk.passed < most)
+	while ((is_there = next_place(&walk, &at)) && at.run_at <= now && first < highest && entries + walk.passed < most)
 	{
 		entries++;
 		if (at.rank <= highest)
 			first = Max(first, at.rank);
 	}
 	idle->look_at = idle->ranks + Max(1, (entries + walk.passed) / ENTRIES_A_RANK);
-	if (is_there ? at.run_at <= idle->now : walk.passed >= most)
+	if (is_there ? at.run_at <= now : walk.passed >= most)
 		first = highest;		/* more is due than was read */
 	else if (is_there)
-		*next = Min(*next, at.run_at);
+		due_later(idle, at.run_at);
 	end_walk(&walk);
 	return first;
 }

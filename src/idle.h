@@ -13,16 +13,16 @@
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 
-/* A way through the ranks of a queue, from the highest down. */
+/* The ranks of a queue that had nothing due, on the way from the highest down. */
 typedef struct Idle
 {
-	Datum		queue;
-	TimestampTz now;
-	int64		ranks;			/* so many were looked into, and had nothing due */
+	int64		ranks;			/* so many were looked into */
 	int64		look_at;		/* as soon as these are so many, the register is asked */
+	TimestampTz next;			/* the first that is due later there */
 } Idle;
 
-extern Idle begin_idle(Datum queue, TimestampTz now);
-extern int64 pass_over_idle(Idle *idle, int64 highest, Snapshot snapshot, TimestampTz *next);
+extern Idle begin_idle(void);
+extern void due_later(Idle *idle, TimestampTz run_at);
+extern int64 pass_over_idle(Idle *idle, Datum queue, int64 highest, TimestampTz now, Snapshot snapshot);
 
 #endif							/* DURABLE_IDLE_H */

@@ -207,18 +207,17 @@ first_ticket(Datum queue, int64 highest, Ticket *ticket)
 	return found;
 }
 
-/* The same, at the highest rank that has one that is due; *next: when the first is due at ranks that have none, if that is earlier. */
+/* The first ticket at the highest rank, from a rank down, in which one is due. */
 bool
-first_due_ticket(Idle *idle, int64 highest, Ticket *ticket, TimestampTz *next)
+first_due_ticket(Idle *idle, Datum queue, int64 highest, TimestampTz now, Ticket *ticket)
 {
-	while (first_ticket(idle->queue, highest, ticket))
+	while (first_ticket(queue, highest, ticket))
 	{
-		if (ticket->from.run_at <= idle->now)
+		if (ticket->from.run_at <= now)
 			return true;
-		*next = Min(*next, ticket->from.run_at);
-		idle->ranks++;
+		due_later(idle, ticket->from.run_at);
 		PushActiveSnapshot(GetLatestSnapshot());
-		highest = pass_over_idle(idle, ticket->from.rank - 1, GetActiveSnapshot(), next);
+		highest = pass_over_idle(idle, queue, ticket->from.rank - 1, now, GetActiveSnapshot());
 		PopActiveSnapshot();
 	}
 	return false;

@@ -30,7 +30,7 @@ extern TicketWalk *walk_tickets_of_lane(Datum queue, const Position *of);
 extern bool next_ticket(TicketWalk *walk, Ticket *ticket);
 extern void end_tickets(TicketWalk *walk);
 extern bool first_ticket(Datum queue, int64 highest, Ticket *ticket);
-extern bool first_due_ticket(Idle *idle, int64 highest, Ticket *ticket, TimestampTz *next);
+extern bool first_due_ticket(Idle *idle, Datum queue, int64 highest, TimestampTz now, Ticket *ticket);
 extern bool last_served(Datum queue, int64 rank, Ticket *marker);
 extern bool first_in_lane(Datum queue, const Position *from, bool from_is_done, TimestampTz now, Position *first);
 extern int64 count_from(Datum queue, const Position *from, TimestampTz now, int64 most, TimestampTz *next);

@@ -4,7 +4,7 @@
  *	  Where workflows wait in queues, and where heads stand, as the indexes have
  *	  it: with entries that are dead, and with what is not committed.
  *
- * For the files about heads and lanes only: they need to see what others are about to
+ * For the files about heads, lanes and ranks only: they need to see what others are about to
  * commit, and no statement shows that.  Nothing is written or locked here, and
  * nobody is waited for.
  *

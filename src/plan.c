@@ -347,7 +347,7 @@ run(Statement *statement, const void *params, View view)
 	make_ready(statement, ready);
 	if (statement->fast)
 		count_left_to_statement();
-	/* it sees all that was done */
+	/* the statement is to find all that a batch has done */
 	end_gathering();
 
 	for (int i = 0; i < statement->nparameters; i++)

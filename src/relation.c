@@ -257,7 +257,7 @@ add_row(Relation table, Datum *values)
 void
 add_rows(Relation table, List *rows)
 {
-	/* one that is not counted: so slots need not be given back */
+	/* a copy, of which nobody counts the references: so the slots need not be dropped */
 	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(table));
 	int			count = list_length(rows);
 	TupleTableSlot **slots = palloc(count * sizeof(TupleTableSlot *));

@@ -465,9 +465,9 @@ status_of_row(const Look *look, int column)
 /* ---- writing ------------------------------------------------------------------- */
 
 static TupleTableSlot *
-slot_to_write(const Writing *writing)
+slot_to_write(const Writing *writing, TupleDesc desc)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(writing->relation), &TTSOpsVirtual);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 
 	slot->tts_tableOid = RelationGetRelid(writing->relation);
 	return slot;
@@ -478,7 +478,7 @@ void
 begin_writing(Writing *writing, const Look *look)
 {
 	*writing = (Writing) {.table = look->index->table,.relation = look->table_relation};
-	writing->row = slot_to_write(writing);
+	writing->row = slot_to_write(writing, RelationGetDescr(writing->relation));
 }
 
 /* Also makes what was written visible to the next statement, as the end of one does. */
@@ -636,8 +636,11 @@ insert_row(Writing *writing)
 void
 put_off_row(Writing *writing)
 {
+	/* a copy, of which nobody counts the references: for a thousand slots that would take long */
+	if (writing->put_off == NIL)
+		writing->put_off_desc = CreateTupleDescCopy(RelationGetDescr(writing->relation));
 	writing->put_off = lappend(writing->put_off, writing->row);
-	writing->row = slot_to_write(writing);
+	writing->row = slot_to_write(writing, writing->put_off_desc);
 }
 
 /* Inserts those that were put off, with a record of WAL for each page, but without their entries. */
@@ -665,8 +668,9 @@ insert_put_off(Writing *writing)
 }
 
 /*
- * The same, but waits for nobody: false where another was faster, or may have been.  Then
- * the caller takes back all, with the subtransaction.
+ * The same, but waits for nobody: false where another was faster, or may have been.  The
+ * rows stay there then.  So the caller must end a subtransaction, which takes them back;
+ * in a transaction of its own, others would wait for its end, and it perhaps for theirs.
  */
 bool
 insert_put_off_unless_there(Writing *writing)

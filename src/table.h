@@ -252,7 +252,8 @@ typedef struct Writing
 	TupleTableSlot *row;
 	EState	   *estate;
 	ResultRelInfo *indexes;		/* NULL until they are opened */
-	List	   *put_off;		/* slots with rows that are to be inserted together */
+	List	   *put_off;		/* slots with rows that are to be inserted together ... */
+	TupleDesc	put_off_desc;	/* ... and their descriptor, but for the first */
 } Writing;
 
 extern void begin_writing(Writing *writing, const Look *look);

@@ -116,7 +116,7 @@ claimable(Datum queue, bool has_row, TimestampTz now, int64 most, int64 *due, Ti
 		look_queue_or_raise(queue, &row);
 	search = begin_search(queue, now, false);
 	*due = count_due(&search, most);
-	*next = search.next;
+	*next = search.idle.next;
 	if (!has_row)
 		return *due;
 	if (has_limits(&row))

@@ -449,6 +449,9 @@ look_versions(Starts *starts)
 		roots[DatumGetInt64(result_value(i, 0)) - 1]->other_version = true;
 }
 
+/* Whether this session has guessed wrong, and has met no batch since of which all names were free. */
+static bool guesses_wrong = false;
+
 /* Looks at the active roots of all names. */
 static void
 look(Starts *starts)
@@ -472,6 +475,8 @@ look(Starts *starts)
 		if (root->found == FOUND_NOTHING)
 			missing[missing_count++] = root;
 	}
+	if (missing_count == starts->root_count)
+		guesses_wrong = false;
 	look_versions(starts);
 	look_finished(missing, missing_count, starts->args);
 }
@@ -485,7 +490,7 @@ guess(Starts *starts)
 {
 	Workflow	first;
 
-	if (starts->count > starts->root_count || starts->args->if_finished != FINISHED_IGNORED ||
+	if (guesses_wrong || starts->count > starts->root_count || starts->args->if_finished != FINISHED_IGNORED ||
 		XactReadOnly || IsolationUsesXactSnapshot() ||
 		look_active_root(starts->roots[0].elements[0]->values.name.value, &first))
 		return false;
@@ -676,7 +681,10 @@ create_many(Starts *starts, Root **created, int count)
 		.concurrency_keys = array_of(&keys),VALUES_OF(args)
 	};
 	done = run(&create_roots, &fast, NEWEST);
-	starts->met_another = starts->met_another || (fast.met_another && !starts->is_guess);
+	if (starts->is_guess)
+		guesses_wrong = fast.met_another;
+	else
+		starts->met_another = starts->met_another || fast.met_another;
 	return done;
 }
 

@@ -173,7 +173,7 @@ test("pages read by index what may be millions", async () => {
 	const plans = text.split(/Query Text: /).slice(1).filter((plan) => !/held AS MATERIALIZED|durable\.all_below|durable\.check/.test(plan))
 	assert.ok(plans.length > 50)
 	for (const plan of plans)
-		for (const [line] of plan.matchAll(/Seq Scan on (durable\.)?(workflow|step|event|signal|open_wait|ended|unsuccessful|pending|driven|suspended|deadline|active_root)\b.*/g))
+		for (const [line] of plan.matchAll(/Seq Scan on (durable\.)?(workflow|step|event|signal|open_wait|ended|unsuccessful|pending|prioritized|driven|suspended|deadline|active_root)\b.*/g))
 			assert.fail(`${line}\n${plan.slice(0, 3000)}`)
 	clean(page)
 })
