@@ -69,8 +69,8 @@ COMMENT ON TYPE durable.claim_action IS
 ---------------------------------------------------------------------------
 
 -- A status changes no index of this table, so that its updates are HOT.  What is left of a
--- page has room for the versions of a claim and of the end.  Who looks for workflows by status
--- finds them in the registers below.
+-- page has room for the versions of a claim and of the end, also while some snapshot keeps
+-- those before.  Who looks for workflows by status finds them in the registers below.
 CREATE TABLE durable.workflow
 (
 	id uuid NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE durable.workflow
 	-- of one whose arguments start has replaced: when it did, last
 	replaced_at timestamptz,
 	CONSTRAINT workflow_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 30);
+) WITH (fillfactor = 25);
 COMMENT ON TABLE durable.workflow IS
 	'One row for each workflow; change it only through the functions of the extension';
 

@@ -195,11 +195,11 @@ def transactions_a_second(output: str) -> float:
     return float(re.search(r"tps = ([\d.]+) \((?:without|excluding)", output)[1])
 
 
-def measure(postmaster: int, variant: Variant, clients: int, database: str, seed: int) -> Measured:
+def measure(postmaster: int, variant: Variant, clients: int, database: str, seed: int, seconds: int = SECONDS) -> Measured:
     with connect(database) as conn:
         before = conn.execute(COUNTERS).fetchone()
         with backend_cpu(postmaster) as cpu:
-            output = pgbench(variant, clients, database, "-T", str(SECONDS), seed=seed)
+            output = pgbench(variant, clients, database, "-T", str(seconds), seed=seed)
         after = conn.execute(COUNTERS).fetchone()
     steps = int(re.search(r"actually processed: (\d+)", output)[1]) * variant.steps
     rate = transactions_a_second(output) * variant.steps

@@ -10,8 +10,8 @@ import tempfile
 from collections import defaultdict
 
 import variants as v
-from harness import (HERE, ROUNDS, Figure, Found, base, checkpoint, connect, create, drop, measure, medians, pgbench, say,
-                     set_server, shuffled, table)
+from harness import (FEW_ROUNDS, HERE, ROUNDS, SECONDS, Figure, Found, base, checkpoint, connect, create, drop, measure, medians,
+                     pgbench, say, set_server, shuffled, table)
 from variants import Variant
 
 CLIENTS = [1, 8, 32]
@@ -19,6 +19,7 @@ BACKLOG = 1_000
 WAL_JOBS = 3_000
 SINGLE = "start, claim, complete : minimal"
 BATCH = "batches of 100 : graphile-worker's"
+LONGER = 10  # times as long, for what a design leaves behind until it is vacuumed
 
 
 def rates(postmaster: int, rng: random.Random) -> Found:
@@ -41,6 +42,20 @@ def rates(postmaster: int, rng: random.Random) -> Found:
                 m = medians(results[variant.text, number])
                 rows.append([variant.text, str(number), f"{m.rate:,.0f}", f"{m.cpu:,.0f}", f"{m.wal:,.0f}"])
     return Found(figures, [table(["variant", "clients", "jobs/s", "CPU us", "WAL bytes"], rows)])
+
+
+def longer(postmaster: int, rng: random.Random) -> list[Figure]:
+    """Batches for as long as matters where work does not end."""
+    figures = []
+    for number in 1, 8:
+        ratios = []
+        for n in range(FEW_ROUNDS):
+            say(f"batches, longer, {number} client{'s' * (number > 1)}, round {n + 1} of {FEW_ROUNDS}")
+            found = {variant.text: measure(postmaster, variant, number, "jobs", rng.randrange(2**31), LONGER * SECONDS).rate
+                     for variant in shuffled(rng, [v.QUEUE_MANY, v.GRAPHILE_MANY])}
+            ratios.append(found[v.QUEUE_MANY.text] / found[v.GRAPHILE_MANY.text])
+        figures.append(Figure(f"{BATCH}, {number} client{'s' * (number > 1)}, {LONGER} times as long", ratios, 0.9))
+    return figures
 
 
 def position() -> str:
@@ -108,5 +123,6 @@ def queues(postmaster: int, rng: random.Random) -> Found:
            f"FROM generate_series(1, {BACKLOG})))")
     checkpoint()
     found, written = rates(postmaster, rng), wal()
+    lasting = longer(postmaster, rng)
     drop("jobs")
-    return Found(found.figures + written.figures, found.notes + written.notes + instructions())
+    return Found(found.figures + lasting + written.figures, found.notes + written.notes + instructions())
